@@ -304,6 +304,16 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
         ),
         // Passwords that stand behind words of their own.
         pass(
+            r"(?i)(\bpassword (?:for|of) (?:the )?(?:user )?['\x22]?[\w.@-]{1,64}['\x22]?(?: user)?(?: is)?: )(\S+)()",
+            |found| {
+                if sentence(group(found, 2)) {
+                    group(found, 0).to_owned()
+                } else {
+                    second(found)
+                }
+            },
+        ),
+        pass(
             r"(?i)(\btemporary password is generated for \S+:\s*)(\S+)()",
             second,
         ),
@@ -357,6 +367,9 @@ fn hide_pairs(text: &str) -> Option<String> {
         let before = text.get(..key.start()).unwrap_or_default();
         let quoted = found.name("quote").is_some() && before.ends_with(['"', '\'', '`']);
         let prose = flag.is_some() || (!quoted && sep.trim() == ":" && sep.ends_with(' '));
+        if flag.is_some() && !before.is_empty() && !before.ends_with([' ', '"', '\'', '`', ',', '[']) {
+            continue;
+        }
         let before = before.trim_end();
         if prose && (before.ends_with("unexpected") || before.ends_with("Unexpected")) {
             continue;
@@ -389,94 +402,20 @@ enum Kind {
 }
 
 /// What a key that ends with one of these holds is secret, however its words are joined.
-const SECRET_ENDS: &[&str] = &[
-    "secret",
-    "secrets",
-    "token",
-    "pwd",
-    "apikey",
-    "accesskey",
-    "secretkey",
-    "privatekey",
-    "authkey",
-    "accountkey",
-    "encryptionkey",
-    "signingkey",
-    "masterkey",
-    "sessionkey",
-    "sharedaccesskey",
-    "sharedkey",
-    "sshkey",
-    "licensekey",
-    "hmackey",
-    "credential",
-    "credentials",
-    "jwt",
-    "sessionid",
-    "secretid",
-    "secretkeybase",
-    "signature",
-    "tokenvalue",
-    "secretvalue",
-    "secretdata",
-    "dockerconfigjson",
-    "privatekeydata",
-    "webhookurl",
-    "otp",
-    "passcode",
-];
+const SECRET_ENDS: &str = "secret secrets token pwd apikey accesskey secretkey privatekey authkey accountkey encryptionkey \
+    signingkey masterkey sessionkey sharedaccesskey sharedkey sshkey licensekey hmackey credential \
+    credentials jwt sessionid secretid secretkeybase signature tokenvalue secretvalue secretdata \
+    dockerconfigjson privatekeydata webhookurl otp passcode";
 
 /// Last words that make a key's value a name, a place, a number or a time, not the secret.
-const HARMLESS_ENDS: &[&str] = &[
-    "name",
-    "names",
-    "ref",
-    "file",
-    "path",
-    "dir",
-    "url",
-    "uri",
-    "endpoint",
-    "type",
-    "count",
-    "ttl",
-    "expiry",
-    "expires",
-    "length",
-    "len",
-    "size",
-    "limit",
-    "id",
-    "version",
-    "policy",
-    "field",
-    "algorithm",
-    "method",
-    "provider",
-    "format",
-    "enabled",
-    "required",
-    "age",
-    "authentication",
-    "manager",
-    "store",
-    "encoder",
-    "encryption",
-    "changed",
-    "errors",
-    "error",
-    "reset",
-    "check",
-    "validation",
-    "attempts",
-    "min",
-    "max",
-    "hint",
-    "prompt",
-    "command",
-    "env",
-    "key",
-];
+const HARMLESS_ENDS: &str = "name names ref file path dir url uri endpoint type count ttl expiry expires length len size limit id \
+    version policy field algorithm method provider format enabled required age authentication manager store \
+    encoder encryption changed errors error reset check validation attempts min max hint prompt command env \
+    key";
+
+fn listed(words: &str, word: &str) -> bool {
+    words.split(' ').any(|listed| listed == word)
+}
 
 fn secret_key(key: &str) -> Option<Kind> {
     let key = key.trim_start_matches('-');
@@ -487,7 +426,7 @@ fn secret_key(key: &str) -> Option<Kind> {
         .collect();
     let last = last_word(key);
     if joined.contains("password") || joined.contains("passwd") || joined.contains("passphrase") {
-        return (!HARMLESS_ENDS.contains(&last.as_str())).then_some(Kind::Plain);
+        return (!listed(HARMLESS_ENDS, &last)).then_some(Kind::Plain);
     }
     if joined.ends_with("authorization") || last == "auth" {
         return Some(Kind::Header);
@@ -498,7 +437,7 @@ fn secret_key(key: &str) -> Option<Kind> {
     if joined.ends_with("connectionstring") || joined.ends_with("connstr") || last == "dsn" {
         return Some(Kind::Connection);
     }
-    let by_end = SECRET_ENDS.iter().any(|end| joined.ends_with(end));
+    let by_end = SECRET_ENDS.split(' ').any(|end| joined.ends_with(end));
     (by_end || matches!(last.as_str(), "pass" | "sig" | "sas" | "userpass")).then_some(Kind::Plain)
 }
 
@@ -558,6 +497,12 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
         } else if prose || value.contains(' ') {
             value = value.get(..bare_end(value))?;
         }
+    }
+    let digits = value.bytes().all(|byte| byte.is_ascii_digit());
+    if (digits && key.ends_with('s'))
+        || (prose && kind == Kind::Header && value.bytes().all(|b| b.is_ascii_lowercase()))
+    {
+        return None;
     }
     let after = rest.get(start + value.len()..).unwrap_or_default();
     if harmless(value) || (kind == Kind::Connection && has_parts(value)) {
@@ -637,7 +582,9 @@ fn bare_end(body: &str) -> usize {
         let over = match c {
             _ if c.is_whitespace() => true,
             '&' => true,
-            ',' | ';' => next.is_empty() || next.starts_with(char::is_whitespace) || starts_pair(next),
+            ',' | ';' => {
+                next.is_empty() || next.starts_with(char::is_whitespace) || starts_pair(next, c == ';')
+            }
             ')' | ']' | '}' | '>' | '"' | '\'' | '`' | ':' | '\\' => {
                 next.is_empty()
                     || next.starts_with(|c: char| {
@@ -657,12 +604,14 @@ fn bare_end(body: &str) -> usize {
     body.len()
 }
 
-/// Whether the text begins with another `name=` or `"name":`.
-fn starts_pair(text: &str) -> bool {
+/// Whether the text begins with another `name=` or `"name":`; in connection strings a name may hold spaces.
+fn starts_pair(text: &str, spaces: bool) -> bool {
     let text = text.trim_start_matches(['"', '\'', '\\']);
     let name = text.len()
         - text
-            .trim_start_matches(|c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-' | ' '))
+            .trim_start_matches(|c: char| {
+                c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') || (spaces && c == ' ')
+            })
             .len();
     (1..=48).contains(&name)
         && text
@@ -695,6 +644,7 @@ fn harmless(value: &str) -> bool {
                 | "<redacted>"
                 | "[filtered]"
                 | "sensitive"
+                | "hidden"
                 | "<unset>"
                 | "<none>"
                 | "n/a"
@@ -743,132 +693,17 @@ fn sentence(value: &str) -> bool {
     let word = value
         .trim_matches(|c: char| !c.is_alphanumeric())
         .to_ascii_lowercase();
-    PROSE.contains(&word.as_str())
+    listed(PROSE, &word)
 }
 
-const PROSE: &[&str] = &[
-    "a",
-    "an",
-    "and",
-    "are",
-    "argument",
-    "authentication",
-    "bad",
-    "be",
-    "cannot",
-    "can",
-    "connect",
-    "connection",
-    "context",
-    "could",
-    "couldn",
-    "couldn't",
-    "decode",
-    "decoding",
-    "delete",
-    "denied",
-    "dial",
-    "did",
-    "does",
-    "doesn",
-    "doesn't",
-    "error",
-    "eof",
-    "exit",
-    "expected",
-    "expired",
-    "expires",
-    "failed",
-    "failure",
-    "field",
-    "file",
-    "flag",
-    "for",
-    "forbidden",
-    "from",
-    "get",
-    "got",
-    "has",
-    "have",
-    "head",
-    "http",
-    "https",
-    "if",
-    "illegal",
-    "in",
-    "incorrect",
-    "input",
-    "invalid",
-    "is",
-    "isn",
-    "it",
-    "json",
-    "key",
-    "lookup",
-    "malformed",
-    "missing",
-    "mismatch",
-    "must",
-    "need",
-    "needs",
-    "new",
-    "no",
-    "not",
-    "nothing",
-    "of",
-    "on",
-    "open",
-    "option",
-    "or",
-    "parse",
-    "parsing",
-    "patch",
-    "permission",
-    "please",
-    "post",
-    "provided",
-    "put",
-    "read",
-    "received",
-    "refused",
-    "request",
-    "required",
-    "requires",
-    "rpc",
-    "secret",
-    "should",
-    "signature",
-    "string",
-    "stat",
-    "strconv",
-    "that",
-    "the",
-    "this",
-    "timed",
-    "timeout",
-    "tls",
-    "to",
-    "token",
-    "too",
-    "unable",
-    "unauthorized",
-    "unexpected",
-    "unknown",
-    "unmarshal",
-    "unset",
-    "unsupported",
-    "user",
-    "using",
-    "value",
-    "verification",
-    "was",
-    "with",
-    "write",
-    "wrong",
-    "x509",
-    "you",
-    "your",
-];
+const PROSE: &str = "a an and are argument authentication bad be cannot can connect connection context could couldn couldn't \
+    decode decoding delete denied dial did does doesn doesn't error eof exit expected expired expires failed \
+    failure field file flag for forbidden from get got has have head http https if illegal in incorrect input \
+    invalid is isn it json key lookup malformed missing mismatch must need needs new no not nothing of on \
+    open option or parse parsing patch permission please post provided put read received refused request \
+    required requires rpc secret should signature string stat strconv that the this timed timeout tls to \
+    token too unable unauthorized unexpected unknown unmarshal unset unsupported user using value \
+    verification was with write wrong x509 you your";
 
 #[cfg(test)]
 mod tests {
