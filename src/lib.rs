@@ -1,2 +1,21 @@
-//! x
+//! KubeHealer tells the truth about failing containers.
+//!
+//! ```text
+//! objects      what is read from Kubernetes: slim types, decoded leniently from JSON and protobuf
+//! diagnosis    the analyzer, pure: (objects, events, logs, now) -> findings
+//! rules        the user's own rules over pods and findings
+//! incidents    findings over time: open, update, resolve; every termination booked once; problems
+//! cluster      everything that touches a Kubernetes API: client, watch, logs, events
+//! metrics      what Prometheus scrapes, written from the incidents at scrape time
+//! server       /metrics, probes, API, status page
+//! report       what `diagnose` prints
+//! daemon       puts the parts together
+//! simulator    a simulated cluster, for the demo, the tests and the benchmarks
+//! ```
+//!
+//! `objects`, `diagnosis`, `rules`, `incidents` and `report` are pure: they name no runtime, no client and no metrics
+//! library, and read no clock. Time comes in as a [`jiff::Timestamp`].
+
+pub mod diagnosis;
+pub mod objects;
 pub mod redact;

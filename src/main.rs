@@ -1,1 +1,2 @@
+//! The `kubehealer` command.
 fn main() {}

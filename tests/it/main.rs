@@ -1,3 +1,5 @@
-//! One binary.
+//! The tests from the outside: one binary, a module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+mod objects;
 mod redaction;

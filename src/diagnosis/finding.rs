@@ -1,0 +1,250 @@
+//! What one look shows about one subject. Serialized, it is the JSON contract of `diagnose -o json`.
+//!
+//! A finding holds no age and no other text that changes while nothing happens: the same objects give the same bytes,
+//! whoever looks and whenever.
+
+use jiff::Timestamp;
+use serde::{Serialize, Serializer};
+
+use super::cause::CauseCode;
+use super::reason::{Family, Reason, Severity};
+
+/// How sure a finding is of its cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Confidence {
+    /// One reading among others.
+    Possible,
+    /// The likeliest reading.
+    Probable,
+    /// The API says so.
+    Confirmed,
+}
+
+/// Where in its life a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stage {
+    /// Within its grace: it may heal by itself. Severity info; no incident opens.
+    Pending,
+    /// It is so now.
+    Active,
+    /// It was so of late, and the subject has recovered. Severity info; no incident opens.
+    Recovered,
+}
+
+/// The kind of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerType {
+    /// A regular one.
+    App,
+    /// One that must end before the app containers start.
+    Init,
+    /// A restartable init container.
+    Sidecar,
+    /// A debug container.
+    Ephemeral,
+}
+
+impl ContainerType {
+    /// As in JSON and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::Init => "init",
+            Self::Sidecar => "sidecar",
+            Self::Ephemeral => "ephemeral",
+        }
+    }
+}
+
+/// The top controller of a pod, or the pod itself.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct WorkloadRef {
+    /// Such as `Deployment`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// Why.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Cause {
+    /// From a bounded set.
+    pub code: CauseCode,
+    /// One sentence with the particulars.
+    pub text: String,
+}
+
+/// Where a fact is from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// The object's status.
+    Status,
+    /// The object's spec.
+    Spec,
+    /// An event.
+    Event,
+    /// A container's log.
+    Log,
+    /// The node.
+    Node,
+    /// An owner of the pod.
+    Owner,
+    /// A rule of the user's.
+    Rule,
+}
+
+/// One fact that supports a finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Evidence {
+    /// Where it is from.
+    pub source: Source,
+    /// One line, cleaned of control characters; log lines are redacted.
+    pub text: String,
+    /// When, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+}
+
+/// What one look shows about one subject (a container, a pod, a workload or a node).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Finding {
+    /// The name of the failure. A rule's own reason is in `rule_reason`.
+    #[serde(serialize_with = "reason_or_rule")]
+    pub reason: ReasonName,
+    /// How bad it is.
+    pub severity: Severity,
+    /// How sure the cause is.
+    pub confidence: Confidence,
+    /// Where in its life it is.
+    pub stage: Stage,
+    /// Empty for a node.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// Empty for a workload or a node.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pod: String,
+    /// Of the pod, workload or node.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub uid: String,
+    /// Empty for a finding that is not about one container.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub container: String,
+    /// With `container` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_type: Option<ContainerType>,
+    /// None for a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workload: Option<WorkloadRef>,
+    /// Where the pod runs; empty if it is not scheduled.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub node: String,
+    /// Since when, from the API's own times.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<Timestamp>,
+    /// One plain sentence.
+    pub summary: String,
+    /// Why.
+    pub cause: Cause,
+    /// With `container` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub restart_count: Option<i32>,
+    /// Of the newest end, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub exit_code: Option<i32>,
+    /// The container's image, where the image is the matter. Groups problems.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub image: String,
+    /// What the cause is about, for grouping into problems.
+    #[serde(skip)]
+    pub scope: Option<Scope>,
+    /// The facts.
+    pub evidence: Vec<Evidence>,
+    /// Commands to run, and what to do, best first.
+    pub next_steps: Vec<String>,
+    /// A page that says more, when a rule names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runbook_url: Option<String>,
+    /// Extra labels that a rule sets.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<(String, String)>,
+}
+
+/// A reason of the built-in vocabulary, or one that a user's rule raises.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ReasonName {
+    /// Built in.
+    Known(Reason),
+    /// Of a rule; bounded, since rules are.
+    Rule(Box<str>),
+}
+
+impl ReasonName {
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Known(reason) => reason.as_str(),
+            Self::Rule(name) => name,
+        }
+    }
+
+    /// The built-in reason, if it is one.
+    pub fn known(&self) -> Option<Reason> {
+        match self {
+            Self::Known(reason) => Some(*reason),
+            Self::Rule(_) => None,
+        }
+    }
+}
+
+impl From<Reason> for ReasonName {
+    fn from(reason: Reason) -> Self {
+        Self::Known(reason)
+    }
+}
+
+fn reason_or_rule<S: Serializer>(name: &ReasonName, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(name.as_str())
+}
+
+/// What a cause is about: findings that share cause code and scope are one problem.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scope {
+    /// `node`, `image`, `registry`, `configmap`, `secret`, `claim`, `webhook`, `quota`, `revision`, ...: from a bounded set.
+    pub kind: &'static str,
+    /// Its name, with the namespace where it has one.
+    pub name: String,
+}
+
+/// Identifies a finding over time: pod uid, container and family.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key {
+    /// Of the pod, workload or node.
+    pub uid: String,
+    /// Empty for a finding that is not about one container.
+    pub container: String,
+    /// A rule's own finding has its reason here too, so that it stands beside the built-in ones.
+    pub family: Option<Family>,
+    /// The reason of a rule.
+    pub rule: Option<Box<str>>,
+}
+
+impl Finding {
+    /// Identifies it over time.
+    pub fn key(&self) -> Key {
+        let (family, rule) = match &self.reason {
+            ReasonName::Known(reason) => (Some(reason.family()), None),
+            ReasonName::Rule(name) => (None, Some(name.clone())),
+        };
+        Key { uid: self.uid.clone(), container: self.container.clone(), family, rule }
+    }
+
+    /// Whether an incident is to be open for it.
+    pub fn is_active(&self) -> bool {
+        self.stage == Stage::Active
+    }
+}
