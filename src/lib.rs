@@ -19,3 +19,4 @@
 pub mod diagnosis;
 pub mod objects;
 pub mod redact;
+pub mod simulator;

@@ -1,0 +1,786 @@
+//! The simulated cluster as a Kubernetes API server: a `tower` service from requests to answers, with or without a socket.
+
+use std::convert::Infallible;
+use std::fmt::Display;
+use std::io;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::extract::Query;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::request::Parts;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Frame;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full, Limited, StreamBody};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::cluster::{self, Cluster, Object};
+use super::fault::Fault;
+use super::resources::{EVENTS, RESOURCES, Resource, api_groups, api_resources, api_versions, version};
+use super::selector::Filter;
+use super::watch::{self, Asked, Start};
+use super::{logs, table};
+
+/// The body of an answer: a watch's has no end that is known beforehand.
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// A piece of a list's body is about this long.
+const PIECE: usize = 64 * 1024;
+/// What a watch without `timeoutSeconds` gets; the API server takes 30 to 60 minutes at random.
+const WATCH_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
+/// The API server: `kube::Client::new(Api::new(cluster), "default")`, or [`super::serve`].
+#[derive(Clone)]
+pub struct Api {
+    cluster: Cluster,
+}
+
+impl Api {
+    /// Serves this cluster.
+    pub fn new(cluster: Cluster) -> Self {
+        Self { cluster }
+    }
+}
+
+impl<B> tower::Service<Request<B>> for Api
+where
+    B: http_body::Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Display,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let cluster = self.cluster.clone();
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            // Reviews are the only bodies read, and are small.
+            let body = match parts.method {
+                Method::POST => Limited::new(body, 64 * 1024)
+                    .collect()
+                    .await
+                    .map(|b| b.to_bytes())
+                    .unwrap_or_default(),
+                _ => Bytes::new(),
+            };
+            Ok(answer(&cluster, &parts, &body)
+                .await
+                .unwrap_or_else(|refusal| *refusal))
+        })
+    }
+}
+
+/// An answer that ends the request early, mostly a `Status`.
+pub(super) type Refusal = Box<Response<Body>>;
+
+/// What the path names.
+#[derive(Debug, Default)]
+struct Target<'a> {
+    group: &'a str,
+    namespace: &'a str,
+    resource: &'a str,
+    name: &'a str,
+    subresource: &'a str,
+}
+
+async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Response<Body>, Refusal> {
+    let path = parts.uri.path();
+    let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
+        .map_err(|error| refuse(400, "BadRequest", &format!("the query cannot be read: {error}")))?
+        .0;
+    let query = Params(query);
+    let accept = parts
+        .headers
+        .get(ACCEPT)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or("");
+    let target = target(path);
+    let watching = matches!(query.get("watch"), "true" | "1");
+    let (verb, resource) = match &target {
+        None => ("get", path.to_owned()),
+        Some(_) if parts.method == Method::POST => ("create", full_name(target.as_ref())),
+        Some(_) if parts.method != Method::GET => ("write", full_name(target.as_ref())),
+        Some(t) if !t.name.is_empty() => ("get", full_name(target.as_ref())),
+        Some(_) if watching => ("watch", full_name(target.as_ref())),
+        Some(_) => ("list", full_name(target.as_ref())),
+    };
+    let at = target.as_ref();
+    cluster.note(cluster::Request {
+        verb,
+        resource: resource.clone(),
+        namespace: at.map_or("", |t| t.namespace).to_owned(),
+        name: at.map_or("", |t| t.name).to_owned(),
+        query: parts.uri.query().unwrap_or("").to_owned(),
+        accept: accept.to_owned(),
+    });
+    let mut refuse_protobuf = false;
+    let mut cut_list = false;
+    let mut bad = None;
+    for fault in cluster.faults(verb, &resource) {
+        match fault {
+            Fault::Delay(time) => tokio::time::sleep(time).await,
+            Fault::BlackHole => std::future::pending().await,
+            Fault::RefuseProtobuf => refuse_protobuf = true,
+            Fault::CutList => cut_list = true,
+            Fault::BadItem { at, json } => bad = Some((at, json)),
+            other => refuse_for(&other, verb, &resource, at, &query)?,
+        }
+    }
+    if verb == "write" {
+        return Err(refuse(
+            405,
+            "MethodNotAllowed",
+            "the simulated cluster is changed from within alone",
+        ));
+    }
+    let Some(target) = target else {
+        return document(path);
+    };
+    if target.group == "authorization.k8s.io" {
+        return review(cluster, &target, verb, body);
+    }
+    let found = Resource::named(target.resource).filter(|at| {
+        RESOURCES[*at].group == target.group || (*at == EVENTS && target.group == "events.k8s.io")
+    });
+    let Some(at) = found else {
+        return Err(refuse(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        ));
+    };
+    let described = &RESOURCES[at];
+    if target.resource == "pods" && target.subresource == "log" {
+        return logs::answer(cluster, target.namespace, target.name, &query);
+    }
+    if !target.subresource.is_empty() || verb == "create" {
+        return Err(refuse(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        ));
+    }
+    let encoding = Encoding::negotiate(accept, at, target.group, refuse_protobuf).ok_or_else(|| {
+        refuse(
+            406,
+            "NotAcceptable",
+            "only the following media types are accepted: application/json",
+        )
+    })?;
+    if !target.name.is_empty() {
+        let object = cluster.object(at, target.namespace, target.name);
+        let object = object.ok_or_else(|| not_found(described, target.name))?;
+        let mut out = Vec::new();
+        encoding.write_object(&object, cluster.now(), &mut out);
+        return Ok(respond(StatusCode::OK, encoding.content_type(false), out));
+    }
+    let namespace = Some(target.namespace).filter(|ns| !ns.is_empty());
+    let filter = Filter::new(
+        described,
+        namespace,
+        None,
+        query.get("labelSelector"),
+        query.get("fieldSelector"),
+    )
+    .map_err(|message| refuse(400, "BadRequest", &message))?;
+    if watching {
+        return open_watch(cluster, at, filter, encoding, &query);
+    }
+    let list = list(cluster, at, &filter, &query)?;
+    Ok(list.respond(encoding, cluster.now(), cut_list, bad))
+}
+
+fn full_name(target: Option<&Target<'_>>) -> String {
+    target.map_or_else(String::new, |t| match t.subresource {
+        "" => t.resource.to_owned(),
+        sub => format!("{}/{sub}", t.resource),
+    })
+}
+
+/// Takes `/api/v1/...` and `/apis/GROUP/v1/...` apart; none for everything else.
+fn target(path: &str) -> Option<Target<'_>> {
+    let mut segments = path.split('/').filter(|s| !s.is_empty());
+    let group = match segments.next()? {
+        "api" => "",
+        "apis" => segments.next()?,
+        _ => return None,
+    };
+    segments.next().filter(|version| *version == "v1")?;
+    let rest: Vec<&str> = segments.collect();
+    let (namespace, rest) = match rest.as_slice() {
+        // `namespaces/NAME` alone is the namespace itself.
+        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
+        rest => ("", rest),
+    };
+    let mut rest = rest.iter().copied();
+    let resource = rest.next()?;
+    let name = rest.next().unwrap_or("");
+    Some(Target {
+        group,
+        namespace,
+        resource,
+        name,
+        subresource: rest.next().unwrap_or(""),
+    })
+}
+
+fn document(path: &str) -> Result<Response<Body>, Refusal> {
+    let segments: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
+    let value = match segments.as_slice() {
+        ["version"] => version(),
+        ["livez" | "readyz" | "healthz", ..] => {
+            return Ok(respond(StatusCode::OK, "text/plain", "ok"));
+        }
+        ["api"] => api_versions(),
+        ["apis"] => api_groups(),
+        ["api", "v1"] => api_resources("").unwrap_or_default(),
+        ["apis", group, "v1"] => api_resources(group).ok_or_else(|| {
+            refuse(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            )
+        })?,
+        _ => {
+            return Err(refuse(
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            ));
+        }
+    };
+    Ok(respond(StatusCode::OK, "application/json", value.to_string()))
+}
+
+/// The faults that are an answer of their own.
+fn refuse_for(
+    fault: &Fault,
+    verb: &str,
+    resource: &str,
+    target: Option<&Target<'_>>,
+    query: &Params,
+) -> Result<(), Refusal> {
+    let forbidden = || {
+        let (group, namespace) = target.map_or(("", ""), |t| (t.group, t.namespace));
+        let place = match namespace {
+            "" => "at the cluster scope".to_owned(),
+            ns => format!("in the namespace \"{ns}\""),
+        };
+        let message = format!(
+            "{resource} is forbidden: User \"system:serviceaccount:kubehealer:kubehealer\" cannot {verb} resource \
+             \"{resource}\" in API group \"{group}\" {place}"
+        );
+        refuse(403, "Forbidden", &message)
+    };
+    let wait = |mut refusal: Refusal, seconds: Option<u32>| {
+        if let Some(seconds) = seconds {
+            refusal
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        refusal
+    };
+    Err(match fault {
+        Fault::Forbidden => forbidden(),
+        Fault::ForbiddenExceptIn(namespaces)
+            if !namespaces
+                .iter()
+                .any(|ns| target.is_some_and(|t| t.namespace == ns)) =>
+        {
+            forbidden()
+        }
+        Fault::Unauthorized => refuse(401, "Unauthorized", "Unauthorized"),
+        Fault::Unavailable { retry_after } => wait(
+            refuse(
+                503,
+                "ServiceUnavailable",
+                "the server is currently unable to handle the request",
+            ),
+            *retry_after,
+        ),
+        Fault::TooManyRequests { retry_after } => wait(
+            refuse(
+                429,
+                "TooManyRequests",
+                "Too many requests, please try again later.",
+            ),
+            Some(*retry_after),
+        ),
+        Fault::InternalError => refuse(
+            500,
+            "InternalError",
+            "an error on the server has prevented the request from succeeding",
+        ),
+        Fault::GoneOnPage if !query.get("continue").is_empty() => expired_token(),
+        Fault::GoneOnWatch if verb == "watch" => refuse(410, "Expired", "too old resource version"),
+        Fault::RefuseWatchList if !query.get("sendInitialEvents").is_empty() => invalid_options(
+            "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled",
+        ),
+        _ => return Ok(()),
+    })
+}
+
+fn invalid_options(why: &str) -> Refusal {
+    let message = format!("ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: {why}");
+    refuse(422, "Invalid", &message)
+}
+
+fn expired_token() -> Refusal {
+    refuse(
+        410,
+        "Expired",
+        "The provided continue parameter is too old to display a consistent list result. You must start a new list without \
+         the continue parameter.",
+    )
+}
+
+fn not_found(resource: &Resource, name: &str) -> Refusal {
+    let message = match resource.group {
+        "" => format!("{} \"{name}\" not found", resource.plural),
+        group => format!("{}.{group} \"{name}\" not found", resource.plural),
+    };
+    let details = json!({"name": name, "group": resource.group, "kind": resource.plural});
+    let body = status(404, "NotFound", &message, details).to_string();
+    Box::new(respond(StatusCode::NOT_FOUND, "application/json", body))
+}
+
+/// A failure as the API server words it.
+pub(super) fn status(code: u16, reason: &str, message: &str, details: Value) -> Value {
+    let mut value = json!({
+        "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason,
+        "code": code
+    });
+    if !details.is_null() {
+        value["details"] = details;
+    }
+    value
+}
+
+pub(super) fn refuse(code: u16, reason: &str, message: &str) -> Refusal {
+    let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let body = status(code.as_u16(), reason, message, Value::Null).to_string();
+    Box::new(respond(code, "application/json", body))
+}
+
+pub(super) fn respond(
+    code: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Body> {
+    stream_or_full(
+        code,
+        content_type,
+        Full::new(body.into())
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+    )
+}
+
+pub(super) fn stream_or_full(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = code;
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The decoded query.
+pub(super) struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Empty when it is absent.
+    pub(super) fn get(&self, key: &str) -> &str {
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .map_or("", |(_, v)| v.as_str())
+    }
+
+    pub(super) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
+        match self.get(key) {
+            "" => Ok(None),
+            text => text
+                .parse()
+                .map(Some)
+                .map_err(|_| refuse(400, "BadRequest", &format!("invalid value for {key}: {text:?}"))),
+        }
+    }
+
+    pub(super) fn flag(&self, key: &str) -> bool {
+        matches!(self.get(key), "true" | "1")
+    }
+}
+
+fn review(
+    cluster: &Cluster,
+    target: &Target<'_>,
+    verb: &str,
+    body: &Bytes,
+) -> Result<Response<Body>, Refusal> {
+    if target.resource != "selfsubjectaccessreviews" || verb != "create" {
+        return Err(refuse(
+            404,
+            "NotFound",
+            "the server could not find the requested resource",
+        ));
+    }
+    let mut review: Value = serde_json::from_slice(body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or_else(|| refuse(400, "BadRequest", "the body is no SelfSubjectAccessReview"))?;
+    let asked = &review["spec"]["resourceAttributes"];
+    let word = |key: &str| asked[key].as_str().unwrap_or("");
+    let resource = match word("subresource") {
+        "" => word("resource").to_owned(),
+        sub => format!("{}/{sub}", word("resource")),
+    };
+    let denied = cluster
+        .faults(word("verb"), &resource)
+        .iter()
+        .any(|fault| match fault {
+            Fault::Forbidden => true,
+            Fault::ForbiddenExceptIn(namespaces) => !namespaces.iter().any(|ns| ns == word("namespace")),
+            _ => false,
+        });
+    review["status"] =
+        json!({"allowed": !denied, "reason": if denied { "" } else { "RBAC: allowed by the simulator" }});
+    Ok(respond(
+        StatusCode::CREATED,
+        "application/json",
+        review.to_string(),
+    ))
+}
+
+fn open_watch(
+    cluster: &Cluster,
+    resource: usize,
+    filter: Filter,
+    encoding: Encoding,
+    query: &Params,
+) -> Result<Response<Body>, Refusal> {
+    let bookmarks = query.flag("allowWatchBookmarks");
+    let from: Option<u64> = query.number("resourceVersion")?;
+    let initial = match query.get("sendInitialEvents") {
+        "" => None,
+        value => Some(value == "true" || value == "1"),
+    };
+    match (initial, query.get("resourceVersionMatch")) {
+        (None, "") | (Some(_), "NotOlderThan") => {}
+        (None, _) => {
+            return Err(invalid_options(
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            ));
+        }
+        (Some(_), _) => {
+            return Err(invalid_options(
+                "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+            ));
+        }
+    }
+    let newest = cluster.version();
+    let start = match (initial, from) {
+        (Some(true), _) => Start::Everything { marked: bookmarks },
+        (None, None | Some(0)) => Start::Everything { marked: false },
+        (Some(false), None | Some(0)) => Start::After(newest),
+        (_, Some(version)) => Start::After(version),
+    };
+    if from.is_some_and(|version| version > newest) {
+        let message = format!(
+            "Too large resource version: {}, current: {newest}",
+            from.unwrap_or(0)
+        );
+        return Err(refuse(504, "Timeout", &message));
+    }
+    let timeout = query
+        .number("timeoutSeconds")?
+        .filter(|s| *s > 0)
+        .map_or(WATCH_TIMEOUT, Duration::from_secs);
+    let body = match start {
+        // As the API server does: the answer is 200, and its only event says Gone.
+        Start::After(version) if version < cluster.floor(resource) => {
+            let message = format!(
+                "too old resource version: {version} ({})",
+                cluster.floor(resource)
+            );
+            let mut out = Vec::new();
+            encoding.write_value_event("ERROR", &status(410, "Expired", &message, Value::Null), &mut out);
+            Full::new(Bytes::from(out))
+                .map_err(|never| match never {})
+                .boxed_unsync()
+        }
+        start => {
+            let asked = Asked {
+                resource,
+                filter,
+                encoding,
+                bookmarks,
+                timeout,
+                start,
+            };
+            StreamBody::new(watch::frames(cluster.clone(), asked)).boxed_unsync()
+        }
+    };
+    Ok(stream_or_full(StatusCode::OK, encoding.content_type(true), body))
+}
+
+/// One page of a list.
+pub(super) struct List {
+    resource: usize,
+    version: u64,
+    next: String,
+    remaining: Option<usize>,
+    items: Vec<Arc<Object>>,
+}
+
+fn list(cluster: &Cluster, resource: usize, filter: &Filter, query: &Params) -> Result<List, Refusal> {
+    let from: Option<u64> = query.number("resourceVersion")?;
+    // From the watch cache, which knows no pages.
+    let cached = from == Some(0) && query.get("resourceVersionMatch") != "Exact";
+    let limit = query
+        .number::<usize>("limit")?
+        .filter(|limit| *limit > 0 && !cached)
+        .unwrap_or(usize::MAX);
+    let (version, start, snapshot) = match query.get("continue") {
+        "" => {
+            let (version, snapshot) = cluster.snapshot(resource);
+            if from.is_some_and(|from| from > version) {
+                let message = format!(
+                    "Too large resource version: {}, current: {version}",
+                    from.unwrap_or(0)
+                );
+                return Err(refuse(504, "Timeout", &message));
+            }
+            (version, 0, snapshot)
+        }
+        token => {
+            let parts = token
+                .split_once('.')
+                .and_then(|(v, i)| Some((v.parse().ok()?, i.parse::<usize>().ok()?)));
+            let (version, start) = parts.ok_or_else(|| {
+                refuse(
+                    400,
+                    "BadRequest",
+                    "continue key is not valid: it cannot be decoded",
+                )
+            })?;
+            (
+                version,
+                start,
+                cluster.snapshot_at(resource, version).ok_or_else(expired_token)?,
+            )
+        }
+    };
+    let mut rest = snapshot
+        .iter()
+        .enumerate()
+        .skip(start)
+        .filter(|(_, object)| filter.matches(object));
+    let items: Vec<_> = rest
+        .by_ref()
+        .take(limit)
+        .map(|(_, object)| object.clone())
+        .collect();
+    let next = rest.next().map(|(at, _)| at);
+    let remaining = next.filter(|_| !filter.selects()).map(|_| 1 + rest.count());
+    Ok(List {
+        resource,
+        version,
+        next: next.map_or_else(String::new, |at| format!("{version}.{at}")),
+        remaining,
+        items,
+    })
+}
+
+impl List {
+    fn metadata(&self) -> Value {
+        let mut metadata = json!({"resourceVersion": self.version.to_string()});
+        if !self.next.is_empty() {
+            metadata["continue"] = json!(self.next);
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = json!(remaining);
+        }
+        metadata
+    }
+
+    fn respond(
+        self,
+        encoding: Encoding,
+        now: Timestamp,
+        cut: bool,
+        bad: Option<(usize, Bytes)>,
+    ) -> Response<Body> {
+        let content_type = encoding.content_type(false);
+        if encoding == Encoding::Table {
+            let mut table = table::table(self.resource, &self.items, true, now);
+            table["metadata"] = self.metadata();
+            return respond(StatusCode::OK, content_type, table.to_string());
+        }
+        let resource = &RESOURCES[self.resource];
+        let api_version = encoding.api_version(resource);
+        let mut head = format!(
+            r#"{{"kind":"{}List","apiVersion":"{api_version}","metadata":"#,
+            resource.kind
+        );
+        head.push_str(&self.metadata().to_string());
+        head.push_str(r#","items":["#);
+        let mut items = self.items.into_iter().enumerate().peekable();
+        let half = items.len() / 2;
+        let mut head = Some(head);
+        // Rendered piece by piece: a list of a large cluster is a gigabyte.
+        let pieces = std::iter::from_fn(move || {
+            let (mut out, mut last) = match head.take() {
+                Some(head) => (head.into_bytes(), items.len() == 0),
+                None if items.len() == 0 => return None,
+                None => (Vec::with_capacity(PIECE + PIECE / 4), false),
+            };
+            while out.len() < PIECE
+                && let Some((at, object)) = items.next()
+            {
+                if cut && at >= half {
+                    let error =
+                        io::Error::new(io::ErrorKind::ConnectionReset, "the simulated connection broke");
+                    return Some(Err(error));
+                }
+                match &bad {
+                    Some((place, json)) if *place == at => out.extend_from_slice(json),
+                    _ => encoding.write_item(&object, &mut out),
+                }
+                last = items.peek().is_none();
+                if !last {
+                    out.push(b',');
+                }
+            }
+            if last {
+                out.extend_from_slice(b"]}\n");
+            }
+            Some(Ok(Frame::data(Bytes::from(out))))
+        });
+        let body = StreamBody::new(futures::stream::iter(pieces)).boxed_unsync();
+        stream_or_full(StatusCode::OK, content_type, body)
+    }
+}
+
+/// How objects are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Encoding {
+    Json,
+    /// Events under their names in `events.k8s.io/v1`.
+    NewEvents,
+    /// What kubectl prints: the server chooses the columns.
+    Table,
+}
+
+impl Encoding {
+    /// The first of the accepted media types that can be served.
+    fn negotiate(accept: &str, resource: usize, group: &str, _refuse_protobuf: bool) -> Option<Self> {
+        let json = if group == "events.k8s.io" {
+            Self::NewEvents
+        } else {
+            Self::Json
+        };
+        if accept.trim().is_empty() {
+            return Some(json);
+        }
+        accept.split(',').find_map(|alternative| {
+            let mut parts = alternative.split(';').map(str::trim);
+            let media = parts.next().unwrap_or("");
+            let transform = parts.find_map(|p| p.strip_prefix("as="));
+            match (media, transform) {
+                ("application/json" | "*/*" | "application/*", None) => Some(json),
+                ("application/json", Some("Table")) if table::has(resource) && json == Self::Json => {
+                    Some(Self::Table)
+                }
+                _ => None,
+            }
+        })
+    }
+
+    fn content_type(self, _watch: bool) -> &'static str {
+        "application/json"
+    }
+
+    fn api_version(self, resource: &Resource) -> String {
+        match self {
+            Self::NewEvents => "events.k8s.io/v1".to_owned(),
+            _ => resource.api_version(),
+        }
+    }
+
+    fn write_item(self, object: &Object, out: &mut Vec<u8>) {
+        match self {
+            Self::NewEvents => out.extend_from_slice(new_event(object.value()).to_string().as_bytes()),
+            _ => object.write_item(out),
+        }
+    }
+
+    fn write_object(self, object: &Arc<Object>, now: Timestamp, out: &mut Vec<u8>) {
+        match self {
+            Self::Json => object.write_whole(out),
+            Self::NewEvents => self.write_item(object, out),
+            Self::Table => {
+                let table = table::table(object.resource, std::slice::from_ref(object), true, now);
+                out.extend_from_slice(table.to_string().as_bytes());
+            }
+        }
+    }
+
+    /// One frame of a watch. Only the first of a watch of tables names the columns.
+    pub(super) fn write_event(
+        self,
+        kind: &str,
+        object: &Arc<Object>,
+        first: bool,
+        now: Timestamp,
+        out: &mut Vec<u8>,
+    ) {
+        out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+        match self {
+            Self::Table => {
+                let table = table::table(object.resource, std::slice::from_ref(object), first, now);
+                out.extend_from_slice(table.to_string().as_bytes());
+            }
+            _ => self.write_object(object, now, out),
+        }
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// A frame whose object is none of the cluster's: a bookmark, or a Status.
+    pub(super) fn write_value_event(self, kind: &str, object: &Value, out: &mut Vec<u8>) {
+        out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").as_bytes());
+    }
+}
+
+/// A core/v1 event under the names that events.k8s.io/v1 gives its fields.
+fn new_event(mut event: Value) -> Value {
+    let Some(map) = event.as_object_mut() else {
+        return event;
+    };
+    map.insert("apiVersion".to_owned(), json!("events.k8s.io/v1"));
+    for (old, new) in [
+        ("involvedObject", "regarding"),
+        ("message", "note"),
+        ("reportingComponent", "reportingController"),
+        ("source", "deprecatedSource"),
+        ("count", "deprecatedCount"),
+        ("firstTimestamp", "deprecatedFirstTimestamp"),
+        ("lastTimestamp", "deprecatedLastTimestamp"),
+    ] {
+        if let Some(value) = map.remove(old) {
+            map.insert(new.to_owned(), value);
+        }
+    }
+    event
+}

@@ -1,0 +1,675 @@
+//! What the simulated cluster holds: objects, their changes, logs, faults and the requests that came. It knows no HTTP.
+//!
+//! Objects are kept as rendered JSON, since they are written to many clients more often than they change.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::fault::{Cut, Fault};
+use super::resources::{RESOURCES, Resource};
+
+/// How many changes per kind can be watched after the fact, until [`Cluster::set_history`] says otherwise.
+const HISTORY: usize = 10_000;
+/// How many requests [`Cluster::requests`] remembers.
+const REQUESTS: usize = 10_000;
+/// How many list snapshots stay good for `continue` tokens.
+const SNAPSHOTS: usize = 32;
+
+/// An object as it was written at one resourceVersion.
+#[derive(Debug)]
+pub struct Object {
+    /// Empty for nodes and namespaces.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: String,
+    /// `metadata.resourceVersion`.
+    pub version: u64,
+    pub(super) resource: usize,
+    labels: Vec<(String, String)>,
+    fields: Vec<(&'static str, String)>,
+    /// The object's JSON without its first brace, `kind` and `apiVersion`, which lists leave out.
+    rest: Bytes,
+}
+
+impl Object {
+    pub(super) fn label(&self, key: &str) -> Option<&str> {
+        self.labels
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
+    }
+
+    /// A selectable field; empty when it is not set.
+    pub(super) fn field(&self, path: &str) -> &str {
+        match path {
+            "metadata.name" => &self.name,
+            "metadata.namespace" => &self.namespace,
+            _ => self
+                .fields
+                .iter()
+                .find(|(p, _)| *p == path)
+                .map_or("", |(_, v)| v.as_str()),
+        }
+    }
+
+    /// The object as an item of a list, where the API server leaves `kind` and `apiVersion` out.
+    pub(super) fn write_item(&self, out: &mut Vec<u8>) {
+        out.push(b'{');
+        out.extend_from_slice(&self.rest);
+    }
+
+    /// The object standing alone.
+    pub(super) fn write_whole(&self, out: &mut Vec<u8>) {
+        let resource = &RESOURCES[self.resource];
+        let head = format!(
+            r#"{{"kind":"{}","apiVersion":"{}","#,
+            resource.kind,
+            resource.api_version()
+        );
+        out.extend_from_slice(head.as_bytes());
+        out.extend_from_slice(&self.rest);
+    }
+
+    /// The object with `kind` and `apiVersion`.
+    pub fn value(&self) -> Value {
+        let mut text = Vec::new();
+        self.write_whole(&mut text);
+        serde_json::from_slice(&text).unwrap_or(Value::Null)
+    }
+
+    /// The same object at another version, as the last word of a watch on a deleted one.
+    pub(super) fn at_version(&self, version: u64) -> Arc<Self> {
+        let mut value = self.value();
+        value["metadata"]["resourceVersion"] = json!(version.to_string());
+        Arc::new(render(self.resource, version, &value))
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
+
+fn render(resource: usize, version: u64, value: &Value) -> Object {
+    let field = |path: &str| {
+        path.split('.')
+            .try_fold(value, |at, key| at.get(key))
+            .map(text)
+            .unwrap_or_default()
+    };
+    let mut bare = value.as_object().cloned().unwrap_or_default();
+    bare.remove("kind");
+    bare.remove("apiVersion");
+    let json = serde_json::to_vec(&bare).unwrap_or_default();
+    Object {
+        namespace: field("metadata.namespace"),
+        name: field("metadata.name"),
+        uid: field("metadata.uid"),
+        version,
+        resource,
+        labels: value["metadata"]["labels"]
+            .as_object()
+            .map(|labels| labels.iter().map(|(k, v)| (k.clone(), text(v))).collect())
+            .unwrap_or_default(),
+        fields: RESOURCES[resource]
+            .fields
+            .iter()
+            .map(|path| (*path, field(path)))
+            .filter(|(_, v)| !v.is_empty())
+            .collect(),
+        rest: Bytes::from(json).slice(1..),
+    }
+}
+
+/// What a container's log endpoint answers.
+#[derive(Debug, Clone)]
+pub enum Log {
+    /// These bytes; `tailLines` and `limitBytes` apply.
+    Text(Bytes),
+    /// Pieces with a pause before each, whatever the limits in the request: a slow, or a hostile, kubelet.
+    Slow(Vec<(Duration, Bytes)>),
+    /// The runtime has already removed it: 200 and the kubelet's own sentence as the body.
+    Gone {
+        /// With the scheme: `containerd://...`.
+        container_id: String,
+    },
+    /// The kubelet cannot be asked: a 500 with this message.
+    Failed(String),
+}
+
+/// A request that came, for tests to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// `list`, `watch`, `get`, `create`, or the HTTP method.
+    pub verb: &'static str,
+    /// `pods`, `pods/log`; the path for what is no resource.
+    pub resource: String,
+    /// Empty for all namespaces.
+    pub namespace: String,
+    /// Empty for lists and watches.
+    pub name: String,
+    /// The query, undecoded.
+    pub query: String,
+    /// The `Accept` header.
+    pub accept: String,
+}
+
+/// One write: what was there before, and what is there now. One of both is always there.
+#[derive(Debug, Clone)]
+pub(super) struct Change {
+    pub version: u64,
+    pub old: Option<Arc<Object>>,
+    /// For a deletion: the old object, at the deletion's version.
+    pub new: Arc<Object>,
+    pub deleted: bool,
+}
+
+type Key = (String, String);
+type Snapshot = Arc<Vec<Arc<Object>>>;
+
+#[derive(Debug, Default)]
+struct Collection {
+    objects: BTreeMap<Key, Arc<Object>>,
+    changes: VecDeque<Change>,
+    /// A watch can begin at this version, or after it.
+    floor: u64,
+    /// The version of the newest change that is no longer in `changes`.
+    lost: u64,
+    /// How often, and how, open watches were cut.
+    cuts: (u64, Option<Cut>),
+}
+
+struct State {
+    version: u64,
+    history: usize,
+    uids: u64,
+    collections: Vec<Collection>,
+    snapshots: VecDeque<(usize, u64, Snapshot)>,
+    logs: HashMap<(String, String, String, bool), Log>,
+    requests: VecDeque<Request>,
+    asked: HashMap<String, u64>,
+    faults: Vec<(String, Fault)>,
+    clock: Clock,
+}
+
+/// A time that runs `speed` times as fast as tokio's.
+#[derive(Debug, Clone, Copy)]
+struct Clock {
+    start: Timestamp,
+    origin: Instant,
+    speed: f64,
+}
+
+/// What can be wrong with an object that is written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The kind is none of [`RESOURCES`].
+    #[error("the simulated cluster knows no kind {kind:?} in {api_version:?}")]
+    UnknownKind {
+        /// As the object says.
+        api_version: String,
+        /// As the object says.
+        kind: String,
+    },
+    /// An object needs a name.
+    #[error("a {0} without metadata.name")]
+    NoName(&'static str),
+}
+
+/// A handle on the simulated cluster; clones see the same one.
+#[derive(Clone)]
+pub struct Cluster {
+    state: Arc<Mutex<State>>,
+    /// One per kind, told of each write, cut or fault.
+    wakers: Arc<Vec<watch::Sender<()>>>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Cluster {
+    /// An empty cluster, whose clock shows the real time.
+    pub fn new() -> Self {
+        let collections = RESOURCES
+            .iter()
+            .map(|_| Collection {
+                floor: 1,
+                ..Collection::default()
+            })
+            .collect();
+        let state = State {
+            version: 1,
+            history: HISTORY,
+            uids: 0,
+            collections,
+            snapshots: VecDeque::new(),
+            logs: HashMap::new(),
+            requests: VecDeque::new(),
+            asked: HashMap::new(),
+            faults: Vec::new(),
+            clock: Clock {
+                start: Timestamp::now(),
+                origin: Instant::now(),
+                speed: 1.0,
+            },
+        };
+        Self {
+            state: Arc::new(Mutex::new(state)),
+            wakers: Arc::new(RESOURCES.iter().map(|_| watch::Sender::new(())).collect()),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic in a test elsewhere must not turn into a second one here.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wake(&self, resource: usize) {
+        if let Some(waker) = self.wakers.get(resource) {
+            waker.send_replace(());
+        }
+    }
+
+    fn wake_all(&self) {
+        (0..RESOURCES.len()).for_each(|resource| self.wake(resource));
+    }
+
+    pub(super) fn waker(&self, resource: usize) -> watch::Receiver<()> {
+        self.wakers[resource].subscribe()
+    }
+
+    /// The cluster's time: what creation and status times are taken from.
+    pub fn now(&self) -> Timestamp {
+        let Clock { start, origin, speed } = self.lock().clock;
+        let passed = origin.elapsed().as_secs_f64() * speed;
+        start
+            .checked_add(jiff::SignedDuration::from_secs_f64(passed))
+            .unwrap_or(start)
+    }
+
+    /// Lets the cluster's time go on from `start`, `speed` times as fast as tokio's; 0 stops it.
+    pub fn set_clock(&self, start: Timestamp, speed: f64) {
+        self.lock().clock = Clock {
+            start,
+            origin: Instant::now(),
+            speed,
+        };
+    }
+
+    /// How many real seconds pass for each of the cluster's, as a factor of tokio's time.
+    pub fn speed(&self) -> f64 {
+        self.lock().clock.speed
+    }
+
+    /// The newest resourceVersion.
+    pub fn version(&self) -> u64 {
+        self.lock().version
+    }
+
+    /// Creates or replaces an object and gives it the next resourceVersion. `uid` and `creationTimestamp` are kept from
+    /// the object it replaces, or made, when missing. Another uid is another object: the old one is deleted first.
+    pub fn apply(&self, object: Value) -> Result<u64, Error> {
+        self.write(object, false)
+    }
+
+    /// Like [`Cluster::apply`] for recorded objects: keeps their resourceVersion where it is newer than the newest.
+    pub fn apply_recorded(&self, object: Value) -> Result<u64, Error> {
+        self.write(object, true)
+    }
+
+    fn write(&self, mut object: Value, recorded: bool) -> Result<u64, Error> {
+        let (api_version, kind) = (text(&object["apiVersion"]), text(&object["kind"]));
+        let resource =
+            Resource::of_kind(&api_version, &kind).ok_or(Error::UnknownKind { api_version, kind })?;
+        let described = &RESOURCES[resource];
+        if object["metadata"]["name"].as_str().is_none_or(str::is_empty) {
+            return Err(Error::NoName(described.kind));
+        }
+        let now = self.now();
+        let mut state = self.lock();
+        let state = &mut *state;
+        let meta = &mut object["metadata"];
+        if described.namespaced && meta["namespace"].as_str().is_none_or(str::is_empty) {
+            meta["namespace"] = json!("default");
+        }
+        let key = (text(&meta["namespace"]), text(&meta["name"]));
+        let old = state.collections[resource].objects.get(&key).cloned();
+        if meta["uid"].is_null() {
+            state.uids += 1;
+            let made = format!("00000000-0000-4000-8000-{:012x}", state.uids);
+            meta["uid"] = json!(old.as_ref().map_or(made, |old| old.uid.clone()));
+        }
+        let replaced = old.filter(|old| {
+            let same = old.uid == meta["uid"];
+            if !same {
+                state.remove(resource, &key, None);
+            }
+            same
+        });
+        if meta["creationTimestamp"].is_null() {
+            let kept = replaced
+                .as_ref()
+                .map(|old| old.value()["metadata"]["creationTimestamp"].clone());
+            meta["creationTimestamp"] = kept.unwrap_or_else(|| json!(seconds(now)));
+        }
+        let own = recorded
+            .then(|| meta["resourceVersion"].as_str().and_then(|v| v.parse().ok()))
+            .flatten();
+        let version = own
+            .filter(|own| *own > state.version)
+            .unwrap_or(state.version + 1);
+        meta["resourceVersion"] = json!(version.to_string());
+        let new = Arc::new(render(resource, version, &object));
+        state.collections[resource].objects.insert(key, new.clone());
+        state.push(
+            resource,
+            Change {
+                version,
+                old: replaced,
+                new,
+                deleted: false,
+            },
+        );
+        self.wake(resource);
+        Ok(version)
+    }
+
+    /// Writes an object anew as `change` leaves it; false when there is none.
+    pub fn update(
+        &self,
+        resource: &str,
+        namespace: &str,
+        name: &str,
+        change: impl FnOnce(&mut Value),
+    ) -> bool {
+        let Some(mut object) = self.get(resource, namespace, name) else {
+            return false;
+        };
+        change(&mut object);
+        self.apply(object).is_ok()
+    }
+
+    /// Removes an object at once; false when there is none. The graceful way is an update that sets `deletionTimestamp`.
+    pub fn delete(&self, resource: &str, namespace: &str, name: &str) -> bool {
+        self.remove(resource, namespace, name, None)
+    }
+
+    pub(super) fn remove(&self, resource: &str, namespace: &str, name: &str, recorded: Option<u64>) -> bool {
+        let Some(resource) = Resource::named(resource) else {
+            return false;
+        };
+        let gone = self
+            .lock()
+            .remove(resource, &(namespace.to_owned(), name.to_owned()), recorded);
+        self.wake(resource);
+        gone
+    }
+
+    /// The object as it is now, with `kind` and `apiVersion`.
+    pub fn get(&self, resource: &str, namespace: &str, name: &str) -> Option<Value> {
+        Some(self.object(Resource::named(resource)?, namespace, name)?.value())
+    }
+
+    pub(super) fn object(&self, resource: usize, namespace: &str, name: &str) -> Option<Arc<Object>> {
+        self.lock().collections[resource]
+            .objects
+            .get(&(namespace.to_owned(), name.to_owned()))
+            .cloned()
+    }
+
+    /// Every object of a kind, ordered by namespace and name.
+    pub fn all(&self, resource: &str) -> Vec<Value> {
+        let Some(resource) = Resource::named(resource) else {
+            return Vec::new();
+        };
+        let objects: Vec<_> = self.lock().collections[resource]
+            .objects
+            .values()
+            .cloned()
+            .collect();
+        objects.iter().map(|object| object.value()).collect()
+    }
+
+    /// How many objects of a kind there are.
+    pub fn len(&self, resource: &str) -> usize {
+        Resource::named(resource).map_or(0, |resource| self.lock().collections[resource].objects.len())
+    }
+
+    /// Writes recorded objects, single ones and `List`s alike, in the order of their resourceVersions.
+    pub fn load(&self, values: impl IntoIterator<Item = Value>) -> Result<(), Error> {
+        let mut objects = Vec::new();
+        for mut value in values {
+            let kind = text(&value["kind"]);
+            let Some(items) = value.get_mut("items").and_then(Value::as_array_mut) else {
+                objects.push(value);
+                continue;
+            };
+            let items = std::mem::take(items);
+            let api_version = value["apiVersion"].take();
+            for mut item in items {
+                // Items of a `PodList` do not say what they are; those of a `List` do.
+                if item["kind"].is_null() {
+                    item["kind"] = json!(kind.strip_suffix("List").unwrap_or(&kind));
+                    item["apiVersion"] = api_version.clone();
+                }
+                objects.push(item);
+            }
+        }
+        objects.sort_by_key(|object| {
+            object["metadata"]["resourceVersion"]
+                .as_str()
+                .and_then(|v| v.parse::<u64>().ok())
+                .unwrap_or(0)
+        });
+        objects
+            .into_iter()
+            .try_for_each(|object| self.apply_recorded(object).map(drop))
+    }
+
+    /// What the log endpoint answers for a container; `previous` is its run before the present one.
+    pub fn set_log(&self, namespace: &str, pod: &str, container: &str, previous: bool, log: Log) {
+        let key = (
+            namespace.to_owned(),
+            pod.to_owned(),
+            container.to_owned(),
+            previous,
+        );
+        self.lock().logs.insert(key, log);
+    }
+
+    pub(super) fn log(&self, namespace: &str, pod: &str, container: &str, previous: bool) -> Option<Log> {
+        let key = (
+            namespace.to_owned(),
+            pod.to_owned(),
+            container.to_owned(),
+            previous,
+        );
+        self.lock().logs.get(&key).cloned()
+    }
+
+    /// How many changes per kind a watch can resume over.
+    pub fn set_history(&self, changes: usize) {
+        self.lock().history = changes;
+    }
+
+    /// Forgets the past, as etcd does every five minutes: older resourceVersions and `continue` tokens answer 410.
+    pub fn compact(&self) {
+        let mut state = self.lock();
+        let version = state.version;
+        for collection in &mut state.collections {
+            if let Some(last) = collection.changes.drain(..).next_back() {
+                collection.lost = last.version;
+            }
+            collection.floor = version;
+        }
+        state.snapshots.clear();
+    }
+
+    /// Makes something go wrong from now on. `target` is `pods`, `pods/log`, `watch pods`, `list *`, `*`.
+    pub fn fault(&self, target: &str, fault: Fault) {
+        self.lock().faults.push((target.to_owned(), fault));
+        self.wake_all();
+    }
+
+    /// Takes back every fault that was set for exactly this target.
+    pub fn heal(&self, target: &str) {
+        self.lock().faults.retain(|(t, _)| t != target);
+        self.wake_all();
+    }
+
+    /// Takes back every fault.
+    pub fn heal_all(&self) {
+        self.lock().faults.clear();
+        self.wake_all();
+    }
+
+    pub(super) fn faults(&self, verb: &str, resource: &str) -> Vec<Fault> {
+        let meets = |target: &str| {
+            let (v, r) = target.split_once(' ').unwrap_or((verb, target));
+            (v == verb || v == "*") && (r == resource || r == "*")
+        };
+        self.lock()
+            .faults
+            .iter()
+            .filter(|(target, _)| meets(target))
+            .map(|(_, f)| f.clone())
+            .collect()
+    }
+
+    /// Ends every watch of a kind that is open now.
+    pub fn cut_watches(&self, resource: &str, cut: Cut) {
+        let Some(resource) = Resource::named(resource) else {
+            return;
+        };
+        let cuts = &mut self.lock().collections[resource].cuts;
+        *cuts = (cuts.0 + 1, Some(cut));
+        self.wake(resource);
+    }
+
+    pub(super) fn cuts(&self, resource: usize) -> (u64, Option<Cut>) {
+        self.lock().collections[resource].cuts
+    }
+
+    /// The newest requests, oldest first.
+    pub fn requests(&self) -> Vec<Request> {
+        self.lock().requests.iter().cloned().collect()
+    }
+
+    /// How many requests of this verb for this resource ever came.
+    pub fn asked(&self, verb: &str, resource: &str) -> u64 {
+        self.lock()
+            .asked
+            .get(&format!("{verb} {resource}"))
+            .copied()
+            .unwrap_or(0)
+    }
+
+    pub(super) fn note(&self, request: Request) {
+        let mut state = self.lock();
+        *state
+            .asked
+            .entry(format!("{} {}", request.verb, request.resource))
+            .or_default() += 1;
+        if state.requests.len() == REQUESTS {
+            state.requests.pop_front();
+        }
+        state.requests.push_back(request);
+    }
+
+    /// Everything of a kind at the newest version, kept for `continue` tokens.
+    pub(super) fn snapshot(&self, resource: usize) -> (u64, Snapshot) {
+        let mut state = self.lock();
+        let version = state.version;
+        let known = state
+            .snapshots
+            .iter()
+            .find(|(r, v, _)| *r == resource && *v == version);
+        if let Some((_, _, snapshot)) = known {
+            return (version, snapshot.clone());
+        }
+        let snapshot: Snapshot = Arc::new(state.collections[resource].objects.values().cloned().collect());
+        if state.snapshots.len() == SNAPSHOTS {
+            state.snapshots.pop_front();
+        }
+        state.snapshots.push_back((resource, version, snapshot.clone()));
+        (version, snapshot)
+    }
+
+    /// The snapshot of an earlier page, unless it is too old.
+    pub(super) fn snapshot_at(&self, resource: usize, version: u64) -> Option<Snapshot> {
+        let state = self.lock();
+        state
+            .snapshots
+            .iter()
+            .find(|(r, v, _)| *r == resource && *v == version)
+            .map(|(_, _, s)| s.clone())
+    }
+
+    /// The oldest version that a watch can begin at.
+    pub(super) fn floor(&self, resource: usize) -> u64 {
+        self.lock().collections[resource].floor
+    }
+
+    /// Up to `limit` changes after a version; none when some of them are lost.
+    pub(super) fn changes(&self, resource: usize, after: u64, limit: usize) -> Option<Vec<Change>> {
+        let state = self.lock();
+        let Collection { changes, lost, .. } = &state.collections[resource];
+        if after < *lost {
+            return None;
+        }
+        let start = changes.partition_point(|change| change.version <= after);
+        Some(changes.range(start..).take(limit).cloned().collect())
+    }
+}
+
+impl State {
+    fn push(&mut self, resource: usize, change: Change) {
+        self.version = change.version;
+        let collection = &mut self.collections[resource];
+        collection.changes.push_back(change);
+        while collection.changes.len() > self.history {
+            if let Some(first) = collection.changes.pop_front() {
+                collection.lost = first.version;
+                collection.floor = collection.floor.max(first.version);
+            }
+        }
+    }
+
+    fn remove(&mut self, resource: usize, key: &Key, recorded: Option<u64>) -> bool {
+        let Some(old) = self.collections[resource].objects.remove(key) else {
+            return false;
+        };
+        let version = recorded.filter(|v| *v > self.version).unwrap_or(self.version + 1);
+        let new = old.at_version(version);
+        self.push(
+            resource,
+            Change {
+                version,
+                old: Some(old),
+                new,
+                deleted: true,
+            },
+        );
+        true
+    }
+}
+
+/// A time as Kubernetes writes it: whole seconds, UTC.
+pub(super) fn seconds(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}

@@ -1,0 +1,74 @@
+//! What can be made to go wrong between the simulated API server and its clients.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// One misbehaviour. Set with [`super::Cluster::fault`], taken away with [`super::Cluster::heal`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// 403, and access reviews say no.
+    Forbidden,
+    /// 403 for all namespaces at once, and for every other one than these: a client with Roles alone.
+    ForbiddenExceptIn(Vec<String>),
+    /// 401, as for an expired token.
+    Unauthorized,
+    /// 503, with `Retry-After` in seconds if any.
+    Unavailable {
+        /// Seconds for the `Retry-After` header.
+        retry_after: Option<u32>,
+    },
+    /// 429 with `Retry-After` in seconds.
+    TooManyRequests {
+        /// Seconds for the `Retry-After` header.
+        retry_after: u32,
+    },
+    /// 500.
+    InternalError,
+    /// The answer comes this much later.
+    Delay(Duration),
+    /// The request is taken and never answered.
+    BlackHole,
+    /// A list's body breaks off in the middle, with the connection.
+    CutList,
+    /// A watch ends, in order, after so many events.
+    CutWatch {
+        /// Events that still come whole, counted per watch.
+        after: usize,
+    },
+    /// A watch breaks off inside the line after so many events.
+    CutWatchMidLine {
+        /// Events that still come whole, counted per watch.
+        after: usize,
+    },
+    /// A watch stays open and says nothing more, not even bookmarks, until healed.
+    StallWatch,
+    /// A watch sends no bookmarks.
+    NoBookmarks,
+    /// The n-th item of each list, or event of each watch, has this JSON in place of its object.
+    BadItem {
+        /// Counted from 0, per list page or watch.
+        at: usize,
+        /// Stands for the object, as it is: it need not even be JSON.
+        json: Bytes,
+    },
+    /// Every `continue` token has expired: 410.
+    GoneOnPage,
+    /// A watch is refused with the HTTP status 410, rather than with an ERROR event.
+    GoneOnWatch,
+    /// `sendInitialEvents` is not known, as on servers without the WatchList feature: 422.
+    RefuseWatchList,
+    /// Protobuf is not offered: JSON where the client accepts that too, else 406.
+    RefuseProtobuf,
+}
+
+/// How open watches are ended at once, by [`super::Cluster::cut_watches`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// The stream ends in order, as at a time-out.
+    End,
+    /// The connection breaks inside a line.
+    MidLine,
+    /// An ERROR event with 410 Gone, then the end.
+    Gone,
+}

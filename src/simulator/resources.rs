@@ -1,0 +1,191 @@
+//! The kinds that the simulated cluster serves, and its discovery documents. It knows no objects.
+
+use serde_json::{Value, json};
+
+/// One kind of object, as discovery names it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Resource {
+    /// API group, empty for the core group.
+    pub group: &'static str,
+    /// Version within the group.
+    pub version: &'static str,
+    /// Name in paths: `pods`.
+    pub plural: &'static str,
+    /// Kind in objects: `Pod`.
+    pub kind: &'static str,
+    /// Short names that kubectl understands.
+    pub short: &'static [&'static str],
+    /// False for nodes and namespaces.
+    pub namespaced: bool,
+    /// What may stand in a field selector besides the name and the namespace, as the API server has it.
+    pub fields: &'static [&'static str],
+}
+
+impl Resource {
+    /// `v1`, `apps/v1`.
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    /// The position in [`RESOURCES`] of the kind with this `apiVersion` and `kind`.
+    pub fn of_kind(api_version: &str, kind: &str) -> Option<usize> {
+        RESOURCES
+            .iter()
+            .position(|r| r.kind == kind && (api_version.is_empty() || r.api_version() == api_version))
+    }
+
+    /// The position in [`RESOURCES`] of the kind with this plural name.
+    pub fn named(plural: &str) -> Option<usize> {
+        RESOURCES.iter().position(|r| r.plural == plural)
+    }
+}
+
+const fn kind(
+    group: &'static str,
+    plural: &'static str,
+    kind: &'static str,
+    short: &'static [&'static str],
+    namespaced: bool,
+    fields: &'static [&'static str],
+) -> Resource {
+    Resource {
+        group,
+        version: "v1",
+        plural,
+        kind,
+        short,
+        namespaced,
+        fields,
+    }
+}
+
+/// Every kind served. No Secrets and no ConfigMaps: a request for one is a bug, and answered with 404.
+pub static RESOURCES: [Resource; 11] = [
+    kind(
+        "",
+        "pods",
+        "Pod",
+        &["po"],
+        true,
+        &[
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "status.phase",
+            "status.podIP",
+            "status.nominatedNodeName",
+        ],
+    ),
+    kind(
+        "",
+        "events",
+        "Event",
+        &["ev"],
+        true,
+        &[
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "type",
+        ],
+    ),
+    kind("", "nodes", "Node", &["no"], false, &["spec.unschedulable"]),
+    kind("", "namespaces", "Namespace", &["ns"], false, &["status.phase"]),
+    kind(
+        "",
+        "persistentvolumeclaims",
+        "PersistentVolumeClaim",
+        &["pvc"],
+        true,
+        &[],
+    ),
+    kind(
+        "apps",
+        "replicasets",
+        "ReplicaSet",
+        &["rs"],
+        true,
+        &["status.replicas"],
+    ),
+    kind("apps", "deployments", "Deployment", &["deploy"], true, &[]),
+    kind("apps", "statefulsets", "StatefulSet", &["sts"], true, &[]),
+    kind("apps", "daemonsets", "DaemonSet", &["ds"], true, &[]),
+    kind("batch", "jobs", "Job", &[], true, &["status.successful"]),
+    kind("batch", "cronjobs", "CronJob", &["cj"], true, &[]),
+];
+
+/// Position of pods in [`RESOURCES`].
+pub const PODS: usize = 0;
+/// Position of events in [`RESOURCES`].
+pub const EVENTS: usize = 1;
+
+/// `/version`, as a 1.36 server answers.
+pub fn version() -> Value {
+    json!({
+        "major": "1", "minor": "36", "gitVersion": "v1.36.2", "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "2026-07-01T00:00:00Z", "goVersion": "go1.26", "compiler": "gc", "platform": "linux/amd64"
+    })
+}
+
+/// `/api`.
+pub fn api_versions() -> Value {
+    json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": []})
+}
+
+/// `/apis`.
+pub fn api_groups() -> Value {
+    let groups: Vec<Value> = ["apps", "batch", "events.k8s.io", "authorization.k8s.io"]
+        .map(group)
+        .into();
+    json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
+}
+
+fn group(name: &str) -> Value {
+    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+    json!({"name": name, "versions": [version], "preferredVersion": version})
+}
+
+/// `/api/v1`, `/apis/GROUP/v1`; none for a group that is not served.
+pub fn api_resources(group: &str) -> Option<Value> {
+    let verbs = ["get", "list", "watch"];
+    let mut list: Vec<Value> = RESOURCES
+        .iter()
+        .filter(|r| r.group == group || (group == "events.k8s.io" && r.plural == "events"))
+        .map(|r| {
+            json!({
+                "name": r.plural, "singularName": r.kind.to_lowercase(), "namespaced": r.namespaced, "kind": r.kind,
+                "verbs": verbs, "shortNames": r.short
+            })
+        })
+        .collect();
+    match group {
+        "" => list.push(json!({
+            "name": "pods/log", "singularName": "", "namespaced": true, "kind": "Pod", "verbs": ["get"]
+        })),
+        "authorization.k8s.io" => list.push(json!({
+            "name": "selfsubjectaccessreviews", "singularName": "selfsubjectaccessreview", "namespaced": false,
+            "kind": "SelfSubjectAccessReview", "verbs": ["create"]
+        })),
+        _ if list.is_empty() => return None,
+        _ => {}
+    }
+    let group_version = if group.is_empty() {
+        "v1".to_owned()
+    } else {
+        format!("{group}/v1")
+    };
+    Some(json!({
+        "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list
+    }))
+}
