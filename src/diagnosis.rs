@@ -7,6 +7,7 @@ pub mod cause;
 pub mod context;
 pub mod finding;
 pub mod reason;
+pub mod survey;
 
 pub use cause::CauseCode;
 pub use context::{Context, Sources};
@@ -14,6 +15,7 @@ pub use finding::{
     Cause, Confidence, ContainerType, Evidence, Finding, Key, ReasonName, Scope, Source, Stage, WorkloadRef,
 };
 pub use reason::{Family, Reason, Severity, Subject};
+pub use survey::{ContainerLog, Problem, Reach, Snapshot, Summary, Survey, Undecodable, survey};
 
 use jiff::Timestamp;
 

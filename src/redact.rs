@@ -114,10 +114,7 @@ pub fn cut(text: &str, max: usize) -> &str {
     if text.len() <= max {
         return text;
     }
-    let end = (0..=max)
-        .rev()
-        .find(|end| text.is_char_boundary(*end))
-        .unwrap_or(0);
+    let end = (0..=max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
     let head = text.get(..end).unwrap_or_default();
     match head.rfind(char::is_whitespace) {
         Some(space) if end - space <= 512 => head.get(..space).unwrap_or(head),
@@ -147,18 +144,11 @@ pub fn redact(line: &str) -> Cow<'_, str> {
     if let Some(changed) = hide_pairs(&text) {
         text = Cow::Owned(changed);
     }
-    if text.contains(HOLE) {
-        Cow::Owned(text.replace(HOLE, MARK))
-    } else {
-        whole
-    }
+    if text.contains(HOLE) { Cow::Owned(text.replace(HOLE, MARK)) } else { whole }
 }
 
 /// A pattern of this file. The tests compile every one of them.
-#[expect(
-    clippy::expect_used,
-    reason = "the patterns are constants, and the tests compile each of them"
-)]
+#[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each of them")]
 fn pattern(text: &str) -> Regex {
     Regex::new(text).expect("a pattern in redact.rs does not compile")
 }
@@ -202,9 +192,7 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
             }
         }),
         // JSON Web Tokens, signed, encrypted or cut off, and any other base64 of a JSON object.
-        pass(r"\beyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,4}={0,2}", |_| {
-            HOLE.to_string()
-        }),
+        pass(r"\beyJ[A-Za-z0-9_-]{10,}(?:\.[A-Za-z0-9_-]*){0,4}={0,2}", |_| HOLE.to_string()),
         // The tokens of known services. The prefix is the proof, so no name is needed in front.
         pass(
             r"(?x)
@@ -227,96 +215,60 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
             second,
         ),
         // scheme://user:password@host. The password may hold '/' and '@'; host:port/path@... is no password.
-        pass(
-            r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@\x22'`]*:)([^\s\x22'`]*)(@)",
-            |found| {
-                let password = group(found, 2);
-                let digits = password.trim_start_matches(|c: char| c.is_ascii_digit());
-                if password.is_empty()
-                    || (digits.len() < password.len() && digits.starts_with(['/', '?', '#']))
-                {
-                    return group(found, 0).to_owned();
-                }
-                second(found)
-            },
-        ),
+        pass(r"(?i)(\b[a-z][a-z0-9+.-]*://[^\s/:@\x22'`]*:)([^\s\x22'`]*)(@)", |found| {
+            let password = group(found, 2);
+            let digits = password.trim_start_matches(|c: char| c.is_ascii_digit());
+            if password.is_empty() || (digits.len() < password.len() && digits.starts_with(['/', '?', '#'])) {
+                return group(found, 0).to_owned();
+            }
+            second(found)
+        }),
         // https://token@host: over HTTP a user without a password is most often a token.
         pass(r"(?i)(\bhttps?://)([^\s/:@\x22'`?#]+)(@)", second),
         // user:password@tcp(host) of Go's MySQL driver, Oracle's thin:user/password@, curl -u user:password.
-        pass(
-            r"(\b[\w.-]+:)([^\s\x22'`]+)(@(?:tcp|tcp4|tcp6|unix|udp)\()",
-            second,
-        ),
+        pass(r"(\b[\w.-]+:)([^\s\x22'`]+)(@(?:tcp|tcp4|tcp6|unix|udp)\()", second),
         pass(r"(?i)(\bjdbc:oracle:(?:thin|oci):[^\s/@]+/)([^\s@]+)(@)", second),
         pass(r"(\s(?:-u|--user)[ =]['\x22]?[^\s:]+:)([^\s'\x22]+)()", second),
         // Any long random value in a query, whatever its name, and the one-time code of OAuth.
-        pass(
-            r"([?&](?:code|[A-Za-z0-9_.%\[\]-]{1,64})=)([^&\s\x22'<>]+)()",
-            |found| {
-                let (name, value) = (group(found, 1), group(found, 2));
-                if name.ends_with("?code=") || name.ends_with("&code=") || (value.len() >= 20 && mixed(value))
-                {
-                    second(found)
-                } else {
-                    group(found, 0).to_owned()
-                }
-            },
-        ),
+        pass(r"([?&](?:code|[A-Za-z0-9_.%\[\]-]{1,64})=)([^&\s\x22'<>]+)()", |found| {
+            let (name, value) = (group(found, 1), group(found, 2));
+            if name.ends_with("?code=") || name.ends_with("&code=") || (value.len() >= 20 && mixed(value)) {
+                second(found)
+            } else {
+                group(found, 0).to_owned()
+            }
+        }),
         // A scheme of HTTP authentication with what follows it.
-        pass(
-            r"(?i)(\b(?:bearer|basic)\s+)([A-Za-z0-9._~+/-]{6,}={0,2})()",
-            |found| {
-                let value = group(found, 2).trim_end_matches(['.', '=']);
-                let word = value
-                    .bytes()
-                    .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
-                let title = value.bytes().skip(1).all(|byte| byte.is_ascii_lowercase());
-                if value.len() < 16 && (word || title) {
-                    group(found, 0).to_owned()
-                } else {
-                    second(found)
-                }
-            },
-        ),
+        pass(r"(?i)(\b(?:bearer|basic)\s+)([A-Za-z0-9._~+/-]{6,}={0,2})()", |found| {
+            let value = group(found, 2).trim_end_matches(['.', '=']);
+            let word = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+            let title = value.bytes().skip(1).all(|byte| byte.is_ascii_lowercase());
+            if value.len() < 16 && (word || title) { group(found, 0).to_owned() } else { second(found) }
+        }),
         // A secret's name, then a value that no one would take for a word.
         pass(
             r"(?i)(\b(?:tokens?|secret|passwords?|passwd|api[ _-]?key|access[ _-]?key|secret[ _-]?key|credentials?)\s+(?:is\s+|was\s+)?['\x22`]?)([A-Za-z0-9+/_=-]{16,})()",
             |found| {
                 let value = group(found, 2);
                 let hex = value.len() >= 32 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
-                if mixed(value) || hex {
-                    second(found)
-                } else {
-                    group(found, 0).to_owned()
-                }
+                if mixed(value) || hex { second(found) } else { group(found, 0).to_owned() }
             },
         ),
         // An AWS secret key without its name, in a line that speaks of one.
         pass(
             r"((?i:aws|s3|secret|credential)[^\n]{0,200}?[\s:=\x22',])([A-Za-z0-9/+]{40})($|[\s\x22',;)\]}])",
             |found| {
-                if mixed(group(found, 2)) {
-                    second(found)
-                } else {
-                    group(found, 0).to_owned()
-                }
+                if mixed(group(found, 2)) { second(found) } else { group(found, 0).to_owned() }
             },
         ),
         // Passwords that stand behind words of their own.
         pass(
             r"(?i)(\bpassword (?:for|of) (?:the )?(?:user )?['\x22]?[\w.@-]{1,64}['\x22]?(?: user)?(?: is)?: )(\S+)()",
             |found| {
-                if sentence(group(found, 2)) {
-                    group(found, 0).to_owned()
-                } else {
-                    second(found)
-                }
+                if sentence(group(found, 2)) { group(found, 0).to_owned() } else { second(found) }
             },
         ),
-        pass(
-            r"(?i)(\btemporary password is generated for \S+:\s*)(\S+)()",
-            second,
-        ),
+        pass(r"(?i)(\btemporary password is generated for \S+:\s*)(\S+)()", second),
         pass(
             r"(?i)(\bpassword (?:for (?:the )?(?:user )?)?['\x22]?[\w.@-]{1,64}['\x22]?(?: user)? = )(\S+)()",
             second,
@@ -419,11 +371,8 @@ fn listed(words: &str, word: &str) -> bool {
 
 fn secret_key(key: &str) -> Option<Kind> {
     let key = key.trim_start_matches('-');
-    let joined: String = key
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let joined: String =
+        key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     let last = last_word(key);
     if joined.contains("password") || joined.contains("passwd") || joined.contains("passphrase") {
         return (!listed(HARMLESS_ENDS, &last)).then_some(Kind::Plain);
@@ -443,19 +392,12 @@ fn secret_key(key: &str) -> Option<Kind> {
 
 /// The last word of `db_userName`, `x-api-key`, `spring.datasource.password`, in lower case.
 fn last_word(key: &str) -> String {
-    let tail = key
-        .trim_end_matches(['_', '.', '-'])
-        .rsplit(['_', '.', '-'])
-        .next()
-        .unwrap_or(key);
+    let tail = key.trim_end_matches(['_', '.', '-']).rsplit(['_', '.', '-']).next().unwrap_or(key);
     let camel = tail.char_indices().rev().find(|(index, c)| {
         let before = tail.get(..*index).and_then(|head| head.chars().next_back());
         c.is_ascii_uppercase() && before.is_some_and(|before| before.is_ascii_lowercase())
     });
-    camel
-        .and_then(|(index, _)| tail.get(index..))
-        .unwrap_or(tail)
-        .to_ascii_lowercase()
+    camel.and_then(|(index, _)| tail.get(index..)).unwrap_or(tail).to_ascii_lowercase()
 }
 
 /// The bytes of the value at the start of `rest` that are to be hidden; `None` where there is nothing to hide.
@@ -463,18 +405,14 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     let lead = rest.len() - rest.trim_start_matches(['[', '(']).len();
     let mut start = lead;
     let mut body = rest.get(start..)?;
-    let prefix = body
-        .strip_prefix(['b', 'u', 'r', 'B'])
-        .filter(|next| next.starts_with(['"', '\'']));
+    let prefix = body.strip_prefix(['b', 'u', 'r', 'B']).filter(|next| next.starts_with(['"', '\'']));
     if let Some(next) = prefix {
         start += 1;
         body = next;
     }
     let slashes = body.len() - body.trim_start_matches('\\').len();
-    let quote = body
-        .get(slashes..)
-        .and_then(|text| text.chars().next())
-        .filter(|c| matches!(c, '"' | '\'' | '`'));
+    let quote =
+        body.get(slashes..).and_then(|text| text.chars().next()).filter(|c| matches!(c, '"' | '\'' | '`'));
     let end = if let Some(quote) = quote {
         start += slashes + 1;
         body = rest.get(start..)?;
@@ -487,10 +425,7 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     };
     let mut value = body.get(..end)?;
     if kind == Kind::Header {
-        let scheme = value
-            .split_once(' ')
-            .map(|(scheme, _)| scheme)
-            .filter(|scheme| is_scheme(scheme));
+        let scheme = value.split_once(' ').map(|(scheme, _)| scheme).filter(|scheme| is_scheme(scheme));
         if let Some(scheme) = scheme {
             start += scheme.len() + 1;
             value = value.get(scheme.len() + 1..)?;
@@ -517,9 +452,7 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     }
     if prose
         && (sentence(value)
-            || MISSING
-                .iter()
-                .any(|words| after.trim_start_matches(['"', '\'', '`']).starts_with(words)))
+            || MISSING.iter().any(|words| after.trim_start_matches(['"', '\'', '`']).starts_with(words)))
     {
         return None;
     }
@@ -589,10 +522,7 @@ fn bare_end(body: &str) -> usize {
                 next.is_empty()
                     || next.starts_with(|c: char| {
                         c.is_whitespace()
-                            || matches!(
-                                c,
-                                ')' | ']' | '}' | '>' | '"' | '\'' | '`' | ',' | ';' | ':' | '.'
-                            )
+                            || matches!(c, ')' | ']' | '}' | '>' | '"' | '\'' | '`' | ',' | ';' | ':' | '.')
                     })
             }
             _ => false,
@@ -690,9 +620,7 @@ fn is_object_name(value: &str) -> bool {
 
 /// Whether what follows `token: ` is the start of a sentence. Only words that error messages begin with.
 fn sentence(value: &str) -> bool {
-    let word = value
-        .trim_matches(|c: char| !c.is_alphanumeric())
-        .to_ascii_lowercase();
+    let word = value.trim_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
     listed(PROSE, &word)
 }
 

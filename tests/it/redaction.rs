@@ -19,32 +19,14 @@ fn corpus() -> Vec<Sample> {
         if let Some(name) = text.strip_prefix("## ") {
             kind = name.to_owned();
         } else if let Some(line) = text.strip_prefix("in:  ") {
-            assert!(
-                input.replace(line.to_owned()).is_none(),
-                "line {}: two inputs in a row",
-                number + 1
-            );
+            assert!(input.replace(line.to_owned()).is_none(), "line {}: two inputs in a row", number + 1);
         } else if let Some(shown) = text.strip_prefix("out: ") {
-            let line = input
-                .take()
-                .unwrap_or_else(|| panic!("line {}: an output without input", number + 1));
-            samples.push(Sample {
-                kind: kind.clone(),
-                line,
-                shown: shown.to_owned(),
-            });
+            let line = input.take().unwrap_or_else(|| panic!("line {}: an output without input", number + 1));
+            samples.push(Sample { kind: kind.clone(), line, shown: shown.to_owned() });
         } else if let Some(line) = text.strip_prefix("same: ") {
-            samples.push(Sample {
-                kind: kind.clone(),
-                line: line.to_owned(),
-                shown: line.to_owned(),
-            });
+            samples.push(Sample { kind: kind.clone(), line: line.to_owned(), shown: line.to_owned() });
         } else {
-            assert!(
-                text.is_empty() || text.starts_with('#'),
-                "line {}: not understood: {text}",
-                number + 1
-            );
+            assert!(text.is_empty() || text.starts_with('#'), "line {}: not understood: {text}", number + 1);
         }
     }
     samples
@@ -57,13 +39,7 @@ fn every_secret_of_the_corpus_is_hidden_and_every_look_alike_stays_readable() {
         .iter()
         .filter(|sample| redact(&sample.line) != sample.shown)
         .map(|s| {
-            format!(
-                "{}\n    line  {}\n    want  {}\n    shown {}",
-                s.kind,
-                s.line,
-                s.shown,
-                redact(&s.line)
-            )
+            format!("{}\n    line  {}\n    want  {}\n    shown {}", s.kind, s.line, s.shown, redact(&s.line))
         })
         .collect();
     assert!(
@@ -78,16 +54,9 @@ fn every_secret_of_the_corpus_is_hidden_and_every_look_alike_stays_readable() {
 #[test]
 fn the_corpus_has_at_least_sixty_samples_of_secrets_and_of_look_alikes() {
     let samples = corpus();
-    let secrets = samples
-        .iter()
-        .filter(|sample| sample.shown.contains(MARK))
-        .count();
+    let secrets = samples.iter().filter(|sample| sample.shown.contains(MARK)).count();
     assert!(secrets >= 60, "{secrets} secrets");
-    assert!(
-        samples.len() - secrets >= 40,
-        "{} look-alikes",
-        samples.len() - secrets
-    );
+    assert!(samples.len() - secrets >= 40, "{} look-alikes", samples.len() - secrets);
 }
 
 #[test]
@@ -100,10 +69,7 @@ fn a_line_that_is_redacted_already_does_not_change_again() {
 
 #[test]
 fn a_secret_stays_hidden_inside_of_a_json_log_line() {
-    for sample in corpus()
-        .iter()
-        .filter(|sample| sample.kind == "URL user info" || sample.kind == "JWT")
-    {
+    for sample in corpus().iter().filter(|sample| sample.kind == "URL user info" || sample.kind == "JWT") {
         let json = serde_json::json!({"level": "error", "msg": sample.line}).to_string();
         let want = serde_json::json!({"level": "error", "msg": sample.shown}).to_string();
         assert_eq!(redact(&json), want);

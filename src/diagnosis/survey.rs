@@ -1,0 +1,215 @@
+//! A look at many pods at once: every pod with its events, sorted worst first, and what several findings share.
+//!
+//! Pure, like all of the analyzer: whoever has the objects, from a cluster or from files, gets the same survey.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Cause, Context, Finding, Severity, Sources, Stage};
+use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
+
+/// Everything that one look sees.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Pods.
+    pub pods: Vec<Pod>,
+    /// Events of whatever is here.
+    pub events: Vec<Event>,
+    /// Nodes.
+    pub nodes: Vec<Node>,
+    /// ReplicaSets.
+    pub replica_sets: Vec<Workload>,
+    /// Deployments.
+    pub deployments: Vec<Workload>,
+    /// StatefulSets.
+    pub stateful_sets: Vec<Workload>,
+    /// DaemonSets.
+    pub daemon_sets: Vec<Workload>,
+    /// Jobs.
+    pub jobs: Vec<Job>,
+    /// CronJobs.
+    pub cron_jobs: Vec<CronJob>,
+    /// Claims.
+    pub claims: Vec<PersistentVolumeClaim>,
+    /// Ends of container logs.
+    pub logs: Vec<ContainerLog>,
+    /// Which sources could be read at all.
+    pub sources: Sources,
+    /// What could not be decoded.
+    pub undecodable: Vec<Undecodable>,
+}
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        Self {
+            pods: Vec::new(),
+            events: Vec::new(),
+            nodes: Vec::new(),
+            replica_sets: Vec::new(),
+            deployments: Vec::new(),
+            stateful_sets: Vec::new(),
+            daemon_sets: Vec::new(),
+            jobs: Vec::new(),
+            cron_jobs: Vec::new(),
+            claims: Vec::new(),
+            logs: Vec::new(),
+            sources: Sources::NONE,
+            undecodable: Vec::new(),
+        }
+    }
+}
+
+/// The end of one container's log, raw and bounded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ContainerLog {
+    /// Of the pod.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// Of the container before the present one.
+    pub previous: bool,
+    /// The last bytes, any encoding; neither cleaned nor redacted.
+    pub tail: Vec<u8>,
+}
+
+/// The tail may hold secrets: it never appears in debug output.
+impl std::fmt::Debug for ContainerLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContainerLog")
+            .field("namespace", &self.namespace)
+            .field("pod", &self.pod)
+            .field("container", &self.container)
+            .field("previous", &self.previous)
+            .field("bytes", &self.tail.len())
+            .finish()
+    }
+}
+
+/// A document or list item that could not be decoded: where it stands, and why in words without its content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Undecodable {
+    /// Such as `pods.json, line 7`.
+    pub place: String,
+    /// In words.
+    pub why: String,
+}
+
+/// What one look at many pods shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Survey {
+    /// When it was so.
+    pub observed_at: Timestamp,
+    /// Worst first; in the same order for the same objects, however they came in.
+    pub findings: Vec<Finding>,
+    /// What several findings share, farthest reach first.
+    pub problems: Vec<Problem>,
+    /// Counts.
+    pub summary: Summary,
+}
+
+/// Several findings with one common cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The cause.
+    pub cause: Cause,
+    /// How far it reaches.
+    pub reach: Reach,
+    /// Positions in the survey's findings, rising.
+    pub findings: Vec<usize>,
+}
+
+/// How far a problem reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reach {
+    /// Distinct pods.
+    pub pods: usize,
+    /// Distinct workloads.
+    pub workloads: usize,
+    /// Distinct nodes.
+    pub nodes: usize,
+}
+
+/// Counts over a survey.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Summary {
+    /// Pods looked at.
+    pub pods: usize,
+    /// Pods with a finding above info.
+    pub unhealthy_pods: usize,
+    /// Findings.
+    pub critical: usize,
+    /// Findings.
+    pub warning: usize,
+    /// Findings.
+    pub info: usize,
+}
+
+/// Looks at all of it.
+pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
+    let mut events: HashMap<&str, Vec<Event>> = HashMap::new();
+    for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
+        events.entry(&event.involved_object.uid).or_default().push(event.clone());
+    }
+    let nodes: HashMap<&str, &Node> = snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
+
+    let mut findings = Vec::new();
+    for pod in &snapshot.pods {
+        // The kubelet writes the events of a static pod under the uid that it knows, not the mirror pod's.
+        let mut of_pod = Vec::new();
+        let uids =
+            [pod.metadata.uid.as_str(), pod.metadata.annotation(Annotation::CONFIG_MIRROR).unwrap_or("")];
+        for uid in uids.into_iter().filter(|uid| !uid.is_empty()) {
+            of_pod.extend(events.get(uid).into_iter().flatten().cloned());
+        }
+        let context = Context {
+            sources: snapshot.sources,
+            events: &of_pod,
+            node: nodes.get(pod.spec.node_name.as_str()).copied(),
+        };
+        findings.extend(super::diagnose(pod, &context, now).findings);
+    }
+    findings.sort_by(worst_first);
+
+    let severity = |wanted| findings.iter().filter(|f: &&Finding| f.severity == wanted).count();
+    let unhealthy: BTreeSet<(&str, &str)> = findings
+        .iter()
+        .filter(|f| f.severity > Severity::Info && !f.pod.is_empty())
+        .map(|f| (f.namespace.as_str(), f.pod.as_str()))
+        .collect();
+    let summary = Summary {
+        pods: snapshot.pods.len(),
+        unhealthy_pods: unhealthy.len(),
+        critical: severity(Severity::Critical),
+        warning: severity(Severity::Warning),
+        info: severity(Severity::Info),
+    };
+    Survey { observed_at: now, findings, problems: Vec::new(), summary }
+}
+
+/// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.
+fn worst_first(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+    fn key(f: &Finding) -> impl Ord + '_ {
+        let stage = match f.stage {
+            Stage::Active => 0,
+            Stage::Pending => 1,
+            Stage::Recovered => 2,
+        };
+        (
+            Reverse(f.severity),
+            stage,
+            f.reason.as_str(),
+            f.namespace.as_str(),
+            f.pod.as_str(),
+            f.workload.as_ref(),
+            f.container.as_str(),
+            f.uid.as_str(),
+        )
+    }
+    key(a).cmp(&key(b))
+}
