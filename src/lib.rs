@@ -17,6 +17,7 @@
 //! library, and read no clock. Time comes in as a [`jiff::Timestamp`].
 
 pub mod diagnosis;
+pub mod incidents;
 pub mod objects;
 pub mod redact;
 pub mod simulator;

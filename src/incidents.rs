@@ -1,0 +1,3 @@
+//! Findings over time.
+
+pub mod store;

@@ -1,0 +1,435 @@
+//! Every pod that is watched, as small as its state allows.
+//!
+//! A pod at rest (healthy, nothing to look at again) is a [`Record`] alone: who it is and which ends of its containers are
+//! booked. What is known of a pod that is not at rest hangs off its record as an `A`, which the caller chooses (the whole
+//! slim pod, its findings). Names that many pods share (namespace, node, workload, container) are held once.
+//!
+//! 150,000 records with all indexes are to stay small: see `docs/performance.md` for the figure.
+//!
+//! Pure data structure: must not know what a finding is, how pods come in, or the time.
+
+use std::borrow::Borrow;
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+
+use crate::diagnosis::finding::WorkloadRef;
+
+/// The uid of an object in 16 bytes. Kubernetes' uids are UUIDs, kept exactly; of any other text (a hand-written file)
+/// it is a 128-bit digest, so use it to identify, not to show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Uid([u8; 16]);
+
+impl Uid {
+    /// Of its text.
+    pub fn of(text: &str) -> Self {
+        Self(parse_uuid(text).unwrap_or_else(|| fnv128(text.as_bytes()).to_be_bytes()))
+    }
+}
+
+/// The canonical form only (lower case, dashes), so that two texts never give one uid.
+fn parse_uuid(text: &str) -> Option<[u8; 16]> {
+    let bytes: &[u8; 36] = text.as_bytes().try_into().ok()?;
+    let mut out = [0u8; 16];
+    let mut nibbles = 0usize;
+    for (at, &b) in bytes.iter().enumerate() {
+        if matches!(at, 8 | 13 | 18 | 23) {
+            if b != b'-' {
+                return None;
+            }
+            continue;
+        }
+        let value = match b {
+            b'0'..=b'9' => b - b'0',
+            b'a'..=b'f' => b - b'a' + 10,
+            _ => return None,
+        };
+        let slot = out.get_mut(nibbles / 2)?;
+        *slot = (*slot << 4) | value;
+        nibbles += 1;
+    }
+    Some(out)
+}
+
+/// FNV-1a, 128 bits.
+fn fnv128(bytes: &[u8]) -> u128 {
+    bytes.iter().fold(0x6c62272e07bb014262b821756295c58d, |hash: u128, &b| {
+        (hash ^ u128::from(b)).wrapping_mul(0x0000000001000000000000000000013b)
+    })
+}
+
+/// How far the ends of one container are booked. A container that never restarted nor ended has none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Booked {
+    /// The container's name.
+    pub container: Arc<str>,
+    /// Its `restartCount` when it was last seen.
+    pub restart_count: i32,
+    /// Identifies the newest end that is booked; 0 for none.
+    pub end: u64,
+}
+
+/// Where a pod belongs: shared by all pods of a workload.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Home {
+    /// The namespace.
+    pub namespace: String,
+    /// The top controller.
+    pub workload: WorkloadRef,
+}
+
+/// A pod, as long as it exists.
+#[derive(Debug)]
+pub struct Record<A> {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its name.
+    pub name: Box<str>,
+    /// Its namespace and its top controller, as far as that is known.
+    pub home: Arc<Home>,
+    /// Where it runs; empty until it is scheduled.
+    pub node: Arc<str>,
+    /// Only containers with something booked.
+    pub booked: Box<[Booked]>,
+    /// What is kept of a pod that is not at rest.
+    pub active: Option<Box<A>>,
+    /// The generation in which the pod was last seen.
+    seen: u32,
+}
+
+/// Who a pod is: what [`Store::upsert`] needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct Identity<'a> {
+    /// `metadata.uid`, or namespace and name joined where a file has none.
+    pub uid: Uid,
+    /// `metadata.namespace`.
+    pub namespace: &'a str,
+    /// `metadata.name`.
+    pub name: &'a str,
+    /// `spec.nodeName`.
+    pub node: &'a str,
+    /// The top controller.
+    pub workload: &'a WorkloadRef,
+}
+
+impl Identity<'_> {
+    fn home(&self) -> Home {
+        Home { namespace: self.namespace.to_owned(), workload: self.workload.clone() }
+    }
+}
+
+/// The pods, by uid and by name.
+#[derive(Debug)]
+pub struct Store<A> {
+    pods: HashMap<Uid, Box<Record<A>>>,
+    /// Digest of namespace and name to uid: the names themselves are in the records.
+    by_name: HashMap<u64, Uid>,
+    names: Interned<str>,
+    homes: Interned<Home>,
+    hasher: RandomState,
+    generation: u32,
+}
+
+impl<A> Default for Store<A> {
+    fn default() -> Self {
+        Self {
+            pods: HashMap::new(),
+            by_name: HashMap::new(),
+            names: Interned::default(),
+            homes: Interned::default(),
+            hasher: RandomState::new(),
+            generation: 0,
+        }
+    }
+}
+
+impl<A> Store<A> {
+    /// How many pods there are.
+    pub fn len(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.pods.is_empty()
+    }
+
+    /// A pod by uid.
+    pub fn get(&self, uid: Uid) -> Option<&Record<A>> {
+        self.pods.get(&uid).map(Box::as_ref)
+    }
+
+    /// A pod by uid, to change what is booked or kept of it.
+    pub fn get_mut(&mut self, uid: Uid) -> Option<&mut Record<A>> {
+        self.pods.get_mut(&uid).map(Box::as_mut)
+    }
+
+    /// The newest pod of a name.
+    pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Record<A>> {
+        let uid = self.by_name.get(&self.digest(namespace, name))?;
+        self.get(*uid).filter(|r| r.home.namespace == namespace && *r.name == *name)
+    }
+
+    /// How many pods a workload has.
+    pub fn pods_of(&self, home: &Home) -> u32 {
+        self.homes.count(home)
+    }
+
+    /// All pods, in no order. Not for anything that runs at every update or on a timer.
+    pub fn iter(&self) -> impl Iterator<Item = &Record<A>> {
+        self.pods.values().map(Box::as_ref)
+    }
+
+    /// Takes note that a pod exists, and gives its record: new (nothing booked, at rest) or the one that it has.
+    /// A changed node or workload is taken over.
+    pub fn upsert(&mut self, pod: Identity<'_>) -> &mut Record<A> {
+        let digest = self.digest(pod.namespace, pod.name);
+        let Self { pods, by_name, names, homes, generation, .. } = self;
+        let record = pods.entry(pod.uid).or_insert_with(|| {
+            by_name.insert(digest, pod.uid);
+            Box::new(Record {
+                uid: pod.uid,
+                name: pod.name.into(),
+                home: homes.get(&pod.home()),
+                node: names.get(pod.node),
+                booked: Box::default(),
+                active: None,
+                seen: 0,
+            })
+        });
+        record.seen = *generation;
+        if *record.node != *pod.node {
+            names.give_back(&record.node);
+            record.node = names.get(pod.node);
+        }
+        if record.home.workload != *pod.workload {
+            homes.give_back(&record.home);
+            record.home = homes.get(&pod.home());
+        }
+        record
+    }
+
+    /// Sets what is booked of a pod; entries that say nothing are left out.
+    pub fn book(&mut self, uid: Uid, booked: impl IntoIterator<Item = (impl AsRef<str>, i32, u64)>) {
+        let Some(record) = self.pods.get_mut(&uid) else { return };
+        let new = booked
+            .into_iter()
+            .filter(|(_, restarts, end)| *restarts != 0 || *end != 0)
+            .map(|(name, restart_count, end)| Booked {
+                container: self.names.get(name.as_ref()),
+                restart_count,
+                end,
+            })
+            .collect();
+        for old in std::mem::replace(&mut record.booked, new) {
+            self.names.give_back(&old.container);
+        }
+    }
+
+    /// Forgets a pod.
+    pub fn remove(&mut self, uid: Uid) -> Option<Record<A>> {
+        let record = *self.pods.remove(&uid)?;
+        let digest = self.digest(&record.home.namespace, &record.name);
+        // A StatefulSet's pod may have a successor of the same name already.
+        if self.by_name.get(&digest) == Some(&uid) {
+            self.by_name.remove(&digest);
+        }
+        self.names.give_back(&record.node);
+        self.homes.give_back(&record.home);
+        for booked in &record.booked {
+            self.names.give_back(&booked.container);
+        }
+        if self.pods.capacity() > 4 * self.pods.len() + 1024 {
+            self.pods.shrink_to(2 * self.pods.len());
+            self.by_name.shrink_to(2 * self.by_name.len());
+        }
+        Some(record)
+    }
+
+    /// A list begins: marks where it began. Pods seen from here on are newer than the mark.
+    pub fn mark(&mut self) -> Mark {
+        self.generation = self.generation.wrapping_add(1);
+        Mark(self.generation)
+    }
+
+    /// The list that began at `mark` is complete: the uids of the pods within its scope that were not seen since, in the order
+    /// of namespace and name. They are still there, for the caller to book and then [`remove`](Self::remove).
+    /// `namespace` is the scope of the list; none for all.
+    pub fn unseen(&self, mark: Mark, namespace: Option<&str>) -> Vec<Uid> {
+        let mut gone: Vec<_> = self
+            .pods
+            .values()
+            // Generations wrap: what is newer by less than half the circle is newer.
+            .filter(|r| r.seen.wrapping_sub(mark.0).cast_signed() < 0)
+            .filter(|r| namespace.is_none_or(|n| r.home.namespace == n))
+            .collect();
+        gone.sort_unstable_by(|a, b| (&a.home.namespace, &a.name).cmp(&(&b.home.namespace, &b.name)));
+        gone.into_iter().map(|r| r.uid).collect()
+    }
+
+    fn digest(&self, namespace: &str, name: &str) -> u64 {
+        self.hasher.hash_one((namespace, name))
+    }
+}
+
+/// Where a list began.
+#[derive(Clone, Copy, Debug)]
+pub struct Mark(u32);
+
+/// Values held once, with a count of who holds them.
+#[derive(Debug)]
+struct Interned<T: ?Sized + Eq + Hash>(HashMap<Arc<T>, u32>);
+
+impl<T: ?Sized + Eq + Hash> Default for Interned<T> {
+    fn default() -> Self {
+        Self(HashMap::new())
+    }
+}
+
+impl<T: ?Sized + Eq + Hash + Share> Interned<T>
+where
+    Arc<T>: Borrow<T>,
+{
+    fn get(&mut self, value: &T) -> Arc<T> {
+        if let Some((shared, _)) = self.0.get_key_value(value) {
+            let shared = Arc::clone(shared);
+            if let Some(count) = self.0.get_mut(value) {
+                *count += 1;
+            }
+            return shared;
+        }
+        let shared = value.share();
+        self.0.insert(Arc::clone(&shared), 1);
+        shared
+    }
+
+    fn count(&self, value: &T) -> u32 {
+        self.0.get(value).copied().unwrap_or(0)
+    }
+
+    fn give_back(&mut self, value: &T) {
+        if let Some(count) = self.0.get_mut(value) {
+            *count -= 1;
+            if *count == 0 {
+                self.0.remove(value);
+            }
+        }
+    }
+}
+
+trait Share {
+    fn share(&self) -> Arc<Self>;
+}
+
+impl Share for str {
+    fn share(&self) -> Arc<str> {
+        self.into()
+    }
+}
+
+impl Share for Home {
+    fn share(&self) -> Arc<Self> {
+        Arc::new(self.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn workload(name: &str) -> WorkloadRef {
+        WorkloadRef { kind: "Deployment".into(), name: name.into() }
+    }
+
+    fn add<'a>(store: &'a mut Store<()>, uid: &str, namespace: &str, name: &str) -> &'a mut Record<()> {
+        let uid = Uid::of(uid);
+        store.upsert(Identity { uid, namespace, name, node: "node-a", workload: &workload("web") })
+    }
+
+    #[test]
+    fn uuids_are_kept_and_other_texts_are_told_apart() {
+        let a = Uid::of("0a1b2c3d-0000-4000-8000-00000000000f");
+        assert_eq!(a.0, [0x0a, 0x1b, 0x2c, 0x3d, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 0x0f]);
+        let texts = ["", "x", "0A1B2C3D-0000-4000-8000-00000000000F", "0a1b2c3d-0000-4000-8000-00000000000g"];
+        let mut uids: Vec<_> = texts.iter().map(|t| Uid::of(t)).chain([a]).collect();
+        uids.sort_unstable();
+        uids.dedup();
+        assert_eq!(uids.len(), texts.len() + 1);
+    }
+
+    #[test]
+    fn a_pod_is_found_by_uid_and_by_name_until_it_is_removed() {
+        let mut store = Store::<()>::default();
+        add(&mut store, "1", "shop", "web-0");
+        add(&mut store, "2", "shop", "web-1");
+        assert_eq!(store.by_name("shop", "web-0").unwrap().uid, Uid::of("1"));
+        assert!(store.by_name("shop", "web-2").is_none());
+        let home = Home { namespace: "shop".into(), workload: workload("web") };
+        assert_eq!(store.pods_of(&home), 2);
+        assert_eq!(&*store.remove(Uid::of("1")).unwrap().name, "web-0");
+        assert_eq!(store.pods_of(&home), 1);
+        assert!(store.by_name("shop", "web-0").is_none());
+        assert!(store.remove(Uid::of("1")).is_none());
+        assert_eq!(store.len(), 1);
+    }
+
+    #[test]
+    fn a_successor_of_the_same_name_is_found_while_and_after_the_old_pod_goes() {
+        let mut store = Store::<()>::default();
+        add(&mut store, "old", "shop", "db-0");
+        add(&mut store, "new", "shop", "db-0");
+        store.remove(Uid::of("old"));
+        assert_eq!(store.by_name("shop", "db-0").unwrap().uid, Uid::of("new"));
+    }
+
+    #[test]
+    fn what_a_list_did_not_show_is_unseen_within_its_namespace_only() {
+        let mut store = Store::<()>::default();
+        for (uid, namespace) in [("1", "a"), ("2", "a"), ("3", "b")] {
+            add(&mut store, uid, namespace, uid);
+        }
+        let a = store.mark();
+        let b = store.mark();
+        add(&mut store, "1", "a", "1");
+        assert_eq!(store.unseen(a, Some("a")), [Uid::of("2")]);
+        assert_eq!(store.unseen(b, Some("b")), [Uid::of("3")]);
+        assert_eq!(store.unseen(a, None), [Uid::of("2"), Uid::of("3")]);
+    }
+
+    #[test]
+    fn shared_names_are_forgotten_with_the_last_pod_that_has_them() {
+        let mut store = Store::<()>::default();
+        for job in 0..1000 {
+            let uid = Uid::of(&job.to_string());
+            let name = format!("backup-{job}");
+            let workload = workload(&name);
+            store.upsert(Identity {
+                uid,
+                namespace: "ops",
+                name: &name,
+                node: "node-a",
+                workload: &workload,
+            });
+            store.book(uid, [("dump", 1, 7), ("quiet", 0, 0)]);
+            assert_eq!(store.get(uid).unwrap().booked.len(), 1);
+            store.book(uid, [("dump", 2, 8)]);
+            store.remove(uid);
+        }
+        assert!(store.names.0.is_empty() && store.homes.0.is_empty() && store.by_name.is_empty());
+    }
+
+    #[test]
+    fn a_pod_that_gets_a_node_or_another_owner_keeps_what_is_booked() {
+        let mut store = Store::<()>::default();
+        let uid = Uid::of("1");
+        let web = workload("web");
+        store.upsert(Identity { uid, namespace: "shop", name: "x", node: "", workload: &web });
+        store.book(uid, [("app", 3, 9)]);
+        let other = workload("other");
+        let record =
+            store.upsert(Identity { uid, namespace: "shop", name: "x", node: "node-b", workload: &other });
+        assert_eq!((&*record.node, &record.home.workload), ("node-b", &other));
+        assert_eq!(record.booked[0].restart_count, 3);
+        assert_eq!(store.names.0.len(), 2, "node-b and app");
+    }
+}
