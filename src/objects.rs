@@ -7,6 +7,7 @@
 //!
 //! Must not know kube, tokio, or how the objects come in; reads no clock.
 
+pub mod decode;
 pub mod event;
 pub mod lenient;
 pub mod meta;

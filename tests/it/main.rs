@@ -1,6 +1,7 @@
 //! The tests from the outside: one binary, a module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod decode;
 mod objects;
 mod redaction;
 mod simulator;
