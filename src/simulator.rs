@@ -9,8 +9,11 @@
 mod api;
 mod cluster;
 mod fault;
+pub mod kubelet;
 mod logs;
+pub mod replay;
 mod resources;
+pub mod scenarios;
 mod selector;
 mod table;
 mod watch;
@@ -30,6 +33,18 @@ pub use self::resources::{RESOURCES, Resource};
 /// A client of the simulated cluster that needs no socket.
 pub fn client(cluster: &Cluster) -> kube::Client {
     kube::Client::new(Api::new(cluster.clone()), "default")
+}
+
+/// A cluster whose time runs `speed` times as fast as ours, in which [`scenarios::play`] goes on until the runtime ends. Needs
+/// to be called within one. Its time starts in the past and meets ours after five minutes: clients such as `kubectl describe`
+/// take ages from their own clock, and cannot say how long ago something happened that lies ahead.
+pub fn demo(speed: f64) -> Cluster {
+    let cluster = Cluster::new();
+    let now = jiff::Timestamp::now();
+    let ahead = jiff::SignedDuration::from_secs_f64((300.0 * (speed - 1.0)).clamp(0.0, 1e6));
+    cluster.set_clock(now.checked_sub(ahead).unwrap_or(now), speed);
+    tokio::spawn(scenarios::play(cluster.clone()));
+    cluster
 }
 
 /// Answers on this listener until dropped, and ends every connection then.

@@ -67,16 +67,12 @@ where
             let (parts, body) = request.into_parts();
             // Reviews are the only bodies read, and are small.
             let body = match parts.method {
-                Method::POST => Limited::new(body, 64 * 1024)
-                    .collect()
-                    .await
-                    .map(|b| b.to_bytes())
-                    .unwrap_or_default(),
+                Method::POST => {
+                    Limited::new(body, 64 * 1024).collect().await.map(|b| b.to_bytes()).unwrap_or_default()
+                }
                 _ => Bytes::new(),
             };
-            Ok(answer(&cluster, &parts, &body)
-                .await
-                .unwrap_or_else(|refusal| *refusal))
+            Ok(answer(&cluster, &parts, &body).await.unwrap_or_else(|refusal| *refusal))
         })
     }
 }
@@ -100,11 +96,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         .map_err(|error| refuse(400, "BadRequest", &format!("the query cannot be read: {error}")))?
         .0;
     let query = Params(query);
-    let accept = parts
-        .headers
-        .get(ACCEPT)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or("");
+    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
     let target = target(path);
     let watching = matches!(query.get("watch"), "true" | "1");
     let (verb, resource) = match &target {
@@ -138,11 +130,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         }
     }
     if verb == "write" {
-        return Err(refuse(
-            405,
-            "MethodNotAllowed",
-            "the simulated cluster is changed from within alone",
-        ));
+        return Err(refuse(405, "MethodNotAllowed", "the simulated cluster is changed from within alone"));
     }
     let Some(target) = target else {
         return document(path);
@@ -154,29 +142,17 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         RESOURCES[*at].group == target.group || (*at == EVENTS && target.group == "events.k8s.io")
     });
     let Some(at) = found else {
-        return Err(refuse(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        ));
+        return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
     };
     let described = &RESOURCES[at];
     if target.resource == "pods" && target.subresource == "log" {
         return logs::answer(cluster, target.namespace, target.name, &query);
     }
     if !target.subresource.is_empty() || verb == "create" {
-        return Err(refuse(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        ));
+        return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
     }
     let encoding = Encoding::negotiate(accept, at, target.group, refuse_protobuf).ok_or_else(|| {
-        refuse(
-            406,
-            "NotAcceptable",
-            "only the following media types are accepted: application/json",
-        )
+        refuse(406, "NotAcceptable", "only the following media types are accepted: application/json")
     })?;
     if !target.name.is_empty() {
         let object = cluster.object(at, target.namespace, target.name);
@@ -186,14 +162,9 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         return Ok(respond(StatusCode::OK, encoding.content_type(false), out));
     }
     let namespace = Some(target.namespace).filter(|ns| !ns.is_empty());
-    let filter = Filter::new(
-        described,
-        namespace,
-        None,
-        query.get("labelSelector"),
-        query.get("fieldSelector"),
-    )
-    .map_err(|message| refuse(400, "BadRequest", &message))?;
+    let filter =
+        Filter::new(described, namespace, None, query.get("labelSelector"), query.get("fieldSelector"))
+            .map_err(|message| refuse(400, "BadRequest", &message))?;
     if watching {
         return open_watch(cluster, at, filter, encoding, &query);
     }
@@ -226,13 +197,7 @@ fn target(path: &str) -> Option<Target<'_>> {
     let mut rest = rest.iter().copied();
     let resource = rest.next()?;
     let name = rest.next().unwrap_or("");
-    Some(Target {
-        group,
-        namespace,
-        resource,
-        name,
-        subresource: rest.next().unwrap_or(""),
-    })
+    Some(Target { group, namespace, resource, name, subresource: rest.next().unwrap_or("") })
 }
 
 fn document(path: &str) -> Result<Response<Body>, Refusal> {
@@ -245,19 +210,10 @@ fn document(path: &str) -> Result<Response<Body>, Refusal> {
         ["api"] => api_versions(),
         ["apis"] => api_groups(),
         ["api", "v1"] => api_resources("").unwrap_or_default(),
-        ["apis", group, "v1"] => api_resources(group).ok_or_else(|| {
-            refuse(
-                404,
-                "NotFound",
-                "the server could not find the requested resource",
-            )
-        })?,
+        ["apis", group, "v1"] => api_resources(group)
+            .ok_or_else(|| refuse(404, "NotFound", "the server could not find the requested resource"))?,
         _ => {
-            return Err(refuse(
-                404,
-                "NotFound",
-                "the server could not find the requested resource",
-            ));
+            return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
         }
     };
     Ok(respond(StatusCode::OK, "application/json", value.to_string()))
@@ -285,43 +241,29 @@ fn refuse_for(
     };
     let wait = |mut refusal: Refusal, seconds: Option<u32>| {
         if let Some(seconds) = seconds {
-            refusal
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
         refusal
     };
     Err(match fault {
         Fault::Forbidden => forbidden(),
         Fault::ForbiddenExceptIn(namespaces)
-            if !namespaces
-                .iter()
-                .any(|ns| target.is_some_and(|t| t.namespace == ns)) =>
+            if !namespaces.iter().any(|ns| target.is_some_and(|t| t.namespace == ns)) =>
         {
             forbidden()
         }
         Fault::Unauthorized => refuse(401, "Unauthorized", "Unauthorized"),
         Fault::Unavailable { retry_after } => wait(
-            refuse(
-                503,
-                "ServiceUnavailable",
-                "the server is currently unable to handle the request",
-            ),
+            refuse(503, "ServiceUnavailable", "the server is currently unable to handle the request"),
             *retry_after,
         ),
         Fault::TooManyRequests { retry_after } => wait(
-            refuse(
-                429,
-                "TooManyRequests",
-                "Too many requests, please try again later.",
-            ),
+            refuse(429, "TooManyRequests", "Too many requests, please try again later."),
             Some(*retry_after),
         ),
-        Fault::InternalError => refuse(
-            500,
-            "InternalError",
-            "an error on the server has prevented the request from succeeding",
-        ),
+        Fault::InternalError => {
+            refuse(500, "InternalError", "an error on the server has prevented the request from succeeding")
+        }
         Fault::GoneOnPage if !query.get("continue").is_empty() => expired_token(),
         Fault::GoneOnWatch if verb == "watch" => refuse(410, "Expired", "too old resource version"),
         Fault::RefuseWatchList if !query.get("sendInitialEvents").is_empty() => invalid_options(
@@ -378,21 +320,13 @@ pub(super) fn respond(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response<Body> {
-    stream_or_full(
-        code,
-        content_type,
-        Full::new(body.into())
-            .map_err(|never| match never {})
-            .boxed_unsync(),
-    )
+    stream_or_full(code, content_type, Full::new(body.into()).map_err(|never| match never {}).boxed_unsync())
 }
 
 pub(super) fn stream_or_full(code: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = code;
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
@@ -402,10 +336,7 @@ pub(super) struct Params(Vec<(String, String)>);
 impl Params {
     /// Empty when it is absent.
     pub(super) fn get(&self, key: &str) -> &str {
-        self.0
-            .iter()
-            .find(|(k, _)| k == key)
-            .map_or("", |(_, v)| v.as_str())
+        self.0.iter().find(|(k, _)| k == key).map_or("", |(_, v)| v.as_str())
     }
 
     pub(super) fn number<T: std::str::FromStr>(&self, key: &str) -> Result<Option<T>, Refusal> {
@@ -430,11 +361,7 @@ fn review(
     body: &Bytes,
 ) -> Result<Response<Body>, Refusal> {
     if target.resource != "selfsubjectaccessreviews" || verb != "create" {
-        return Err(refuse(
-            404,
-            "NotFound",
-            "the server could not find the requested resource",
-        ));
+        return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
     }
     let mut review: Value = serde_json::from_slice(body)
         .ok()
@@ -446,21 +373,14 @@ fn review(
         "" => word("resource").to_owned(),
         sub => format!("{}/{sub}", word("resource")),
     };
-    let denied = cluster
-        .faults(word("verb"), &resource)
-        .iter()
-        .any(|fault| match fault {
-            Fault::Forbidden => true,
-            Fault::ForbiddenExceptIn(namespaces) => !namespaces.iter().any(|ns| ns == word("namespace")),
-            _ => false,
-        });
+    let denied = cluster.faults(word("verb"), &resource).iter().any(|fault| match fault {
+        Fault::Forbidden => true,
+        Fault::ForbiddenExceptIn(namespaces) => !namespaces.iter().any(|ns| ns == word("namespace")),
+        _ => false,
+    });
     review["status"] =
         json!({"allowed": !denied, "reason": if denied { "" } else { "RBAC: allowed by the simulator" }});
-    Ok(respond(
-        StatusCode::CREATED,
-        "application/json",
-        review.to_string(),
-    ))
+    Ok(respond(StatusCode::CREATED, "application/json", review.to_string()))
 }
 
 fn open_watch(
@@ -497,38 +417,21 @@ fn open_watch(
         (_, Some(version)) => Start::After(version),
     };
     if from.is_some_and(|version| version > newest) {
-        let message = format!(
-            "Too large resource version: {}, current: {newest}",
-            from.unwrap_or(0)
-        );
+        let message = format!("Too large resource version: {}, current: {newest}", from.unwrap_or(0));
         return Err(refuse(504, "Timeout", &message));
     }
-    let timeout = query
-        .number("timeoutSeconds")?
-        .filter(|s| *s > 0)
-        .map_or(WATCH_TIMEOUT, Duration::from_secs);
+    let timeout =
+        query.number("timeoutSeconds")?.filter(|s| *s > 0).map_or(WATCH_TIMEOUT, Duration::from_secs);
     let body = match start {
         // As the API server does: the answer is 200, and its only event says Gone.
         Start::After(version) if version < cluster.floor(resource) => {
-            let message = format!(
-                "too old resource version: {version} ({})",
-                cluster.floor(resource)
-            );
+            let message = format!("too old resource version: {version} ({})", cluster.floor(resource));
             let mut out = Vec::new();
             encoding.write_value_event("ERROR", &status(410, "Expired", &message, Value::Null), &mut out);
-            Full::new(Bytes::from(out))
-                .map_err(|never| match never {})
-                .boxed_unsync()
+            Full::new(Bytes::from(out)).map_err(|never| match never {}).boxed_unsync()
         }
         start => {
-            let asked = Asked {
-                resource,
-                filter,
-                encoding,
-                bookmarks,
-                timeout,
-                start,
-            };
+            let asked = Asked { resource, filter, encoding, bookmarks, timeout, start };
             StreamBody::new(watch::frames(cluster.clone(), asked)).boxed_unsync()
         }
     };
@@ -548,50 +451,28 @@ fn list(cluster: &Cluster, resource: usize, filter: &Filter, query: &Params) -> 
     let from: Option<u64> = query.number("resourceVersion")?;
     // From the watch cache, which knows no pages.
     let cached = from == Some(0) && query.get("resourceVersionMatch") != "Exact";
-    let limit = query
-        .number::<usize>("limit")?
-        .filter(|limit| *limit > 0 && !cached)
-        .unwrap_or(usize::MAX);
+    let limit = query.number::<usize>("limit")?.filter(|limit| *limit > 0 && !cached).unwrap_or(usize::MAX);
     let (version, start, snapshot) = match query.get("continue") {
         "" => {
             let (version, snapshot) = cluster.snapshot(resource);
             if from.is_some_and(|from| from > version) {
-                let message = format!(
-                    "Too large resource version: {}, current: {version}",
-                    from.unwrap_or(0)
-                );
+                let message =
+                    format!("Too large resource version: {}, current: {version}", from.unwrap_or(0));
                 return Err(refuse(504, "Timeout", &message));
             }
             (version, 0, snapshot)
         }
         token => {
-            let parts = token
-                .split_once('.')
-                .and_then(|(v, i)| Some((v.parse().ok()?, i.parse::<usize>().ok()?)));
+            let parts =
+                token.split_once('.').and_then(|(v, i)| Some((v.parse().ok()?, i.parse::<usize>().ok()?)));
             let (version, start) = parts.ok_or_else(|| {
-                refuse(
-                    400,
-                    "BadRequest",
-                    "continue key is not valid: it cannot be decoded",
-                )
+                refuse(400, "BadRequest", "continue key is not valid: it cannot be decoded")
             })?;
-            (
-                version,
-                start,
-                cluster.snapshot_at(resource, version).ok_or_else(expired_token)?,
-            )
+            (version, start, cluster.snapshot_at(resource, version).ok_or_else(expired_token)?)
         }
     };
-    let mut rest = snapshot
-        .iter()
-        .enumerate()
-        .skip(start)
-        .filter(|(_, object)| filter.matches(object));
-    let items: Vec<_> = rest
-        .by_ref()
-        .take(limit)
-        .map(|(_, object)| object.clone())
-        .collect();
+    let mut rest = snapshot.iter().enumerate().skip(start).filter(|(_, object)| filter.matches(object));
+    let items: Vec<_> = rest.by_ref().take(limit).map(|(_, object)| object.clone()).collect();
     let next = rest.next().map(|(at, _)| at);
     let remaining = next.filter(|_| !filter.selects()).map(|_| 1 + rest.count());
     Ok(List {
@@ -630,10 +511,8 @@ impl List {
         }
         let resource = &RESOURCES[self.resource];
         let api_version = encoding.api_version(resource);
-        let mut head = format!(
-            r#"{{"kind":"{}List","apiVersion":"{api_version}","metadata":"#,
-            resource.kind
-        );
+        let mut head =
+            format!(r#"{{"kind":"{}List","apiVersion":"{api_version}","metadata":"#, resource.kind);
         head.push_str(&self.metadata().to_string());
         head.push_str(r#","items":["#);
         let mut items = self.items.into_iter().enumerate().peekable();
@@ -686,11 +565,7 @@ pub(super) enum Encoding {
 impl Encoding {
     /// The first of the accepted media types that can be served.
     fn negotiate(accept: &str, resource: usize, group: &str, _refuse_protobuf: bool) -> Option<Self> {
-        let json = if group == "events.k8s.io" {
-            Self::NewEvents
-        } else {
-            Self::Json
-        };
+        let json = if group == "events.k8s.io" { Self::NewEvents } else { Self::Json };
         if accept.trim().is_empty() {
             return Some(json);
         }

@@ -42,10 +42,7 @@ pub struct Object {
 
 impl Object {
     pub(super) fn label(&self, key: &str) -> Option<&str> {
-        self.labels
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, v)| v.as_str())
+        self.labels.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str())
     }
 
     /// A selectable field; empty when it is not set.
@@ -53,11 +50,7 @@ impl Object {
         match path {
             "metadata.name" => &self.name,
             "metadata.namespace" => &self.namespace,
-            _ => self
-                .fields
-                .iter()
-                .find(|(p, _)| *p == path)
-                .map_or("", |(_, v)| v.as_str()),
+            _ => self.fields.iter().find(|(p, _)| *p == path).map_or("", |(_, v)| v.as_str()),
         }
     }
 
@@ -70,11 +63,7 @@ impl Object {
     /// The object standing alone.
     pub(super) fn write_whole(&self, out: &mut Vec<u8>) {
         let resource = &RESOURCES[self.resource];
-        let head = format!(
-            r#"{{"kind":"{}","apiVersion":"{}","#,
-            resource.kind,
-            resource.api_version()
-        );
+        let head = format!(r#"{{"kind":"{}","apiVersion":"{}","#, resource.kind, resource.api_version());
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(&self.rest);
     }
@@ -103,12 +92,8 @@ fn text(value: &Value) -> String {
 }
 
 fn render(resource: usize, version: u64, value: &Value) -> Object {
-    let field = |path: &str| {
-        path.split('.')
-            .try_fold(value, |at, key| at.get(key))
-            .map(text)
-            .unwrap_or_default()
-    };
+    let field =
+        |path: &str| path.split('.').try_fold(value, |at, key| at.get(key)).map(text).unwrap_or_default();
     let mut bare = value.as_object().cloned().unwrap_or_default();
     bare.remove("kind");
     bare.remove("apiVersion");
@@ -245,13 +230,8 @@ impl Default for Cluster {
 impl Cluster {
     /// An empty cluster, whose clock shows the real time.
     pub fn new() -> Self {
-        let collections = RESOURCES
-            .iter()
-            .map(|_| Collection {
-                floor: 1,
-                ..Collection::default()
-            })
-            .collect();
+        let collections =
+            RESOURCES.iter().map(|_| Collection { floor: 1, ..Collection::default() }).collect();
         let state = State {
             version: 1,
             history: HISTORY,
@@ -262,11 +242,7 @@ impl Cluster {
             requests: VecDeque::new(),
             asked: HashMap::new(),
             faults: Vec::new(),
-            clock: Clock {
-                start: Timestamp::now(),
-                origin: Instant::now(),
-                speed: 1.0,
-            },
+            clock: Clock { start: Timestamp::now(), origin: Instant::now(), speed: 1.0 },
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -297,21 +273,23 @@ impl Cluster {
     pub fn now(&self) -> Timestamp {
         let Clock { start, origin, speed } = self.lock().clock;
         let passed = origin.elapsed().as_secs_f64() * speed;
-        start
-            .checked_add(jiff::SignedDuration::from_secs_f64(passed))
-            .unwrap_or(start)
+        start.checked_add(jiff::SignedDuration::from_secs_f64(passed)).unwrap_or(start)
     }
 
     /// Lets the cluster's time go on from `start`, `speed` times as fast as tokio's; 0 stops it.
     pub fn set_clock(&self, start: Timestamp, speed: f64) {
-        self.lock().clock = Clock {
-            start,
-            origin: Instant::now(),
-            speed,
-        };
+        self.lock().clock = Clock { start, origin: Instant::now(), speed };
     }
 
-    /// How many real seconds pass for each of the cluster's, as a factor of tokio's time.
+    /// Waits until this much of the cluster's time has passed; for ever when its clock stands.
+    pub async fn sleep(&self, time: Duration) {
+        match Duration::try_from_secs_f64(time.as_secs_f64() / self.speed()) {
+            Ok(time) => tokio::time::sleep(time).await,
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// How many of the cluster's seconds pass in one of tokio's.
     pub fn speed(&self) -> f64 {
         self.lock().clock.speed
     }
@@ -362,29 +340,15 @@ impl Cluster {
             same
         });
         if meta["creationTimestamp"].is_null() {
-            let kept = replaced
-                .as_ref()
-                .map(|old| old.value()["metadata"]["creationTimestamp"].clone());
+            let kept = replaced.as_ref().map(|old| old.value()["metadata"]["creationTimestamp"].clone());
             meta["creationTimestamp"] = kept.unwrap_or_else(|| json!(seconds(now)));
         }
-        let own = recorded
-            .then(|| meta["resourceVersion"].as_str().and_then(|v| v.parse().ok()))
-            .flatten();
-        let version = own
-            .filter(|own| *own > state.version)
-            .unwrap_or(state.version + 1);
+        let own = recorded.then(|| meta["resourceVersion"].as_str().and_then(|v| v.parse().ok())).flatten();
+        let version = own.filter(|own| *own > state.version).unwrap_or(state.version + 1);
         meta["resourceVersion"] = json!(version.to_string());
         let new = Arc::new(render(resource, version, &object));
         state.collections[resource].objects.insert(key, new.clone());
-        state.push(
-            resource,
-            Change {
-                version,
-                old: replaced,
-                new,
-                deleted: false,
-            },
-        );
+        state.push(resource, Change { version, old: replaced, new, deleted: false });
         self.wake(resource);
         Ok(version)
     }
@@ -413,9 +377,7 @@ impl Cluster {
         let Some(resource) = Resource::named(resource) else {
             return false;
         };
-        let gone = self
-            .lock()
-            .remove(resource, &(namespace.to_owned(), name.to_owned()), recorded);
+        let gone = self.lock().remove(resource, &(namespace.to_owned(), name.to_owned()), recorded);
         self.wake(resource);
         gone
     }
@@ -426,10 +388,7 @@ impl Cluster {
     }
 
     pub(super) fn object(&self, resource: usize, namespace: &str, name: &str) -> Option<Arc<Object>> {
-        self.lock().collections[resource]
-            .objects
-            .get(&(namespace.to_owned(), name.to_owned()))
-            .cloned()
+        self.lock().collections[resource].objects.get(&(namespace.to_owned(), name.to_owned())).cloned()
     }
 
     /// Every object of a kind, ordered by namespace and name.
@@ -437,11 +396,7 @@ impl Cluster {
         let Some(resource) = Resource::named(resource) else {
             return Vec::new();
         };
-        let objects: Vec<_> = self.lock().collections[resource]
-            .objects
-            .values()
-            .cloned()
-            .collect();
+        let objects: Vec<_> = self.lock().collections[resource].objects.values().cloned().collect();
         objects.iter().map(|object| object.value()).collect()
     }
 
@@ -471,34 +426,19 @@ impl Cluster {
             }
         }
         objects.sort_by_key(|object| {
-            object["metadata"]["resourceVersion"]
-                .as_str()
-                .and_then(|v| v.parse::<u64>().ok())
-                .unwrap_or(0)
+            object["metadata"]["resourceVersion"].as_str().and_then(|v| v.parse::<u64>().ok()).unwrap_or(0)
         });
-        objects
-            .into_iter()
-            .try_for_each(|object| self.apply_recorded(object).map(drop))
+        objects.into_iter().try_for_each(|object| self.apply_recorded(object).map(drop))
     }
 
     /// What the log endpoint answers for a container; `previous` is its run before the present one.
     pub fn set_log(&self, namespace: &str, pod: &str, container: &str, previous: bool, log: Log) {
-        let key = (
-            namespace.to_owned(),
-            pod.to_owned(),
-            container.to_owned(),
-            previous,
-        );
+        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned(), previous);
         self.lock().logs.insert(key, log);
     }
 
     pub(super) fn log(&self, namespace: &str, pod: &str, container: &str, previous: bool) -> Option<Log> {
-        let key = (
-            namespace.to_owned(),
-            pod.to_owned(),
-            container.to_owned(),
-            previous,
-        );
+        let key = (namespace.to_owned(), pod.to_owned(), container.to_owned(), previous);
         self.lock().logs.get(&key).cloned()
     }
 
@@ -543,12 +483,7 @@ impl Cluster {
             let (v, r) = target.split_once(' ').unwrap_or((verb, target));
             (v == verb || v == "*") && (r == resource || r == "*")
         };
-        self.lock()
-            .faults
-            .iter()
-            .filter(|(target, _)| meets(target))
-            .map(|(_, f)| f.clone())
-            .collect()
+        self.lock().faults.iter().filter(|(target, _)| meets(target)).map(|(_, f)| f.clone()).collect()
     }
 
     /// Ends every watch of a kind that is open now.
@@ -572,19 +507,12 @@ impl Cluster {
 
     /// How many requests of this verb for this resource ever came.
     pub fn asked(&self, verb: &str, resource: &str) -> u64 {
-        self.lock()
-            .asked
-            .get(&format!("{verb} {resource}"))
-            .copied()
-            .unwrap_or(0)
+        self.lock().asked.get(&format!("{verb} {resource}")).copied().unwrap_or(0)
     }
 
     pub(super) fn note(&self, request: Request) {
         let mut state = self.lock();
-        *state
-            .asked
-            .entry(format!("{} {}", request.verb, request.resource))
-            .or_default() += 1;
+        *state.asked.entry(format!("{} {}", request.verb, request.resource)).or_default() += 1;
         if state.requests.len() == REQUESTS {
             state.requests.pop_front();
         }
@@ -595,10 +523,7 @@ impl Cluster {
     pub(super) fn snapshot(&self, resource: usize) -> (u64, Snapshot) {
         let mut state = self.lock();
         let version = state.version;
-        let known = state
-            .snapshots
-            .iter()
-            .find(|(r, v, _)| *r == resource && *v == version);
+        let known = state.snapshots.iter().find(|(r, v, _)| *r == resource && *v == version);
         if let Some((_, _, snapshot)) = known {
             return (version, snapshot.clone());
         }
@@ -613,11 +538,7 @@ impl Cluster {
     /// The snapshot of an earlier page, unless it is too old.
     pub(super) fn snapshot_at(&self, resource: usize, version: u64) -> Option<Snapshot> {
         let state = self.lock();
-        state
-            .snapshots
-            .iter()
-            .find(|(r, v, _)| *r == resource && *v == version)
-            .map(|(_, _, s)| s.clone())
+        state.snapshots.iter().find(|(r, v, _)| *r == resource && *v == version).map(|(_, _, s)| s.clone())
     }
 
     /// The oldest version that a watch can begin at.
@@ -656,15 +577,7 @@ impl State {
         };
         let version = recorded.filter(|v| *v > self.version).unwrap_or(self.version + 1);
         let new = old.at_version(version);
-        self.push(
-            resource,
-            Change {
-                version,
-                old: Some(old),
-                new,
-                deleted: true,
-            },
-        );
+        self.push(resource, Change { version, old: Some(old), new, deleted: true });
         true
     }
 }

@@ -24,11 +24,7 @@ pub(super) fn answer(
     let bad = |message: String| refuse(400, "BadRequest", &message);
     let names = |list: &str| -> Vec<String> {
         let containers = pod["spec"][list].as_array();
-        containers
-            .into_iter()
-            .flatten()
-            .filter_map(|c| c["name"].as_str().map(str::to_owned))
-            .collect()
+        containers.into_iter().flatten().filter_map(|c| c["name"].as_str().map(str::to_owned)).collect()
     };
     let (apps, inits) = (names("containers"), names("initContainers"));
     let container = match (query.get("container"), apps.as_slice()) {
@@ -52,10 +48,7 @@ pub(super) fn answer(
         return Err(bad(format!("container {container} is not valid for pod {name}")));
     }
     let previous = query.flag("previous");
-    let limits = (
-        query.number::<usize>("tailLines")?,
-        query.number::<usize>("limitBytes")?,
-    );
+    let limits = (query.number::<usize>("tailLines")?, query.number::<usize>("limitBytes")?);
     let log = match cluster.log(namespace, name, &container, previous) {
         Some(log) => log,
         None => unwritten(&pod, name, &container, previous)?,
@@ -63,11 +56,8 @@ pub(super) fn answer(
     Ok(match log {
         Log::Text(text) => {
             let text = cut(&text, limits);
-            let text = if query.flag("timestamps") {
-                stamped(&text, &cluster.now().to_string())
-            } else {
-                text
-            };
+            let text =
+                if query.flag("timestamps") { stamped(&text, &cluster.now().to_string()) } else { text };
             respond(StatusCode::OK, "text/plain", text)
         }
         Log::Gone { container_id } => respond(
@@ -82,11 +72,7 @@ pub(super) fn answer(
                 tokio::time::sleep(pause).await;
                 Some((Ok::<_, io::Error>(Frame::data(piece)), pieces))
             });
-            stream_or_full(
-                StatusCode::OK,
-                "text/plain",
-                StreamBody::new(frames).boxed_unsync(),
-            )
+            stream_or_full(StatusCode::OK, "text/plain", StreamBody::new(frames).boxed_unsync())
         }
     })
 }
@@ -94,19 +80,13 @@ pub(super) fn answer(
 /// For a container whose log nobody set: empty when it has run, else the kubelet's reason why there is none.
 fn unwritten(pod: &Value, name: &str, container: &str, previous: bool) -> Result<Log, Refusal> {
     let bad = |message: String| refuse(400, "BadRequest", &message);
-    let status = [
-        "containerStatuses",
-        "initContainerStatuses",
-        "ephemeralContainerStatuses",
-    ]
-    .iter()
-    .filter_map(|list| pod["status"][list].as_array())
-    .flatten()
-    .find(|status| status["name"] == container);
+    let status = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"]
+        .iter()
+        .filter_map(|list| pod["status"][list].as_array())
+        .flatten()
+        .find(|status| status["name"] == container);
     let Some(status) = status else {
-        return Err(bad(format!(
-            "container \"{container}\" in pod \"{name}\" is not available"
-        )));
+        return Err(bad(format!("container \"{container}\" in pod \"{name}\" is not available")));
     };
     let waiting = &status["state"]["waiting"];
     let ended = &status["lastState"]["terminated"];
@@ -123,9 +103,7 @@ fn unwritten(pod: &Value, name: &str, container: &str, previous: bool) -> Result
             "ImagePullBackOff" => "trying and failing to pull image".to_owned(),
             other => other.to_owned(),
         };
-        return Err(bad(format!(
-            "container \"{container}\" in pod \"{name}\" is waiting to start: {why}"
-        )));
+        return Err(bad(format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}")));
     }
     Ok(Log::Text(Bytes::new()))
 }
@@ -134,12 +112,7 @@ fn cut(text: &Bytes, (lines, limit): (Option<usize>, Option<usize>)) -> Bytes {
     let mut start = 0;
     if let Some(lines) = lines {
         let body = text.strip_suffix(b"\n").unwrap_or(text);
-        let breaks = body
-            .iter()
-            .enumerate()
-            .rev()
-            .filter(|(_, byte)| **byte == b'\n')
-            .map(|(at, _)| at + 1);
+        let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
         start = match lines {
             0 => text.len(),
             lines => breaks.into_iter().nth(lines - 1).unwrap_or(0),
@@ -151,8 +124,5 @@ fn cut(text: &Bytes, (lines, limit): (Option<usize>, Option<usize>)) -> Bytes {
 
 fn stamped(text: &[u8], time: &str) -> Bytes {
     let lines = text.split_inclusive(|byte| *byte == b'\n');
-    lines
-        .flat_map(|line| [time.as_bytes(), b" ", line].concat())
-        .collect::<Vec<u8>>()
-        .into()
+    lines.flat_map(|line| [time.as_bytes(), b" ", line].concat()).collect::<Vec<u8>>().into()
 }

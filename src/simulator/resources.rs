@@ -52,15 +52,7 @@ const fn kind(
     namespaced: bool,
     fields: &'static [&'static str],
 ) -> Resource {
-    Resource {
-        group,
-        version: "v1",
-        plural,
-        kind,
-        short,
-        namespaced,
-        fields,
-    }
+    Resource { group, version: "v1", plural, kind, short, namespaced, fields }
 }
 
 /// Every kind served. No Secrets and no ConfigMaps: a request for one is a bug, and answered with 404.
@@ -102,22 +94,8 @@ pub static RESOURCES: [Resource; 11] = [
     ),
     kind("", "nodes", "Node", &["no"], false, &["spec.unschedulable"]),
     kind("", "namespaces", "Namespace", &["ns"], false, &["status.phase"]),
-    kind(
-        "",
-        "persistentvolumeclaims",
-        "PersistentVolumeClaim",
-        &["pvc"],
-        true,
-        &[],
-    ),
-    kind(
-        "apps",
-        "replicasets",
-        "ReplicaSet",
-        &["rs"],
-        true,
-        &["status.replicas"],
-    ),
+    kind("", "persistentvolumeclaims", "PersistentVolumeClaim", &["pvc"], true, &[]),
+    kind("apps", "replicasets", "ReplicaSet", &["rs"], true, &["status.replicas"]),
     kind("apps", "deployments", "Deployment", &["deploy"], true, &[]),
     kind("apps", "statefulsets", "StatefulSet", &["sts"], true, &[]),
     kind("apps", "daemonsets", "DaemonSet", &["ds"], true, &[]),
@@ -145,9 +123,7 @@ pub fn api_versions() -> Value {
 
 /// `/apis`.
 pub fn api_groups() -> Value {
-    let groups: Vec<Value> = ["apps", "batch", "events.k8s.io", "authorization.k8s.io"]
-        .map(group)
-        .into();
+    let groups: Vec<Value> = ["apps", "batch", "events.k8s.io", "authorization.k8s.io"].map(group).into();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -180,11 +156,7 @@ pub fn api_resources(group: &str) -> Option<Value> {
         _ if list.is_empty() => return None,
         _ => {}
     }
-    let group_version = if group.is_empty() {
-        "v1".to_owned()
-    } else {
-        format!("{group}/v1")
-    };
+    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list
     }))

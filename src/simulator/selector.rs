@@ -52,10 +52,7 @@ impl Filter {
         self.namespace.as_ref().is_none_or(|ns| *ns == object.namespace)
             && self.name.as_ref().is_none_or(|name| *name == object.name)
             && self.labels.iter().all(|term| term.matches(object))
-            && self
-                .fields
-                .iter()
-                .all(|(path, equal, value)| (object.field(path) == value) == *equal)
+            && self.fields.iter().all(|(path, equal, value)| (object.field(path) == value) == *equal)
     }
 }
 
@@ -94,27 +91,18 @@ fn label(term: &str) -> Result<Label, String> {
     let wrong = || format!("unable to parse requirement: invalid label selector: {term:?}");
     let plain = |text: &str| -> Result<String, String> {
         let text = text.trim();
-        let fine = text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+        let fine = text.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
         if fine { Ok(text.to_owned()) } else { Err(wrong()) }
     };
     let set = |text: &str| -> Result<Vec<String>, String> {
-        let inner = text
-            .trim()
-            .strip_prefix('(')
-            .and_then(|t| t.strip_suffix(')'))
-            .ok_or_else(wrong)?;
+        let inner = text.trim().strip_prefix('(').and_then(|t| t.strip_suffix(')')).ok_or_else(wrong)?;
         inner.split(',').map(plain).collect()
     };
     if let Some((key, value)) = term.split_once("!=") {
         return Ok(Label::NotIn(plain(key)?, vec![plain(value)?]));
     }
     if let Some((key, value)) = term.split_once('=') {
-        return Ok(Label::In(
-            plain(key)?,
-            vec![plain(value.strip_prefix('=').unwrap_or(value))?],
-        ));
+        return Ok(Label::In(plain(key)?, vec![plain(value.strip_prefix('=').unwrap_or(value))?]));
     }
     if let Some((key, values)) = term.split_once(" notin ") {
         return Ok(Label::NotIn(plain(key)?, set(values)?));

@@ -45,20 +45,14 @@ pub(super) fn table(resource: usize, objects: &[Arc<Object>], columns: bool, now
         .iter()
         .map(|object| {
             let value = object.value();
-            let cells = if resource == PODS {
-                pod(&value, now)
-            } else {
-                event(&value, now)
-            };
+            let cells = if resource == PODS { pod(&value, now) } else { event(&value, now) };
             let about = json!({
                 "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": value["metadata"]
             });
             json!({"cells": cells, "object": about})
         })
         .collect();
-    let version = objects
-        .last()
-        .map_or_else(String::new, |object| object.version.to_string());
+    let version = objects.last().map_or_else(String::new, |object| object.version.to_string());
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": version},
         "columnDefinitions": if columns { definitions } else { Vec::new() }, "rows": rows
@@ -66,33 +60,17 @@ pub(super) fn table(resource: usize, objects: &[Arc<Object>], columns: bool, now
 }
 
 fn event(event: &Value, now: Timestamp) -> Value {
-    let last = [
-        &event["series"]["lastObservedTime"],
-        &event["lastTimestamp"],
-        &event["eventTime"],
-    ];
-    let seen = last
-        .iter()
-        .find_map(|time| time.as_str())
-        .map_or_else(|| "<unknown>".to_owned(), |t| age(t, now));
+    let last = [&event["series"]["lastObservedTime"], &event["lastTimestamp"], &event["eventTime"]];
+    let seen =
+        last.iter().find_map(|time| time.as_str()).map_or_else(|| "<unknown>".to_owned(), |t| age(t, now));
     let about = &event["involvedObject"];
     let word = |value: &Value| value.as_str().unwrap_or("").to_owned();
     let object = format!("{}/{}", word(&about["kind"]).to_lowercase(), word(&about["name"]));
-    json!([
-        seen,
-        event["type"],
-        event["reason"],
-        object,
-        word(&event["message"]).trim()
-    ])
+    json!([seen, event["type"], event["reason"], object, word(&event["message"]).trim()])
 }
 
 fn list<'a>(pod: &'a Value, name: &str) -> impl DoubleEndedIterator<Item = &'a Value> + Clone {
-    pod["status"][name]
-        .as_array()
-        .map(Vec::as_slice)
-        .unwrap_or_default()
-        .iter()
+    pod["status"][name].as_array().map(Vec::as_slice).unwrap_or_default().iter()
 }
 
 fn pod(pod: &Value, now: Timestamp) -> Value {
@@ -100,24 +78,14 @@ fn pod(pod: &Value, now: Timestamp) -> Value {
     let apps = list(pod, "containerStatuses");
     let ready = apps.clone().filter(|c| c["ready"] == true).count();
     let restarts: i64 = apps.clone().filter_map(|c| c["restartCount"].as_i64()).sum();
-    let last = apps
-        .filter_map(|c| c["lastState"]["terminated"]["finishedAt"].as_str())
-        .max();
+    let last = apps.filter_map(|c| c["lastState"]["terminated"]["finishedAt"].as_str()).max();
     let restarts = match last {
         Some(last) if restarts > 0 => format!("{restarts} ({} ago)", age(last, now)),
         _ => restarts.to_string(),
     };
     let ready = format!("{ready}/{}", count("containers"));
-    let or_none = |value: &Value| {
-        value
-            .as_str()
-            .filter(|s| !s.is_empty())
-            .unwrap_or("<none>")
-            .to_owned()
-    };
-    let created = pod["metadata"]["creationTimestamp"]
-        .as_str()
-        .map_or_else(String::new, |t| age(t, now));
+    let or_none = |value: &Value| value.as_str().filter(|s| !s.is_empty()).unwrap_or("<none>").to_owned();
+    let created = pod["metadata"]["creationTimestamp"].as_str().map_or_else(String::new, |t| age(t, now));
     json!([
         pod["metadata"]["name"],
         ready,
@@ -133,9 +101,8 @@ fn pod(pod: &Value, now: Timestamp) -> Value {
 fn word(pod: &Value, inits: usize) -> String {
     let status = &pod["status"];
     let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_owned);
-    let mut word = text(&status["reason"])
-        .or_else(|| text(&status["phase"]))
-        .unwrap_or_else(|| "Unknown".to_owned());
+    let mut word =
+        text(&status["reason"]).or_else(|| text(&status["phase"])).unwrap_or_else(|| "Unknown".to_owned());
     let gated =
         list(pod, "conditions").any(|c| c["type"] == "PodScheduled" && c["reason"] == "SchedulingGated");
     if gated {
@@ -143,9 +110,7 @@ fn word(pod: &Value, inits: usize) -> String {
     }
     let sidecar = |name: &Value| {
         let specs = pod["spec"]["initContainers"].as_array().into_iter().flatten();
-        specs
-            .filter(|c| c["name"] == *name)
-            .any(|c| c["restartPolicy"] == "Always")
+        specs.filter(|c| c["name"] == *name).any(|c| c["restartPolicy"] == "Always")
     };
     let ended = |state: &Value| {
         text(&state["reason"]).unwrap_or_else(|| match state["signal"].as_i64() {

@@ -126,11 +126,7 @@ impl Watch {
                 }
                 None => {}
             }
-            let next = if self.asked.bookmarks {
-                self.bookmark_at.min(self.deadline)
-            } else {
-                self.deadline
-            };
+            let next = if self.asked.bookmarks { self.bookmark_at.min(self.deadline) } else { self.deadline };
             tokio::select! {
                 changed = self.waker.changed() => if changed.is_err() { return None },
                 () = sleep_until(next) => {}
@@ -158,11 +154,7 @@ impl Watch {
             self.end = Some(End::Ordered);
             return;
         }
-        if self
-            .cluster
-            .faults("watch", RESOURCES[resource].plural)
-            .contains(&Fault::StallWatch)
-        {
+        if self.cluster.faults("watch", RESOURCES[resource].plural).contains(&Fault::StallWatch) {
             self.bookmark_at = now + BOOKMARK;
             return;
         }
@@ -212,10 +204,7 @@ impl Watch {
 
     /// A change as the selectors show it: an object that enters is ADDED, one that leaves is DELETED.
     fn change(&mut self, change: &Change) {
-        let before = change
-            .old
-            .as_ref()
-            .is_some_and(|old| self.asked.filter.matches(old));
+        let before = change.old.as_ref().is_some_and(|old| self.asked.filter.matches(old));
         let after = !change.deleted && self.asked.filter.matches(&change.new);
         match (before, after) {
             (false, true) => self.event("ADDED", &change.new),
@@ -237,16 +226,13 @@ impl Watch {
         }
         match &self.bad {
             Some((at, json)) if *at == self.sent => {
-                self.out
-                    .extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+                self.out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
                 self.out.extend_from_slice(json);
                 self.out.extend_from_slice(b"}\n");
             }
             _ => {
                 let now = self.cluster.now();
-                self.asked
-                    .encoding
-                    .write_event(kind, object, !self.columns_sent, now, &mut self.out);
+                self.asked.encoding.write_event(kind, object, !self.columns_sent, now, &mut self.out);
                 self.columns_sent = true;
             }
         }
@@ -264,29 +250,21 @@ impl Watch {
         }
         let object =
             json!({"kind": resource.kind, "apiVersion": resource.api_version(), "metadata": metadata});
-        self.asked
-            .encoding
-            .write_value_event("BOOKMARK", &object, &mut self.out);
+        self.asked.encoding.write_value_event("BOOKMARK", &object, &mut self.out);
     }
 
     fn cut(&mut self, how: Cut) {
         self.end = Some(match how {
             Cut::End => End::Ordered,
             Cut::MidLine => {
-                self.out
-                    .extend_from_slice(br#"{"type":"MODIFIED","object":{"kind":"Pod","apiVers"#);
+                self.out.extend_from_slice(br#"{"type":"MODIFIED","object":{"kind":"Pod","apiVers"#);
                 End::Broken
             }
             Cut::Gone => {
-                let message = format!(
-                    "too old resource version: {} ({})",
-                    self.cursor,
-                    self.cluster.version()
-                );
+                let message =
+                    format!("too old resource version: {} ({})", self.cursor, self.cluster.version());
                 let gone = status(410, "Expired", &message, Value::Null);
-                self.asked
-                    .encoding
-                    .write_value_event("ERROR", &gone, &mut self.out);
+                self.asked.encoding.write_value_event("ERROR", &gone, &mut self.out);
                 End::Ordered
             }
         });
