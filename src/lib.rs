@@ -9,6 +9,8 @@
 //! metrics      what Prometheus scrapes, written from the incidents at scrape time
 //! server       /metrics, probes, API, status page
 //! report       what `diagnose` prints
+//! files        what `diagnose -f` reads
+//! cli          flags -> checked settings -> one call
 //! daemon       puts the parts together
 //! simulator    a simulated cluster, for the demo, the tests and the benchmarks
 //! ```
@@ -16,8 +18,11 @@
 //! `objects`, `diagnosis`, `rules`, `incidents` and `report` are pure: they name no runtime, no client and no metrics
 //! library, and read no clock. Time comes in as a [`jiff::Timestamp`].
 
+pub mod cli;
 pub mod diagnosis;
 pub mod incidents;
+pub mod files;
 pub mod objects;
 pub mod redact;
+pub mod report;
 pub mod simulator;

@@ -1,2 +1,5 @@
 //! The `kubehealer` command.
-fn main() {}
+
+fn main() -> std::process::ExitCode {
+    kubehealer::cli::main()
+}

@@ -1,0 +1,114 @@
+//! The command line: flags -> checked settings -> one call. One file per subcommand.
+//!
+//! Every mistake of the user's ends in one line `kubehealer: what: why`, a hint, and exit code 2.
+
+mod completions;
+mod demo;
+mod diagnose;
+mod explain;
+mod output;
+mod rules;
+mod select;
+mod watch;
+
+use std::fmt::Display;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Tells the truth about failing containers: what fails, why, with proof, and the next command. Read-only.
+#[derive(Debug, Parser)]
+#[command(name = "kubehealer", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    /// When to use colour; NO_COLOR is respected.
+    #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN", display_order = 1000)]
+    color: Colour,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Watch a cluster: the daemon, with metrics, an API and a status page
+    Watch(Box<watch::Args>),
+    /// Say what is wrong with pods, now: in a cluster or in files
+    Diagnose(Box<diagnose::Args>),
+    /// Print the runbook of a reason, or the list of reasons
+    Explain(explain::Args),
+    /// Check, test and print your own rules
+    Rules(rules::Args),
+    /// Watch a simulated cluster with real failures: no cluster needed
+    Demo(demo::Args),
+    /// Print a completion script for a shell
+    Completions(completions::Args),
+}
+
+/// When to use colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum Colour {
+    /// On a terminal
+    Auto,
+    /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// Something that stops a command, in words.
+#[derive(Debug)]
+struct Trouble {
+    /// `what: why`.
+    what: String,
+    /// What to do.
+    hint: String,
+}
+
+impl Trouble {
+    fn new(what: impl Display, hint: impl Display) -> Self {
+        Self { what: what.to_string(), hint: hint.to_string() }
+    }
+}
+
+/// 0: looked, and nothing at or above `--fail-on`. 1: something is. 2: could not look.
+const COULD_NOT_LOOK: u8 = 2;
+
+/// Runs the command that the arguments ask for.
+pub fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(panicked));
+    let result = std::panic::catch_unwind(|| run(Cli::parse()));
+    match result {
+        Ok(Ok(code)) => code,
+        Ok(Err(trouble)) => {
+            output::complain(&trouble.what, &trouble.hint);
+            ExitCode::from(COULD_NOT_LOOK)
+        }
+        // The hook has spoken.
+        Err(_) => ExitCode::from(COULD_NOT_LOOK),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Trouble> {
+    match cli.command {
+        Command::Watch(args) => watch::run(*args),
+        Command::Diagnose(args) => diagnose::run(*args, cli.color),
+        Command::Explain(args) => explain::run(&args, cli.color),
+        Command::Rules(args) => rules::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::Completions(args) => completions::run(&args),
+    }
+}
+
+/// A bug of ours, in words instead of a trace.
+fn panicked(info: &std::panic::PanicHookInfo<'_>) {
+    let payload = info.payload();
+    let what = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let what = what.unwrap_or("no message");
+    let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
+    output::complain(
+        &format!("internal error at {place}: {}", crate::redact::redact(what)),
+        &format!(
+            "this is a bug in kubehealer {}: please report this line, with the command you ran",
+            env!("CARGO_PKG_VERSION")
+        ),
+    );
+}

@@ -1,0 +1,54 @@
+//! Where words go: stdout and stderr, colour and width.
+
+use std::io::{self, IsTerminal as _, Write as _};
+
+use anstream::ColorChoice;
+use anstyle::{AnsiColor, Style};
+
+use super::{Colour, Trouble};
+
+/// Widths beyond this are no help to a reader.
+const MAX_WIDTH: usize = 220;
+/// What is used where there is no terminal, and COLUMNS does not say.
+const PIPE_WIDTH: usize = 120;
+
+/// Prints to stdout. A reader that has gone away (`| head`) is no error.
+pub(super) fn print(text: &str) -> Result<(), Trouble> {
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Trouble::new(format_args!("cannot write the output: {e}"), "is the disk full?"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints one line of complaint and a hint to stderr. That stderr may be closed is no reason to fail.
+pub(super) fn complain(what: &str, hint: &str) {
+    let (bold, red, reset) = (Style::new().bold(), AnsiColor::Red.on_default().bold(), anstyle::Reset);
+    let mut err = anstream::AutoStream::auto(io::stderr());
+    let what = crate::redact::clean(what);
+    let _ = writeln!(err, "{red}kubehealer{reset}: {what}");
+    if !hint.is_empty() {
+        let _ = writeln!(err, "  {bold}hint{reset}: {}", crate::redact::clean(hint));
+    }
+}
+
+/// Whether stdout gets colour.
+pub(super) fn colour(choice: Colour) -> bool {
+    match choice {
+        Colour::Always => true,
+        Colour::Never => false,
+        Colour::Auto => anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never,
+    }
+}
+
+/// The columns of stdout.
+pub(super) fn width() -> usize {
+    let columns =
+        std::env::var("COLUMNS").ok().and_then(|c| c.trim().parse::<usize>().ok()).filter(|&c| c > 0);
+    let terminal = || {
+        io::stdout().is_terminal().then(terminal_size::terminal_size).flatten().map(|(w, _)| usize::from(w.0))
+    };
+    columns.or_else(terminal).unwrap_or(PIPE_WIDTH).clamp(40, MAX_WIDTH)
+}

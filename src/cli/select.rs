@@ -1,0 +1,325 @@
+//! Which pods are meant: names, KIND/NAME, namespaces, labels. Narrows what was read to them, alike for files and clusters.
+
+use std::collections::BTreeSet;
+
+use crate::diagnosis::Snapshot;
+use crate::objects::{ObjectMeta, Pod};
+
+/// A kind whose pods can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Pod,
+    Deployment,
+    ReplicaSet,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    CronJob,
+    Node,
+}
+
+/// Kinds with the names that kubectl knows them by; the first is the one that is shown.
+const KINDS: &[(Kind, &str, &[&str])] = &[
+    (Kind::Pod, "Pod", &["pod", "pods", "po"]),
+    (
+        Kind::Deployment,
+        "Deployment",
+        &["deployment", "deployments", "deploy", "deployments.apps", "deployment.apps"],
+    ),
+    (
+        Kind::ReplicaSet,
+        "ReplicaSet",
+        &["replicaset", "replicasets", "rs", "replicasets.apps", "replicaset.apps"],
+    ),
+    (
+        Kind::StatefulSet,
+        "StatefulSet",
+        &["statefulset", "statefulsets", "sts", "statefulsets.apps", "statefulset.apps"],
+    ),
+    (Kind::DaemonSet, "DaemonSet", &["daemonset", "daemonsets", "ds", "daemonsets.apps", "daemonset.apps"]),
+    (Kind::Job, "Job", &["job", "jobs", "jobs.batch", "job.batch"]),
+    (Kind::CronJob, "CronJob", &["cronjob", "cronjobs", "cj", "cronjobs.batch", "cronjob.batch"]),
+    (Kind::Node, "Node", &["node", "nodes", "no"]),
+];
+
+impl Kind {
+    /// The name as in `ownerReferences`.
+    pub(super) fn name(self) -> &'static str {
+        KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
+    }
+
+    fn of(alias: &str) -> Option<Self> {
+        let alias = alias.to_ascii_lowercase();
+        KINDS.iter().find(|(.., aliases)| aliases.contains(&alias.as_str())).map(|(kind, ..)| *kind)
+    }
+}
+
+/// One thing that the user asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) kind: Kind,
+    pub(super) name: String,
+}
+
+impl std::fmt::Display for Target {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.name().to_ascii_lowercase(), self.name)
+    }
+}
+
+impl std::str::FromStr for Target {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (kind, name) = match text.split_once('/') {
+            None => (Kind::Pod, text),
+            Some((kind, name)) => match Kind::of(kind) {
+                Some(kind) => (kind, name),
+                None => {
+                    return Err(format!(
+                        "unknown kind '{kind}': one of pod, deployment, replicaset, statefulset, daemonset, job, cronjob, node \
+                         (for a pod in a namespace: -n {kind} {name})"
+                    ));
+                }
+            },
+        };
+        if name.is_empty() || name.contains(['/', ' ']) {
+            return Err(format!("'{text}' names no object: write POD or KIND/NAME"));
+        }
+        Ok(Self { kind, name: name.to_owned() })
+    }
+}
+
+/// A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Selector {
+    /// As the API server takes it.
+    pub(super) text: String,
+    terms: Vec<Term>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Term {
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Exists(String),
+    Missing(String),
+}
+
+impl Selector {
+    pub(super) fn matches(&self, meta: &ObjectMeta) -> bool {
+        self.terms.iter().all(|term| match term {
+            Term::In(key, values) => meta.label(key).is_some_and(|v| values.iter().any(|x| x == v)),
+            Term::NotIn(key, values) => meta.label(key).is_none_or(|v| values.iter().all(|x| x != v)),
+            Term::Exists(key) => meta.label(key).is_some(),
+            Term::Missing(key) => meta.label(key).is_none(),
+        })
+    }
+}
+
+impl std::str::FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut terms = Vec::new();
+        for part in split_outside_parentheses(text) {
+            let part = part.trim();
+            let key = |key: &str| -> Result<String, String> {
+                let key = key.trim();
+                let valid =
+                    !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
+                if valid {
+                    Ok(key.to_owned())
+                } else {
+                    Err(format!("'{part}' is no label selector, such as app=cart"))
+                }
+            };
+            let one = |value: &str| vec![value.trim().to_owned()];
+            let term = if let Some(name) = part.strip_prefix('!') {
+                Term::Missing(key(name)?)
+            } else if let Some((name, value)) = part.split_once("!=") {
+                Term::NotIn(key(name)?, one(value))
+            } else if let Some((name, value)) = part.split_once("==").or_else(|| part.split_once('=')) {
+                Term::In(key(name)?, one(value))
+            } else if let Some(list) = part.strip_suffix(')') {
+                let (head, values) =
+                    list.split_once('(').ok_or_else(|| format!("'{part}': a '(' is missing"))?;
+                let values = values.split(',').map(|v| v.trim().to_owned()).collect();
+                match head.trim().rsplit_once(char::is_whitespace) {
+                    Some((name, "in")) => Term::In(key(name)?, values),
+                    Some((name, "notin")) => Term::NotIn(key(name)?, values),
+                    _ => return Err(format!("'{part}': neither 'in' nor 'notin'")),
+                }
+            } else {
+                Term::Exists(key(part)?)
+            };
+            terms.push(term);
+        }
+        Ok(Self { text: text.trim().to_owned(), terms })
+    }
+}
+
+fn split_outside_parentheses(text: &str) -> Vec<&str> {
+    let mut depth = 0usize;
+    text.split(|c| {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        c == ',' && depth == 0
+    })
+    .collect()
+}
+
+/// What is asked for.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    /// Nothing: all of them.
+    pub(super) targets: Vec<Target>,
+    /// None: all of them.
+    pub(super) namespace: Option<String>,
+    pub(super) selector: Option<Selector>,
+}
+
+impl Selection {
+    fn in_namespace(&self, meta: &ObjectMeta) -> bool {
+        self.namespace.as_ref().is_none_or(|wanted| *wanted == meta.namespace)
+    }
+
+    /// Narrows the snapshot to what is asked for and what surrounds it. Gives the targets that match nothing.
+    pub(super) fn narrow(&self, snapshot: &mut Snapshot) -> Vec<Target> {
+        let everything = self.targets.is_empty() && self.selector.is_none();
+        let mut kept = BTreeSet::new();
+        let mut missing: BTreeSet<usize> = (0..self.targets.len()).collect();
+        for (at, pod) in snapshot.pods.iter().enumerate() {
+            if !self.in_namespace(&pod.metadata)
+                || self.selector.as_ref().is_some_and(|selector| !selector.matches(&pod.metadata))
+            {
+                continue;
+            }
+            let chain = owners(pod, snapshot);
+            let mut wanted = self.targets.is_empty();
+            for (index, target) in self.targets.iter().enumerate() {
+                if chain.iter().any(|(kind, name)| *kind == target.kind.name() && *name == target.name) {
+                    wanted = true;
+                    missing.remove(&index);
+                }
+            }
+            if wanted {
+                kept.insert(at);
+            }
+        }
+        let named: BTreeSet<(&str, &str)> = kept
+            .iter()
+            .filter_map(|&at| snapshot.pods.get(at))
+            .flat_map(|pod| owners(pod, snapshot))
+            .collect::<BTreeSet<_>>();
+        let named: BTreeSet<(String, String)> =
+            named.into_iter().map(|(kind, name)| (kind.to_owned(), name.to_owned())).collect();
+
+        let mut keep = |kind: Kind, meta: &ObjectMeta| -> bool {
+            // Nodes have no namespace.
+            if kind != Kind::Node && !self.in_namespace(meta) {
+                return false;
+            }
+            for (index, target) in self.targets.iter().enumerate() {
+                if target.kind == kind && target.name == meta.name {
+                    missing.remove(&index);
+                    return true;
+                }
+            }
+            (everything && (kind != Kind::Node || self.namespace.is_none()))
+                || named.contains(&(kind.name().to_owned(), meta.name.clone()))
+                || meta.controller().is_some_and(|owner| {
+                    self.targets.iter().any(|t| t.kind.name() == owner.kind && t.name == owner.name)
+                })
+        };
+        snapshot.replica_sets.retain(|w| keep(Kind::ReplicaSet, &w.metadata));
+        snapshot.deployments.retain(|w| keep(Kind::Deployment, &w.metadata));
+        snapshot.stateful_sets.retain(|w| keep(Kind::StatefulSet, &w.metadata));
+        snapshot.daemon_sets.retain(|w| keep(Kind::DaemonSet, &w.metadata));
+        snapshot.jobs.retain(|w| keep(Kind::Job, &w.metadata));
+        snapshot.cron_jobs.retain(|w| keep(Kind::CronJob, &w.metadata));
+        snapshot.nodes.retain(|n| keep(Kind::Node, &n.metadata));
+        let mut at = 0;
+        snapshot.pods.retain(|_| {
+            at += 1;
+            kept.contains(&(at - 1))
+        });
+        missing.into_iter().filter_map(|index| self.targets.get(index).cloned()).collect()
+    }
+}
+
+/// The pod itself, its node, and its controllers upwards, as (kind, name).
+fn owners<'a>(pod: &'a Pod, snapshot: &'a Snapshot) -> Vec<(&'a str, &'a str)> {
+    let mut chain = vec![("Pod", pod.metadata.name.as_str())];
+    if !pod.spec.node_name.is_empty() {
+        chain.push(("Node", &pod.spec.node_name));
+    }
+    let Some(owner) = pod.metadata.controller() else { return chain };
+    chain.push((&owner.kind, &owner.name));
+    let above = match owner.kind.as_str() {
+        "ReplicaSet" => snapshot.replica_sets.iter().map(|w| &w.metadata).find(|m| m.uid == owner.uid),
+        "Job" => snapshot.jobs.iter().map(|w| &w.metadata).find(|m| m.uid == owner.uid),
+        _ => None,
+    };
+    match above.and_then(ObjectMeta::controller) {
+        Some(top) => chain.push((&top.kind, &top.name)),
+        // Without the ReplicaSet: a Deployment's is named after it and the hash of the template.
+        None if above.is_none() && owner.kind == "ReplicaSet" => {
+            let hash = pod.metadata.label("pod-template-hash").unwrap_or_default();
+            let name = owner.name.strip_suffix(hash).and_then(|n| n.strip_suffix('-'));
+            chain.extend(name.filter(|_| !hash.is_empty()).map(|name| ("Deployment", name)));
+        }
+        None => {}
+    }
+    chain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_a_pod_or_kind_and_name_with_the_names_of_kubectl() {
+        let parse = |text: &str| text.parse::<Target>().map(|t| t.to_string());
+        assert_eq!(parse("cart-1").as_deref(), Ok("pod/cart-1"));
+        assert_eq!(parse("deploy/cart").as_deref(), Ok("deployment/cart"));
+        assert_eq!(parse("STS/broker").as_deref(), Ok("statefulset/broker"));
+        assert_eq!(parse("cronjobs.batch/sync").as_deref(), Ok("cronjob/sync"));
+        assert!(parse("shop/cart-1").is_err_and(|e| e.contains("-n shop cart-1")));
+        for bad in ["", "pod/", "pod/a/b"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn selectors_select_as_kubectl_does() {
+        let labels = |text: &str| ObjectMeta {
+            labels: text
+                .split(',')
+                .filter_map(|l| l.split_once('='))
+                .map(|(k, v)| crate::objects::Label { key: k.to_owned(), value: v.to_owned() })
+                .collect(),
+            ..ObjectMeta::default()
+        };
+        let cart = labels("app=cart,tier=web");
+        for (selector, selected) in [
+            ("app=cart", true),
+            ("app==cart,tier=web", true),
+            ("app!=cart", false),
+            ("app in (cart, shop),tier notin (db)", true),
+            ("team!=red", true),
+            ("tier", true),
+            ("!tier", false),
+            ("!team", true),
+            ("team", false),
+        ] {
+            assert_eq!(selector.parse::<Selector>().map(|s| s.matches(&cart)), Ok(selected), "{selector}");
+        }
+        for bad in ["", "a=b,", "a in b", "in (a)", "a b", "x of (a)"] {
+            assert!(bad.parse::<Selector>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,530 @@
+//! Documents of Kubernetes objects in text: JSON and YAML; single, in lists, one after the other, or as a watch stream.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Broken, HOW_TO_DUMP, undecodable};
+use crate::diagnosis::{Snapshot, Sources, Undecodable};
+use crate::objects::{CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Workload, lenient};
+
+/// What says which kind of thing an object is.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Head {
+    #[serde(deserialize_with = "lenient::text")]
+    kind: String,
+    #[serde(deserialize_with = "lenient::text")]
+    api_version: String,
+}
+
+/// An element that may be no object at all.
+#[derive(Deserialize)]
+struct Slot(#[serde(deserialize_with = "lenient::object")] Head);
+
+/// The first pass over a document: which kinds are where. Everything else is skipped unread.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Outline {
+    #[serde(deserialize_with = "lenient::text")]
+    kind: String,
+    #[serde(deserialize_with = "lenient::text")]
+    api_version: String,
+    /// Of a line of a watch: `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK`, `ERROR`.
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
+    event: String,
+    items: Option<Vec<Slot>>,
+    #[serde(deserialize_with = "lenient::some_object")]
+    object: Option<Head>,
+}
+
+/// The kinds that are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Pod,
+    Event,
+    Node,
+    ReplicaSet,
+    Deployment,
+    StatefulSet,
+    DaemonSet,
+    Job,
+    CronJob,
+    Claim,
+}
+
+impl Kind {
+    /// Others may use the same names in groups of their own (`Job` of `batch.volcano.sh`).
+    fn of(kind: &str, api_version: &str) -> Option<Self> {
+        let group = api_version.rsplit_once('/').map_or("", |(group, _)| group);
+        let (kind, groups): (Self, &[&str]) = match kind {
+            "Pod" => (Self::Pod, &[""]),
+            "Event" => (Self::Event, &["", "events.k8s.io"]),
+            "Node" => (Self::Node, &[""]),
+            "PersistentVolumeClaim" => (Self::Claim, &[""]),
+            "ReplicaSet" => (Self::ReplicaSet, &["apps", "extensions"]),
+            "Deployment" => (Self::Deployment, &["apps", "extensions"]),
+            "StatefulSet" => (Self::StatefulSet, &["apps"]),
+            "DaemonSet" => (Self::DaemonSet, &["apps", "extensions"]),
+            "Job" => (Self::Job, &["batch"]),
+            "CronJob" => (Self::CronJob, &["batch"]),
+            _ => return None,
+        };
+        groups.contains(&group).then_some(kind)
+    }
+}
+
+impl Head {
+    /// The kind of an item; one of a typed list (`PodList`) need not say it again.
+    fn known(&self, list: &Outline) -> Option<Kind> {
+        if self.kind.is_empty() {
+            Kind::of(list.kind.strip_suffix("List")?, &list.api_version)
+        } else {
+            Kind::of(&self.kind, &self.api_version)
+        }
+    }
+}
+
+/// Objects by identity, each in its newest state, in the order in which they were first seen.
+struct Newest<T> {
+    places: HashMap<String, usize>,
+    slots: Vec<(u64, Option<T>)>,
+}
+
+impl<T> Default for Newest<T> {
+    fn default() -> Self {
+        Self { places: HashMap::new(), slots: Vec::new() }
+    }
+}
+
+impl<T: Object> Newest<T> {
+    /// Takes a state in. Of two states the one with the higher resourceVersion is newer (Kubernetes 1.35 made them
+    /// comparable, and they have been so ever since); without, the later one.
+    fn put(&mut self, mut object: T, deleted: bool) {
+        object.compact();
+        let meta = object.meta();
+        let key = match meta.uid.as_str() {
+            "" => format!("{}/{}", meta.namespace, meta.name),
+            uid => uid.to_owned(),
+        };
+        let version: u64 = meta.resource_version.parse().unwrap_or(0);
+        let state = (version, (!deleted).then_some(object));
+        match self.places.entry(key) {
+            Entry::Vacant(vacant) => {
+                vacant.insert(self.slots.len());
+                self.slots.push(state);
+            }
+            Entry::Occupied(place) => {
+                if let Some(slot) = self.slots.get_mut(*place.get())
+                    && (version == 0 || version >= slot.0)
+                {
+                    *slot = state;
+                }
+            }
+        }
+    }
+
+    fn finish(self) -> Vec<T> {
+        self.slots.into_iter().filter_map(|(_, object)| object).collect()
+    }
+}
+
+/// Takes documents in, and gives the objects out.
+#[derive(Default)]
+pub(super) struct Collector {
+    pods: Newest<Pod>,
+    events: Newest<Event>,
+    nodes: Newest<Node>,
+    replica_sets: Newest<Workload>,
+    deployments: Newest<Workload>,
+    stateful_sets: Newest<Workload>,
+    daemon_sets: Newest<Workload>,
+    jobs: Newest<Job>,
+    cron_jobs: Newest<CronJob>,
+    claims: Newest<PersistentVolumeClaim>,
+    sources: Option<Sources>,
+    undecodable: Vec<Undecodable>,
+    objects: usize,
+}
+
+/// What stopped a document.
+enum Stop {
+    /// It is cut off or no document at all.
+    Broken { line: Option<usize>, why: &'static str },
+    /// It is a document, and not one of Kubernetes'.
+    Other,
+}
+
+impl Collector {
+    /// Takes all documents of a text in. An error is about the text as a whole: nothing of it, or only a part, was taken.
+    /// Among other files (in a directory) one may well be something else.
+    pub(super) fn documents(&mut self, place: &str, text: &str, among_others: bool) -> Result<(), Broken> {
+        let before = self.objects;
+        let stop = match text.trim_start().chars().next() {
+            Some('{' | '[') => self.json(place, text),
+            _ => self.yaml(place, text),
+        };
+        match stop {
+            Some(Stop::Broken { line, why }) => Err(Broken {
+                place: line.map_or(place.to_owned(), |line| format!("{place}, line {line}")),
+                why: why.to_owned(),
+                hint: "it may be cut off: write it again, in whole",
+            }),
+            Some(Stop::Other) if self.objects == before && !among_others => Err(Broken {
+                place: place.to_owned(),
+                why: "holds no Kubernetes objects in JSON or YAML".to_owned(),
+                hint: HOW_TO_DUMP,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// JSON documents, one after the other. After one that is broken, the next that begins a line is looked for: a recorded
+    /// stream may have been cut anywhere. A text with no whole document is broken itself.
+    fn json(&mut self, place: &str, text: &str) -> Option<Stop> {
+        let mut at = 0;
+        let mut whole = 0;
+        let mut broken = None;
+        let mut other = None;
+        while let Some(rest) = text.get(at..).filter(|rest| !rest.trim_start().is_empty()) {
+            let start = at + (rest.len() - rest.trim_start().len());
+            let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
+            match stream.next() {
+                Some(Ok(document)) => {
+                    whole += 1;
+                    at += stream.byte_offset();
+                    if let Err(stop) = self.json_document(place, &|| line_of(text, start), document.get()) {
+                        other = Some(stop);
+                    }
+                }
+                Some(Err(error)) => {
+                    let line = line_of(text, at) - 1 + error.line();
+                    let why =
+                        if error.is_eof() { "ends in the middle of a JSON document" } else { "not JSON" };
+                    broken.get_or_insert(Stop::Broken { line: Some(line), why });
+                    self.undecodable.push(undecodable(format!("{place}, line {line}"), why));
+                    match text.get(start + 1..).and_then(|rest| rest.find("\n{")) {
+                        Some(next) => at = start + 1 + next + 1,
+                        None => break,
+                    }
+                }
+                None => break,
+            }
+        }
+        if whole == 0 && broken.is_some() {
+            // Named as the whole file's fault, not as one document of it.
+            self.undecodable.pop();
+            return broken;
+        }
+        other
+    }
+
+    fn json_document(&mut self, place: &str, line: &dyn Fn() -> usize, text: &str) -> Result<(), Stop> {
+        // What `jq` makes of a list.
+        if text.starts_with('[') {
+            let list = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|_| Stop::Other)?;
+            for item in list.iter().filter(|item| item.get().starts_with('{')) {
+                self.json_document(place, line, item.get())?;
+            }
+            return Ok(());
+        }
+        let outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
+        let place = || format!("{place}, line {}", line());
+        self.document(&outline, place, true, &mut serde_json::Deserializer::from_str(text))
+    }
+
+    /// YAML documents between lines of `---`.
+    fn yaml(&mut self, place: &str, text: &str) -> Option<Stop> {
+        let before = self.undecodable.len();
+        let mut stop = None;
+        let mut whole = 0;
+        for (line, document) in yaml_documents(text) {
+            let options = yaml_options();
+            let outline = match serde_saphyr::from_str_with_options::<Outline>(document, options.clone()) {
+                Ok(outline) => outline,
+                Err(error) => {
+                    // The error's own words quote the text.
+                    let at = error.location().map_or(0, |l| l.line() as usize);
+                    let line = line + at.saturating_sub(1);
+                    self.undecodable.push(undecodable(
+                        format!("{place}, line {line}"),
+                        "not YAML of a Kubernetes object",
+                    ));
+                    stop.get_or_insert(Stop::Broken {
+                        line: Some(line),
+                        why: "neither JSON nor YAML of Kubernetes objects",
+                    });
+                    continue;
+                }
+            };
+            let place = || format!("{place}, line {line}");
+            let result = serde_saphyr::with_deserializer_from_str_with_options(document, options, |d| {
+                Ok(self.document(&outline, place, false, d))
+            });
+            match result {
+                Ok(Ok(())) => whole += 1,
+                Ok(Err(other)) => stop = Some(other),
+                Err(_) => {
+                    self.undecodable.push(undecodable(place(), "not YAML of a Kubernetes object"));
+                    stop = Some(Stop::Other);
+                }
+            }
+        }
+        if whole == 0 {
+            self.undecodable.truncate(before);
+            return stop;
+        }
+        stop.filter(|stop| matches!(stop, Stop::Other))
+    }
+
+    /// Takes in what the outline promises.
+    fn document<'de, D: Deserializer<'de>>(
+        &mut self,
+        outline: &Outline,
+        place: impl Fn() -> String,
+        json: bool,
+        deserializer: D,
+    ) -> Result<(), Stop> {
+        let (key, deleted, kinds): (_, bool, Vec<Option<Kind>>) = match (&outline.items, &outline.object) {
+            (Some(items), _) => {
+                self.objects += 1;
+                // An empty list tells that there are none, where its kind tells of what.
+                if let Some(kind) =
+                    outline.kind.strip_suffix("List").and_then(|k| Kind::of(k, &outline.api_version))
+                {
+                    self.note(kind);
+                }
+                ("items", false, items.iter().map(|Slot(head)| head.known(outline)).collect())
+            }
+            (None, Some(object)) if !outline.event.is_empty() => {
+                self.objects += 1;
+                let kind = match outline.event.as_str() {
+                    "ADDED" | "MODIFIED" | "DELETED" => object.known(outline),
+                    _ => None,
+                };
+                ("object", outline.event == "DELETED", vec![kind])
+            }
+            _ if outline.kind.is_empty() => return Err(Stop::Other),
+            _ => {
+                self.objects += 1;
+                ("", false, vec![Kind::of(&outline.kind, &outline.api_version)])
+            }
+        };
+        if kinds.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let list = key == "items";
+        let body = Body { collector: self, key, kinds: &kinds, deleted, json, place: &place };
+        let result = if list || key == "object" {
+            deserializer.deserialize_map(body)
+        } else {
+            body.item(0).deserialize(deserializer)
+        };
+        if result.is_err() {
+            self.undecodable.push(undecodable(place(), "cannot be decoded"));
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, kind: Kind) {
+        let sources = self.sources.get_or_insert(Sources::NONE);
+        match kind {
+            Kind::Event => sources.events = true,
+            Kind::Node => sources.nodes = true,
+            Kind::Pod | Kind::Claim => {}
+            _ => sources.owners = true,
+        }
+    }
+
+    pub(super) fn finish(self) -> (Snapshot, usize) {
+        let snapshot = Snapshot {
+            pods: self.pods.finish(),
+            events: self.events.finish(),
+            nodes: self.nodes.finish(),
+            replica_sets: self.replica_sets.finish(),
+            deployments: self.deployments.finish(),
+            stateful_sets: self.stateful_sets.finish(),
+            daemon_sets: self.daemon_sets.finish(),
+            jobs: self.jobs.finish(),
+            cron_jobs: self.cron_jobs.finish(),
+            claims: self.claims.finish(),
+            logs: Vec::new(),
+            sources: self.sources.unwrap_or(Sources::NONE),
+            undecodable: self.undecodable,
+        };
+        (snapshot, self.objects)
+    }
+}
+
+/// The second pass over a document: what the outline found is decoded into its type, the rest is skipped.
+struct Body<'a, P> {
+    collector: &'a mut Collector,
+    key: &'a str,
+    kinds: &'a [Option<Kind>],
+    deleted: bool,
+    json: bool,
+    place: &'a P,
+}
+
+impl<'a, P: Fn() -> String> Body<'a, P> {
+    fn item(self, index: usize) -> Item<'a, P> {
+        let kind = self.kinds.get(index).copied().flatten();
+        Item {
+            collector: self.collector,
+            kind,
+            index: (self.key == "items").then_some(index),
+            deleted: self.deleted,
+            json: self.json,
+            place: self.place,
+        }
+    }
+
+    fn again(&mut self) -> Body<'_, P> {
+        Body {
+            collector: self.collector,
+            key: self.key,
+            kinds: self.kinds,
+            deleted: self.deleted,
+            json: self.json,
+            place: self.place,
+        }
+    }
+}
+
+impl<'de, P: Fn() -> String> Visitor<'de> for Body<'_, P> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a Kubernetes object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<String>()? {
+            if key != self.key {
+                map.next_value::<IgnoredAny>()?;
+            } else if key == "items" {
+                map.next_value_seed(self.again())?;
+            } else {
+                map.next_value_seed(self.again().item(0))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+        let mut index = 0;
+        while seq.next_element_seed(self.again().item(index))?.is_some() {
+            index += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The list of a document's items.
+impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Body<'_, P> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_seq(self)
+    }
+}
+
+/// One object.
+struct Item<'a, P> {
+    collector: &'a mut Collector,
+    kind: Option<Kind>,
+    index: Option<usize>,
+    deleted: bool,
+    json: bool,
+    place: &'a P,
+}
+
+impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        let Some(kind) = self.kind else {
+            IgnoredAny::deserialize(deserializer)?;
+            return Ok(());
+        };
+        let collector = self.collector;
+        let deleted = self.deleted;
+        macro_rules! take {
+            ($list:ident, $deserializer:expr) => {
+                Deserialize::deserialize($deserializer).map(|object| collector.$list.put(object, deleted))
+            };
+        }
+        macro_rules! take_kind {
+            ($deserializer:expr) => {
+                match kind {
+                    Kind::Pod => take!(pods, $deserializer),
+                    Kind::Event => take!(events, $deserializer),
+                    Kind::Node => take!(nodes, $deserializer),
+                    Kind::ReplicaSet => take!(replica_sets, $deserializer),
+                    Kind::Deployment => take!(deployments, $deserializer),
+                    Kind::StatefulSet => take!(stateful_sets, $deserializer),
+                    Kind::DaemonSet => take!(daemon_sets, $deserializer),
+                    Kind::Job => take!(jobs, $deserializer),
+                    Kind::CronJob => take!(cron_jobs, $deserializer),
+                    Kind::Claim => take!(claims, $deserializer),
+                }
+            };
+        }
+        collector.note(kind);
+        if !self.json {
+            return take_kind!(deserializer);
+        }
+        // In JSON an item can be set apart first, so that one that does not decode spoils no other.
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        let mut item = serde_json::Deserializer::from_str(raw.get());
+        if take_kind!(&mut item).is_err() {
+            let place = match self.index {
+                Some(index) => format!("{}, item {}", (self.place)(), index + 1),
+                None => (self.place)(),
+            };
+            collector.undecodable.push(undecodable(place, "cannot be decoded"));
+        }
+        Ok(())
+    }
+}
+
+/// The line of an offset, from 1.
+fn line_of(text: &str, offset: usize) -> usize {
+    1 + text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count()
+}
+
+/// The documents of a YAML text with the lines on which they begin; empty ones and comments are left out.
+fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
+    let mut documents = Vec::new();
+    let mut start = (1, 0);
+    let mut offset = 0;
+    for (number, line) in text.split_inclusive('\n').enumerate() {
+        let end = offset + line.len();
+        let bare = line.trim_end();
+        if bare == "---" || bare.starts_with("--- ") || bare == "..." {
+            documents.push((start.0, text.get(start.1..offset).unwrap_or_default()));
+            start = (number + 2, end);
+        }
+        offset = end;
+    }
+    documents.push((start.0, text.get(start.1..).unwrap_or_default()));
+    documents.retain(|(_, d)| d.lines().any(|l| !l.trim().is_empty() && !l.trim_start().starts_with('#')));
+    documents
+}
+
+/// A cluster's dump is large, and repeats no anchors; a key that stands twice is no reason to lose the file.
+fn yaml_options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        budget: serde_saphyr::budget! {
+            max_events: usize::MAX,
+            max_nodes: usize::MAX,
+            max_total_scalar_bytes: usize::MAX,
+            max_depth: 128,
+        },
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    }
+}

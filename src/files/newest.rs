@@ -1,0 +1,87 @@
+//! The instant at which files were written: the newest time in them.
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::diagnosis::Snapshot;
+use crate::objects::node::NodeCondition;
+use crate::objects::{ContainerState, ObjectMeta, Pod, Time};
+
+/// The newest time in the objects that is not later than `limit`; where all are later, the newest of all (a clock that is
+/// behind must not make the objects unreadable). A deletion counts from its request: `deletionTimestamp` includes the grace
+/// period and may lie a day ahead.
+pub fn newest_time(snapshot: &Snapshot, limit: Timestamp) -> Option<Timestamp> {
+    let mut times: Vec<Timestamp> = Vec::new();
+    let mut add = |time: Time| times.extend(time.get());
+
+    for pod in &snapshot.pods {
+        of_pod(pod, &mut add);
+    }
+    for event in &snapshot.events {
+        [event.first_timestamp, event.last_timestamp, event.event_time].into_iter().for_each(&mut add);
+        event.series.iter().for_each(|s| add(s.last_observed_time));
+        of_meta(&event.metadata, &mut add);
+    }
+    for node in &snapshot.nodes {
+        of_meta(&node.metadata, &mut add);
+        of_conditions(&node.status.conditions, &mut add);
+    }
+    let workloads =
+        [&snapshot.replica_sets, &snapshot.deployments, &snapshot.stateful_sets, &snapshot.daemon_sets];
+    for workload in workloads.into_iter().flatten() {
+        of_meta(&workload.metadata, &mut add);
+        of_conditions(&workload.status.conditions, &mut add);
+    }
+    for job in &snapshot.jobs {
+        of_meta(&job.metadata, &mut add);
+        of_conditions(&job.status.conditions, &mut add);
+        [job.status.start_time, job.status.completion_time].into_iter().for_each(&mut add);
+    }
+    for cron_job in &snapshot.cron_jobs {
+        of_meta(&cron_job.metadata, &mut add);
+        [cron_job.status.last_schedule_time, cron_job.status.last_successful_time]
+            .into_iter()
+            .for_each(&mut add);
+    }
+    for claim in &snapshot.claims {
+        of_meta(&claim.metadata, &mut add);
+    }
+    times.iter().copied().filter(|&t| t <= limit).max().or_else(|| times.into_iter().max())
+}
+
+fn of_meta(meta: &ObjectMeta, add: &mut impl FnMut(Time)) {
+    add(meta.creation_timestamp);
+    let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0).max(0));
+    if let Some(requested) = meta.deletion_timestamp.get().and_then(|t| t.checked_sub(grace).ok()) {
+        add(requested.into());
+    }
+}
+
+fn of_conditions(conditions: &[NodeCondition], add: &mut impl FnMut(Time)) {
+    conditions.iter().for_each(|c| add(c.last_transition_time));
+}
+
+fn of_pod(pod: &Pod, add: &mut impl FnMut(Time)) {
+    of_meta(&pod.metadata, add);
+    add(pod.status.start_time);
+    pod.status.conditions.iter().for_each(|c| add(c.last_transition_time));
+    let status = &pod.status;
+    for container in status
+        .container_statuses
+        .iter()
+        .chain(&status.init_container_statuses)
+        .chain(&status.ephemeral_container_statuses)
+    {
+        of_state(&container.state, add);
+        of_state(&container.last_state, add);
+    }
+}
+
+fn of_state(state: &ContainerState, add: &mut impl FnMut(Time)) {
+    if let Some(running) = &state.running {
+        add(running.started_at);
+    }
+    if let Some(end) = &state.terminated {
+        add(end.started_at);
+        add(end.finished_at);
+    }
+}

@@ -1,0 +1,95 @@
+//! What `diagnose` prints: a table for a person, JSON and YAML for programs, Markdown for an issue.
+//!
+//! Pure: a survey in, text out. Ages are counted here, from the time of the look; JSON and YAML have none, so that the same
+//! objects always give the same bytes. Must not know where the objects came from, nor what a terminal is: width and colour
+//! come in.
+
+mod groups;
+mod markdown;
+mod table;
+mod text;
+
+use serde::Serialize;
+
+use crate::diagnosis::{Finding, Problem, Snapshot, Summary, Survey};
+
+pub use markdown::markdown;
+pub use table::table;
+
+/// What is reported.
+#[derive(Clone, Copy, Debug)]
+pub struct Look<'a> {
+    /// What was found.
+    pub survey: &'a Survey,
+    /// What was looked at.
+    pub snapshot: &'a Snapshot,
+    /// What could not be looked at, in words.
+    pub notes: &'a [String],
+}
+
+/// For whom the table is.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// Columns.
+    pub width: usize,
+    /// Whether colours are shown.
+    pub colour: bool,
+    /// Every finding on a line of its own, and all of its evidence.
+    pub wide: bool,
+}
+
+/// The JSON contract, see `docs/diagnosis.schema.json`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Document<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    observed_at: jiff::Timestamp,
+    summary: Summary,
+    sources: Read,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    notes: &'a [String],
+    findings: &'a [Finding],
+    problems: &'a [Problem],
+}
+
+/// Which sources could be read.
+#[derive(Serialize)]
+struct Read {
+    events: bool,
+    owners: bool,
+    nodes: bool,
+    logs: bool,
+}
+
+fn document<'a>(look: &Look<'a>) -> Document<'a> {
+    let sources = look.snapshot.sources;
+    Document {
+        api_version: "kubehealer.dev/v1alpha1",
+        kind: "Diagnosis",
+        observed_at: look.survey.observed_at,
+        summary: look.survey.summary,
+        sources: Read {
+            events: sources.events,
+            owners: sources.owners,
+            nodes: sources.nodes,
+            logs: sources.logs,
+        },
+        notes: look.notes,
+        findings: &look.survey.findings,
+        problems: &look.survey.problems,
+    }
+}
+
+/// The report as JSON.
+pub fn json(look: &Look<'_>) -> String {
+    // Strings, numbers and lists only: there is nothing that could fail.
+    let mut text = serde_json::to_string_pretty(&document(look)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// The report as YAML, of the same content as the JSON.
+pub fn yaml(look: &Look<'_>) -> String {
+    serde_saphyr::to_string(&document(look)).unwrap_or_default()
+}

@@ -1,0 +1,89 @@
+//! Markdown, for an issue or a chat.
+
+use super::Look;
+use super::groups::groups;
+use super::text::{age, count};
+use crate::redact::clean;
+
+/// The report as Markdown.
+pub fn markdown(look: &Look<'_>) -> String {
+    let survey = look.survey;
+    let now = survey.observed_at;
+    let mut out = format!(
+        "## KubeHealer: {} of {} at fault\n\nObserved at {now}.\n",
+        survey.summary.unhealthy_pods,
+        count(survey.summary.pods, "pod")
+    );
+    let groups = groups(survey, false);
+    if !groups.is_empty() {
+        out.push_str("\n| severity | reason | pods | workload | cause |\n|---|---|---|---|---|\n");
+    }
+    for group in &groups {
+        let Some(first) = group.findings.first() else { continue };
+        let workloads: Vec<String> =
+            group.workloads().iter().take(3).map(|(ns, kind, name)| format!("{ns}/{kind}/{name}")).collect();
+        let more = if group.workloads().len() > 3 { ", ..." } else { "" };
+        out.push_str(&format!(
+            "| {} | {} | {} | {}{more} | {} |\n",
+            group.severity().as_str(),
+            escape(&group.reasons().join(", ")),
+            group.pods().len(),
+            escape(&workloads.join(", ")),
+            escape(&group.problem.map_or(&first.cause, |p| &p.cause).text),
+        ));
+    }
+    for group in &groups {
+        let Some(first) = group.findings.first() else { continue };
+        let who = if first.pod.is_empty() { &first.node } else { &first.pod };
+        out.push_str(&format!(
+            "\n### {}: {}\n\n{}\n\n",
+            escape(&group.reasons().join(", ")),
+            escape(who),
+            escape(&first.summary)
+        ));
+        out.push_str(&format!("**Why**: {}\n", escape(&first.cause.text)));
+        if !first.evidence.is_empty() {
+            out.push_str("\n**Seen**\n\n");
+        }
+        for fact in &first.evidence {
+            let at = fact.at.map(|at| format!(", {}", age(at, now))).unwrap_or_default();
+            let source = serde_json::to_value(fact.source).unwrap_or_default();
+            out.push_str(&format!("- {}{at}: {}\n", source.as_str().unwrap_or_default(), code(&fact.text)));
+        }
+        if !first.next_steps.is_empty() {
+            out.push_str("\n**Next**\n\n");
+        }
+        for step in &first.next_steps {
+            out.push_str(&format!("- {}\n", code(step)));
+        }
+    }
+    for note in look.notes {
+        out.push_str(&format!("\n> {}\n", escape(note)));
+    }
+    out
+}
+
+/// Text that Markdown shows as it is: no markup, no table cells, no mentions of people.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in clean(text).chars() {
+        match c {
+            '<' => out.push_str("&lt;"),
+            '@' => out.push_str("@\u{200b}"),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '|' | '#' | '~' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Text as code, whatever backticks it holds.
+fn code(text: &str) -> String {
+    let text = clean(text);
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(longest + 1);
+    if longest > 0 { format!("{fence} {text} {fence}") } else { format!("{fence}{text}{fence}") }
+}
