@@ -101,7 +101,8 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
 /// A bug of ours, in words instead of a trace.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let payload = info.payload();
-    let what = payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
+    let what =
+        payload.downcast_ref::<&str>().copied().or(payload.downcast_ref::<String>().map(String::as_str));
     let what = what.unwrap_or("no message");
     let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
     output::complain(

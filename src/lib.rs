@@ -20,8 +20,8 @@
 
 pub mod cli;
 pub mod diagnosis;
-pub mod incidents;
 pub mod files;
+pub mod incidents;
 pub mod objects;
 pub mod redact;
 pub mod report;
