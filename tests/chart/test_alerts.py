@@ -1,0 +1,500 @@
+"""Every alert: fires in time, holds while KubeHealer restarts under a new address, resolves, and is silent in its trap."""
+
+import pathlib
+import re
+
+import pytest
+import yaml
+from promtool import ALERTS, firing, reasons, rules, run, series
+
+RULES = rules()
+BEGIN = 5  # the minute at which every fault begins
+TEXTS = pathlib.Path(__file__).with_name("alert_texts.yaml")
+
+A, B, C = "10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"
+WORKLOAD = {"namespace": "shop", "workload_kind": "Deployment", "workload": "cart"}
+CONTAINER = {**WORKLOAD, "container": "cart", "container_type": "app"}
+# How a Prometheus with honor_labels sees a target of the Operator: labels of the target fill what the sample does not have.
+TARGET = {"job": "kubehealer", "service": "kubehealer", "endpoint": "http"}
+
+
+def unhealthy(reason, value, minutes, since=None, instance=A, pod="cart-1", severity="warning", **labels):
+    """The two series of one incident; an empty label is a label that is not there."""
+    subject = {"namespace": "shop", "pod": pod, "container": "cart", "reason": reason}
+    subject.update({key: labels.pop(key) for key in ("namespace", "container") if key in labels})
+    state = {**CONTAINER, "node": "node-a", **subject, "severity": severity, **labels}
+    strip = lambda d: {k: v for k, v in d.items() if v != ""}
+    out = [series("kubehealer_pod_unhealthy", strip({**TARGET, "instance": instance, **state}), lambda m: value(m) and 1, minutes)]
+    if since is not None:
+        at = lambda m: since if value(m) is not None else None
+        out.append(
+            series("kubehealer_pod_unhealthy_since_timestamp_seconds", strip({**TARGET, "instance": instance, **subject}), at, minutes)
+        )
+    return out
+
+
+def between(begin, end):
+    return lambda minute: 1 if begin <= minute < end else None
+
+
+def problem(scope_kind, scope, cause, pods):
+    def make(value, minutes, instance):
+        labels = {**TARGET, "instance": instance, "cause": cause, "scope_kind": scope_kind, "scope": scope}
+        return [series("kubehealer_problem_pods", labels, lambda m: value(m) and pods, minutes)]
+
+    return make
+
+
+def incident(reason, **labels):
+    def make(value, minutes, instance):
+        return unhealthy(reason, value, minutes, since=BEGIN * 60, instance=instance, **labels)
+
+    return make
+
+
+def oom_kill(times, reason="OOMKilled", **labels):
+    """The time of the newest kill, from the API: the same whoever reads it, and whenever."""
+
+    def make(value, minutes, instance):
+        subject = {"namespace": "shop", "pod": "cart-1", "container": "cart", "workload_kind": "Deployment", "workload": "cart"}
+
+        def newest(minute):
+            past = [time for time in times if time <= minute]
+            return past[-1] * 60 if past and value(minute) is not None else None
+
+        name = "kubehealer_container_last_termination_timestamp_seconds"
+        return [series(name, {**TARGET, "instance": instance, **subject, **labels, "reason": reason}, newest, minutes)]
+
+    return make
+
+
+def all_of(*makes):
+    return lambda value, minutes, instance: [one for make in makes for one in make(value, minutes, instance)]
+
+
+def workload_pods(count, **labels):
+    def make(value, minutes, instance):
+        # The sample has no pod and no container: the target's own are put in.
+        own = {"pod": f"kubehealer-{instance[-6]}", "container": "kubehealer"}
+        named = {**TARGET, **own, "instance": instance, **WORKLOAD, **labels}
+        return [series("kubehealer_workload_pods", named, lambda m: value(m) and count, minutes)]
+
+    return make
+
+
+def down(reason, pods, of, **labels):
+    named = {key: val for key, val in labels.items() if key in ("workload_kind", "workload", "namespace")}
+    return all_of(workload_pods(of, **named), *(incident(reason, pod=f"cart-{n}", **labels) for n in range(pods)))
+
+
+NODE_ALERTS = {"PodStuckCreating", "PodStuckTerminating", "PodRejected", "PodEvicted", "PodDisrupted"}
+POD_ALERTS = {"PodNotReady", "PodUnschedulable", "PodResizeFailing", "WorkloadCannotCreatePods", "WorkloadRolloutStuck", "JobFailed"}
+SUBJECTS = {
+    "ContainerDeviceUnhealthy": {**CONTAINER, "node": "node-a"},
+    **{name: {**WORKLOAD, "node": "node-a"} for name in NODE_ALERTS},
+    **{name: WORKLOAD for name in POD_ALERTS},
+}
+# Minutes from the beginning of the fault until the alert fires, for the alerts on incidents of a class of reasons.
+INCIDENTS = {
+    "ContainerCrashLooping": 10,
+    "ContainerImagePullFailing": 10,
+    "ContainerConfigError": 5,
+    "ContainerStartFailing": 10,
+    "ContainerProbeKilling": 10,
+    "ContainerInitStuck": 15,
+    "ContainerFailed": 5,
+    "ContainerRestartsFrequent": 10,
+    "ContainerDeviceUnhealthy": 5,
+    "PodNotReady": 15,
+    "PodUnschedulable": 15,
+    "PodStuckCreating": 15,
+    "PodStuckTerminating": 15,
+    "PodRejected": 5,
+    "PodResizeFailing": 15,
+    "PodEvicted": 0,
+    "PodDisrupted": 10,
+    "WorkloadCannotCreatePods": 5,
+    "WorkloadRolloutStuck": 1,
+    "JobFailed": 1,
+}
+# The others: what happens, minutes until it fires, labels.
+OTHERS = {
+    "ContainerOOMKilled": (
+        all_of(oom_kill([BEGIN]), incident("OOMKilled")),
+        0,
+        {**WORKLOAD, "container": "cart", "reason": "OOMKilled"},
+    ),
+    "WorkloadDown": (down("CrashLoopBackOff", 3, 3), 5, WORKLOAD),
+    "NodeUnhealthy": (incident("NodeNotReady"), 2, {"node": "node-a", "reason": "NodeNotReady"}),
+    "NodeCorrelatedFailures": (problem("node", "node-a", "NodeNotReady", 3), 2, {"node": "node-a", "cause": "NodeNotReady"}),
+    "SharedCauseFailures": (
+        problem("image", "shop/cart:v2", "ImageNotFound", 5),
+        2,
+        {"scope_kind": "image", "scope": "shop/cart:v2", "cause": "ImageNotFound"},
+    ),
+}
+# Tested by hand below, each in its own way.
+SELF = {
+    "ContainerOOMKillLoop",
+    "KubeHealerDown",
+    "KubeHealerInstanceDown",
+    "KubeHealerWatchStale",
+    "KubeHealerWatchErrors",
+    "KubeHealerSeriesDropped",
+}
+
+
+def scenario(alert):
+    if alert in OTHERS:
+        return OTHERS[alert]
+    reason = reasons(alert)[0]
+    return incident(reason), INCIDENTS[alert], {**SUBJECTS.get(alert, CONTAINER), "reason": reason}
+
+
+def labels_of(alert, subject):
+    return {**subject, "severity": RULES[alert]["labels"]["severity"]}
+
+
+def test_every_alert_is_tested():
+    assert set(RULES) == set(INCIDENTS) | set(OTHERS) | SELF
+
+
+@pytest.mark.parametrize("alert", [*INCIDENTS, *OTHERS])
+def test_fires_in_time_holds_through_a_restart_of_kubehealer_and_resolves(alert, tmp_path):
+    make, wait, subject = scenario(alert)
+    fires = BEGIN + wait
+    restart = fires + 8
+    end = restart + 14
+    minutes = end + 16
+    # KubeHealer is away for two minutes and comes back under another address.
+    inputs = make(between(BEGIN, restart), minutes, A) + make(between(restart + 2, end), minutes, B)
+    one = [labels_of(alert, subject)]
+    tests = [firing(alert, minute, []) for minute in range(0, max(fires, BEGIN))]
+    tests += [firing(alert, minute, one) for minute in range(fires + 2, end)]
+    tests += [firing(alert, minute, []) for minute in range(end + 11, minutes)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", [*INCIDENTS, *OTHERS])
+def test_two_replicas_raise_one_alert_that_counts_no_pod_twice(alert, tmp_path):
+    make, wait, subject = scenario(alert)
+    minutes = BEGIN + wait + 20
+    alone, both = [], []
+    for inputs, instances in ((alone, [A]), (both, [A, B])):
+        for instance in instances:
+            inputs += make(between(BEGIN, minutes), minutes, instance)
+    at = BEGIN + wait + 10
+    want = [firing(alert, at, [labels_of(alert, subject)])]
+    assert run(tmp_path, [{"interval": "1m", "input_series": both, "promql_expr_test": want}]) == ""
+    # The text carries the value: the same text is the same count.
+    assert texts(alert, both, at, tmp_path) == texts(alert, alone, at, tmp_path)
+
+
+@pytest.mark.parametrize("alert", [name for name in INCIDENTS if len(reasons(name)) > 1])
+def test_fires_for_each_of_its_reasons(alert, tmp_path):
+    wait = INCIDENTS[alert]
+    minutes = BEGIN + wait + 5
+    tests = []
+    for reason in reasons(alert):
+        inputs = incident(reason)(between(BEGIN, minutes), minutes, A)
+        subject = {**SUBJECTS.get(alert, CONTAINER), "reason": reason}
+        want = [firing(alert, BEGIN + wait + 2, [labels_of(alert, subject)])]
+        tests.append({"interval": "1m", "input_series": inputs, "promql_expr_test": want})
+    assert run(tmp_path, tests) == ""
+
+
+def silent(alert, inputs, minutes, tmp_path):
+    tests = [firing(alert, minute, []) for minute in range(minutes)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+INFO = ("ContainerRestartsFrequent", "PodEvicted", "PodDisrupted")
+
+
+@pytest.mark.parametrize("alert", [name for name in [*INCIDENTS, "NodeUnhealthy", "ContainerOOMKilled"] if name not in INFO])
+def test_an_informational_incident_raises_no_warning(alert, tmp_path):
+    inputs = incident(reasons(alert)[0], severity="info")(between(BEGIN, 60), 60, A)
+    silent(alert, inputs, 60, tmp_path)
+
+
+@pytest.mark.parametrize("alert", INFO)
+def test_what_pages_nobody_has_severity_info(alert):
+    assert RULES[alert]["labels"]["severity"] == "info"
+
+
+@pytest.mark.parametrize("alert", [name for name, wait in INCIDENTS.items() if wait >= 5])
+def test_a_fault_that_heals_in_time_is_not_paged(alert, tmp_path):
+    wait = INCIDENTS[alert]
+    # What counts from the fault's own time forgives up to its threshold; `for` looks at the last five minutes too.
+    heals = BEGIN + wait - (1 if ":since" in RULES[alert]["expr"] else 6)
+    if ":since" in RULES[alert]["expr"]:
+        heals -= 5
+    inputs = incident(reasons(alert)[0])(between(BEGIN, max(heals, BEGIN + 1) if wait > 5 else BEGIN), 60, A)
+    if wait == 5:  # threshold and window are of one length: only what heals at once is forgiven
+        inputs = unhealthy(reasons(alert)[0], between(BEGIN, BEGIN + 1), 60, since=(BEGIN + 4) * 60)
+    silent(alert, inputs, 60, tmp_path)
+
+
+def test_a_failed_pod_of_a_job_is_the_jobs_affair(tmp_path):
+    for kind in ("Job", "CronJob"):
+        silent("ContainerFailed", incident("Error", workload_kind=kind)(between(BEGIN, 60), 60, A), 60, tmp_path)
+
+
+def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
+    minutes = 60
+    inputs = unhealthy("CrashLoopBackOff", between(5, 25), minutes, pod="cart-1")
+    inputs += unhealthy("CrashLoopBackOff", between(27, 60), minutes, pod="cart-2", node="node-b")
+    one = [labels_of("ContainerCrashLooping", {**CONTAINER, "reason": "CrashLoopBackOff"})]
+    tests = [firing("ContainerCrashLooping", minute, one) for minute in range(16, 60)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_diagnosis_that_gets_sharper_does_not_fire_again(tmp_path):
+    minutes = 60
+    inputs = unhealthy("ImagePullBackOff", between(5, 25), minutes, since=300)
+    inputs += unhealthy("ImagePullBackOff", between(25, 60), minutes, since=300, cause="ImageNotFound")[:1]
+    inputs += unhealthy("ImagePullBackOff", between(25, 60), minutes, since=300)[1:]
+    one = [labels_of("ContainerImagePullFailing", {**CONTAINER, "reason": "ImagePullBackOff"})]
+    # The second `since` series has the labels of the first: they are one.
+    inputs[1] = unhealthy("ImagePullBackOff", between(5, 60), minutes, since=300)[1]
+    tests = [firing("ContainerImagePullFailing", minute, one) for minute in range(17, 60)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs[:3], "promql_expr_test": tests}]) == ""
+
+
+# --- Memory
+
+
+def test_an_oom_kill_between_two_scrapes_is_paged_from_its_time_alone(tmp_path):
+    # By the next scrape the container runs again, and no incident needs to be open.
+    minutes = 40
+    inputs = oom_kill([BEGIN])(between(BEGIN, minutes), minutes, A)
+    one = [labels_of("ContainerOOMKilled", OTHERS["ContainerOOMKilled"][2])]
+    tests = [firing("ContainerOOMKilled", minute, one) for minute in range(BEGIN, BEGIN + 10)]
+    tests += [firing("ContainerOOMKilled", minute, []) for minute in range(BEGIN + 10, minutes)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_an_old_oom_kill_read_again_after_a_restart_is_not_paged(tmp_path):
+    inputs = oom_kill([0])(between(20, 60), 60, B)
+    silent("ContainerOOMKilled", inputs, 60, tmp_path)
+
+
+def test_another_end_is_no_oom_kill(tmp_path):
+    inputs = oom_kill([5, 9, 14, 20], reason="Error")(between(5, 60), 60, A)
+    silent("ContainerOOMKilled", inputs, 60, tmp_path)
+    silent("ContainerOOMKillLoop", inputs, 60, tmp_path)
+
+
+LOOP = {**WORKLOAD, "container": "cart", "reason": "OOMKilled"}
+
+
+def test_three_oom_kills_in_an_hour_are_a_loop_that_resolves(tmp_path):
+    minutes = 120
+    kill = oom_kill([5, 20, 35])
+    # A restart of KubeHealer in between is no kill.
+    inputs = kill(between(5, 25), minutes, A) + kill(between(27, minutes), minutes, B)
+    one = [labels_of("ContainerOOMKillLoop", LOOP)]
+    tests = [firing("ContainerOOMKillLoop", minute, []) for minute in range(0, 35)]
+    tests += [firing("ContainerOOMKillLoop", minute, one) for minute in range(36, 79)]
+    tests += [firing("ContainerOOMKillLoop", minute, []) for minute in range(96, minutes)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_two_oom_kills_and_two_restarts_of_kubehealer_are_no_loop(tmp_path):
+    kill = oom_kill([5, 20])
+    inputs = kill(between(5, 25), 90, A) + kill(between(27, 40), 90, B) + kill(between(40, 90), 90, C)
+    silent("ContainerOOMKillLoop", inputs, 90, tmp_path)
+
+
+# --- Workloads
+
+
+def test_a_workload_with_one_pod_left_is_not_down(tmp_path):
+    silent("WorkloadDown", down("CrashLoopBackOff", 2, 3)(between(5, 60), 60, A), 60, tmp_path)
+
+
+def test_two_replicas_of_kubehealer_do_not_make_half_a_workload_a_whole_one(tmp_path):
+    make = down("ImagePullBackOff", 2, 4)
+    silent("WorkloadDown", make(between(5, 60), 60, A) + make(between(5, 60), 60, B), 60, tmp_path)
+
+
+def test_two_reasons_on_one_pod_do_not_make_two_pods(tmp_path):
+    make = all_of(workload_pods(2), incident("ReadinessProbeFailed"), incident("LivenessProbeFailed"))
+    silent("WorkloadDown", make(between(5, 60), 60, A), 60, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["Pod", "Job", "CronJob"])
+def test_a_bare_pod_or_a_job_is_never_critical(kind, tmp_path):
+    silent("WorkloadDown", down("CrashLoopBackOff", 1, 1, workload_kind=kind)(between(5, 60), 60, A), 60, tmp_path)
+
+
+def test_a_workload_that_comes_back_within_five_minutes_was_not_down(tmp_path):
+    silent("WorkloadDown", down("ReadinessProbeFailed", 3, 3)(between(5, 9), 60, A), 60, tmp_path)
+
+
+def test_one_oom_kill_of_the_only_pod_does_not_make_it_down(tmp_path):
+    make = all_of(workload_pods(1), oom_kill([5]), incident("OOMKilled"))
+    silent("WorkloadDown", make(between(5, 60), 60, A), 60, tmp_path)
+
+
+def test_an_oom_loop_of_the_only_pod_makes_it_down(tmp_path):
+    make = all_of(workload_pods(1), oom_kill(range(5, 60, 5)), incident("OOMKilled"))
+    tests = [firing("WorkloadDown", minute, [labels_of("WorkloadDown", WORKLOAD)]) for minute in range(22, 60)]
+    inputs = make(between(5, 60), 60, A)
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+# --- Common causes
+
+
+def test_few_pods_are_no_common_cause(tmp_path):
+    silent("NodeCorrelatedFailures", problem("node", "node-a", "DiskPressure", 2)(between(5, 60), 60, A), 60, tmp_path)
+    silent("SharedCauseFailures", problem("image", "cart:v2", "ImageNotFound", 4)(between(5, 60), 60, A), 60, tmp_path)
+    # What is the node's affair is told by the node's alert.
+    silent("SharedCauseFailures", problem("node", "node-a", "DiskPressure", 50)(between(5, 60), 60, A), 60, tmp_path)
+
+
+# --- KubeHealer itself
+
+
+def own(name, value, minutes, instance=A, **labels):
+    target = {**TARGET, "pod": "kubehealer-1", "container": "kubehealer", "namespace": "monitoring"}
+    return series(name, {**target, "instance": instance, **labels}, value, minutes)
+
+
+def test_kubehealer_down_fires_when_nothing_is_scraped_and_resolves(tmp_path):
+    inputs = [own("kubehealer_build_info", lambda m: 1 if m < 10 or m >= 30 else None, 45)]
+    one = [{"severity": "critical"}]
+    tests = [firing("KubeHealerDown", minute, []) for minute in [*range(0, 14), *range(31, 45)]]
+    tests += [firing("KubeHealerDown", minute, one) for minute in range(16, 30)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_restart_of_kubehealer_is_not_its_end(tmp_path):
+    inputs = [own("kubehealer_build_info", between(0, 10), 40), own("kubehealer_build_info", between(14, 40), 40, B)]
+    silent("KubeHealerDown", inputs, 40, tmp_path)
+
+
+def test_one_instance_of_several_that_is_down_fires_and_resolves(tmp_path):
+    inputs = [
+        series("up", {"job": "monitoring/kubehealer", "instance": A}, lambda m: 1, 60),
+        series("up", {"job": "monitoring/kubehealer", "instance": B}, lambda m: 0 if 5 <= m < 40 else 1, 60),
+    ]
+    one = [{"severity": "warning", "job": "monitoring/kubehealer", "instance": B}]
+    tests = [firing("KubeHealerInstanceDown", minute, []) for minute in [*range(0, 14), *range(40, 60)]]
+    tests += [firing("KubeHealerInstanceDown", minute, one) for minute in range(16, 40)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_somebody_elses_instance_is_not_ours(tmp_path):
+    silent("KubeHealerInstanceDown", [series("up", {"job": "node", "instance": A}, lambda m: 0, 60)], 60, tmp_path)
+
+
+def stale_watch(resource):
+    # Signs of life until minute 10, again from minute 40.
+    return [own("kubehealer_watch_last_event_timestamp_seconds", lambda m: 60 * (m if m < 10 or m >= 40 else 10), 60, resource=resource)]
+
+
+def test_a_watch_of_pods_without_a_sign_of_life_fires_and_resolves(tmp_path):
+    one = [{"severity": "critical", "resource": "pods"}]
+    tests = [firing("KubeHealerWatchStale", minute, []) for minute in [*range(0, 26), *range(41, 60)]]
+    tests += [firing("KubeHealerWatchStale", minute, one) for minute in range(29, 40)]
+    inputs = stale_watch("pods")
+    # A replica that sees does not help: the stale one holds incidents that are long gone.
+    inputs.append(own("kubehealer_watch_last_event_timestamp_seconds", lambda m: 60 * m, 60, B, resource="pods"))
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_quiet_watch_of_something_else_is_not_blindness(tmp_path):
+    silent("KubeHealerWatchStale", stale_watch("nodes"), 60, tmp_path)
+
+
+def errors(value):
+    return [own("kubehealer_watch_errors_total", value, 60, resource="events")]
+
+
+def test_watch_errors_that_go_on_fire_and_resolve(tmp_path):
+    one = [{"severity": "warning", "resource": "events"}]
+    inputs = errors(lambda m: 0 if m < 5 else 2 * (min(m, 35) - 5))
+    tests = [firing("KubeHealerWatchErrors", minute, []) for minute in [*range(0, 15), *range(46, 60)]]
+    tests += [firing("KubeHealerWatchErrors", minute, one) for minute in range(19, 43)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_burst_of_watch_errors_is_not_paged(tmp_path):
+    silent("KubeHealerWatchErrors", errors(lambda m: 0 if m < 5 else 8), 60, tmp_path)
+
+
+def test_dropped_series_fire_and_resolve(tmp_path):
+    inputs = [own("kubehealer_series_dropped_total", lambda m: 0 if m < 5 else 10 * (min(m, 20) - 5), 60)]
+    one = [{"severity": "warning"}]
+    tests = [firing("KubeHealerSeriesDropped", minute, []) for minute in [*range(0, 5), *range(37, 60)]]
+    tests += [firing("KubeHealerSeriesDropped", minute, one) for minute in range(7, 33)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_series_dropped_long_ago_are_not_paged(tmp_path):
+    silent("KubeHealerSeriesDropped", [own("kubehealer_series_dropped_total", lambda m: 500, 60)], 60, tmp_path)
+
+
+# --- What they say
+
+
+def texts(alert, inputs, minute, tmp_path):
+    """The annotations as promtool shows them when it expected none."""
+    wrong = [{"alertname": alert, "eval_time": f"{minute}m", "exp_alerts": []}]
+    output = run(tmp_path, [{"interval": "1m", "input_series": inputs, "alert_rule_test": wrong}])
+    found = re.findall(r"Annotations:\{(.*)\}\s*\n?", output)
+    assert len(found) == 1, output
+    return {key: yaml.safe_load(f'"{value}"') for key, value in re.findall(r'(\w+)="((?:[^"\\]|\\.)*)"', found[0])}
+
+
+def spoken(alert):
+    """A scenario in which there is something to say: two of ten pods, with a cause."""
+    if alert in ("KubeHealerDown",):
+        return [own("kubehealer_tracked_pods", lambda m: 1, 40)], 20
+    if alert == "KubeHealerInstanceDown":
+        return [series("up", {"job": "monitoring/kubehealer", "instance": B}, lambda m: 0, 40)], 20
+    if alert == "KubeHealerWatchStale":
+        return stale_watch("pods"), 35
+    if alert == "KubeHealerWatchErrors":
+        return errors(lambda m: 2 * m), 30
+    if alert == "KubeHealerSeriesDropped":
+        return [own("kubehealer_series_dropped_total", lambda m: m, 40)], 20
+    if alert == "ContainerOOMKillLoop":
+        make = all_of(oom_kill([5, 10, 15]), incident("OOMKilled", cause="MemoryLimitReached"), workload_pods(10))
+        return make(between(5, 40), 40, A), 20
+    if alert in OTHERS and alert not in ("ContainerOOMKilled", "WorkloadDown"):
+        make, wait, _ = OTHERS[alert]
+        return make(between(BEGIN, 40), 40, A), BEGIN + wait + 3
+    if alert == "WorkloadDown":
+        make = all_of(workload_pods(2), *(incident("ImagePullBackOff", pod=f"cart-{n}", cause="ImageNotFound") for n in (1, 2)))
+        return make(between(BEGIN, 40), 40, A), 20
+    reason = reasons(alert)[0]
+    both = [incident(reason, pod=f"cart-{n}", cause="SomeCause") for n in (1, 2)]
+    more = [oom_kill([BEGIN]), oom_kill([BEGIN], pod="cart-2")] if alert == "ContainerOOMKilled" else []
+    return all_of(workload_pods(10), *both, *more)(between(BEGIN, 40), 40, A), BEGIN + INCIDENTS.get(alert, 0) + 3
+
+
+@pytest.mark.parametrize("alert", list(RULES))
+def test_says_what_is_wrong_where_and_what_to_do(alert, tmp_path):
+    """The words of every alert, as they reach a person: read alert_texts.yaml."""
+    said = texts(alert, *spoken(alert), tmp_path)
+    assert said == yaml.safe_load(TEXTS.read_text())[alert]
+    assert set(said) == {"summary", "description", "runbook_url"}
+    assert not re.search(r"<no value>|%!|  ", " ".join(said.values())), said
+
+
+def test_critical_is_kept_for_workloads_that_are_down_and_for_blindness():
+    critical = {name for name, rule in RULES.items() if rule["labels"]["severity"] == "critical"}
+    assert critical == {"WorkloadDown", "KubeHealerDown", "KubeHealerWatchStale"}
+
+
+if __name__ == "__main__":
+    # Writes alert_texts.yaml anew. Read it afterwards.
+    import tempfile
+
+    folder = pathlib.Path(tempfile.mkdtemp())
+    said = {alert: texts(alert, *spoken(alert), folder) for alert in RULES}
+    head = "# What each alert says in the scenario of test_alerts.py; written by `python test_alerts.py`, to be read by a person.\n"
+    TEXTS.write_text(head + yaml.safe_dump(said, sort_keys=False, width=1000, allow_unicode=True))
