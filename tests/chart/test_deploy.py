@@ -1,0 +1,165 @@
+"""What lies in deploy/: rendered from the chart and not stale, and examples that the real programs accept and understand."""
+
+import json
+import re
+import subprocess
+
+import promql_parser
+import pytest
+import yaml
+from promtool import ALERTS, ROOT, rules
+
+DEPLOY = ROOT / "deploy"
+DASHBOARD = json.loads((ROOT / "charts/kubehealer/files/dashboard.json").read_text())
+
+
+def sh(*command, **kwargs):
+    return subprocess.run(command, capture_output=True, text=True, **kwargs)
+
+
+@pytest.mark.parametrize("helm", ["helm3", "helm4"])
+def test_the_manifests_are_what_the_chart_renders(helm, monkeypatch):
+    monkeypatch.setenv("HELM", helm)
+    done = sh(str(DEPLOY / "render.sh"), "-")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == (DEPLOY / "kustomize/kubehealer.yaml").read_text(), "run deploy/render.sh"
+
+
+def test_kustomize_builds_valid_objects(tmp_path):
+    done = sh("kubectl", "kustomize", str(DEPLOY / "kustomize"))
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "all.yaml"
+    file.write_text(done.stdout)
+    checked = sh("kubernetes-validate", "--strict", "-k", "1.37", str(file))
+    assert checked.returncode == 0 and "WARN" not in checked.stdout + checked.stderr, checked.stdout + checked.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert {obj["kind"] for obj in objects} >= {"Namespace", "ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Service", "Deployment"}
+    assert "Helm" not in done.stdout
+
+
+def test_links_lead_to_the_one_source():
+    assert (DEPLOY / "prometheus/alerts.yaml").resolve() == ALERTS
+    assert (DEPLOY / "grafana-dashboard.json").resolve() == ROOT / "charts/kubehealer/files/dashboard.json"
+
+
+def test_promtool_takes_the_prometheus_example():
+    done = sh("promtool", "check", "config", str(DEPLOY / "prometheus/prometheus.yaml"))
+    assert done.returncode == 0 and re.search(r"SUCCESS: \d+ rules found", done.stdout), done.stdout + done.stderr
+    config = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
+    # The target is the Service that deploy/kustomize makes.
+    objects = yaml.safe_load_all((DEPLOY / "kustomize/kubehealer.yaml").read_text())
+    (service,) = [obj for obj in objects if obj["kind"] == "Service"]
+    meta, port = service["metadata"], service["spec"]["ports"][0]["port"]
+    (job,) = config["scrape_configs"]
+    assert job["static_configs"] == [{"targets": [f"{meta['name']}.{meta['namespace']}.svc:{port}"]}]
+    assert job["honor_labels"] is True
+
+
+def test_promtool_takes_the_discovery_example(tmp_path):
+    # Debian builds Prometheus without Kubernetes discovery: everything but that stanza is checked.
+    config = yaml.safe_load((DEPLOY / "prometheus/kubernetes-sd.yaml").read_text())
+    (job,) = config["scrape_configs"]
+    (discovery,) = job.pop("kubernetes_sd_configs")
+    assert discovery["role"] == "pod" and set(discovery) == {"role", "selectors"}
+    assert job["honor_labels"] is True
+    file = tmp_path / "prometheus.yaml"
+    file.write_text(yaml.safe_dump(config))
+    done = sh("promtool", "check", "config", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_amtool_takes_the_alertmanager_example():
+    done = sh("amtool", "check-config", str(DEPLOY / "prometheus/alertmanager.yaml"))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("labels", "receiver"),
+    [
+        (["alertname=PodEvicted", "severity=info"], "nobody"),
+        (["alertname=ContainerCrashLooping", "severity=warning"], "on-call"),
+        (["alertname=WorkloadDown", "severity=critical"], "on-call"),
+    ],
+)
+def test_informational_alerts_page_nobody(labels, receiver):
+    file = str(DEPLOY / "prometheus/alertmanager.yaml")
+    done = sh("amtool", "config", "routes", "test", f"--config.file={file}", *labels)
+    assert done.stdout.strip() == receiver, done.stdout + done.stderr
+
+
+def test_inhibitions_name_alerts_that_there_are():
+    config = yaml.safe_load((DEPLOY / "prometheus/alertmanager.yaml").read_text())
+    for rule in config["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            found = re.fullmatch(r'alertname=(~?)"(.*)"', matcher)
+            if found:
+                for name in found[2].split("|"):
+                    assert any(re.fullmatch(name, alert) for alert in rules()), name
+
+
+def labels_left(expr):
+    """The labels of the outermost aggregation of an alert's expression."""
+    return set(re.search(r"(?:by) \(([^)]*)\)", expr)[1].split(", "))
+
+
+def test_inhibitions_compare_labels_that_both_sides_have():
+    """Alertmanager takes two missing labels for equal ones: a node alert would silence every pod without a node."""
+    config = yaml.safe_load((DEPLOY / "prometheus/alertmanager.yaml").read_text())
+    for rule in config["inhibit_rules"]:
+        for matcher in rule["source_matchers"] + rule["target_matchers"]:
+            found = re.fullmatch(r'alertname=~?"(.*)"', matcher)
+            for name in found[1].split("|") if found else []:
+                for alert, body in rules().items():
+                    if re.fullmatch(name, alert) and "kubehealer:workload_down" not in body["expr"]:
+                        missing = set(rule.get("equal", [])) - {"cluster"} - labels_left(body["expr"]) if rule.get("equal") else set()
+                        assert not missing, (alert, missing)
+
+
+# --- The dashboard
+
+
+def panels():
+    return [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+
+
+def expressions():
+    """Every expression of the dashboard, with Grafana's variables filled in."""
+    fill = {"$namespace": ".*", "$across": "max", "$__rate_interval": "5m", "$__range": "1h"}
+    for panel in panels():
+        for target in panel["targets"]:
+            expr = target["expr"]
+            for variable, value in fill.items():
+                expr = expr.replace(variable, value)
+            assert "$" not in expr, expr
+            yield panel["title"], expr
+
+
+def test_panels_have_their_own_number_and_do_not_overlap():
+    numbers = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(numbers) == len(set(numbers))
+    taken = set()
+    for panel in DASHBOARD["panels"]:
+        place = panel["gridPos"]
+        cells = {(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])}
+        assert not cells & taken, panel["title"]
+        assert max(x for x, _ in cells) < 24
+        taken |= cells
+
+
+def test_every_expression_of_the_dashboard_parses(tmp_path):
+    found = list(expressions())
+    assert len(found) > 30
+    for _, expr in found:
+        promql_parser.parse(expr)
+    # And by Prometheus itself.
+    file = tmp_path / "rules.yaml"
+    group = {"name": "dashboard", "rules": [{"record": f"panel:{number}", "expr": expr} for number, (_, expr) in enumerate(found)]}
+    file.write_text(yaml.safe_dump({"groups": [group]}))
+    done = sh("promtool", "check", "rules", str(file))
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_panel_asks_the_chosen_data_source():
+    for panel in panels():
+        for thing in [panel, *panel["targets"]]:
+            assert thing["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
