@@ -4,10 +4,21 @@
 //! `cause` hold the vocabulary. Must not know where objects come from, nor read a clock.
 
 pub mod cause;
+pub mod container;
 pub mod context;
+pub mod crash;
+mod draft;
+pub mod ending;
+pub mod exit;
 pub mod finding;
+pub mod image;
+pub mod prepare;
+pub mod ready;
 pub mod reason;
+pub mod scheduling;
+pub mod start;
 pub mod survey;
+pub mod text;
 
 pub use cause::CauseCode;
 pub use context::{Context, Sources};
@@ -19,7 +30,9 @@ pub use survey::{ContainerLog, Problem, Reach, Snapshot, Summary, Survey, Undeco
 
 use jiff::Timestamp;
 
-use crate::objects::Pod;
+use crate::objects::{ConditionType, Pod};
+use draft::Look;
+pub use draft::workload_of;
 
 /// What a look at one pod shows.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +44,44 @@ pub struct PodDiagnosis {
     pub recheck: Option<Timestamp>,
 }
 
-/// Looks at one pod.
-pub fn diagnose(_pod: &Pod, _context: &Context<'_>, _now: Timestamp) -> PodDiagnosis {
-    PodDiagnosis::default()
+/// Looks at one pod. Precedence as in section 8 of the failure taxonomy: one subject, one leading finding, the rest as its
+/// evidence.
+pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosis {
+    let mut look = Look::at(now);
+    // Whatever a pod does while it is being deleted is expected; only that it stays is not.
+    if pod.metadata.deletion_timestamp.is_known() {
+        let stuck = ending::terminating(pod, context, &mut look);
+        return look.done(stuck.into_iter().collect());
+    }
+    if pod.status.phase == "Succeeded" {
+        return look.done(Vec::new());
+    }
+    if let Some(failed) = ending::failed(pod, &mut look) {
+        return look.done(vec![failed]);
+    }
+    if pod.status.phase == "Failed"
+        && pod.status.condition(&ConditionType::DisruptionTarget).is_some_and(|c| c.is_true())
+    {
+        return look.done(Vec::new());
+    }
+    let mut findings = Vec::new();
+    for view in container::views(pod) {
+        let found = start::diagnose(&view, context, &mut look)
+            .or_else(|| crash::diagnose(&view, context, &mut look))
+            .or_else(|| ready::diagnose(&view, context, &mut look));
+        findings.extend(found);
+        findings.extend(ready::device(&view, &mut look));
+    }
+    if findings.is_empty() {
+        findings.extend(ending::failed_silently(pod));
+        findings.extend(scheduling::diagnose(pod, context, &mut look));
+        findings.extend(ready::gates(pod, &mut look));
+    }
+    let held_up = findings.iter().any(|f| f.container_type != Some(ContainerType::Ephemeral));
+    if !held_up {
+        findings.extend(prepare::diagnose(pod, context, &mut look));
+    }
+    findings.extend(ending::resize(pod, &mut look));
+    findings.sort_by_key(|f| (std::cmp::Reverse(f.severity), f.stage != Stage::Active));
+    look.done(findings)
 }

@@ -158,6 +158,11 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
     }
     let nodes: HashMap<&str, &Node> = snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
 
+    let mut logs: HashMap<(&str, &str), Vec<ContainerLog>> = HashMap::new();
+    for log in &snapshot.logs {
+        logs.entry((log.namespace.as_str(), log.pod.as_str())).or_default().push(log.clone());
+    }
+
     let mut findings = Vec::new();
     for pod in &snapshot.pods {
         // The kubelet writes the events of a static pod under the uid that it knows, not the mirror pod's.
@@ -170,6 +175,11 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
         let context = Context {
             sources: snapshot.sources,
             events: &of_pod,
+            logs: logs
+                .get(&(pod.metadata.namespace.as_str(), pod.metadata.name.as_str()))
+                .map(Vec::as_slice)
+                .unwrap_or_default(),
+            job_failed: None,
             node: nodes.get(pod.spec.node_name.as_str()).copied(),
         };
         findings.extend(super::diagnose(pod, &context, now).findings);

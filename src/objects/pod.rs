@@ -38,7 +38,7 @@ impl Object for Pod {
     fn compact(&mut self) {
         self.metadata.compact();
         let spec = &mut self.spec;
-        spec.volumes.retain(|v| v.source.as_ref().is_some_and(VolumeSource::is_wanted));
+        spec.volumes.retain(|v| v.source.as_ref().is_some_and(|s| s.is_wanted()));
         spec.volumes.shrink_to_fit();
         spec.node_selector.shrink_to_fit();
         spec.image_pull_secrets.shrink_to_fit();
@@ -66,7 +66,7 @@ impl Object for Pod {
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodSpec {
-    /// Only those that come from a claim or have a size limit: the others are named in full by events.
+    /// Only those of a claim, a Secret, a ConfigMap, or with a size limit: events name the others in full.
     #[prost(message, repeated, tag = "1")]
     #[serde(deserialize_with = "lenient::objects")]
     pub volumes: Vec<Volume>,
@@ -170,12 +170,22 @@ struct FlatVolume {
     #[serde(deserialize_with = "lenient::some_object")]
     empty_dir: Option<EmptyDir>,
     #[serde(deserialize_with = "lenient::some_object")]
+    secret: Option<SecretVolume>,
+    #[serde(deserialize_with = "lenient::some_object")]
     persistent_volume_claim: Option<Claim>,
+    #[serde(deserialize_with = "lenient::some_object")]
+    config_map: Option<Named>,
 }
 
 impl From<FlatVolume> for Volume {
-    fn from(FlatVolume { name, empty_dir, persistent_volume_claim }: FlatVolume) -> Self {
-        Self { name, source: Some(Box::new(VolumeSource { empty_dir, persistent_volume_claim })) }
+    fn from(flat: FlatVolume) -> Self {
+        let source = VolumeSource {
+            empty_dir: flat.empty_dir,
+            secret: flat.secret,
+            persistent_volume_claim: flat.persistent_volume_claim,
+            config_map: flat.config_map.map(|reference| ConfigMapVolume { reference }),
+        };
+        Self { name: flat.name, source: Some(Box::new(source)) }
     }
 }
 
@@ -186,14 +196,22 @@ pub struct VolumeSource {
     /// Scratch space.
     #[prost(message, optional, tag = "2")]
     pub empty_dir: Option<EmptyDir>,
+    /// A Secret, by name; its content is never read.
+    #[prost(message, optional, tag = "6")]
+    pub secret: Option<SecretVolume>,
     /// A claim.
     #[prost(message, optional, tag = "10")]
     pub persistent_volume_claim: Option<Claim>,
+    /// A ConfigMap, by name; its content is never read.
+    #[prost(message, optional, tag = "19")]
+    pub config_map: Option<ConfigMapVolume>,
 }
 
 impl VolumeSource {
-    fn is_wanted(self: &Box<Self>) -> bool {
+    fn is_wanted(&self) -> bool {
         self.persistent_volume_claim.is_some()
+            || self.secret.is_some()
+            || self.config_map.is_some()
             || self.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some())
     }
 }
@@ -210,6 +228,25 @@ pub struct EmptyDir {
 
 fn some_quantity<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Quantity>, D::Error> {
     Ok(Some(Quantity { string: lenient::text_or_number(d)? }).filter(|q| !q.string.is_empty()))
+}
+
+/// `core/v1.SecretVolumeSource`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SecretVolume {
+    /// In the pod's namespace.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub secret_name: String,
+}
+
+/// `core/v1.ConfigMapVolumeSource`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
+pub struct ConfigMapVolume {
+    /// Inlined in JSON, a message of its own in protobuf.
+    #[prost(message, required, tag = "1")]
+    #[serde(flatten)]
+    pub reference: Named,
 }
 
 /// `core/v1.PersistentVolumeClaimVolumeSource`.

@@ -1,0 +1,679 @@
+//! Containers that started and ended: crash loops, out-of-memory kills, probe kills, failed hooks, final failures.
+//!
+//! `CrashLoopBackOff` is visible for a second or two per cycle while back-offs are short, so a loop is told from restart
+//! count and ends, never from the waiting reason alone (taxonomy 4.3 to 4.5). `OOMKilled` belongs to the cgroup, not to the
+//! exit; exit code 137 is no proof of it (2.4).
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cause::CauseCode;
+use super::container::{AfterEnd, View, uptime};
+use super::context::Context;
+use super::draft::Look;
+use super::exit;
+use super::finding::{Confidence, ContainerType, Finding, Source};
+use super::reason::{Reason, Severity};
+use super::{start, text};
+use crate::objects::{Event, Probe, Terminated};
+
+/// The kubelet's own rule: a container that has run for so long has recovered, and its back-off starts anew.
+pub const STABLE: SignedDuration = SignedDuration::from_secs(600);
+/// The longest back-off, with the jitter of the sync that ends it and some time for a pull.
+const LONGEST_PAUSE: SignedDuration = SignedDuration::from_secs(400);
+/// For how long a past out-of-memory kill is worth a word.
+const FRESH: SignedDuration = SignedDuration::from_secs(3600);
+
+/// Whether a container is failing, and how that shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    /// It ends again and again.
+    Loop,
+    /// It could not be started, for the first time.
+    FirstTry,
+    /// It has ended and stays so.
+    Final,
+    /// It was killed for want of memory and has not proven since that it can go on.
+    Once,
+    /// It was, and has recovered.
+    Past,
+}
+
+/// Looks at the ends of a container.
+pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    if view.kind == ContainerType::Ephemeral {
+        return None;
+    }
+    let shape = shape(view, look)?;
+    let end = view.newest_end();
+    let since = since(view, shape);
+    let killer = end.and_then(|e| killer(view, e, context));
+    let mut finding = match (killer, end) {
+        (Some(killer), Some(end)) => killed_by_kubelet(view, end, killer, shape),
+        (_, Some(end)) => by_end(view, end, shape, context),
+        // Waiting in a back-off, and the kubelet no longer knows the end.
+        (_, None) => Finding::of_container(view, Reason::CrashLoopBackOff)
+            .says(format!("container {} ends again and again", text::name(view.name)))
+            .because(CauseCode::Unexplained, "the kubelet no longer knows how it ended".to_owned())
+            .sure(Confidence::Possible),
+    };
+    facts(&mut finding, view, context);
+    finding.since = since;
+    match shape {
+        Shape::Past => finding = finding.recovered(),
+        Shape::FirstTry => {
+            finding.stage = super::Stage::Pending;
+            finding.severity = Severity::Info;
+        }
+        _ => {}
+    }
+    if let Some(end) = end
+        && view.after_end(end.exit_code) == AfterEnd::RestartByRule
+        && finding.reason.known() != Some(Reason::OOMKilled)
+    {
+        finding.add(
+            Source::Spec,
+            format!("a restart rule of the container expects exit code {}", end.exit_code),
+            None,
+        );
+        if view.status.restart_count < 10 {
+            finding.severity = Severity::Info;
+        }
+    }
+    if shape == Shape::Final && owned_by_job(view) && context.job_failed != Some(true) {
+        finding.severity = Severity::Info;
+        finding.add(
+            Source::Owner,
+            "the pod belongs to a Job, which may try again: the Job decides whether it has failed",
+            None,
+        );
+    }
+    Some(finding)
+}
+
+fn owned_by_job(view: &View<'_>) -> bool {
+    view.pod.metadata.controller().is_some_and(|o| o.kind == "Job")
+}
+
+/// Section 4.5 of the taxonomy, and row 2 and 7 of its section 8.
+fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
+    let restarts = view.status.restart_count;
+    let pod_ended = matches!(view.pod.status.phase.as_str(), "Failed" | "Succeeded");
+    if let Some(waiting) = view.waiting() {
+        return match waiting.reason.as_str() {
+            "CrashLoopBackOff" => Some(Shape::Loop),
+            "RunContainerError" | "PostStartHookError" if restarts >= 1 => Some(Shape::Loop),
+            "RunContainerError" | "PostStartHookError" => Some(Shape::FirstTry),
+            _ => None,
+        };
+    }
+    if let Some(end) = view.ended() {
+        if exit::is_made_up(&end.reason, end.exit_code) {
+            // The kubelet lost it. If it is to run, it will be started again.
+            let stays = end.reason == "ContainerStatusUnknown"
+                && (pod_ended || view.after_end(end.exit_code) == AfterEnd::Stays);
+            return (stays && view.pod.status.phase != "Succeeded").then_some(Shape::Final);
+        }
+        let restarted = view.after_end(end.exit_code) != AfterEnd::Stays && !pod_ended;
+        if !restarted {
+            let harmless = end.exit_code == 0
+                || view.pod.status.phase == "Succeeded"
+                || view.kind == ContainerType::Sidecar;
+            return (!harmless).then_some(Shape::Final);
+        }
+        let lasted = uptime(end);
+        let short = lasted.is_none_or(|u| u < STABLE);
+        let soon = || {
+            let (before, started) = (view.end_before()?.finished_at.get()?, end.started_at.get()?);
+            Some(started.duration_since(before) < STABLE)
+        };
+        // A runtime that marked a child's kill does not make a clean end of an old one a loop.
+        if restarts >= 1 && (short || soon() == Some(true)) {
+            return Some(Shape::Loop);
+        }
+        return is_oom(end).then_some(Shape::Once);
+    }
+    let end = view.newest_end()?;
+    if exit::is_made_up(&end.reason, end.exit_code) {
+        return None;
+    }
+    let finished = end.finished_at.get();
+    let started = view.running_since()?;
+    let young = look.now.duration_since(started) < STABLE;
+    let short = uptime(end).is_none_or(|u| u < STABLE);
+    let prompt = finished.is_none_or(|f| started.duration_since(f) <= LONGEST_PAUSE);
+    if restarts >= 2 && young && short && prompt {
+        look.within(started, STABLE);
+        return Some(Shape::Loop);
+    }
+    if is_oom(end) {
+        if look.within(started, STABLE) {
+            return Some(Shape::Once);
+        }
+        return look.within(finished?, FRESH).then_some(Shape::Past);
+    }
+    None
+}
+
+/// Whether this end counts as an out-of-memory kill of the container: with exit code 0 or 143 only a child was killed
+/// some time before, and the container ended for another reason.
+fn is_oom(end: &Terminated) -> bool {
+    end.reason == "OOMKilled" && !matches!(end.exit_code, 0 | 143)
+}
+
+/// Since when it fails, from this object alone, so that a restart of the observer does not move it. As long as all its
+/// ends fit into one continuous loop since it could first start, that is the time; the bound grows faster than a loop can,
+/// so it stays. Of a loop that began later the API keeps only the last two ends.
+fn since(view: &View<'_>, shape: Shape) -> Option<Timestamp> {
+    let finished = view.newest_end().and_then(|e| e.finished_at.get());
+    if shape == Shape::Final {
+        return finished.or_else(|| view.could_start_since());
+    }
+    let first = view.could_start_since();
+    let (Some(first), Some(last)) = (first, finished) else { return finished.or(first) };
+    let longest_cycle = (STABLE + LONGEST_PAUSE).as_secs();
+    let room = view.ends().max(1).saturating_mul(longest_cycle);
+    if last.duration_since(first).as_secs() <= room {
+        return Some(first);
+    }
+    let unready = view.pod.status.condition(&crate::objects::ConditionType::Ready).filter(|c| c.is_false());
+    let unready = unready.and_then(|c| c.last_transition_time.get());
+    let before = view.end_before().and_then(|e| e.finished_at.get());
+    [unready, before, Some(last)].into_iter().flatten().min()
+}
+
+/// What the kubelet had a container killed for, by its own event.
+#[derive(Clone, Copy)]
+enum Killer<'a> {
+    Liveness(&'a Event),
+    Startup(&'a Event),
+    PostStart(Option<&'a Event>),
+}
+
+/// Why the kubelet killed it, from a `Killing` event of the run that ended (or from the waiting reason). The event comes
+/// up to the grace period before the end; counts and times of events are lower bounds.
+fn killer<'a>(view: &View<'a>, end: &Terminated, context: &Context<'a>) -> Option<Killer<'a>> {
+    let hook = view.waiting().is_some_and(|w| w.reason == "PostStartHookError");
+    let mut hooked = None;
+    let started = end.started_at.get();
+    let mut found = None;
+    for event in context.container_events(view) {
+        if event.reason == "FailedPostStartHook" {
+            hooked = Some(event);
+        }
+        if event.reason != "Killing" {
+            continue;
+        }
+        // An event of an earlier run says nothing of this one, unless the recorder dropped later ones.
+        let stale = started.zip(event.last_seen()).is_some_and(|(s, e)| e < s && event.times() < 3);
+        if stale {
+            continue;
+        }
+        let message = event.message.as_str();
+        found = if message.contains("failed liveness probe") {
+            Some(Killer::Liveness(event))
+        } else if message.contains("failed startup probe") {
+            Some(Killer::Startup(event))
+        } else if message.contains("FailedPostStartHook") {
+            Some(Killer::PostStart(Some(hooked.unwrap_or(event))))
+        } else {
+            found
+        };
+    }
+    if hook {
+        return Some(Killer::PostStart(hooked));
+    }
+    // OOM kills are the runtime's word and lead (precedence of section 8).
+    if end.reason == "OOMKilled" { None } else { found }
+}
+
+fn again(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Loop => "again and again",
+        _ => "",
+    }
+}
+
+fn spaced(words: &str) -> String {
+    if words.is_empty() { String::new() } else { format!(" {words}") }
+}
+
+fn killed_by_kubelet(view: &View<'_>, end: &Terminated, killer: Killer<'_>, shape: Shape) -> Finding {
+    let container = text::name(view.name);
+    let kind = kind_word(view);
+    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
+    let again = spaced(again(shape));
+    match killer {
+        Killer::Liveness(event) => {
+            let probe = view.spec.and_then(|c| c.liveness_probe.as_deref());
+            let mut finding = Finding::of_container(view, Reason::LivenessProbeFailed)
+                .says(format!("{kind} {container} is killed by its liveness probe{again}{lasted}"))
+                .because(
+                    CauseCode::LivenessProbe,
+                    "its liveness probe failed, so the kubelet killed it".to_owned(),
+                );
+            finding.add_event(event);
+            probe_facts(&mut finding, view, "liveness", probe, end);
+            let step = finding.kubectl(&format!("logs {} -c {container} --previous", finding.pod));
+            finding.next(step)
+        }
+        Killer::Startup(event) => {
+            let probe = view.spec.and_then(|c| c.startup_probe.as_deref());
+            let mut finding = Finding::of_container(view, Reason::StartupProbeFailed)
+                .says(format!("{kind} {container} is killed by its startup probe{again}{lasted}"))
+                .because(
+                    CauseCode::StartupProbe,
+                    "its startup probe did not pass in time, so the kubelet killed it".to_owned(),
+                );
+            finding.add_event(event);
+            probe_facts(&mut finding, view, "startup", probe, end);
+            let step = finding.kubectl(&format!("logs {} -c {container} --previous", finding.pod));
+            finding.next(step)
+        }
+        Killer::PostStart(event) => {
+            let mut finding = Finding::of_container(view, Reason::PostStartHookError)
+                .says(format!("{kind} {container} is killed{again} because its postStart hook failed"))
+                .because(
+                    CauseCode::HookFailed,
+                    "its postStart hook failed, so the kubelet killed it".to_owned(),
+                );
+            if let Some(event) = event {
+                finding.add_event(event);
+            }
+            if let Some(waiting) = view.waiting().filter(|w| w.reason == "PostStartHookError") {
+                finding.cause.text = format!("its postStart hook failed: {}", text::quote(&waiting.message));
+            }
+            let step = finding.kubectl(&format!("describe pod {}", finding.pod));
+            finding
+                .next(step)
+                .next("run the hook's command by hand in the image; the kubelet's events withhold its output")
+        }
+    }
+}
+
+/// The probe's settings, what they allow, and how that compares with the run that ended.
+fn probe_facts(finding: &mut Finding, view: &View<'_>, name: &str, probe: Option<&Probe>, end: &Terminated) {
+    let Some(probe) = probe else { return };
+    finding.add(Source::Spec, describe_probe(name, probe), None);
+    let Some(lasted) = uptime(end) else { return };
+    let budget = probe.budget();
+    // The container is killed within a period of its budget, and its grace period comes on top.
+    let grace = view.pod.spec.termination_grace_period_seconds.unwrap_or(30).max(0);
+    if lasted.as_secs() <= budget + probe.period() + grace + probe.timeout() {
+        let words =
+            format!("it never passed: the run lasted {}, the probe allows {budget}s", text::duration(lasted));
+        finding.add(Source::Status, words, end.finished_at.get());
+        *finding = std::mem::replace(finding, Finding::of_container(view, Reason::Error)).next(format!(
+            "if it is only slow to start: give it a startupProbe with periodSeconds x failureThreshold above its start-up time, so that the {name} probe waits"
+        ));
+    }
+}
+
+/// A probe in words.
+pub fn describe_probe(name: &str, probe: &Probe) -> String {
+    let handler = &probe.handler;
+    let what = if let Some(get) = &handler.http_get {
+        format!(
+            "GET {}:{}{}",
+            if get.scheme == "HTTPS" { "https://" } else { "" },
+            get.port,
+            text::quote(&get.path)
+        )
+    } else if let Some(tcp) = &handler.tcp_socket {
+        format!("TCP port {}", tcp.port)
+    } else if let Some(grpc) = &handler.grpc {
+        format!("gRPC port {}", grpc.port)
+    } else {
+        "a command".to_owned()
+    };
+    format!(
+        "{name} probe: {what}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until it acts",
+        probe.initial_delay_seconds,
+        probe.period(),
+        probe.timeout(),
+        probe.threshold(),
+        probe.budget(),
+    )
+}
+
+/// `container`, `init container`, `sidecar`.
+fn kind_word(view: &View<'_>) -> &'static str {
+    match view.kind {
+        ContainerType::Init => "init container",
+        ContainerType::Sidecar => "sidecar",
+        _ => "container",
+    }
+}
+
+fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>) -> Finding {
+    let container = text::name(view.name);
+    let kind = kind_word(view);
+    let again = spaced(again(shape));
+    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
+    let waiting = view.waiting();
+    let logs = |finding: &Finding| log_command(finding, view);
+
+    let start_error = matches!(end.reason.as_str(), "StartError" | "ContainerCannotRun")
+        || waiting.is_some_and(|w| w.reason == "RunContainerError");
+    if start_error {
+        let message = waiting
+            .filter(|w| w.reason == "RunContainerError")
+            .map_or(end.message.as_str(), |w| w.message.as_str());
+        let (code, why) = start::runtime_error(message);
+        let finding = Finding::of_container(view, Reason::RunContainerError);
+        let image = text::name(view.image);
+        let step = finding.kubectl(&format!("get pod {} -o yaml", finding.pod));
+        return finding
+            .says(format!("{kind} {container} cannot be started{again}: {why}"))
+            .because(code, why)
+            .with(Source::Status, text::quote(message), end.finished_at.get())
+            .next(format!("check command and args of the container against image {image}"))
+            .next(step);
+    }
+    if end.reason == "OOMKilled" {
+        return out_of_memory(view, end, shape);
+    }
+    if end.reason == "ContainerStatusUnknown" {
+        let finding = Finding::of_container(view, Reason::ContainerStatusUnknown);
+        let node = finding.node.clone();
+        return finding
+            .says(format!("{kind} {container} vanished: the kubelet does not know how it ended"))
+            .because(CauseCode::ContainerVanished, format!("the runtime on node {node} lost it: a restart of the node, an eviction, or a removal by hand"))
+            .sure(Confidence::Probable)
+            .next(format!("kubectl describe node {node}"));
+    }
+    if shape == Shape::Final {
+        let (code, words) = exit::meaning(end.exit_code, &end.reason);
+        let finding = Finding::of_container(view, Reason::Error);
+        let step = logs(&finding);
+        let finding = finding
+            .says(format!(
+                "{kind} {container} failed{lasted} with exit code {} and is not restarted",
+                end.exit_code
+            ))
+            .because(code, format!("it ended with {words}"))
+            .next(step);
+        return with_message(finding, end);
+    }
+    // A loop.
+    if end.exit_code == 0 {
+        return ended_in_peace(view, end, context);
+    }
+    let (code, words) = exit::meaning(end.exit_code, &end.reason);
+    let finding = Finding::of_container(view, Reason::CrashLoopBackOff);
+    let step = logs(&finding);
+    let mut finding = finding
+        .says(format!("{kind} {container} crashes{again}{lasted}: {words}"))
+        .because(code, format!("it ended with {words}"))
+        .next(step);
+    if matches!(end.exit_code, 137 | 143) {
+        finding = unexplained_kill(finding, view, end, context);
+    }
+    if end.reason == "seccomp killed" {
+        finding = finding.because(
+            CauseCode::BadSystemCall,
+            "killed by seccomp: it used a system call that its profile forbids",
+        );
+    }
+    if matches!(finding.cause.code, CauseCode::IllegalInstruction)
+        && let Some(architecture) =
+            context.node.and_then(|n| n.status.node_info.as_ref()).map(|i| text::name(&i.architecture))
+    {
+        finding.add(Source::Node, format!("the node's architecture is {architecture}"), None);
+    }
+    with_message(finding, end)
+}
+
+/// Adds the termination message, which is the program's own word on why it ended.
+fn with_message(mut finding: Finding, end: &Terminated) -> Finding {
+    if !end.message.trim().is_empty() {
+        let message = text::quote(&end.message);
+        finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(last_line(&end.message)));
+        finding.add(Source::Status, format!("termination message: {message}"), end.finished_at.get());
+    }
+    finding
+}
+
+fn last_line(message: &str) -> &str {
+    message.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or(message)
+}
+
+/// SIGKILL or SIGTERM, and no event tells from whom. Never called out of memory: the runtime would have said so.
+fn unexplained_kill(
+    mut finding: Finding,
+    view: &View<'_>,
+    end: &Terminated,
+    context: &Context<'_>,
+) -> Finding {
+    let signal = if end.exit_code == 137 { "SIGKILL" } else { "SIGTERM" };
+    let suspect = probe_suspect(view, end);
+    let mut why = format!("it was killed with {signal} (exit code {})", end.exit_code);
+    if let Some((name, _)) = suspect {
+        why.push_str(&format!(
+            "; the run lasted as long as its {name} probe allows, so that probe may be what had it killed"
+        ));
+        finding.cause.code =
+            if name == "startup" { CauseCode::StartupProbe } else { CauseCode::LivenessProbe };
+    } else if end.exit_code == 137 {
+        why.push_str("; the runtime did not record an out-of-memory kill of this container");
+    }
+    finding.cause.text = why;
+    finding.confidence = Confidence::Possible;
+    if let Some((name, probe)) = suspect {
+        finding.add(Source::Spec, describe_probe(name, probe), None);
+    }
+    let limit = view.spec.and_then(|c| c.limit("memory"));
+    if end.exit_code == 137 {
+        let fact = match limit {
+            Some(limit) => format!("memory limit {}", text::name(limit)),
+            None => {
+                "no memory limit: the kernel of the node may have chosen it when the node was short of memory"
+                    .to_owned()
+            }
+        };
+        finding.add(Source::Spec, fact, None);
+    }
+    if !context.sources.events {
+        finding.add(
+            Source::Event,
+            "events were not read: they would name a probe, a hook or an eviction as the killer",
+            None,
+        );
+    }
+    let step = finding.kubectl(&format!("get events --field-selector involvedObject.name={}", finding.pod));
+    finding.next(step)
+}
+
+/// The probe whose patience fits the length of the run: startup before liveness, since liveness waits for it.
+fn probe_suspect<'a>(view: &View<'a>, end: &Terminated) -> Option<(&'static str, &'a Probe)> {
+    let spec = view.spec?;
+    let lasted = uptime(end)?.as_secs();
+    let grace = view.pod.spec.termination_grace_period_seconds.unwrap_or(30).max(0);
+    let candidates =
+        [("startup", spec.startup_probe.as_deref()), ("liveness", spec.liveness_probe.as_deref())];
+    candidates.into_iter().find_map(|(name, probe)| {
+        let probe = probe?;
+        // The first probe may come at once and the failures span one period less than there are of them.
+        let least = (probe.budget() - probe.period()).max(1);
+        let most = probe.budget() + probe.period() + probe.timeout() + grace + 5;
+        (least..=most).contains(&lasted).then_some((name, probe))
+    })
+}
+
+/// Exit code 0, again and again: a command that ends where it should go on, or a server that its probe has killed and
+/// that went in peace.
+fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> Finding {
+    let container = text::name(view.name);
+    let kind = kind_word(view);
+    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
+    if let Some((name, probe)) = probe_suspect(view, end) {
+        let finding = Finding::of_container(view, Reason::CrashLoopBackOff);
+        let step =
+            finding.kubectl(&format!("get events --field-selector involvedObject.name={}", finding.pod));
+        let code = if name == "startup" { CauseCode::StartupProbe } else { CauseCode::LivenessProbe };
+        let mut finding = finding
+            .says(format!("{kind} {container} ends again and again{lasted} with exit code 0"))
+            .because(
+                code,
+                format!(
+                    "the run lasted as long as its {name} probe allows: that probe may be what had it stopped"
+                ),
+            )
+            .sure(Confidence::Possible)
+            .with(Source::Spec, describe_probe(name, probe), None)
+            .next(step);
+        if !context.sources.events {
+            finding.add(
+                Source::Event,
+                "events were not read: they would tell whether a probe had it killed",
+                None,
+            );
+        }
+        return finding;
+    }
+    let finding = Finding::of_container(view, Reason::CompletedLoop);
+    let step = log_command(&finding, view);
+    let mut finding = finding
+        .says(format!("{kind} {container} does its work and ends{lasted} with exit code 0, again and again"))
+        .because(CauseCode::CommandCompleted, "its command completed with exit code 0, and restartPolicy Always starts it anew")
+        .next("if the work is meant to end, use a Job or CronJob; if not, keep its main process in the foreground")
+        .next(step);
+    if view.status.restart_count < 2 {
+        finding.stage = super::Stage::Pending;
+        finding.severity = Severity::Info;
+    }
+    finding
+}
+
+fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape) -> Finding {
+    let container = text::name(view.name);
+    let kind = kind_word(view);
+    let actual = view.status.resources.as_deref().and_then(|r| r.limit("memory"));
+    let wanted = view.spec.and_then(|c| c.limit("memory"));
+    let pod = view.pod.spec.resources.as_deref().and_then(|r| r.limit("memory"));
+    let (limit, whose) = match (actual.or(wanted), pod) {
+        (Some(limit), _) => (Some(text::name(limit)), "its memory limit"),
+        (None, Some(limit)) => (Some(text::name(limit)), "the pod's memory limit"),
+        (None, None) => (None, "no memory limit of its own"),
+    };
+    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
+    let often = match shape {
+        Shape::Loop => " again and again",
+        Shape::Past => ", and has recovered since",
+        _ => "",
+    };
+    let at = limit.as_ref().map_or_else(
+        || " (it has no memory limit: the node ran out)".to_owned(),
+        |l| format!(" at {whose} of {l}"),
+    );
+    let mut finding = Finding::of_container(view, Reason::OOMKilled);
+    finding = match end.exit_code {
+        137 => finding
+            .says(format!("{kind} {container} is killed for want of memory{at}{lasted}{often}"))
+            .because(
+                CauseCode::MemoryLimitReached,
+                match &limit {
+                    Some(limit) => format!("it reached {whose} of {limit}"),
+                    None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
+                },
+            ),
+        code if is_oom(end) => finding
+            .says(format!("{kind} {container} ends with exit code {code} after a process in it was killed for want of memory{at}{often}"))
+            .because(
+                CauseCode::ChildMemoryLimitReached,
+                format!("a child process was killed{at}, and the main process (PID 1) then exited with exit code {code}"),
+            )
+            .sure(Confidence::Probable),
+        code => finding
+            .says(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for want of memory{at}"))
+            .because(
+                CauseCode::ChildMemoryLimitReached,
+                format!("a child process was killed{at} some time before; the container itself ended with exit code {code}"),
+            )
+            .sure(Confidence::Possible),
+    };
+    if let Some(actual) = actual
+        && let Some(wanted) = wanted
+        && actual != wanted
+    {
+        finding.add(
+            Source::Status,
+            format!("memory limit in force {}, in the spec {}", text::name(actual), text::name(wanted)),
+            None,
+        );
+    }
+    if let Some(request) = view.spec.and_then(|c| c.request("memory")) {
+        finding.add(Source::Spec, format!("memory request {}", text::name(request)), None);
+    }
+    match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
+        (Some(last), Some(before)) => {
+            let words =
+                format!("time to the kill: {} and {} before", text::duration(last), text::duration(before));
+            finding.add(Source::Status, words, end.finished_at.get());
+        }
+        (Some(last), None) => {
+            finding.add(
+                Source::Status,
+                format!("time to the kill: {}", text::duration(last)),
+                end.finished_at.get(),
+            );
+        }
+        _ => {}
+    }
+    let verdict = match uptime(end).map(|u| u.as_secs()) {
+        Some(0..60) if limit.is_some() => {
+            "it dies soon after each start: the limit is far below what it needs to run at all; raise it, or lower the program's heap"
+        }
+        Some(3600..) => {
+            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+        }
+        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
+    };
+    let top = finding.kubectl(&format!("top pod {} --containers", finding.pod));
+    finding.next(verdict).next(top)
+}
+
+/// The command that shows the log of the run that ended: after `--previous` the kubelet gives the run before the newest
+/// container, which is the one that ended only while the next one runs.
+fn log_command(finding: &Finding, view: &View<'_>) -> String {
+    let previous = if view.is_running() { " --previous" } else { "" };
+    finding.kubectl(&format!("logs {} -c {}{previous}", finding.pod, text::name(view.name)))
+}
+
+fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
+    let mut facts = Vec::new();
+    if let Some(waiting) = view.waiting().filter(|w| w.reason == "CrashLoopBackOff")
+        && let Some(pause) = text::between(&waiting.message, "back-off ", " restarting")
+    {
+        facts.push((
+            Source::Status,
+            format!("waiting: CrashLoopBackOff, the pause is {}", text::quote(pause)),
+            None,
+        ));
+    }
+    for end in [view.newest_end(), view.end_before()].into_iter().flatten() {
+        let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
+        let words = format!("ended: {} with exit code {}{lasted}", text::name(&end.reason), end.exit_code);
+        facts.push((Source::Status, words, end.finished_at.get()));
+    }
+    let restarts = i64::from(view.status.restart_count);
+    if restarts > 0 {
+        facts.push((Source::Status, text::count(restarts, "restart"), None));
+    }
+    for (source, words, at) in facts {
+        finding.add(source, words, at);
+    }
+    // What the probes said helps whoever reads it, whatever the verdict.
+    for event in context.container_events(view).filter(|e| e.reason == "Unhealthy") {
+        let about = match finding.reason.known() {
+            Some(Reason::LivenessProbeFailed) => "Liveness",
+            Some(Reason::StartupProbeFailed) => "Startup",
+            _ => continue,
+        };
+        if event.message.starts_with(about) {
+            finding.add_event(event);
+            let said = event.message.split_once(": ").map_or(event.message.as_str(), |(_, said)| said);
+            let base = finding.cause.text.split(" (").next().unwrap_or_default().to_owned();
+            finding.cause.text = format!("{base} ({})", text::quote(said));
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! Pods that were ended or refused from outside, that do not go away, or that cannot be resized (taxonomy section 3).
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cause::CauseCode;
+use super::container::{uptime, views};
+use super::context::Context;
+use super::draft::Look;
+use super::finding::{Finding, Source};
+use super::reason::{Reason, Severity};
+use super::text;
+use crate::objects::{ConditionStatus, ConditionType, Pod, Terminated};
+
+/// For how long an ended pod that its controller has replaced by another is worth more than a remark.
+const HUSK: SignedDuration = SignedDuration::from_secs(3600);
+
+/// Reads why a pod as a whole has failed. Leads over what its containers say: the kubelet killed them (137).
+pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
+    let status = &pod.status;
+    if status.phase != "Failed" {
+        return None;
+    }
+    let message = text::quote(&status.message);
+    let disruption = status.condition(&ConditionType::DisruptionTarget).filter(|c| c.is_true());
+    let rejected = status.message.strip_prefix("Pod was rejected: ");
+    let of = |reason| Finding::of_pod(pod, reason);
+    let mut finding = match status.reason.as_str() {
+        "Evicted" => evicted(of(Reason::Evicted), &status.message),
+        "DeadlineExceeded" => {
+            let limit = pod
+                .spec
+                .active_deadline_seconds
+                .map(|s| format!(" of {s}s (activeDeadlineSeconds)"))
+                .unwrap_or_default();
+            let finding = of(Reason::DeadlineExceeded)
+                .says(format!("the pod was stopped: it ran longer than its deadline{limit}"))
+                .because(
+                    CauseCode::DeadlineReached,
+                    format!("it was active longer than its deadline{limit}"),
+                );
+            let logs = finding.kubectl(&format!("logs {}", finding.pod));
+            finding.next(logs).next("if the work needs longer, raise activeDeadlineSeconds")
+        }
+        "Preempting" => of(Reason::Preempted)
+            .says("the kubelet stopped the pod to make room for a critical one")
+            .because(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
+        "Terminated" | "NodeShutdown" | "Shutdown" => {
+            let node = text::name(&pod.spec.node_name);
+            of(Reason::NodeShutdown)
+                .says(format!("the pod ended because node {node} was shut down"))
+                .because(CauseCode::NodeShutDown, format!("node {node} was shut down"))
+                .about("node", node)
+        }
+        "" if disruption.is_some_and(|c| &*c.reason == "PreemptionByScheduler") => of(Reason::Preempted)
+            .says("the scheduler stopped the pod to make room for one of higher priority")
+            .because(CauseCode::Preemption, "a pod of higher priority needed its room".to_owned()),
+        // A drain, a taint, a node that is gone: planned, and the controller makes another pod.
+        "" if disruption.is_some() => return None,
+        "" => return None,
+        word => refused(pod, word, rejected),
+    };
+    finding.add(Source::Status, format!("{}: {message}", text::name(&status.reason)), None);
+    let ends: Vec<(String, &Terminated)> = views(pod)
+        .filter_map(|v| Some((text::name(v.name), v.ended()?)))
+        .filter(|(_, e)| e.exit_code != 0)
+        .collect();
+    for (container, end) in &ends {
+        let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
+        let words = format!(
+            "container {container}: {} with exit code {}{lasted}",
+            text::name(&end.reason),
+            end.exit_code
+        );
+        finding.add(Source::Status, words, end.finished_at.get());
+    }
+    let since = ended_at(pod);
+    finding.since = since;
+    let replaced = pod.metadata.controller().is_some_and(|o| o.kind != "Job" && o.kind != "Node");
+    if replaced
+        && let Some(since) = since
+        && !look.within(since, HUSK)
+    {
+        finding = finding.recovered();
+        finding.add(
+            Source::Owner,
+            "its controller makes another pod in its place; this one is left for reading",
+            None,
+        );
+    }
+    Some(finding)
+}
+
+/// When the pod ended: the last end of a container, else when it stopped being ready, else when it began.
+fn ended_at(pod: &Pod) -> Option<Timestamp> {
+    let last = views(pod).filter_map(|v| v.ended()?.finished_at.get()).max();
+    let unready = pod.status.condition(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::False);
+    last.or_else(|| unready?.last_transition_time.get())
+        .or_else(|| pod.status.start_time.get())
+        .or_else(|| pod.metadata.creation_timestamp.get())
+}
+
+fn evicted(finding: Finding, message: &str) -> Finding {
+    let said = message.trim();
+    if let Some(rest) = said.strip_prefix("The node was low on resource: ") {
+        let resource = text::name(rest.split(['.', ' ']).next().unwrap_or_default());
+        let node = finding.node.clone();
+        return finding
+            .says(format!("the pod was evicted: node {node} was low on {resource}"))
+            .because(CauseCode::NodePressure, text::quote(said))
+            .about("node", node.clone())
+            .next(format!("kubectl describe node {node}"))
+            .next("set requests to what the pod really uses: those above their requests go first");
+    }
+    if said.contains("The node had condition") {
+        let node = finding.node.clone();
+        return finding
+            .says(format!("the pod was refused: node {node} is under pressure"))
+            .because(CauseCode::NodePressure, text::quote(said.trim_start_matches("Pod was rejected: ")))
+            .about("node", node.clone())
+            .next(format!("kubectl describe node {node}"));
+    }
+    let what = if let Some(volume) = text::between(said, "EmptyDir volume \"", "\"") {
+        format!("emptyDir {} grew beyond its sizeLimit", text::name(volume))
+    } else if let Some(container) =
+        text::between(said, "Container ", " exceeded its local ephemeral storage limit")
+    {
+        format!("container {} used more local storage than its limit", text::name(container))
+    } else {
+        "it used more local ephemeral storage than its limit".to_owned()
+    };
+    finding
+        .says(format!("the pod was evicted: {what}"))
+        .because(CauseCode::StorageLimitExceeded, text::quote(said))
+        .next("raise the limit, or write less (logs, caches, temporary files) to the container's disk")
+}
+
+/// The kubelet (or the node's admission) would not run the pod.
+fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
+    let node = text::name(&pod.spec.node_name);
+    let said = text::quote(rejected.unwrap_or(&pod.status.message));
+    let reason = Reason::of(word)
+        .filter(|r| r.family() == super::Family::End)
+        .unwrap_or(if rejected.is_some() { Reason::AdmissionRejected } else { Reason::PodFailed });
+    let finding = Finding::of_pod(pod, reason);
+    if rejected.is_none() && reason == Reason::PodFailed {
+        return finding
+            .says(format!("the pod has failed: {}", text::name(word)))
+            .because(CauseCode::Unexplained, said);
+    }
+    let code = if word.starts_with("OutOf") { CauseCode::NodeFull } else { CauseCode::NodeRefused };
+    let finding = finding
+        .says(format!("node {node} refused the pod: {}", text::name(word)))
+        .because(code, said)
+        .about("node", node.clone());
+    match code {
+        CauseCode::NodeFull => finding
+            .next(format!("kubectl describe node {node}"))
+            .next("a pod with spec.nodeName set by hand bypasses the scheduler; let the scheduler choose, or lower its requests"),
+        _ => finding.next(format!("kubectl describe node {node}")),
+    }
+}
+
+/// A pod that should be gone by now. `deletionTimestamp` includes the grace period.
+pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let due = pod.metadata.deletion_timestamp.get()?;
+    let grace = Reason::StuckTerminating.grace();
+    if look.within(due, grace) {
+        return None;
+    }
+    let finalizers: Vec<String> = pod.metadata.finalizers.iter().map(|f| text::name(f)).collect();
+    let alive: Vec<String> =
+        views(pod).filter(super::container::View::is_running).map(|v| text::name(v.name)).collect();
+    let node = text::name(&pod.spec.node_name);
+    let node_lost = context.node.is_some_and(|n| !n.is_ready());
+    let events =
+        |reason: &str| context.events.iter().filter(|e| e.reason == reason).max_by_key(|e| e.last_seen());
+    let kill = events("FailedKillPod").or_else(|| events("ExceededGracePeriod"));
+    let finding = Finding::of_pod(pod, Reason::StuckTerminating);
+    let mut finding = if node_lost {
+        finding
+            .says(format!("the pod is deleted but cannot go: node {node} is not ready"))
+            .because(
+                CauseCode::NodeLost,
+                format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
+            )
+            .about("node", node.clone())
+            .next(format!("kubectl describe node {node}"))
+    } else if !finalizers.is_empty() && alive.is_empty() {
+        let list = finalizers.join(", ");
+        let step =
+            finding.kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", finding.pod));
+        finding
+            .says(format!("the pod is deleted but held by finalizer {list}"))
+            .because(CauseCode::Finalizer, format!("finalizer {list} has not been removed by its controller"))
+            .about("finalizer", list)
+            .next("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
+            .next(step)
+    } else {
+        let list = alive.join(", ");
+        let what = if alive.is_empty() {
+            "its volumes may not be unmounted".to_owned()
+        } else {
+            format!("container {list} still runs")
+        };
+        finding
+            .says(format!("the pod is deleted but does not end: {what}"))
+            .because(CauseCode::ContainersNotStopped, format!("{what} after its grace period"))
+            .next(format!("on node {node}: the log of the kubelet and of the container runtime"))
+    };
+    if !finalizers.is_empty() {
+        finding.add(Source::Status, format!("finalizers: {}", finalizers.join(", ")), None);
+    }
+    if !alive.is_empty() {
+        finding.add(Source::Status, format!("still running: {}", alive.join(", ")), None);
+    }
+    finding.add(Source::Status, "was to be gone, its grace period included", Some(due));
+    if let Some(event) = kill {
+        finding.add_event(event);
+    }
+    finding.since = Some(due);
+    Some(finding)
+}
+
+/// A resize that waits, cannot be done, or failed.
+pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
+    let pending = pod.status.condition(&ConditionType::PodResizePending).filter(|c| c.is_true());
+    let progress = pod
+        .status
+        .condition(&ConditionType::PodResizeInProgress)
+        .filter(|c| c.is_true() && &*c.reason == "Error");
+    let (reason, condition, words) = match (pending, progress) {
+        (_, Some(condition)) => (Reason::ResizeError, condition, "the resize of the pod fails"),
+        (Some(condition), _) if &*condition.reason == "Infeasible" => {
+            (Reason::ResizeInfeasible, condition, "the resize of the pod cannot be done on its node")
+        }
+        (Some(condition), _) => {
+            (Reason::ResizeDeferred, condition, "the resize of the pod waits for room on its node")
+        }
+        (None, None) => return None,
+    };
+    let said = text::quote(&condition.message);
+    let since = condition.last_transition_time.get();
+    let finding = Finding::of_pod(pod, reason);
+    let step = finding.kubectl(&format!("get pod {} -o yaml", finding.pod));
+    Some(
+        finding
+            .says(words)
+            .because(CauseCode::ResizeRefused, said.clone())
+            .with(Source::Status, format!("{}: {said}", text::name(&condition.reason)), since)
+            .next(step)
+            .lasting(since, None, look),
+    )
+}
+
+/// A pod that failed with no word of anybody: its containers say why, or nothing does.
+pub fn failed_silently(pod: &Pod) -> Option<Finding> {
+    let status = &pod.status;
+    let disrupted = status.condition(&ConditionType::DisruptionTarget).is_some_and(|c| c.is_true());
+    if status.phase != "Failed" || !status.reason.is_empty() || disrupted {
+        return None;
+    }
+    let mut finding = Finding::of_pod(pod, Reason::PodFailed)
+        .says("the pod has failed, and none of its containers tells why")
+        .because(CauseCode::Unexplained, "neither the pod nor a container holds a reason".to_owned());
+    if !status.message.is_empty() {
+        finding.cause.text = text::quote(&status.message);
+    }
+    finding.since = ended_at(pod);
+    if pod.metadata.controller().is_some_and(|o| o.kind == "Job") {
+        finding.severity = Severity::Info;
+    }
+    Some(finding)
+}

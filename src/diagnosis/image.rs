@@ -1,0 +1,301 @@
+//! Why an image is not there, read from what the runtime answered.
+//!
+//! The texts and the order in which they are tried are section 6 of the failure taxonomy: some answers contain the words
+//! of others (a platform mismatch ends in "not found").
+
+use super::cause::CauseCode;
+use super::text;
+
+/// What a pull error says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PullError {
+    /// The kind of cause.
+    pub code: CauseCode,
+    /// One plain sentence that names the image or the registry.
+    pub text: String,
+}
+
+type Kind = (CauseCode, &'static [&'static str]);
+
+/// First hit wins; all texts in lower case.
+const KINDS: &[Kind] = &[
+    (CauseCode::RegistryRateLimited, &["toomanyrequests", "429 too many requests", "pull rate limit"]),
+    (CauseCode::KubeletPullThrottled, &["pull qps exceeded"]),
+    (
+        CauseCode::ImagePlatformMismatch,
+        &[
+            "no match for platform in manifest",
+            "no matching manifest for",
+            "no image found in manifest list for architecture",
+            "no image found in image index for architecture",
+            "image architecture mismatch",
+        ],
+    ),
+    (CauseCode::RegistryUnreachable, &["tls handshake timeout"]),
+    (
+        CauseCode::RegistryTlsError,
+        &["x509:", "tls: ", "server gave http response to https client", "certificate "],
+    ),
+    (CauseCode::NodeDiskFull, &["no space left on device", "disk quota exceeded"]),
+    (
+        CauseCode::RegistryNameNotResolved,
+        &["no such host", "server misbehaving", "temporary failure in name resolution"],
+    ),
+    (
+        CauseCode::RegistryUnreachable,
+        &[
+            "i/o timeout",
+            "connection refused",
+            "connection reset",
+            "no route to host",
+            "network is unreachable",
+            "proxyconnect",
+            "context deadline exceeded",
+            "unexpected eof",
+            "the registry is unavailable",
+        ],
+    ),
+    (CauseCode::RegistryError, &[" 500 internal", " 502 ", " 503 ", " 504 "]),
+    // With "no basic auth credentials" the registry did ask for credentials: that is more than "may require".
+    (CauseCode::RegistryUnauthorized, &["no basic auth credentials", "invalid username/password"]),
+    (
+        CauseCode::ImageNotFoundOrPrivate,
+        &["pull access denied", "may require authorization", "insufficient_scope"],
+    ),
+    (
+        CauseCode::RegistryUnauthorized,
+        &[
+            "401 unauthorized",
+            "403 forbidden",
+            "(forbidden)",
+            "authentication required",
+            "authorization failed",
+            "access to the resource is denied",
+            "unauthorized:",
+            "denied:",
+        ],
+    ),
+    (CauseCode::ImageShortName, &["short name mode is enforcing", "short-name"]),
+    (CauseCode::ImageSignature, &["source image rejected", "signature"]),
+    (
+        CauseCode::InvalidImageReference,
+        &["invalid reference format", "failed to parse image reference", "couldn't parse image name"],
+    ),
+    (
+        CauseCode::ImageNotFound,
+        &["manifest unknown", "name unknown", "404 not found", ": not found", "code = notfound"],
+    ),
+    (
+        CauseCode::ImageCorrupt,
+        &[
+            "failed size validation",
+            "unsupported media type",
+            "schema 1",
+            "invalid tar header",
+            "digest mismatch",
+        ],
+    ),
+];
+
+/// Reads a waiting message or an event's text. None if it holds no error: the kubelet forgets the cause when it restarts.
+pub fn classify(image: &str, message: &str) -> Option<PullError> {
+    let message = cause_of(message)?;
+    // Several credentials give `[error, error]`, the pod's own last.
+    let parts: Vec<&str> = match message.strip_prefix('[').and_then(|m| m.strip_suffix(']')) {
+        Some(inner) => inner.split("\", \"").flat_map(|p| p.split(", rpc error")).collect(),
+        None => vec![message],
+    };
+    let code = parts.iter().rev().find_map(|part| kind(part)).unwrap_or(CauseCode::ImagePullFailed);
+    Some(PullError { code, text: sentence(code, image, message) })
+}
+
+/// The error within a waiting message: behind `Back-off pulling image "x": ErrImagePull: `.
+fn cause_of(message: &str) -> Option<&str> {
+    let message = message.trim();
+    let rest = match message.strip_prefix("Back-off pulling image ") {
+        // The image is quoted and holds colons of its own.
+        Some(rest) => match rest.strip_prefix('"').and_then(|r| r.split_once('"')) {
+            Some((_, rest)) => rest.strip_prefix(": ").unwrap_or_default(),
+            None => "",
+        },
+        None => message,
+    };
+    let rest = ["ErrImagePull: ", "RegistryUnavailable: ", "SignatureValidationFailed: "]
+        .iter()
+        .find_map(|p| rest.strip_prefix(p))
+        .unwrap_or(rest);
+    Some(rest.trim()).filter(|r| !r.is_empty())
+}
+
+fn kind(message: &str) -> Option<CauseCode> {
+    let lower = message.to_lowercase();
+    let mut found =
+        KINDS.iter().find(|(_, words)| words.iter().any(|w| lower.contains(w))).map(|(code, _)| *code);
+    if found.is_none() && lower.contains("digest") && lower.contains("mismatch") {
+        found = Some(CauseCode::ImageCorrupt);
+    }
+    found
+}
+
+fn sentence(code: CauseCode, image: &str, message: &str) -> String {
+    use CauseCode as C;
+    let registry = registry_of(image);
+    let image = text::name(image);
+    match code {
+        C::RegistryRateLimited => {
+            format!("registry {registry} limits the rate of pulls (429) and refused {image}")
+        }
+        C::KubeletPullThrottled => {
+            format!("the kubelet itself spaces out its pulls and will try {image} again")
+        }
+        C::ImagePlatformMismatch => {
+            format!("image {image} does not exist for the node's CPU architecture or system")
+        }
+        C::RegistryTlsError => format!("the certificate of registry {registry} is not accepted"),
+        C::NodeDiskFull => format!("no space is left on the node's disk for image {image}"),
+        C::RegistryNameNotResolved => format!("the name of registry {registry} does not resolve on the node"),
+        C::RegistryUnreachable => {
+            format!("registry {registry} cannot be reached from the node: {}", tail(message))
+        }
+        C::RegistryError => {
+            format!("registry {registry} answers with an error of its own: {}", tail(message))
+        }
+        C::RegistryUnauthorized => {
+            format!("registry {registry} refuses {image} without (other) credentials: unauthorized")
+        }
+        C::ImageNotFoundOrPrivate => {
+            format!(
+                "image {image} does not exist, or is private and needs credentials: the registry does not tell which"
+            )
+        }
+        C::ImageShortName => format!("the runtime does not know which registry the short name {image} means"),
+        C::ImageSignature => format!("the signature of image {image} is missing or not accepted"),
+        C::InvalidImageReference => format!("{image} is no valid image name"),
+        C::ImageNotFound => {
+            format!("image {image} was not found: its repository or tag does not exist at {registry}")
+        }
+        C::ImageCorrupt => format!("image {image} is broken or of a format that the runtime does not know"),
+        _ => format!("the pull of image {image} failed: {}", tail(message)),
+    }
+}
+
+/// The innermost error of a chain `outer: inner: innermost`, with the one around it where it is very short.
+fn tail(message: &str) -> String {
+    let mut parts = message.rsplit(": ");
+    let last = parts.next().unwrap_or_default();
+    let text = match parts.next() {
+        Some(before) if last.len() < 40 => format!("{before}: {last}"),
+        _ => last.to_owned(),
+    };
+    text::quote(&text)
+}
+
+/// The registry host of an image reference; Docker Hub where none is named, as runtimes have it.
+pub fn registry_of(image: &str) -> String {
+    let host = image.split_once('/').map(|(host, _)| host);
+    let host = host.filter(|h| h.contains(['.', ':']) || *h == "localhost").unwrap_or("docker.io");
+    text::name(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn code(message: &str) -> Option<CauseCode> {
+        classify("r.example.com/a/b:1", message).map(|e| e.code)
+    }
+
+    #[test]
+    fn answers_of_registries_and_runtimes_are_told_apart() {
+        use CauseCode as C;
+        for (message, expected) in [
+            (
+                r#"failed to pull and unpack image "docker.io/library/nginx:nope": failed to resolve reference "docker.io/library/nginx:nope": docker.io/library/nginx:nope: not found"#,
+                C::ImageNotFound,
+            ),
+            (
+                "initializing source docker://quay.io/a/b:x: reading manifest x in quay.io/a/b: manifest unknown",
+                C::ImageNotFound,
+            ),
+            (
+                "rpc error: code = NotFound desc = failed to pull and unpack image \"x\": no match for platform in manifest: not found",
+                C::ImagePlatformMismatch,
+            ),
+            (
+                "choosing image instance: no image found in image index for architecture arm64, variant \"v8\", OS linux",
+                C::ImagePlatformMismatch,
+            ),
+            (
+                "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+                C::ImageNotFoundOrPrivate,
+            ),
+            (
+                "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
+                C::RegistryUnauthorized,
+            ),
+            (
+                "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://ghcr.io/token: 401 Unauthorized",
+                C::RegistryUnauthorized,
+            ),
+            (
+                "Requesting bearer token: invalid status code from registry 403 (Forbidden)",
+                C::RegistryUnauthorized,
+            ),
+            (
+                "429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit",
+                C::RegistryRateLimited,
+            ),
+            (
+                "failed to do request: Head \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                C::RegistryTlsError,
+            ),
+            ("net/http: TLS handshake timeout", C::RegistryUnreachable),
+            ("dial tcp: lookup r.example.com on 10.0.0.10:53: no such host", C::RegistryNameNotResolved),
+            ("dial tcp 10.1.2.3:443: i/o timeout", C::RegistryUnreachable),
+            (
+                "writing blob: adding layer with blob \"sha256:ab\": write /x: no space left on device",
+                C::NodeDiskFull,
+            ),
+            (
+                "unexpected status from HEAD request to https://r/v2/a/manifests/1: 503 Service Unavailable",
+                C::RegistryError,
+            ),
+            (
+                "short name mode is enforcing, but image name \"nginx\" returns ambiguous list",
+                C::ImageShortName,
+            ),
+            (
+                "image pull failed for x because the registry is unavailable: connect ECONNREFUSED",
+                C::RegistryUnreachable,
+            ),
+            ("pull QPS exceeded", C::KubeletPullThrottled),
+            ("something quite new", C::ImagePullFailed),
+        ] {
+            assert_eq!(code(message), Some(expected), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_cause_behind_a_back_off_is_read_and_a_bare_back_off_has_none() {
+        let bare = r#"Back-off pulling image "127.0.0.1:5999/a:b""#;
+        assert_eq!(code(bare), None);
+        assert_eq!(
+            code(&format!("{bare}: ErrImagePull: rpc error: code = NotFound desc = x: not found")),
+            Some(CauseCode::ImageNotFound)
+        );
+    }
+
+    #[test]
+    fn of_several_credentials_the_last_answer_counts() {
+        let message = r#"[rpc error: code = Unknown desc = unauthorized: a, rpc error: code = NotFound desc = x: not found]"#;
+        assert_eq!(code(message), Some(CauseCode::ImageNotFound));
+    }
+
+    #[test]
+    fn the_registry_of_a_name_without_one_is_docker_hub() {
+        assert_eq!(registry_of("nginx:1"), "docker.io");
+        assert_eq!(registry_of("library/nginx"), "docker.io");
+        assert_eq!(registry_of("127.0.0.1:5999/shop/web:1"), "127.0.0.1:5999");
+        assert_eq!(registry_of("localhost/a"), "localhost");
+    }
+}

@@ -1,0 +1,328 @@
+//! Pods without a node: the scheduler's sentence taken apart into counts per constraint.
+
+use super::cause::CauseCode;
+use super::context::Context;
+use super::draft::Look;
+use super::finding::{Confidence, Finding, Source};
+use super::reason::Reason;
+use super::text;
+use crate::objects::{ConditionType, Pod};
+
+/// How many nodes one constraint rules out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Constraint {
+    /// Nodes; none where the sentence gives no count (a claim that is unbound rules them all out).
+    pub nodes: Option<u32>,
+    /// The scheduler's words.
+    pub words: String,
+    /// The kind of cause.
+    pub code: CauseCode,
+}
+
+/// The scheduler's sentence `0/5 nodes are available: 2 Insufficient cpu, 3 node(s) had untolerated taint(s). preemption: ...`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FitError {
+    /// Nodes of the cluster that were looked at.
+    pub total: u32,
+    /// What rules how many of them out, most first.
+    pub constraints: Vec<Constraint>,
+}
+
+/// Takes the sentence apart; none if it is none.
+pub fn parse(message: &str) -> Option<FitError> {
+    let (head, rest) = message
+        .split_once(" nodes are available: ")
+        .or_else(|| message.split_once(" nodes are available"))?;
+    let total = head.rsplit('/').next()?.trim().parse().ok()?;
+    let rest = rest.split("preemption: ").next().unwrap_or_default();
+    let mut constraints = Vec::new();
+    for part in sentences(rest) {
+        let part = part.trim().trim_end_matches([',', '.']);
+        if part.is_empty() || part.starts_with("no new claims to deallocate") || part == "not found" {
+            continue;
+        }
+        let (nodes, words) = match part.split_once(' ') {
+            Some((n, words)) if n.parse::<u32>().is_ok() => (n.parse().ok(), words),
+            _ => (None, part),
+        };
+        constraints.push(Constraint { nodes, words: text::quote(words), code: kind(words) });
+    }
+    constraints.sort_by_key(|c| std::cmp::Reverse(c.nodes.unwrap_or(u32::MAX)));
+    Some(FitError { total, constraints })
+}
+
+/// Splits at commas and full stops outside of braces: a taint is written `{key: value}`, and names hold dots.
+fn sentences(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let (mut depth, mut from) = (0_u32, 0);
+    for (i, c) in text.char_indices() {
+        match c {
+            '{' | '(' | '[' => depth += 1,
+            '}' | ')' | ']' => depth = depth.saturating_sub(1),
+            ',' | '.' if depth == 0 => {
+                let next = text.get(i + 1..).unwrap_or_default();
+                if next.is_empty() || next.starts_with(' ') {
+                    parts.push(text.get(from..i).unwrap_or_default());
+                    from = i + 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    parts.push(text.get(from..).unwrap_or_default());
+    parts
+}
+
+fn kind(words: &str) -> CauseCode {
+    use CauseCode as C;
+    let has = |w: &str| words.contains(w);
+    if has("Too many pods") {
+        C::TooManyPods
+    } else if has("Insufficient") {
+        C::InsufficientResources
+    } else if has("taint") {
+        C::UntoleratedTaint
+    } else if has("pod affinity") || has("anti-affinity") || has("topology spread") {
+        C::AffinityUnsatisfied
+    } else if has("volume node affinity") {
+        C::VolumeUnavailable
+    } else if has("node affinity") || has("node selector") || has("match node") {
+        C::NodeSelectorMismatch
+    } else if has("free ports") {
+        C::HostPortTaken
+    } else if has("ersistentvolume") || has("PersistentVolume") || has("volume") {
+        C::VolumeUnavailable
+    } else if has("unschedulable") {
+        C::NodesUnschedulable
+    } else {
+        C::SchedulingConstraints
+    }
+}
+
+/// Looks at a pod that has no node.
+pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let condition = pod.status.condition(&ConditionType::PodScheduled).filter(|c| !c.is_true())?;
+    let since = condition.last_transition_time.get().or_else(|| pod.metadata.creation_timestamp.get());
+    let message = text::quote(&condition.message);
+    let describe = |f: Finding| {
+        let step = f.kubectl(&format!("describe pod {}", f.pod));
+        f.next(step)
+    };
+    match &*condition.reason {
+        "SchedulingGated" => {
+            let gates: Vec<String> = pod.spec.scheduling_gates.iter().map(|g| text::name(&g.name)).collect();
+            let gates = gates.join(", ");
+            let finding = Finding::of_pod(pod, Reason::SchedulingGated)
+                .says(format!("the pod is held back by scheduling gate {gates}"))
+                .because(CauseCode::SchedulingGate, format!("scheduling gate {gates} has not been removed"))
+                .with(Source::Status, message, since)
+                .next("the controller that owns the gate (a queue, a quota system) removes it");
+            Some(finding.lasting(since, None, look))
+        }
+        "SchedulerError" => {
+            let finding = Finding::of_pod(pod, Reason::SchedulerError)
+                .says("the scheduler failed on this pod")
+                .because(CauseCode::SchedulingConstraints, message.clone())
+                .with(Source::Status, message, since)
+                .next("look at the log of the scheduler (and of its plugins and extenders)");
+            Some(finding.lasting(since, None, look))
+        }
+        "Unschedulable" => {
+            let mut finding = describe(unschedulable(pod, &condition.message));
+            finding.evidence.insert(0, super::Evidence { source: Source::Status, text: message, at: since });
+            if let Some(event) =
+                context.events.iter().filter(|e| e.reason == "FailedScheduling").max_by_key(|e| e.last_seen())
+            {
+                // The condition is current; the event may hold the first sentence only. It adds how long and how often.
+                let times = event.times();
+                finding.add(Source::Event, format!("FailedScheduling (x{times})"), event.last_seen());
+            }
+            Some(finding.lasting(since, None, look))
+        }
+        // Not looked at yet.
+        _ => {
+            let finding = describe(
+                Finding::of_pod(pod, Reason::SchedulerError)
+                    .says("no scheduler has looked at this pod")
+                    .because(
+                        CauseCode::SchedulingConstraints,
+                        "the scheduler that the pod names does not run, or cannot keep up".to_owned(),
+                    )
+                    .sure(Confidence::Probable),
+            );
+            Some(finding.lasting(since, None, look)).filter(|f| f.is_active())
+        }
+    }
+}
+
+fn unschedulable(pod: &Pod, message: &str) -> Finding {
+    let finding = Finding::of_pod(pod, Reason::Unschedulable);
+    let Some(fit) = parse(message) else {
+        // Such as `persistentvolumeclaim "x" not found`: a check before any node was looked at.
+        let said = text::quote(message);
+        let alone = FitError {
+            total: 0,
+            constraints: vec![Constraint { nodes: None, words: said.clone(), code: kind(message) }],
+        };
+        let mut finding =
+            finding.says(format!("the pod cannot be scheduled: {said}")).because(kind(message), said);
+        details(&mut finding, pod, &alone);
+        return finding;
+    };
+    let counted: Vec<String> = fit
+        .constraints
+        .iter()
+        .map(|c| match c.nodes {
+            Some(n) => format!("{n} {}", c.words),
+            None => c.words.clone(),
+        })
+        .collect();
+    let all = counted.join(", ");
+    // Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason
+    // that can be mended.
+    let leading = fit
+        .constraints
+        .iter()
+        .find(|c| !matches!(c.code, CauseCode::UntoleratedTaint | CauseCode::NodesUnschedulable))
+        .or_else(|| fit.constraints.first());
+    let (code, words) =
+        leading.map_or((CauseCode::SchedulingConstraints, ""), |c| (c.code, c.words.as_str()));
+    let total = fit.total;
+    let mut finding = finding
+        .says(format!(
+            "none of {total} nodes fits the pod: {}",
+            if words.is_empty() { "no reason given" } else { words }
+        ))
+        .because(code, format!("0 of {total} nodes fit: {all}"));
+    details(&mut finding, pod, &fit);
+    let advice = match code {
+        CauseCode::InsufficientResources => {
+            "lower the requests, free room, or add nodes: kubectl describe nodes shows what is allocated"
+        }
+        CauseCode::NodeSelectorMismatch => {
+            "compare the pod's nodeSelector and affinity with kubectl get nodes --show-labels"
+        }
+        CauseCode::UntoleratedTaint => {
+            "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints, then a toleration, or nodes without the taint"
+        }
+        CauseCode::AffinityUnsatisfied => "relax the affinity, anti-affinity or spread rule, or add nodes",
+        CauseCode::HostPortTaken => {
+            "another pod on each node that fits has the host port: use a Service instead of hostPort, or fewer replicas"
+        }
+        CauseCode::VolumeUnavailable => {
+            "kubectl get pvc,pv,storageclass: the claim must exist and be bound, in a zone that the node can reach"
+        }
+        CauseCode::NodesUnschedulable => "kubectl uncordon the nodes when their maintenance is over",
+        CauseCode::TooManyPods => "the nodes run as many pods as they may: add nodes",
+        _ => "kubectl describe nodes",
+    };
+    finding.next_steps.insert(0, advice.to_owned());
+    finding
+}
+
+/// What the pod asks for, where that is what does not fit.
+fn details(finding: &mut Finding, pod: &Pod, fit: &FitError) {
+    let has = |code| fit.constraints.iter().any(|c| c.code == code);
+    if has(CauseCode::InsufficientResources) {
+        for container in &pod.spec.containers {
+            let Some(resources) = &container.resources else { continue };
+            let asks: Vec<String> = resources
+                .requests
+                .iter()
+                .map(|r| format!("{} {}", text::name(&r.key), text::name(&r.value.string)))
+                .collect();
+            if !asks.is_empty() {
+                let words = format!("container {} requests {}", text::name(&container.name), asks.join(", "));
+                finding.add(Source::Spec, words, None);
+            }
+        }
+    }
+    if has(CauseCode::NodeSelectorMismatch) && !pod.spec.node_selector.is_empty() {
+        let labels: Vec<String> = pod
+            .spec
+            .node_selector
+            .iter()
+            .map(|l| format!("{}={}", text::name(&l.key), text::name(&l.value)))
+            .collect();
+        let labels = labels.join(", ");
+        finding.add(Source::Spec, format!("nodeSelector {labels}"), None);
+        finding.scope = Some(super::Scope { kind: "selector", name: labels });
+    }
+    if has(CauseCode::HostPortTaken) {
+        let ports: Vec<String> =
+            pod.spec.containers.iter().flat_map(|c| &c.ports).map(|p| p.host_port.to_string()).collect();
+        finding.add(Source::Spec, format!("host port {}", ports.join(", ")), None);
+    }
+    if has(CauseCode::VolumeUnavailable) {
+        let claims: Vec<String> = pod
+            .spec
+            .volumes
+            .iter()
+            .filter_map(|v| v.source.as_ref()?.persistent_volume_claim.as_ref())
+            .map(|c| text::name(&c.claim_name))
+            .collect();
+        if let Some(first) = claims.first() {
+            finding.scope =
+                Some(super::Scope { kind: "claim", name: format!("{}/{first}", finding.namespace) });
+            finding.add(Source::Spec, format!("claims: {}", claims.join(", ")), None);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(message: &str) -> (u32, Vec<(Option<u32>, CauseCode)>) {
+        let fit = parse(message).unwrap();
+        (fit.total, fit.constraints.into_iter().map(|c| (c.nodes, c.code)).collect())
+    }
+
+    #[test]
+    fn the_sentence_is_taken_apart_into_counts_per_constraint() {
+        use CauseCode as C;
+        assert_eq!(
+            codes(
+                "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+            ),
+            (
+                2,
+                vec![
+                    (Some(1), C::InsufficientResources),
+                    (Some(1), C::InsufficientResources),
+                    (Some(1), C::UntoleratedTaint)
+                ]
+            )
+        );
+        assert_eq!(
+            codes("0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found"),
+            (2, vec![(None, C::VolumeUnavailable)])
+        );
+        assert_eq!(
+            codes(
+                "0/12 nodes are available: 3 node(s) had untolerated taint {dedicated: gpu, or.else}, 9 Insufficient nvidia.com/gpu. preemption: 0/12 nodes are available: 12 No preemption victims found for incoming pod."
+            ),
+            (12, vec![(Some(9), C::InsufficientResources), (Some(3), C::UntoleratedTaint)])
+        );
+        assert_eq!(
+            codes(
+                "0/5 nodes are available: 2 node(s) didn't match Pod's node affinity/selector, 2 node(s) didn't match pod anti-affinity rules, 1 node(s) were unschedulable."
+            ),
+            (
+                5,
+                vec![
+                    (Some(2), C::NodeSelectorMismatch),
+                    (Some(2), C::AffinityUnsatisfied),
+                    (Some(1), C::NodesUnschedulable)
+                ]
+            )
+        );
+        assert_eq!(
+            codes(
+                "0/3 nodes are available: 3 node(s) had volume node affinity conflict. preemption: not eligible due to preemptionPolicy=Never."
+            ),
+            (3, vec![(Some(3), C::VolumeUnavailable)])
+        );
+        assert_eq!(parse("persistentvolumeclaim \"x\" not found"), None);
+    }
+}
