@@ -11,6 +11,7 @@ mod cluster;
 mod fault;
 pub mod kubelet;
 mod logs;
+mod protobuf;
 pub mod replay;
 mod resources;
 pub mod scenarios;
@@ -40,7 +41,7 @@ pub fn client(cluster: &Cluster) -> kube::Client {
 /// take ages from their own clock, and cannot say how long ago something happened that lies ahead.
 pub fn demo(speed: f64) -> Cluster {
     let cluster = Cluster::new();
-    let now = jiff::Timestamp::now();
+    let now = cluster.now();
     let ahead = jiff::SignedDuration::from_secs_f64((300.0 * (speed - 1.0)).clamp(0.0, 1e6));
     cluster.set_clock(now.checked_sub(ahead).unwrap_or(now), speed);
     tokio::spawn(scenarios::play(cluster.clone()));

@@ -24,7 +24,7 @@ use super::fault::Fault;
 use super::resources::{EVENTS, RESOURCES, Resource, api_groups, api_resources, api_versions, version};
 use super::selector::Filter;
 use super::watch::{self, Asked, Start};
-use super::{logs, table};
+use super::{logs, protobuf, table};
 
 /// The body of an answer: a watch's has no end that is known beforehand.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
@@ -72,13 +72,45 @@ where
                 }
                 _ => Bytes::new(),
             };
-            Ok(answer(&cluster, &parts, &body).await.unwrap_or_else(|refusal| *refusal))
+            Ok(answer(&cluster, &parts, &body)
+                .await
+                .unwrap_or_else(|refusal| refusal.respond(accept(&parts))))
         })
     }
 }
 
-/// An answer that ends the request early, mostly a `Status`.
-pub(super) type Refusal = Box<Response<Body>>;
+/// A failure, on its way to becoming a `Status` in the encoding that the client asked for.
+pub(super) struct Refused {
+    status: Value,
+    retry_after: Option<u32>,
+}
+
+/// Boxed, since nearly every function here returns it.
+pub(super) type Refusal = Box<Refused>;
+
+impl Refused {
+    fn respond(self, accept: &str) -> Response<Body> {
+        let code = self.status["code"]
+            .as_u64()
+            .and_then(|code| StatusCode::from_u16(u16::try_from(code).ok()?).ok());
+        let code = code.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = if code != StatusCode::NOT_ACCEPTABLE && accept.trim_start().starts_with(PROTOBUF)
+        {
+            let body = protobuf::enveloped("v1", "Status", &protobuf::message("Status", &self.status));
+            respond(code, PROTOBUF, body)
+        } else {
+            respond(code, "application/json", self.status.to_string())
+        };
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+fn accept(parts: &Parts) -> &str {
+    parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("")
+}
 
 /// What the path names.
 #[derive(Debug, Default)]
@@ -96,7 +128,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         .map_err(|error| refuse(400, "BadRequest", &format!("the query cannot be read: {error}")))?
         .0;
     let query = Params(query);
-    let accept = parts.headers.get(ACCEPT).and_then(|v| v.to_str().ok()).unwrap_or("");
+    let accept = accept(parts);
     let target = target(path);
     let watching = matches!(query.get("watch"), "true" | "1");
     let (verb, resource) = match &target {
@@ -159,7 +191,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         let object = object.ok_or_else(|| not_found(described, target.name))?;
         let mut out = Vec::new();
         encoding.write_object(&object, cluster.now(), &mut out);
-        return Ok(respond(StatusCode::OK, encoding.content_type(false), out));
+        return Ok(respond(StatusCode::OK, encoding.content_type(), out));
     }
     let namespace = Some(target.namespace).filter(|ns| !ns.is_empty());
     let filter =
@@ -240,9 +272,7 @@ fn refuse_for(
         refuse(403, "Forbidden", &message)
     };
     let wait = |mut refusal: Refusal, seconds: Option<u32>| {
-        if let Some(seconds) = seconds {
-            refusal.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
+        refusal.retry_after = seconds;
         refusal
     };
     Err(match fault {
@@ -293,8 +323,7 @@ fn not_found(resource: &Resource, name: &str) -> Refusal {
         group => format!("{}.{group} \"{name}\" not found", resource.plural),
     };
     let details = json!({"name": name, "group": resource.group, "kind": resource.plural});
-    let body = status(404, "NotFound", &message, details).to_string();
-    Box::new(respond(StatusCode::NOT_FOUND, "application/json", body))
+    Box::new(Refused { status: status(404, "NotFound", &message, details), retry_after: None })
 }
 
 /// A failure as the API server words it.
@@ -310,9 +339,7 @@ pub(super) fn status(code: u16, reason: &str, message: &str, details: Value) -> 
 }
 
 pub(super) fn refuse(code: u16, reason: &str, message: &str) -> Refusal {
-    let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = status(code.as_u16(), reason, message, Value::Null).to_string();
-    Box::new(respond(code, "application/json", body))
+    Box::new(Refused { status: status(code, reason, message, Value::Null), retry_after: None })
 }
 
 pub(super) fn respond(
@@ -363,8 +390,15 @@ fn review(
     if target.resource != "selfsubjectaccessreviews" || verb != "create" {
         return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
     }
-    let mut review: Value = serde_json::from_slice(body)
-        .ok()
+    // kubectl sends it in protobuf.
+    let review = protobuf::decode_enveloped("AccessReview", body);
+    let mut review: Value = review
+        .map(|mut review| {
+            review["kind"] = json!("SelfSubjectAccessReview");
+            review["apiVersion"] = json!("authorization.k8s.io/v1");
+            review
+        })
+        .or_else(|| serde_json::from_slice(body).ok())
         .filter(Value::is_object)
         .ok_or_else(|| refuse(400, "BadRequest", "the body is no SelfSubjectAccessReview"))?;
     let asked = &review["spec"]["resourceAttributes"];
@@ -435,7 +469,7 @@ fn open_watch(
             StreamBody::new(watch::frames(cluster.clone(), asked)).boxed_unsync()
         }
     };
-    Ok(stream_or_full(StatusCode::OK, encoding.content_type(true), body))
+    Ok(stream_or_full(StatusCode::OK, encoding.stream_type(), body))
 }
 
 /// One page of a list.
@@ -503,7 +537,10 @@ impl List {
         cut: bool,
         bad: Option<(usize, Bytes)>,
     ) -> Response<Body> {
-        let content_type = encoding.content_type(false);
+        let content_type = encoding.content_type();
+        if encoding == Encoding::Protobuf {
+            return self.protobuf(cut, bad);
+        }
         if encoding == Encoding::Table {
             let mut table = table::table(self.resource, &self.items, true, now);
             table["metadata"] = self.metadata();
@@ -552,6 +589,35 @@ impl List {
     }
 }
 
+impl List {
+    /// In one piece, since its length comes first.
+    fn protobuf(self, cut: bool, bad: Option<(usize, Bytes)>) -> Response<Body> {
+        let kind = format!("{}List", RESOURCES[self.resource].kind);
+        let mut raw = protobuf::list_head(&self.metadata());
+        for (at, object) in self.items.iter().enumerate() {
+            match &bad {
+                Some((place, bytes)) if *place == at => protobuf::item(bytes, &mut raw),
+                _ => protobuf::item(&object.protobuf(), &mut raw),
+            }
+        }
+        let mut body = protobuf::enveloped("v1", &kind, &raw);
+        if !cut {
+            return respond(StatusCode::OK, PROTOBUF, body);
+        }
+        body.truncate(body.len() / 2);
+        let error = io::Error::new(io::ErrorKind::ConnectionReset, "the simulated connection broke");
+        let pieces = [Ok(Frame::data(Bytes::from(body))), Err(error)];
+        stream_or_full(
+            StatusCode::OK,
+            PROTOBUF,
+            StreamBody::new(futures::stream::iter(pieces)).boxed_unsync(),
+        )
+    }
+}
+
+/// The media type of Kubernetes' protobuf.
+const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// How objects are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Encoding {
@@ -560,11 +626,13 @@ pub(super) enum Encoding {
     NewEvents,
     /// What kubectl prints: the server chooses the columns.
     Table,
+    /// Pods and events alone.
+    Protobuf,
 }
 
 impl Encoding {
     /// The first of the accepted media types that can be served.
-    fn negotiate(accept: &str, resource: usize, group: &str, _refuse_protobuf: bool) -> Option<Self> {
+    fn negotiate(accept: &str, resource: usize, group: &str, refuse_protobuf: bool) -> Option<Self> {
         let json = if group == "events.k8s.io" { Self::NewEvents } else { Self::Json };
         if accept.trim().is_empty() {
             return Some(json);
@@ -578,13 +646,30 @@ impl Encoding {
                 ("application/json", Some("Table")) if table::has(resource) && json == Self::Json => {
                     Some(Self::Table)
                 }
+                (PROTOBUF, None)
+                    if !refuse_protobuf
+                        && json == Self::Json
+                        && protobuf::knows(RESOURCES[resource].kind) =>
+                {
+                    Some(Self::Protobuf)
+                }
                 _ => None,
             }
         })
     }
 
-    fn content_type(self, _watch: bool) -> &'static str {
-        "application/json"
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => PROTOBUF,
+            _ => "application/json",
+        }
+    }
+
+    fn stream_type(self) -> &'static str {
+        match self {
+            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+            _ => "application/json",
+        }
     }
 
     fn api_version(self, resource: &Resource) -> String {
@@ -605,6 +690,10 @@ impl Encoding {
         match self {
             Self::Json => object.write_whole(out),
             Self::NewEvents => self.write_item(object, out),
+            Self::Protobuf => {
+                let kind = RESOURCES[object.resource].kind;
+                out.extend_from_slice(&protobuf::enveloped("v1", kind, &object.protobuf()));
+            }
             Self::Table => {
                 let table = table::table(object.resource, std::slice::from_ref(object), true, now);
                 out.extend_from_slice(table.to_string().as_bytes());
@@ -621,6 +710,11 @@ impl Encoding {
         now: Timestamp,
         out: &mut Vec<u8>,
     ) {
+        if self == Self::Protobuf {
+            let mut whole = Vec::new();
+            self.write_object(object, now, &mut whole);
+            return protobuf::frame(kind, &whole, out);
+        }
         out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
         match self {
             Self::Table => {
@@ -634,7 +728,30 @@ impl Encoding {
 
     /// A frame whose object is none of the cluster's: a bookmark, or a Status.
     pub(super) fn write_value_event(self, kind: &str, object: &Value, out: &mut Vec<u8>) {
+        if self == Self::Protobuf {
+            let name = object["kind"].as_str().unwrap_or("Status");
+            let whole = protobuf::enveloped("v1", name, &protobuf::message(name, object));
+            return protobuf::frame(kind, &whole, out);
+        }
         out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").as_bytes());
+    }
+
+    /// A frame whose object is these bytes, whatever they are.
+    pub(super) fn write_raw_event(self, kind: &str, object: &[u8], out: &mut Vec<u8>) {
+        if self == Self::Protobuf {
+            return protobuf::frame(kind, object, out);
+        }
+        out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
+        out.extend_from_slice(object);
+        out.extend_from_slice(b"}\n");
+    }
+
+    /// The beginning of a frame that never ends.
+    pub(super) fn write_half_event(self, out: &mut Vec<u8>) {
+        match self {
+            Self::Protobuf => out.extend_from_slice(&[0, 0, 4, 0, 10, 8, b'M', b'O', b'D']),
+            _ => out.extend_from_slice(br#"{"type":"MODIFIED","object":{"kind":"Pod","apiVers"#),
+        }
     }
 }
 

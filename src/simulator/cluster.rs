@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::fault::{Cut, Fault};
+use super::protobuf;
 use super::resources::{RESOURCES, Resource};
 
 /// How many changes per kind can be watched after the fact, until [`Cluster::set_history`] says otherwise.
@@ -66,6 +67,11 @@ impl Object {
         let head = format!(r#"{{"kind":"{}","apiVersion":"{}","#, resource.kind, resource.api_version());
         out.extend_from_slice(head.as_bytes());
         out.extend_from_slice(&self.rest);
+    }
+
+    /// The object's message in protobuf.
+    pub(super) fn protobuf(&self) -> Vec<u8> {
+        protobuf::message(RESOURCES[self.resource].kind, &self.value())
     }
 
     /// The object with `kind` and `apiVersion`.
@@ -242,7 +248,7 @@ impl Cluster {
             requests: VecDeque::new(),
             asked: HashMap::new(),
             faults: Vec::new(),
-            clock: Clock { start: Timestamp::now(), origin: Instant::now(), speed: 1.0 },
+            clock: Clock { start: real_time(), origin: Instant::now(), speed: 1.0 },
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -580,6 +586,12 @@ impl State {
         self.push(resource, Change { version, old: Some(old), new, deleted: true });
         true
     }
+}
+
+/// The simulated cluster is a clock of its own, which starts at the real time.
+#[allow(clippy::disallowed_methods)]
+pub(super) fn real_time() -> Timestamp {
+    Timestamp::now()
 }
 
 /// A time as Kubernetes writes it: whole seconds, UTC.

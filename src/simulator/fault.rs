@@ -49,7 +49,7 @@ pub enum Fault {
     BadItem {
         /// Counted from 0, per list page or watch.
         at: usize,
-        /// Stands for the object, as it is: it need not even be JSON.
+        /// Stands for the object, as it is, in protobuf as well: it need not even be JSON.
         json: Bytes,
     },
     /// Every `continue` token has expired: 410.

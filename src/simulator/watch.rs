@@ -226,9 +226,7 @@ impl Watch {
         }
         match &self.bad {
             Some((at, json)) if *at == self.sent => {
-                self.out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-                self.out.extend_from_slice(json);
-                self.out.extend_from_slice(b"}\n");
+                self.asked.encoding.write_raw_event(kind, json, &mut self.out);
             }
             _ => {
                 let now = self.cluster.now();
@@ -257,7 +255,7 @@ impl Watch {
         self.end = Some(match how {
             Cut::End => End::Ordered,
             Cut::MidLine => {
-                self.out.extend_from_slice(br#"{"type":"MODIFIED","object":{"kind":"Pod","apiVers"#);
+                self.asked.encoding.write_half_event(&mut self.out);
                 End::Broken
             }
             Cut::Gone => {

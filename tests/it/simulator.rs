@@ -613,3 +613,77 @@ fn a_recording_that_cannot_be_played_says_where_it_is_wrong() {
     assert!(error(r#"{"kind": "Secret", "metadata": {"name": "x"}}"#).contains("\"Secret\""));
     assert!(error("[1]").contains("holds no object"));
 }
+
+/// The answer's status, type and whole body.
+async fn ask(cluster: &Cluster, path: &str, accept: &str) -> (u16, String, Bytes) {
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    let request =
+        http::Request::get(path).header("accept", accept).body(http_body_util::Empty::<Bytes>::new());
+    let answer = kubehealer::simulator::Api::new(cluster.clone()).oneshot(request.unwrap()).await.unwrap();
+    let content_type = answer.headers()["content-type"].to_str().unwrap().to_owned();
+    (answer.status().as_u16(), content_type, answer.into_body().collect().await.unwrap().to_bytes())
+}
+
+#[tokio::test(start_paused = true)]
+async fn protobuf_says_what_json_says_in_lists_and_watches() {
+    use kubehealer::objects::{Event, Object, Pod, decode};
+
+    fn list<T: Object>(body: &[u8], encoding: decode::Encoding) -> (Vec<T>, decode::ListEnd) {
+        let mut items = Vec::new();
+        let end = decode::decode_list(body, encoding, |item| items.push(item)).unwrap();
+        (items, end)
+    }
+    fn frames<T: Object>(body: &[u8], encoding: decode::Encoding) -> Vec<decode::WatchEvent<T>> {
+        let mut frames = decode::Frames::new(encoding);
+        frames.push(body);
+        let mut events = Vec::new();
+        while let Some(frame) = frames.next_frame().unwrap() {
+            events.push(decode::decode_watch_frame(frame, encoding).unwrap());
+        }
+        assert!(!frames.is_within_frame());
+        events
+    }
+    const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+    let cluster = Cluster::new();
+    for file in ["pods.json", "events.json"] {
+        let path = format!("{}/tests/data/recordings/final/{file}", env!("CARGO_MANIFEST_DIR"));
+        cluster.load([serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()]).unwrap();
+    }
+    let both = async |path: &str, stream: &str| {
+        let (json_code, json_type, json) = ask(&cluster, path, "application/json").await;
+        let accept = format!("{PROTOBUF}{stream},application/json");
+        let (code, content_type, protobuf) = ask(&cluster, path, &accept).await;
+        assert_eq!((code, json_code, json_type.as_str()), (200, 200, "application/json"));
+        assert_eq!(content_type, format!("{PROTOBUF}{stream}"));
+        (json, protobuf)
+    };
+    let (json, protobuf) = both("/api/v1/pods?limit=100", "").await;
+    let (pods, end) = list::<Pod>(&json, decode::Encoding::Json);
+    assert_eq!((pods.len(), end.continue_token.is_empty()), (100, false));
+    assert_eq!((pods, end), list::<Pod>(&protobuf, decode::Encoding::Protobuf));
+    let (json, protobuf) = both("/api/v1/events", "").await;
+    let events = list::<Event>(&json, decode::Encoding::Json);
+    assert!(events.0.len() > 500);
+    assert_eq!(events, list::<Event>(&protobuf, decode::Encoding::Protobuf));
+
+    let query = "watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=100";
+    let (json, protobuf) = both(&format!("/api/v1/namespaces/platform/pods?{query}"), ";stream=watch").await;
+    let seen = frames::<Pod>(&json, decode::Encoding::Json);
+    assert!(seen.iter().any(|e| matches!(e, decode::WatchEvent::Bookmark { initial_events_end: true, .. })));
+    assert_eq!(seen, frames::<Pod>(&protobuf, decode::Encoding::Protobuf));
+    cluster.compact();
+    let (json, protobuf) = both("/api/v1/pods?watch=1&resourceVersion=5", ";stream=watch").await;
+    let seen = frames::<Pod>(&json, decode::Encoding::Json);
+    assert!(matches!(&seen[..], [decode::WatchEvent::Error(status)] if status.code == 410));
+    assert_eq!(seen, frames::<Pod>(&protobuf, decode::Encoding::Protobuf));
+
+    let (code, _, body) = ask(&cluster, "/api/v1/namespaces/shop/pods/none", PROTOBUF).await;
+    assert_eq!((code, decode::decode_status(&body).unwrap().code), (404, 404));
+    cluster.fault("pods", Fault::RefuseProtobuf);
+    let (code, content_type, _) =
+        ask(&cluster, "/api/v1/pods", &format!("{PROTOBUF},application/json")).await;
+    assert_eq!((code, content_type.as_str()), (200, "application/json"));
+    assert_eq!(ask(&cluster, "/api/v1/pods", PROTOBUF).await.0, 406);
+    assert_eq!(ask(&cluster, "/apis/apps/v1/deployments", PROTOBUF).await.0, 406);
+}
