@@ -1,3 +1,518 @@
-//! Findings over time.
+//! Findings over time: incidents that open, change and resolve; every end of a container booked once.
+//!
+//! One writer. [`Incidents::apply`] takes in what a watch shows of a pod and what the analyzer says of it, in that order of
+//! things: book the ends, reconcile the incidents, keep the pod if it is not at rest. Nothing here walks over all pods but the
+//! end of a list ([`Incidents::sweep`]).
+//!
+//! What an incident shows (reason, since) is that of the newest finding, a pure function of the API's objects: a restart of
+//! this program loses nothing but counters and the memory of slow flappers ([`frequent`]).
+//!
+//! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/how-it-books.md`.
 
+pub mod accounting;
+pub mod frequent;
+pub mod incident;
 pub mod store;
+pub mod terminations;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::diagnosis::container::{View, views};
+use crate::diagnosis::{Finding, PodDiagnosis, Stage, WorkloadRef, workload_of};
+use crate::objects::{Pod, Terminated};
+use accounting::EndReason;
+use frequent::LongRun;
+pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
+use store::{Home, Identity, Mark, Store, Uid};
+use terminations::Terminations;
+
+/// How long the newest end of a container is shown by `kubehealer_container_last_termination_timestamp_seconds`.
+pub const RECENT: SignedDuration = SignedDuration::from_hours(1);
+/// Resolved incidents that are remembered for the status page.
+const REMEMBERED: usize = 200;
+/// How long a look that time alone asks for is put off: what announces the change is often just on its way.
+const SLACK: SignedDuration = SignedDuration::from_secs(2);
+/// Clocks of the API server and of this process may differ by this much.
+const SKEW: SignedDuration = SignedDuration::from_secs(60);
+
+/// How a pod came into view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sight {
+    /// In the first list of its watch: it was there before, and its past is not booked.
+    First,
+    /// In any later list or update.
+    Later,
+}
+
+/// What is kept of a pod that is not at rest.
+#[derive(Debug)]
+pub struct Active {
+    /// The pod.
+    pub pod: Pod,
+    /// All that is found now, graces and recoveries included.
+    pub findings: Vec<Arc<Finding>>,
+    incidents: Vec<Incident>,
+    long_runs: Vec<LongRun>,
+    recheck: Option<Timestamp>,
+}
+
+/// A pod that is not at rest.
+#[derive(Clone, Copy, Debug)]
+pub struct ActivePod<'a> {
+    /// Its uid.
+    pub uid: Uid,
+    /// Its namespace and workload.
+    pub home: &'a Arc<Home>,
+    /// The pod.
+    pub pod: &'a Pod,
+    /// All that is found now.
+    pub findings: &'a [Arc<Finding>],
+    /// Its open incidents.
+    pub incidents: &'a [Incident],
+}
+
+/// The incidents, the books, and the pods that they are about.
+#[derive(Debug, Default)]
+pub struct Incidents {
+    store: Store<Active>,
+    active: HashSet<Uid>,
+    /// Incidents of what is no pod: workloads, nodes.
+    others: HashMap<Uid, Vec<Incident>>,
+    timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
+    terminations: Terminations,
+    /// When the newest pod of each workload was created, seconds since 1970.
+    newest: HashMap<Arc<Home>, i64>,
+    resolved: VecDeque<IncidentEvent>,
+    open: usize,
+    stale: u64,
+    /// When this process first saw a pod.
+    began: Option<Timestamp>,
+}
+
+impl Incidents {
+    /// Nothing seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A pod as a list or a watch shows it, and what the analyzer says of it.
+    pub fn apply(
+        &mut self,
+        pod: Pod,
+        diagnosis: PodDiagnosis,
+        sight: Sight,
+        now: Timestamp,
+    ) -> Vec<IncidentEvent> {
+        let began = *self.began.get_or_insert(now);
+        let workload = workload_of(&pod);
+        let meta = &pod.metadata;
+        let uid = uid_of(&pod);
+        let version = meta.resource_version.parse().unwrap_or(0);
+        let known = self.store.get(uid).is_some();
+        let record = self.store.upsert(Identity {
+            uid,
+            namespace: &meta.namespace,
+            name: &meta.name,
+            node: &pod.spec.node_name,
+            workload: &workload,
+        });
+        if version < record.version && version != 0 {
+            // An answer from a cache that is behind: what is newer was seen already.
+            self.stale += 1;
+            return Vec::new();
+        }
+        record.version = version;
+        let home = Arc::clone(&record.home);
+
+        // A pod that comes into view later and is older than this process was there unseen (its labels or our permissions
+        // have changed): its past is as little ours as that of a pod in the first list.
+        let created = meta.creation_timestamp.get();
+        let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
+        let ours = known || (sight == Sight::Later && !older);
+        let (ends, mut memory) = accounting::book(ours.then_some(&*record.booked), &pod);
+        accounting::keep_hidden(&record.booked, &mut memory);
+        let long_runs: Vec<LongRun> = ends.iter().filter_map(LongRun::of).collect();
+        for end in &ends {
+            self.terminations.add(&home, end, now);
+        }
+        if differs(&record.booked, &memory) {
+            let memory: Vec<(Arc<str>, i32, u64)> =
+                memory.into_iter().map(|(name, count, end)| (Arc::from(name), count, end)).collect();
+            self.store.book(uid, memory.iter().map(|(name, count, end)| (&**name, *count, *end)));
+        }
+        if let Some(created) = created {
+            let newest = self.newest.entry(Arc::clone(&home)).or_insert(i64::MIN);
+            *newest = (*newest).max(created.as_second());
+        }
+
+        self.settle(uid, &home, Some(pod), diagnosis, long_runs, !known && sight == Sight::First, now)
+    }
+
+    /// Another look at a pod that has not changed: time has passed, or there is new evidence.
+    pub fn recheck(&mut self, uid: Uid, diagnosis: PodDiagnosis, now: Timestamp) -> Vec<IncidentEvent> {
+        let Some(record) = self.store.get(uid) else { return Vec::new() };
+        let home = Arc::clone(&record.home);
+        self.settle(uid, &home, None, diagnosis, Vec::new(), false, now)
+    }
+
+    /// A pod is gone; `last` is its last state, if that was shown.
+    pub fn gone(&mut self, uid: Uid, last: Option<&Pod>, now: Timestamp) -> Vec<IncidentEvent> {
+        let Some(record) = self.store.get(uid) else { return Vec::new() };
+        let home = Arc::clone(&record.home);
+        let mut memory = record.booked.to_vec();
+        if let Some(pod) = last {
+            let (ends, new) = accounting::book(Some(&memory), pod);
+            for end in &ends {
+                self.terminations.add(&home, end, now);
+            }
+            let mut new = new;
+            accounting::keep_hidden(&record.booked, &mut new);
+            let new = new.into_iter().map(|(name, restart_count, end)| store::Booked {
+                container: name.into(),
+                restart_count,
+                end,
+            });
+            memory = new.collect();
+        }
+        for end in accounting::unobserved(&memory) {
+            self.terminations.add(&home, &end, now);
+        }
+
+        let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
+        self.active.remove(&uid);
+        let left = self.store.pods_of(&home);
+        let newest = self.newest.get(&home).copied();
+        if left == 0 {
+            self.newest.remove(&home);
+        }
+        let Some(active) = record.active.as_deref_mut() else { return Vec::new() };
+        let was = active.incidents.len();
+        let (ending, text) = departed(&active.pod, &home.workload, newest, left);
+        let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
+            (ending, format!("The pod is gone: {text}"))
+        });
+        self.count(was, 0, &events);
+        events
+    }
+
+    /// All that is known of a workload or a node: its findings, none if there are none any more.
+    pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
+        let uid = Uid::of(uid);
+        let first = self.began.is_none();
+        let findings: Vec<Arc<Finding>> = findings.into_iter().map(Arc::new).collect();
+        let mut incidents = self.others.remove(&uid).unwrap_or_default();
+        let was = incidents.len();
+        let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
+            (Ending::Recovered, format!("{} is over", f.reason.as_str()))
+        });
+        self.count(was, incidents.len(), &events);
+        if !incidents.is_empty() {
+            self.others.insert(uid, incidents);
+        }
+        events
+    }
+
+    /// A workload or a node is gone.
+    pub fn other_gone(&mut self, uid: &str, now: Timestamp) -> Vec<IncidentEvent> {
+        let Some(mut incidents) = self.others.remove(&Uid::of(uid)) else { return Vec::new() };
+        let was = incidents.len();
+        let events = incident::reconcile(&mut incidents, &[], false, now, |_| {
+            (Ending::Deleted, "It was deleted".to_owned())
+        });
+        self.count(was, 0, &events);
+        events
+    }
+
+    /// A list begins.
+    pub fn mark(&mut self) -> Mark {
+        self.store.mark()
+    }
+
+    /// The list that began at `mark` is complete: what it did not show is gone. `namespace` is its scope; none for all.
+    pub fn sweep(&mut self, mark: Mark, namespace: Option<&str>, now: Timestamp) -> Vec<IncidentEvent> {
+        let unseen = self.store.unseen(mark, namespace);
+        unseen.into_iter().flat_map(|uid| self.gone(uid, None, now)).collect()
+    }
+
+    /// The pods that time alone may have changed: look at each again ([`pod`](Self::pod), [`recheck`](Self::recheck)).
+    pub fn due(&mut self, now: Timestamp) -> Vec<Uid> {
+        self.terminations.sweep(now);
+        let mut due = Vec::new();
+        while let Some(Reverse((at, uid))) = self.timers.peek().copied() {
+            if late(at) > now {
+                break;
+            }
+            self.timers.pop();
+            let active = self.store.get(uid).and_then(|r| r.active.as_deref());
+            if active.is_some_and(|a| a.recheck == Some(at)) {
+                due.push(uid);
+            }
+        }
+        due
+    }
+
+    /// When [`due`](Self::due) has something, unless anything changes before.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.timers.peek().map(|Reverse((at, _))| late(*at))
+    }
+
+    /// A pod that is not at rest.
+    pub fn pod(&self, uid: Uid) -> Option<ActivePod<'_>> {
+        let record = self.store.get(uid)?;
+        let active = record.active.as_deref()?;
+        Some(ActivePod {
+            uid,
+            home: &record.home,
+            pod: &active.pod,
+            findings: &active.findings,
+            incidents: &active.incidents,
+        })
+    }
+
+    /// All pods that are not at rest, in no order.
+    pub fn active_pods(&self) -> impl Iterator<Item = ActivePod<'_>> {
+        self.active.iter().filter_map(|uid| self.pod(*uid))
+    }
+
+    /// The uids of all pods that are not at rest, in no order.
+    pub fn active_uids(&self) -> impl Iterator<Item = Uid> {
+        self.active.iter().copied()
+    }
+
+    /// All open incidents of workloads and nodes, in no order.
+    pub fn others(&self) -> impl Iterator<Item = &Incident> {
+        self.others.values().flatten()
+    }
+
+    /// All open incidents, in no order.
+    pub fn open(&self) -> impl Iterator<Item = &Incident> {
+        self.active_pods().flat_map(|p| p.incidents).chain(self.others())
+    }
+
+    /// How many incidents are open.
+    pub fn open_count(&self) -> usize {
+        self.open
+    }
+
+    /// The incidents that were resolved last, newest first.
+    pub fn resolved(&self) -> impl Iterator<Item = &IncidentEvent> {
+        self.resolved.iter()
+    }
+
+    /// How many pods there are.
+    pub fn pods(&self) -> usize {
+        self.store.len()
+    }
+
+    /// How many pods a workload has.
+    pub fn pods_of(&self, home: &Home) -> u32 {
+        self.store.pods_of(home)
+    }
+
+    /// Whether a pod is known.
+    pub fn knows(&self, uid: Uid) -> bool {
+        self.store.get(uid).is_some()
+    }
+
+    /// The counters of terminations.
+    pub fn terminations(&self) -> &Terminations {
+        &self.terminations
+    }
+
+    /// Updates that were older than what was known already.
+    pub fn stale(&self) -> u64 {
+        self.stale
+    }
+
+    /// Reconciles the incidents of a pod and keeps of it what is needed.
+    #[expect(clippy::too_many_arguments, reason = "one step of one path")]
+    fn settle(
+        &mut self,
+        uid: Uid,
+        home: &Arc<Home>,
+        pod: Option<Pod>,
+        diagnosis: PodDiagnosis,
+        new_runs: Vec<LongRun>,
+        first: bool,
+        now: Timestamp,
+    ) -> Vec<IncidentEvent> {
+        let left = self.store.pods_of(home);
+        let newest = self.newest.get(home).copied();
+        let Some(record) = self.store.get_mut(uid) else { return Vec::new() };
+        let was = record.active.take().map(|a| *a);
+        let (old_pod, mut incidents, mut long_runs, old_recheck) = match was {
+            Some(a) => (Some(a.pod), a.incidents, a.long_runs, a.recheck),
+            None => (None, Vec::new(), Vec::new(), None),
+        };
+        let Some(pod) = pod.or(old_pod) else { return Vec::new() };
+
+        long_runs.extend(new_runs);
+        frequent::forget(&mut long_runs, now);
+        let mut recheck = diagnosis.recheck;
+        let mut look_at = |at: Option<Timestamp>| {
+            if let Some(at) = at.filter(|at| *at > now) {
+                recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
+            }
+        };
+        let mut findings: Vec<Arc<Finding>> = diagnosis.findings.into_iter().map(Arc::new).collect();
+        for view in views(&pod) {
+            for end in recent_ends(&pod, view, now) {
+                look_at(end.finished_at.get().and_then(|at| at.checked_add(RECENT).ok()));
+            }
+            // A container without an end has nothing to flap with: the common case.
+            if view.status.restart_count == 0 {
+                continue;
+            }
+            let flaps = frequent::find(&pod, view, &long_runs, &home.workload, now);
+            if let Some((finding, until)) = flaps {
+                look_at(Some(until));
+                let key = finding.key();
+                if !findings.iter().any(|f| f.stage != Stage::Recovered && f.key() == key) {
+                    findings.retain(|f| f.key() != key);
+                    findings.push(Arc::new(finding));
+                }
+            }
+        }
+        look_at(frequent::recheck(&long_runs));
+
+        let open = incidents.len();
+        let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
+            over(&pod, finding, &home.workload, newest, left.saturating_sub(1))
+        });
+        let still_open = incidents.len();
+
+        if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
+            self.active.remove(&uid);
+        } else {
+            if let Some(at) = recheck.filter(|at| Some(*at) != old_recheck) {
+                self.timers.push(Reverse((at, uid)));
+            }
+            record.active = Some(Box::new(Active { pod, findings, incidents, long_runs, recheck }));
+            self.active.insert(uid);
+        }
+        self.count(open, still_open, &events);
+        events
+    }
+
+    fn count(&mut self, was: usize, is: usize, events: &[IncidentEvent]) {
+        self.open = (self.open + is).saturating_sub(was);
+        for event in events.iter().filter(|e| matches!(e.what, What::Resolved(_))) {
+            self.resolved.push_front(event.clone());
+            self.resolved.truncate(REMEMBERED);
+        }
+    }
+}
+
+fn late(at: Timestamp) -> Timestamp {
+    at.checked_add(SLACK).unwrap_or(at)
+}
+
+/// The uid of a pod; its name where a file has none.
+pub fn uid_of(pod: &Pod) -> Uid {
+    match pod.metadata.uid.as_str() {
+        "" => Uid::of(&format!("{}/{}", pod.metadata.namespace, pod.metadata.name)),
+        uid => Uid::of(uid),
+    }
+}
+
+fn differs(booked: &[store::Booked], memory: &[(&str, i32, u64)]) -> bool {
+    booked.len() != memory.len()
+        || !memory.iter().all(|(name, count, end)| {
+            booked.iter().any(|b| *b.container == **name && b.restart_count == *count && b.end == *end)
+        })
+}
+
+/// The ends that a container's status shows, if they are recent and were not what was wanted: at most one per reason, newest
+/// first. The past of a pod that is being deleted is of no interest.
+pub fn recent_ends<'a>(pod: &Pod, view: View<'a>, now: Timestamp) -> impl Iterator<Item = &'a Terminated> {
+    let deleting = pod.metadata.deletion_timestamp.is_known();
+    let state = view.status.state.terminated.as_deref();
+    let last = view.status.last_state.terminated.as_deref();
+    let last = last.filter(|l| state.is_none_or(|s| EndReason::of(s) != EndReason::of(l)));
+    [state, last].into_iter().flatten().filter(move |end| {
+        !deleting
+            && EndReason::of(end) != EndReason::Completed
+            && end.finished_at.get().is_some_and(|at| now.duration_since(at) < RECENT)
+    })
+}
+
+/// Why a finding about a pod that is still there has gone.
+fn over(
+    pod: &Pod,
+    finding: &Finding,
+    workload: &WorkloadRef,
+    newest: Option<i64>,
+    others: u32,
+) -> (Ending, String) {
+    if pod.metadata.deletion_timestamp.is_known() {
+        let (ending, text) = departed(pod, workload, newest, others);
+        return (ending, format!("The pod is being deleted: {text}"));
+    }
+    let status = views(pod).find(|v| v.name == finding.container).map(|v| v.status);
+    let phase = pod.status.phase.as_str();
+    if let Some(running) = status.and_then(|s| s.state.running.as_ref()) {
+        let since = running.started_at;
+        let restarts = status.map_or(0, |s| s.restart_count);
+        let ready = if status.is_some_and(|s| s.ready) { " and ready" } else { "" };
+        let text = format!("The container has been running since {since}{ready}, after {restarts} restarts");
+        return (Ending::Recovered, text);
+    }
+    if phase == "Succeeded" {
+        return (Ending::Completed, "The pod has completed".to_owned());
+    }
+    if let Some(end) = status.and_then(|s| s.state.terminated.as_deref()) {
+        if end.exit_code == 0 {
+            return (
+                Ending::Completed,
+                format!("The container has ended with exit code 0 at {}", end.finished_at),
+            );
+        }
+        let text = format!("The container has ended for another reason, with exit code {}", end.exit_code);
+        return (Ending::Superseded, text);
+    }
+    if phase == "Failed" {
+        let reason = match crate::redact::clean(&pod.status.reason) {
+            reason if reason.is_empty() => "no reason is given".into(),
+            reason => reason,
+        };
+        return (Ending::Superseded, format!("The pod has failed: {reason}"));
+    }
+    if let Some(status) = status {
+        let text = match status.state.waiting.as_deref().map(|w| crate::redact::clean(&w.reason)) {
+            Some(reason) if !reason.is_empty() => format!("The container waits for something else: {reason}"),
+            _ => "The container does not wait for this any more".to_owned(),
+        };
+        return (Ending::Recovered, text);
+    }
+    let node = crate::redact::clean(&pod.spec.node_name);
+    let text = if node.is_empty() {
+        "It is no longer so".to_owned()
+    } else {
+        format!("The pod is on node {node} and it is no longer so")
+    };
+    (Ending::Recovered, text)
+}
+
+/// Why a pod goes: what can be told from the other pods of its workload.
+fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32) -> (Ending, String) {
+    let created = pod.metadata.creation_timestamp.get().map(Timestamp::as_second);
+    let WorkloadRef { kind, name } = workload;
+    if kind == "Pod" {
+        return (Ending::Deleted, "it was deleted".to_owned());
+    }
+    if newest > created && others > 0 {
+        return (Ending::Replaced, format!("a newer pod of {kind}/{name} has taken its place"));
+    }
+    let text = if others == 0 {
+        format!(
+            "{kind}/{name} has no other pod, so it was scaled to zero, deleted, or is about to replace it"
+        )
+    } else {
+        format!("{kind}/{name} keeps {others} other pods, so it was scaled down, or is about to replace it")
+    };
+    (Ending::Deleted, text)
+}

@@ -58,19 +58,19 @@ fn fnv128(bytes: &[u8]) -> u128 {
     })
 }
 
-/// How far the ends of one container are booked. A container that never restarted nor ended has none.
+/// How far the ends of one container are booked. A container that has not begun has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Booked {
     /// The container's name.
     pub container: Arc<str>,
     /// Its `restartCount` when it was last seen.
     pub restart_count: i32,
-    /// Identifies the newest end that is booked; 0 for none.
+    /// What accounting remembers of its run and its newest end, packed.
     pub end: u64,
 }
 
 /// Where a pod belongs: shared by all pods of a workload.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Home {
     /// The namespace.
     pub namespace: String,
@@ -89,8 +89,10 @@ pub struct Record<A> {
     pub home: Arc<Home>,
     /// Where it runs; empty until it is scheduled.
     pub node: Arc<str>,
-    /// Only containers with something booked.
+    /// Only containers that have begun.
     pub booked: Box<[Booked]>,
+    /// `metadata.resourceVersion` when it was last seen, 0 if that is no number: a list may come from a cache that is behind.
+    pub version: u64,
     /// What is kept of a pod that is not at rest.
     pub active: Option<Box<A>>,
     /// The generation in which the pod was last seen.
@@ -193,6 +195,7 @@ impl<A> Store<A> {
                 home: homes.get(&pod.home()),
                 node: names.get(pod.node),
                 booked: Box::default(),
+                version: 0,
                 active: None,
                 seen: 0,
             })

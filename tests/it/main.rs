@@ -5,4 +5,5 @@ mod decode;
 mod diagnosis;
 mod objects;
 mod redaction;
+mod replay;
 mod simulator;

@@ -1,0 +1,359 @@
+//! Every end of a container is booked exactly once.
+//!
+//! A container's runs are numbered by `restartCount`: run `k` is the one that is shown with `restartCount: k`. So a status
+//! shows `restartCount` ends, and one more if the run that it shows has ended: it is `terminated`, or it waits and
+//! `lastState` holds the end of its own `containerID` (the kubelet moves an end there while it waits; taxonomy 1 and 4.4).
+//! The ends between two looks are the difference. Which end is which is told by identity: `terminated.containerID`.
+//! What is counted and not shown is booked as [`EndReason::Unobserved`].
+//!
+//! | what happens between two looks | what is booked |
+//! |---|---|
+//! | an update repeats | nothing |
+//! | `restartCount` rises by `n` | `n` ends, one fewer if the first of them was booked when it was shown |
+//! | `restartCount` stays, and another container runs | the end of the one before, once |
+//! | `restartCount` falls | it began again at 0, as with any counter that falls: the end of the run before, and what it shows now |
+//! | a record that the kubelet made up, without `containerID` | the end of the run that was known to go on; nothing if none was |
+//! | the pod goes while a container runs | one end that nobody saw |
+//!
+//! Pure: must not know of findings, workloads, or the time.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::store::Booked;
+use crate::diagnosis::ContainerType;
+use crate::diagnosis::container::{View, views};
+use crate::objects::{Pod, Terminated};
+
+/// Why a container ended, as the kubelet and the runtime call it: a bounded set, since it labels metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum EndReason {
+    /// Exit 0.
+    Completed,
+    /// Another exit.
+    Error,
+    /// The memory limit.
+    OOMKilled,
+    /// It could not be started (containerd).
+    StartError,
+    /// It could not be started (dockershim).
+    ContainerCannotRun,
+    /// The runtime was restarted and the task was gone (containerd).
+    Unknown,
+    /// The container vanished from the runtime.
+    ContainerStatusUnknown,
+    /// A rule of another container's restarts all.
+    RestartingAllContainers,
+    /// A system call that seccomp forbids (CRI-O).
+    SeccompKilled,
+    /// A word that is not among these.
+    Other,
+    /// It happened, and no status showed it.
+    Unobserved,
+}
+
+impl EndReason {
+    /// All of them.
+    pub const ALL: [Self; 11] = [
+        Self::Completed,
+        Self::Error,
+        Self::OOMKilled,
+        Self::StartError,
+        Self::ContainerCannotRun,
+        Self::Unknown,
+        Self::ContainerStatusUnknown,
+        Self::RestartingAllContainers,
+        Self::SeccompKilled,
+        Self::Other,
+        Self::Unobserved,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Completed => "Completed",
+            Self::Error => "Error",
+            Self::OOMKilled => "OOMKilled",
+            Self::StartError => "StartError",
+            Self::ContainerCannotRun => "ContainerCannotRun",
+            Self::Unknown => "Unknown",
+            Self::ContainerStatusUnknown => "ContainerStatusUnknown",
+            Self::RestartingAllContainers => "RestartingAllContainers",
+            Self::SeccompKilled => "SeccompKilled",
+            Self::Other => "Other",
+            Self::Unobserved => "Unobserved",
+        }
+    }
+
+    /// Of a terminated record. Runtimes may leave the reason out: then the exit code tells.
+    pub fn of(end: &Terminated) -> Self {
+        match end.reason.as_str() {
+            "" if end.exit_code == 0 => Self::Completed,
+            "" => Self::Error,
+            "seccomp killed" => Self::SeccompKilled,
+            word => Self::ALL
+                .into_iter()
+                .find(|r| r.as_str() == word && *r != Self::Unobserved)
+                .unwrap_or(Self::Other),
+        }
+    }
+}
+
+/// One end of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct End<'a> {
+    /// The container's name.
+    pub container: &'a str,
+    /// Its kind.
+    pub container_type: ContainerType,
+    /// Why.
+    pub reason: EndReason,
+    /// The exit code, unless nobody saw it.
+    pub exit_code: Option<i32>,
+    /// When, unless nobody saw it.
+    pub at: Option<Timestamp>,
+    /// How long it had run, unless that is unknown.
+    pub uptime: Option<SignedDuration>,
+    /// How many ends this stands for: ends that nobody saw are alike.
+    pub times: u32,
+}
+
+/// What is remembered of a container that has begun. One that has not has no [`Booked`] entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Memory {
+    /// `restartCount`.
+    count: i32,
+    /// Digest of the container's id; 0 if it is unknown.
+    run: u32,
+    /// Digest of the newest end that is booked (or was there before the first look); 0 for none.
+    end: u32,
+    /// Whether the run has ended.
+    ended: bool,
+    /// The kind of container, which the record of a pod that is gone does not tell.
+    container_type: ContainerType,
+}
+
+const DIGEST_BITS: u32 = 30;
+const DIGEST_MASK: u64 = (1 << DIGEST_BITS) - 1;
+
+impl Memory {
+    fn unpack(booked: &Booked) -> Self {
+        let bits = booked.end;
+        Self {
+            count: booked.restart_count,
+            run: (bits & DIGEST_MASK) as u32,
+            end: (bits >> DIGEST_BITS & DIGEST_MASK) as u32,
+            ended: bits >> 60 & 1 == 1,
+            container_type: match bits >> 61 {
+                2 => ContainerType::Init,
+                3 => ContainerType::Sidecar,
+                4 => ContainerType::Ephemeral,
+                _ => ContainerType::App,
+            },
+        }
+    }
+
+    /// Never 0, since the kind is not.
+    fn pack(self) -> u64 {
+        let container_type: u64 = match self.container_type {
+            ContainerType::App => 1,
+            ContainerType::Init => 2,
+            ContainerType::Sidecar => 3,
+            ContainerType::Ephemeral => 4,
+        };
+        u64::from(self.run)
+            | u64::from(self.end) << DIGEST_BITS
+            | u64::from(self.ended) << 60
+            | container_type << 61
+    }
+}
+
+/// FNV-1a, folded to 30 bits, never 0 unless the text is empty. It tells apart a container's few last ids.
+fn digest(text: &str) -> u32 {
+    if text.is_empty() {
+        return 0;
+    }
+    let hash = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    (((hash >> DIGEST_BITS) ^ hash) & DIGEST_MASK) as u32 | 1
+}
+
+/// An end that a status shows, and which of the container's ends it is (the first is 1).
+#[derive(Clone, Copy)]
+struct Shows<'a> {
+    end: &'a Terminated,
+    number: i32,
+}
+
+impl Shows<'_> {
+    /// Records that the kubelet makes up have no id: there the number tells them apart.
+    fn identity(self) -> u32 {
+        match self.end.container_id.as_str() {
+            "" => digest(&self.number.to_string()),
+            id => digest(id),
+        }
+    }
+}
+
+/// Books what `pod` shows beyond `memory`.
+///
+/// `memory` is what is booked so far, or none for a pod whose past is not to be booked: one that was there before the first
+/// look. Returns the ends, oldest first per container, and the new memory.
+pub fn book<'a>(memory: Option<&[Booked]>, pod: &'a Pod) -> (Vec<End<'a>>, Vec<(&'a str, i32, u64)>) {
+    let mut ends = Vec::new();
+    let mut new_memory = Vec::new();
+    for view in views(pod) {
+        let name = view.status.name.as_str();
+        let before = memory.map(|m| m.iter().find(|b| *b.container == *name).map(Memory::unpack));
+        let from = ends.len();
+        let after = look(before.flatten(), view, &mut ends);
+        if before.is_none() {
+            ends.truncate(from);
+        }
+        if let Some(after) = after {
+            new_memory.push((name, after.count, after.pack()));
+        }
+    }
+    (ends, new_memory)
+}
+
+/// The containers whose status is not shown any more keep what is booked of them.
+pub fn keep_hidden<'a>(memory: &'a [Booked], new: &mut Vec<(&'a str, i32, u64)>) {
+    for booked in memory {
+        if !new.iter().any(|(name, ..)| *name == &*booked.container) {
+            new.push((&booked.container, booked.restart_count, booked.end));
+        }
+    }
+}
+
+/// The containers that were running when their pod went away: they have ended, and nobody saw how.
+pub fn unobserved(memory: &[Booked]) -> impl Iterator<Item = End<'_>> {
+    memory.iter().filter_map(|booked| {
+        let memory = Memory::unpack(booked);
+        (!memory.ended).then_some(End {
+            container: &booked.container,
+            container_type: memory.container_type,
+            reason: EndReason::Unobserved,
+            exit_code: None,
+            at: None,
+            uptime: None,
+            times: 1,
+        })
+    })
+}
+
+/// One container: pushes its new ends and returns what to remember; none as long as it has not begun.
+fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> Option<Memory> {
+    let status = view.status;
+    let count = status.restart_count.max(0);
+    let run = digest(&status.container_id);
+    let last = status.last_state.terminated.as_deref();
+    let running = status.state.running.is_some();
+
+    // The end of the run that this status shows, and the end before it.
+    let in_state = status.state.terminated.as_deref();
+    let same_run = |m: Memory| m.run == 0 || run == 0 || m.run == run;
+    let (newest, previous) = match in_state {
+        Some(end) if !end.container_id.is_empty() => (Some(end), last),
+        // Made up: it tells of the run that was known to go on, and of nothing else.
+        Some(end) if before.is_some_and(|m| m.count == count && !m.ended) => (Some(end), last),
+        Some(_) => (None, last),
+        None if running => (None, last),
+        None => match last.filter(|l| !l.container_id.is_empty() && l.container_id == status.container_id) {
+            Some(end) => (Some(end), None),
+            None => (None, last),
+        },
+    };
+    let newest = newest.map(|end| Shows { end, number: count.saturating_add(1) });
+    let previous = previous.map(|end| Shows { end, number: count });
+
+    let begun = running || newest.is_some() || count > 0 || run != 0;
+    let Some(was) = before else {
+        if !begun {
+            return None;
+        }
+        let new = i64::from(count) + i64::from(newest.is_some());
+        push(ends, view, new, newest, previous, 0);
+        return Some(remember(view, count, run, newest, previous, 0));
+    };
+
+    let open = i64::from(!was.ended);
+    let now_ended = i64::from(newest.is_some());
+    let new = match count.cmp(&was.count) {
+        std::cmp::Ordering::Greater => open + i64::from(count) - i64::from(was.count) - 1 + now_ended,
+        std::cmp::Ordering::Equal if !same_run(was) => open + now_ended,
+        std::cmp::Ordering::Equal => {
+            if was.ended && (!running || run == was.run && run != 0) {
+                // Shown already, whatever the status reads now.
+                let mut same = was;
+                same.run = if run == 0 { was.run } else { run };
+                return Some(same);
+            }
+            if was.ended { 0 } else { now_ended }
+        }
+        // The same container with a smaller count: only the count was lost.
+        std::cmp::Ordering::Less if run != 0 && run == was.run => now_ended.min(open),
+        std::cmp::Ordering::Less => open + i64::from(count) + now_ended,
+    };
+    push(ends, view, new, newest, previous, was.end);
+    let mut after = remember(view, count, run, newest, previous, was.end);
+    if run == 0 && count == was.count {
+        after.run = was.run;
+    }
+    if run != 0 && run == was.run && was.ended && count < was.count {
+        after.ended = true;
+    }
+    Some(after)
+}
+
+fn remember(
+    view: View<'_>,
+    count: i32,
+    run: u32,
+    newest: Option<Shows<'_>>,
+    previous: Option<Shows<'_>>,
+    end: u32,
+) -> Memory {
+    Memory {
+        count,
+        run,
+        end: newest.or(previous).map_or(end, Shows::identity),
+        ended: newest.is_some(),
+        container_type: view.kind,
+    }
+}
+
+/// `new` ends, of which the newest may be shown by `newest` and the one before (the newest, if `newest` is none) by
+/// `previous`, unless that one is `booked` already.
+fn push<'a>(
+    ends: &mut Vec<End<'a>>,
+    view: View<'a>,
+    new: i64,
+    newest: Option<Shows<'a>>,
+    previous: Option<Shows<'a>>,
+    booked: u32,
+) {
+    let records: Vec<&Terminated> = [newest, previous]
+        .into_iter()
+        .flatten()
+        .filter(|s| booked == 0 || s.identity() != booked)
+        .map(|s| s.end)
+        .take(usize::try_from(new).unwrap_or(0))
+        .collect();
+    let unseen = new - i64::try_from(records.len()).unwrap_or(i64::MAX);
+    let end = |record: Option<&Terminated>, times| End {
+        container: &view.status.name,
+        container_type: view.kind,
+        reason: record.map_or(EndReason::Unobserved, EndReason::of),
+        exit_code: record.map(|r| r.exit_code),
+        at: record.and_then(|r| r.finished_at.get()),
+        uptime: record.and_then(|r| {
+            Some(r.finished_at.get()?.duration_since(r.started_at.get()?)).filter(|d| !d.is_negative())
+        }),
+        times,
+    };
+    if unseen > 0 {
+        ends.push(end(None, u32::try_from(unseen).unwrap_or(u32::MAX)));
+    }
+    ends.extend(records.into_iter().rev().map(|r| end(Some(r), 1)));
+}

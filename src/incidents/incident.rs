@@ -1,0 +1,223 @@
+//! A finding over time: one incident from its first proof to its end, whatever it flickers through.
+//!
+//! Pure: must not know pods, stores or the time; it is told what is found and why a finding may be gone.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::diagnosis::finding::Key;
+use crate::diagnosis::{CauseCode, Finding, ReasonName, Severity, Stage};
+
+/// Names an incident: a digest of its key, so the same before and after a restart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IncidentId(u64);
+
+impl IncidentId {
+    /// Of a finding's key.
+    pub fn of(key: &Key) -> Self {
+        let family = key.family.map_or("", |f| f.as_str());
+        let rule = key.rule.as_deref().unwrap_or("");
+        let hash = [key.uid.as_str(), &key.container, family, rule]
+            .join("\0")
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+        Self(hash)
+    }
+}
+
+impl fmt::Display for IncidentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl Serialize for IncidentId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What an incident is known by in logs: a change of it is worth a line.
+type Face = (ReasonName, CauseCode, Severity);
+
+fn face(finding: &Finding) -> Face {
+    (finding.reason.clone(), finding.cause.code, finding.severity)
+}
+
+/// An open incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Incident {
+    /// Its name.
+    pub id: IncidentId,
+    /// What is found now.
+    pub finding: Arc<Finding>,
+    /// When this process first saw it. What it is since is in the finding, from the API's own times.
+    pub noticed: Timestamp,
+    /// The face before this one: a flicker back to it is no news.
+    before: Option<Face>,
+}
+
+/// How an incident ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ending {
+    /// It works again, and that is proven.
+    Recovered,
+    /// It ended as it should.
+    Completed,
+    /// A newer pod of its workload has taken its place.
+    Replaced,
+    /// The pod (or other object) was deleted, and nothing newer has come.
+    Deleted,
+    /// Another failure of the same object has ended it.
+    Superseded,
+}
+
+impl Ending {
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Recovered => "recovered",
+            Self::Completed => "completed",
+            Self::Replaced => "replaced",
+            Self::Deleted => "deleted",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+/// What happened to an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// It is new.
+    Opened,
+    /// It was there when this process first looked: no news, but good to know.
+    Found,
+    /// It has another reason, cause or severity.
+    Changed {
+        /// The reason until now.
+        from: ReasonName,
+        /// The code of the cause until now.
+        from_cause: CauseCode,
+    },
+    /// It is over.
+    Resolved(Ending),
+}
+
+impl What {
+    /// The word.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Found => "found",
+            Self::Changed { .. } => "changed",
+            Self::Resolved(_) => "resolved",
+        }
+    }
+}
+
+/// One thing that happened to an incident.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentEvent {
+    /// What.
+    pub what: What,
+    /// To which.
+    pub id: IncidentId,
+    /// Its finding; when it is over, the last one.
+    pub finding: Arc<Finding>,
+    /// When it was noticed.
+    pub noticed: Timestamp,
+    /// When this happened.
+    pub at: Timestamp,
+    /// In words: the summary, or how it ended.
+    pub text: String,
+}
+
+/// Brings `open` in line with `findings`, which are all that is known now of its subject.
+///
+/// `end` says how an incident ended whose finding is gone. `first` is set when a subject is seen for the first time since
+/// this process started and had existed before.
+pub fn reconcile(
+    open: &mut Vec<Incident>,
+    findings: &[Arc<Finding>],
+    first: bool,
+    now: Timestamp,
+    end: impl Fn(&Finding) -> (Ending, String),
+) -> Vec<IncidentEvent> {
+    let mut events = Vec::new();
+    if open.is_empty() && findings.is_empty() {
+        return events;
+    }
+    let mut before = std::mem::take(open);
+    for finding in findings {
+        let id = IncidentId::of(&finding.key());
+        let was = before.iter().position(|i| i.id == id).map(|at| before.swap_remove(at));
+        match (was, finding.stage) {
+            (Some(incident), Stage::Active) => {
+                open.push(update(incident, finding, now, &mut events));
+            }
+            (None, Stage::Active) => {
+                let what = if first { What::Found } else { What::Opened };
+                let text = finding.summary.clone();
+                events.push(IncidentEvent {
+                    what,
+                    id,
+                    finding: Arc::clone(finding),
+                    noticed: now,
+                    at: now,
+                    text,
+                });
+                open.push(Incident { id, finding: Arc::clone(finding), noticed: now, before: None });
+            }
+            // Its grace began anew, or another failure of its family has begun: not over yet.
+            (Some(incident), Stage::Pending) => open.push(incident),
+            (Some(incident), Stage::Recovered) => {
+                events.push(resolved(incident, Ending::Recovered, finding.summary.clone(), now));
+            }
+            (None, Stage::Pending | Stage::Recovered) => {}
+        }
+    }
+    for incident in before {
+        let (ending, text) = end(&incident.finding);
+        events.push(resolved(incident, ending, text, now));
+    }
+    events
+}
+
+fn update(
+    mut incident: Incident,
+    finding: &Arc<Finding>,
+    now: Timestamp,
+    events: &mut Vec<IncidentEvent>,
+) -> Incident {
+    let (old, new) = (face(&incident.finding), face(finding));
+    if old != new && incident.before.as_ref() != Some(&new) {
+        events.push(IncidentEvent {
+            what: What::Changed { from: old.0.clone(), from_cause: old.1 },
+            id: incident.id,
+            finding: Arc::clone(finding),
+            noticed: incident.noticed,
+            at: now,
+            text: finding.summary.clone(),
+        });
+    }
+    if old != new {
+        incident.before = Some(old);
+    }
+    incident.finding = Arc::clone(finding);
+    incident
+}
+
+fn resolved(incident: Incident, ending: Ending, text: String, now: Timestamp) -> IncidentEvent {
+    IncidentEvent {
+        what: What::Resolved(ending),
+        id: incident.id,
+        finding: incident.finding,
+        noticed: incident.noticed,
+        at: now,
+        text,
+    }
+}

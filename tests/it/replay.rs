@@ -1,0 +1,296 @@
+//! Recorded watch streams of a real cluster, played through the analyzer and the incidents.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use kubehealer::diagnosis::{self, Context, Sources};
+use kubehealer::incidents::{IncidentEvent, Incidents, Sight, What, uid_of};
+use kubehealer::objects::{Event, Object, Pod};
+use serde_json::Value;
+
+pub fn recordings() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings")
+}
+
+/// One line of a recorded stream.
+pub enum Step {
+    Applied(Box<Pod>),
+    Deleted(Box<Pod>),
+    Event(Box<Event>),
+}
+
+/// The lines of a recording's watch, pods and events merged in the order of their resourceVersions, each with the time at
+/// which a watcher had it: the newest time that any object showed until then.
+pub fn steps(folder: &str, with_events: bool) -> Vec<(Timestamp, Step)> {
+    let mut lines: Vec<(u64, Value)> = Vec::new();
+    for file in ["pods-watch.jsonl", "events-watch.jsonl"] {
+        if !with_events && file.starts_with("events") {
+            continue;
+        }
+        let text = std::fs::read_to_string(recordings().join(folder).join(file)).unwrap();
+        for line in text.lines() {
+            let value: Value = serde_json::from_str(line).unwrap();
+            if value["type"] == "BOOKMARK" {
+                continue;
+            }
+            let version = value["object"]["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+            lines.push((version, value));
+        }
+    }
+    lines.sort_by_key(|(version, _)| *version);
+    let mut now = Timestamp::UNIX_EPOCH;
+    let mut steps = Vec::new();
+    for (_, mut line) in lines {
+        now = now.max(newest_time(&line["object"]).unwrap_or(now));
+        let object = line["object"].take();
+        let step = match (object["kind"].as_str(), line["type"].as_str()) {
+            (Some("Event"), Some("DELETED")) => continue,
+            (Some("Event"), _) => {
+                let mut event: Event = serde_json::from_value(object).unwrap();
+                event.compact();
+                Step::Event(Box::new(event))
+            }
+            (_, kind) => {
+                let mut pod: Pod = serde_json::from_value(object).unwrap();
+                pod.compact();
+                if kind == Some("DELETED") {
+                    Step::Deleted(Box::new(pod))
+                } else {
+                    Step::Applied(Box::new(pod))
+                }
+            }
+        };
+        steps.push((now, step));
+    }
+    steps
+}
+
+/// The newest time in an object that is not in the future of its making: deletion times include a grace.
+fn newest_time(value: &Value) -> Option<Timestamp> {
+    match value {
+        Value::String(text) => text.parse().ok(),
+        Value::Array(list) => list.iter().filter_map(newest_time).max(),
+        Value::Object(map) => map
+            .iter()
+            .filter(|(k, _)| *k != "deletionTimestamp" && *k != "annotations")
+            .filter_map(|(_, v)| newest_time(v))
+            .max(),
+        _ => None,
+    }
+}
+
+/// A watcher as the daemon is one, without the daemon.
+#[derive(Default)]
+pub struct Watcher {
+    pub incidents: Incidents,
+    pub events: HashMap<String, Vec<Event>>,
+    pub log: Vec<IncidentEvent>,
+    pub now: Timestamp,
+}
+
+impl Watcher {
+    fn look(&self, pod: &Pod, now: Timestamp) -> diagnosis::PodDiagnosis {
+        let events = self.events.get(&pod.metadata.uid).map_or(&[][..], Vec::as_slice);
+        let sources = Sources { events: !self.events.is_empty(), ..Sources::NONE };
+        diagnosis::diagnose(pod, &Context { sources, events, ..Context::pod_only() }, now)
+    }
+
+    pub fn pass_time(&mut self, until: Timestamp) {
+        while let Some(at) = self.incidents.next_due().filter(|at| *at <= until) {
+            for uid in self.incidents.due(at) {
+                let diagnosis = self.look(self.incidents.pod(uid).unwrap().pod, at);
+                self.log.extend(self.incidents.recheck(uid, diagnosis, at));
+            }
+        }
+        self.now = until;
+    }
+
+    pub fn apply(&mut self, pod: &Pod, sight: Sight, now: Timestamp) {
+        let diagnosis = self.look(pod, now);
+        self.log.extend(self.incidents.apply(pod.clone(), diagnosis, sight, now));
+    }
+
+    pub fn step(&mut self, now: Timestamp, step: &Step) {
+        self.pass_time(now);
+        match step {
+            Step::Applied(pod) => self.apply(pod, Sight::Later, now),
+            Step::Deleted(pod) => self.log.extend(self.incidents.gone(uid_of(pod), Some(pod), now)),
+            Step::Event(event) => {
+                let uid = &event.involved_object.uid;
+                let of_pod = self.events.entry(uid.clone()).or_default();
+                of_pod.retain(|e| e.metadata.uid != event.metadata.uid);
+                of_pod.push((**event).clone());
+                let uid = kubehealer::incidents::store::Uid::of(uid);
+                if let Some(active) = self.incidents.pod(uid) {
+                    let diagnosis = self.look(active.pod, now);
+                    self.log.extend(self.incidents.recheck(uid, diagnosis, now));
+                }
+            }
+        }
+    }
+
+    /// A relist that shows `pods`.
+    pub fn relist(&mut self, pods: &[&Pod], sight: Sight, now: Timestamp) {
+        self.pass_time(now);
+        let mark = self.incidents.mark();
+        for pod in pods {
+            self.apply(pod, sight, now);
+        }
+        self.log.extend(self.incidents.sweep(mark, None, now));
+    }
+
+    /// Terminations per namespace, workload, container and kind, by reason.
+    pub fn totals(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
+        let rows = self.incidents.terminations().iter();
+        rows.map(|(of, reasons)| {
+            let w = &of.home.workload;
+            let key = format!(
+                "{} {}/{} {} {}",
+                of.home.namespace,
+                w.kind,
+                w.name,
+                of.container,
+                of.container_type.as_str()
+            );
+            (key, reasons.map(|(r, n)| (r.as_str().to_owned(), n)).collect())
+        })
+        .collect()
+    }
+
+    /// What is open, as it would be shown.
+    pub fn open(&self) -> BTreeSet<String> {
+        self.incidents
+            .open()
+            .map(|i| {
+                let f = &i.finding;
+                format!(
+                    "{} {}/{} {} {} {:?}",
+                    i.id,
+                    f.namespace,
+                    f.pod,
+                    f.container,
+                    f.reason.as_str(),
+                    f.since
+                )
+            })
+            .collect()
+    }
+}
+
+fn expected() -> Value {
+    serde_json::from_str(&std::fs::read_to_string(recordings().join("expected.json")).unwrap()).unwrap()
+}
+
+fn expected_totals() -> BTreeMap<String, BTreeMap<String, u64>> {
+    let expected = expected();
+    let rows = expected["terminations"].as_array().unwrap().iter();
+    rows.map(|row| {
+        let text = |v: &Value| v.as_str().unwrap().to_owned();
+        let key = format!(
+            "{} {}/{} {} {}",
+            text(&row["namespace"]),
+            text(&row["workload"]["kind"]),
+            text(&row["workload"]["name"]),
+            text(&row["container"]),
+            text(&row["container_type"])
+        );
+        let reasons = row["by_reason"].as_object().unwrap().iter();
+        let reasons: BTreeMap<String, u64> =
+            reasons.map(|(r, n)| (r.clone(), n.as_u64().unwrap())).filter(|(_, n)| *n > 0).collect();
+        assert_eq!(reasons.values().sum::<u64>(), row["total"].as_u64().unwrap());
+        (key, reasons)
+    })
+    .collect()
+}
+
+#[test]
+fn the_recorded_terminations_are_booked_by_workload_container_and_reason() {
+    let mut watcher = Watcher::default();
+    for (now, step) in &steps("watch", false) {
+        watcher.step(*now, step);
+    }
+    let (got, want) = (watcher.totals(), expected_totals());
+    for (key, reasons) in &want {
+        assert_eq!(got.get(key), Some(reasons), "{key}");
+    }
+    assert_eq!(
+        got.len(),
+        want.len(),
+        "{:?}",
+        got.keys().filter(|k| !want.contains_key(*k)).collect::<Vec<_>>()
+    );
+}
+
+/// Plays a recording; after every `every`-th line the connection is cut for `blind` lines, and what is there then is listed.
+fn cut(steps: &[(Timestamp, Step)], every: usize, blind: usize) -> Watcher {
+    let mut watcher = Watcher::default();
+    let mut there: BTreeMap<&str, &Pod> = BTreeMap::new();
+    for (at, (now, step)) in steps.iter().enumerate() {
+        match step {
+            Step::Applied(pod) => drop(there.insert(&pod.metadata.uid, pod)),
+            Step::Deleted(pod) => drop(there.remove(pod.metadata.uid.as_str())),
+            Step::Event(_) => {}
+        }
+        match at % every {
+            0 if at > 0 => {
+                let pods: Vec<&Pod> = there.values().copied().collect();
+                watcher.relist(&pods, Sight::Later, *now);
+            }
+            n if n >= every - blind => {}
+            _ => watcher.step(*now, step),
+        }
+    }
+    let pods: Vec<&Pod> = there.values().copied().collect();
+    watcher.relist(&pods, Sight::Later, steps.last().unwrap().0);
+    watcher
+}
+
+#[test]
+fn cut_anywhere_and_listed_anew_the_open_incidents_and_the_totals_are_the_same() {
+    for folder in ["watch", "changes/watch"] {
+        let steps = steps(folder, false);
+        let whole = cut(&steps, steps.len() + 1, 0);
+        for every in [1, 2, 7, 50, 333] {
+            let cut = cut(&steps, every, 0);
+            assert_eq!(cut.totals(), whole.totals(), "{folder}, a list after every {every} lines");
+            assert_eq!(cut.open(), whole.open(), "{folder}, a list after every {every} lines");
+        }
+        // With blindness, the sums are those of the whole for every container that was seen at all; what was not shown is
+        // Unobserved.
+        for (every, blind) in [(100, 20), (300, 100)] {
+            let cut = cut(&steps, every, blind);
+            assert_eq!(cut.open(), whole.open(), "{folder}, blind for {blind} of {every} lines");
+            let sums = |w: &Watcher| -> BTreeMap<String, u64> {
+                w.totals().into_iter().map(|(k, reasons)| (k, reasons.values().sum())).collect()
+            };
+            let (got, want) = (sums(&cut), sums(&whole));
+            for (key, sum) in &want {
+                let got = got.get(key).copied().unwrap_or(0);
+                assert!(got <= *sum, "{folder} {key}: {got} of {sum}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_restart_in_between_leaves_the_same_incidents_open() {
+    for folder in ["watch", "changes/watch"] {
+        let steps = steps(folder, false);
+        let end = steps.last().unwrap().0;
+        let whole = cut(&steps, steps.len() + 1, 0);
+        let mut there: BTreeMap<&str, &Pod> = BTreeMap::new();
+        for (_, step) in &steps {
+            match step {
+                Step::Applied(pod) => drop(there.insert(&pod.metadata.uid, pod)),
+                Step::Deleted(pod) => drop(there.remove(pod.metadata.uid.as_str())),
+                Step::Event(_) => {}
+            }
+        }
+        let mut fresh = Watcher::default();
+        fresh.relist(&there.values().copied().collect::<Vec<_>>(), Sight::First, end);
+        assert_eq!(fresh.open(), whole.open(), "{folder}");
+        assert_eq!(fresh.totals(), BTreeMap::new(), "the past is not booked");
+        assert!(fresh.log.iter().all(|e| e.what == What::Found), "no news at a start");
+    }
+}
