@@ -19,6 +19,7 @@
 //! library, and read no clock. Time comes in as a [`jiff::Timestamp`].
 
 pub mod cli;
+pub mod cluster;
 pub mod diagnosis;
 pub mod files;
 pub mod incidents;

@@ -7,3 +7,4 @@ mod objects;
 mod redaction;
 mod replay;
 mod simulator;
+mod watch;

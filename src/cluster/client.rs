@@ -1,0 +1,327 @@
+//! The connection to a cluster, and its failures in words: what is wrong and what to do.
+//!
+//! Must not know what is asked for. Messages never quote a kubeconfig, a token or the output of a credential plugin.
+
+use std::error::Error as _;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use http::{Response, StatusCode, header};
+use http_body_util::{BodyExt, Limited};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::{Client, Config};
+
+use crate::objects::decode::{Status, decode_status};
+use crate::redact::{clean, cut};
+
+/// How to find a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Connect {
+    /// This file, rather than `KUBECONFIG`, `~/.kube/config` or the service account.
+    pub kubeconfig: Option<PathBuf>,
+    /// A context of the kubeconfig, rather than its current one.
+    pub context: Option<String>,
+    /// Let the client itself try again for a while when the server is busy: for the command line. A watch does this itself,
+    /// so that its metrics and readiness show it.
+    pub retry: bool,
+}
+
+/// A cluster that can be asked.
+#[derive(Clone)]
+pub struct Connected {
+    /// Its client.
+    pub client: Client,
+    /// From where the settings are, such as `the kubeconfig (context kind)` or `the service account`.
+    pub source: String,
+    /// The namespace that the kubeconfig's context, or the service account, names.
+    pub namespace: String,
+    /// The API server's address, without credentials.
+    pub server: String,
+}
+
+/// Finds and checks the settings; says nothing yet about whether the server answers.
+pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
+    let options = KubeConfigOptions { context: how.context.clone(), ..KubeConfigOptions::default() };
+    let (mut config, source) = match &how.kubeconfig {
+        Some(path) => {
+            let file = Kubeconfig::read_from(path).map_err(|e| ConnectError::kubeconfig(&e))?;
+            let context = how.context.clone().or_else(|| file.current_context.clone());
+            let config = Config::from_custom_kubeconfig(file, &options).await;
+            let config = config.map_err(|e| ConnectError::kubeconfig(&e))?;
+            (config, in_context(format!("the kubeconfig {}", path.display()), context))
+        }
+        None => match Config::from_kubeconfig(&options).await {
+            Ok(config) => {
+                let current = Kubeconfig::read().ok().and_then(|k| k.current_context);
+                (config, in_context("the kubeconfig".to_owned(), how.context.clone().or(current)))
+            }
+            // A kubeconfig that is there but broken is not to be passed over in silence for another cluster.
+            Err(error) if how.context.is_some() || !is_absent(&error) => {
+                return Err(ConnectError::kubeconfig(&error));
+            }
+            Err(_) => match Config::incluster() {
+                Ok(config) => (config, "the service account of this pod".to_owned()),
+                Err(_) => return Err(ConnectError(NO_CLUSTER.to_owned())),
+            },
+        },
+    };
+    config.default_retry = how.retry;
+    config.connect_timeout = Some(Duration::from_secs(10));
+    let namespace = config.default_namespace.clone();
+    let server = server_of(&config.cluster_url);
+    let client = Client::try_from(config).map_err(|e| ConnectError(Failure::of(&e).text))?;
+    Ok(Connected { client, source, namespace, server })
+}
+
+const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \
+                          of a pod. Name one with --kubeconfig, or try `kubehealer demo`, which needs none";
+
+fn in_context(source: String, context: Option<String>) -> String {
+    match context {
+        Some(context) => format!("{source} (context {})", clean(&context)),
+        None => source,
+    }
+}
+
+/// Scheme, host and port.
+fn server_of(url: &http::Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or("https");
+    let host = url.host().unwrap_or_default();
+    match url.port_u16() {
+        Some(port) => format!("{scheme}://{host}:{port}"),
+        None => format!("{scheme}://{host}"),
+    }
+}
+
+/// Whether there is no kubeconfig at all.
+fn is_absent(error: &KubeconfigError) -> bool {
+    match error {
+        KubeconfigError::FindPath => true,
+        // Without KUBECONFIG the file in the home directory need not exist.
+        KubeconfigError::ReadConfig(error, _) => {
+            error.kind() == std::io::ErrorKind::NotFound && std::env::var_os("KUBECONFIG").is_none()
+        }
+        _ => false,
+    }
+}
+
+/// The settings do not lead to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConnectError(String);
+
+impl ConnectError {
+    fn kubeconfig(error: &KubeconfigError) -> Self {
+        use KubeconfigError as E;
+        let path = |p: &PathBuf| clean(&p.display().to_string()).into_owned();
+        Self(match error {
+            E::ReadConfig(why, p) => {
+                format!(
+                    "cannot read the kubeconfig {}: {why}. Is the path right, and may this user read it?",
+                    path(p)
+                )
+            }
+            // The parser's own message may quote the line, and with it a token.
+            E::Parse(why) => {
+                let at = why.location().map(|l| format!(" (line {}, column {})", l.line(), l.column()));
+                format!(
+                    "the kubeconfig is no valid YAML{}. Compare `kubectl config view`",
+                    at.unwrap_or_default()
+                )
+            }
+            E::CurrentContextNotSet => {
+                "the kubeconfig has no current context. Choose one with --context, or with \
+                                        `kubectl config use-context NAME`"
+                    .to_owned()
+            }
+            E::LoadContext(name) => format!(
+                "the kubeconfig has no context {:?}. `kubectl config get-contexts` lists what there is",
+                clean(name)
+            ),
+            E::LoadClusterOfContext(name) => {
+                format!("the kubeconfig's context names a cluster {:?} that it does not have", clean(name))
+            }
+            E::FindPath => "found no kubeconfig: name one with --kubeconfig".to_owned(),
+            E::MissingClusterUrl => "the kubeconfig's cluster has no server address".to_owned(),
+            E::ParseClusterUrl(_) => "the server address in the kubeconfig is no URL".to_owned(),
+            E::ParseProxyUrl(_) => "the proxy address in the kubeconfig is no URL".to_owned(),
+            E::LoadCertificateAuthority(_) | E::ParseCertificates(_) => {
+                "the certificate authority in the kubeconfig cannot be read: is the file there, is it PEM?"
+                    .to_owned()
+            }
+            E::LoadClientCertificate(_) => {
+                "the client certificate in the kubeconfig cannot be read: is the file there, is it PEM?"
+                    .to_owned()
+            }
+            E::LoadClientKey(_) => {
+                "the client key in the kubeconfig cannot be read: is the file there?".to_owned()
+            }
+            other => format!("the kubeconfig cannot be used: {}", clean(&other.to_string())),
+        })
+    }
+}
+
+/// The kinds of failures of a request. Their words are label values of `kubehealer_watch_errors_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// No connection, or it broke.
+    Unreachable,
+    /// No answer in time.
+    Timeout,
+    /// 401.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 410: the resource version or the list is too old.
+    Expired,
+    /// 429.
+    Throttled,
+    /// Other refusals (4xx).
+    Refused,
+    /// 5xx.
+    Server,
+    /// The answer is not what an API server says.
+    Protocol,
+}
+
+impl Kind {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::Expired,
+        Self::Throttled,
+        Self::Refused,
+        Self::Server,
+        Self::Protocol,
+    ];
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::Expired => "expired",
+            Self::Throttled => "throttled",
+            Self::Refused => "refused",
+            Self::Server => "server",
+            Self::Protocol => "protocol",
+        }
+    }
+}
+
+/// A request that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Failure {
+    /// What kind of failure.
+    pub kind: Kind,
+    /// What is wrong and what to do. One line, clean.
+    pub text: String,
+    /// How long the server asks to wait.
+    pub retry_after: Option<Duration>,
+}
+
+/// What the server says of itself is cut to this length, bytes.
+const MAX_MESSAGE: usize = 400;
+
+impl Failure {
+    /// In own words.
+    pub fn new(kind: Kind, text: impl Into<String>) -> Self {
+        Self { kind, text: text.into(), retry_after: None }
+    }
+
+    /// Of an error of kube's.
+    pub fn of(error: &kube::Error) -> Self {
+        match error {
+            kube::Error::Api(status) => Self::status(
+                &Status {
+                    code: i32::from(status.code),
+                    reason: status.reason.clone(),
+                    message: status.message.clone(),
+                    retry_after: status.details.as_ref().map_or(0, |d| d.retry_after_seconds.cast_signed()),
+                },
+                None,
+            ),
+            // A plugin's output holds tokens.
+            kube::Error::Auth(_) => Self::new(
+                Kind::Unauthorized,
+                "cannot get credentials for the API server: the token file or the credential plugin that the kubeconfig \
+                 names fails. Does `kubectl get pods` work?",
+            ),
+            kube::Error::SerdeError(_) => {
+                Self::new(Kind::Protocol, "the answer of the API server cannot be read")
+            }
+            other => Self::new(
+                Kind::Unreachable,
+                format!(
+                    "no connection to the API server: {}. Is it up, is its address right?",
+                    innermost(other)
+                ),
+            ),
+        }
+    }
+
+    /// Of a refusal.
+    pub fn status(status: &Status, retry_after: Option<Duration>) -> Self {
+        let message = clean(cut(&status.message, MAX_MESSAGE)).into_owned();
+        let said = |prefix: &str| match message.is_empty() {
+            true => format!("{prefix} (HTTP {})", status.code),
+            false => format!("{prefix}: {message}"),
+        };
+        let (kind, text) = match status.code {
+            401 => (
+                Kind::Unauthorized,
+                said("the API server does not accept the credentials")
+                    + ". Has the token expired? Log in again, or \
+                                                                          check `kubectl auth whoami`",
+            ),
+            403 => (
+                Kind::Forbidden,
+                said("not allowed")
+                    + ". Bind the chart's ClusterRole, or with Roles alone name the namespaces with \
+                                       --namespaces",
+            ),
+            410 => (Kind::Expired, said("the API server has forgotten the past asked for")),
+            429 => (Kind::Throttled, said("the API server asks to slow down")),
+            400..=499 => (Kind::Refused, said("the API server refuses the request")),
+            500..=599 => (Kind::Server, said("the API server fails")),
+            _ => (Kind::Protocol, said("the answer is not an API server's")),
+        };
+        let from_body = u64::try_from(status.retry_after).ok().filter(|s| *s > 0).map(Duration::from_secs);
+        Self { kind, text, retry_after: retry_after.or(from_body) }
+    }
+
+    /// Of an answer that is no success.
+    pub async fn response(response: Response<kube::client::Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let retry_after = parts.headers.get(header::RETRY_AFTER).and_then(|v| v.to_str().ok()?.parse().ok());
+        let body = tokio::time::timeout(Duration::from_secs(5), Limited::new(body, 64 << 10).collect()).await;
+        let body = body.ok().and_then(Result::ok).map(|b| b.to_bytes()).unwrap_or_default();
+        let mut status = decode_status(&body).unwrap_or_default();
+        // A proxy's page says nothing of its status but in the header.
+        status.code = parts.status.as_u16().into();
+        Self::status(&status, retry_after.map(Duration::from_secs))
+    }
+
+    /// Whether the server does not know what was asked for, so that asking otherwise may help.
+    pub(super) fn is_not_understood(status: StatusCode) -> bool {
+        matches!(status.as_u16(), 400 | 404 | 405 | 422 | 501)
+    }
+}
+
+/// The last cause, which is the telling one: `Connection refused` rather than `client error (Connect)`.
+fn innermost(error: &kube::Error) -> impl fmt::Display {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = error.to_string();
+        cause = error.source();
+    }
+    clean(cut(&text, MAX_MESSAGE)).into_owned()
+}
