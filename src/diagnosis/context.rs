@@ -36,15 +36,12 @@ pub struct Context<'a> {
     pub logs: &'a [ContainerLog],
     /// The node it runs on.
     pub node: Option<&'a Node>,
-    /// Whether the Job that owns the pod has failed for good, if that is known. While it has not, a failed pod of it is
-    /// one of the tries that it allows for.
-    pub job_failed: Option<bool>,
 }
 
 impl<'a> Context<'a> {
     /// The pod alone.
     pub const fn pod_only() -> Self {
-        Self { sources: Sources::NONE, events: &[], logs: &[], node: None, job_failed: None }
+        Self { sources: Sources::NONE, events: &[], logs: &[], node: None }
     }
 
     /// The events about one container: those whose field path names it, oldest first. An event that the recorder has

@@ -79,7 +79,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
             finding.severity = Severity::Info;
         }
     }
-    if shape == Shape::Final && owned_by_job(view) && context.job_failed != Some(true) {
+    if shape == Shape::Final && owned_by_job(view) {
         finding.severity = Severity::Info;
         finding.add(
             Source::Owner,

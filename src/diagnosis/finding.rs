@@ -212,7 +212,7 @@ fn reason_or_rule<S: Serializer>(name: &ReasonName, serializer: S) -> Result<S::
 }
 
 /// What a cause is about: findings that share cause code and scope are one problem.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Scope {
     /// `node`, `image`, `registry`, `configmap`, `secret`, `claim`, `webhook`, `quota`, `revision`, ...: from a bounded set.
     pub kind: &'static str,

@@ -8,7 +8,9 @@ use std::collections::{BTreeSet, HashMap};
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Cause, Context, Finding, Severity, Sources, Stage};
+use super::draft::Look;
+use super::owners::Owners;
+use super::{Cause, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, nodes, problems};
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
 /// Everything that one look sees.
@@ -117,6 +119,10 @@ pub struct Survey {
 pub struct Problem {
     /// The cause.
     pub cause: Cause,
+    /// What it is about.
+    pub scope: Scope,
+    /// The worst of its findings'.
+    pub severity: Severity,
     /// How far it reaches.
     pub reach: Reach,
     /// Positions in the survey's findings, rising.
@@ -156,8 +162,10 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
     for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
         events.entry(&event.involved_object.uid).or_default().push(event.clone());
     }
-    let nodes: HashMap<&str, &Node> = snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
+    let by_name: HashMap<&str, &Node> =
+        snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
 
+    let owners = owners_of(snapshot);
     let mut logs: HashMap<(&str, &str), Vec<ContainerLog>> = HashMap::new();
     for log in &snapshot.logs {
         logs.entry((log.namespace.as_str(), log.pod.as_str())).or_default().push(log.clone());
@@ -179,11 +187,21 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
                 .get(&(pod.metadata.namespace.as_str(), pod.metadata.name.as_str()))
                 .map(Vec::as_slice)
                 .unwrap_or_default(),
-            job_failed: None,
-            node: nodes.get(pod.spec.node_name.as_str()).copied(),
+            node: by_name.get(pod.spec.node_name.as_str()).copied(),
         };
-        findings.extend(super::diagnose(pod, &context, now).findings);
+        let mut found = super::diagnose(pod, &context, now).findings;
+        let workload = owners.workload_of(pod);
+        for finding in &mut found {
+            finding.workload = Some(workload.clone());
+        }
+        findings.append(&mut found);
     }
+    let none: &[Event] = &[];
+    let events_of = |uid: &str| events.get(uid).map_or(none, Vec::as_slice);
+    let (of_owners, _) = owners.diagnose(&events_of, &findings, now);
+    findings.extend(of_owners);
+    let of_nodes = of_nodes(snapshot, &by_name, &mut findings, now);
+    findings.extend(of_nodes);
     findings.sort_by(worst_first);
 
     let severity = |wanted| findings.iter().filter(|f: &&Finding| f.severity == wanted).count();
@@ -199,7 +217,55 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
         warning: severity(Severity::Warning),
         info: severity(Severity::Info),
     };
-    Survey { observed_at: now, findings, problems: Vec::new(), summary }
+    let problems = problems::group(&findings);
+    Survey { observed_at: now, findings, problems, summary }
+}
+
+fn owners_of(snapshot: &Snapshot) -> Owners {
+    let mut owners = Owners::default();
+    for (kind, list) in [
+        ("ReplicaSet", &snapshot.replica_sets),
+        ("Deployment", &snapshot.deployments),
+        ("StatefulSet", &snapshot.stateful_sets),
+        ("DaemonSet", &snapshot.daemon_sets),
+    ] {
+        list.iter().for_each(|w| owners.apply(kind, w.clone()));
+    }
+    snapshot.jobs.iter().for_each(|j| owners.apply_job(j.clone()));
+    snapshot.cron_jobs.iter().for_each(|c| owners.apply_cron_job(c.clone()));
+    owners
+}
+
+/// The findings about nodes. What a node's silence explains is taken out of the findings of pods and becomes its evidence.
+fn of_nodes(
+    snapshot: &Snapshot,
+    by_name: &HashMap<&str, &Node>,
+    findings: &mut Vec<Finding>,
+    now: Timestamp,
+) -> Vec<Finding> {
+    let mut look = Look::at(now);
+    let mut found = nodes::restarts(&snapshot.pods, by_name, &mut look);
+    for node in &snapshot.nodes {
+        let name = node.metadata.name.as_str();
+        let pods = snapshot.pods.iter().filter(|p| p.spec.node_name == name).count();
+        let mut of_node = nodes::diagnose(node, pods, &mut look);
+        if let Some(down) = of_node.iter_mut().find(|f| f.reason == Reason::NodeNotReady.into()) {
+            let explained = |f: &Finding| {
+                f.node == down.node && f.reason.known().is_some_and(nodes::is_explained_by_node)
+            };
+            let count = findings.iter().filter(|f| explained(f)).count();
+            findings.retain(|f| !explained(f));
+            if count > 0 {
+                down.add(
+                    Source::Status,
+                    format!("explains {count} of its pods that are not ready or do not end"),
+                    None,
+                );
+            }
+        }
+        found.append(&mut of_node);
+    }
+    found
 }
 
 /// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.

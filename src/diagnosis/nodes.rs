@@ -1,0 +1,164 @@
+//! Nodes: one finding for a node with the pods that it took down, not one per pod.
+
+use std::collections::{BTreeMap, HashMap};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::cause::CauseCode;
+use super::container::views;
+use super::crash::STABLE;
+use super::draft::Look;
+use super::exit;
+use super::finding::{Confidence, Finding, Source};
+use super::reason::{Reason, Severity};
+use super::text;
+use crate::objects::{Node, Pod};
+
+/// Ends of containers that belong together.
+const SAME_TIME: SignedDuration = SignedDuration::from_secs(120);
+/// Fewer pods than this prove nothing about their node.
+const FEWEST: usize = 3;
+
+/// Looks at one node. `pods` is how many pods run on it.
+pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
+    let name = text::name(&node.metadata.name);
+    let mut findings = Vec::new();
+    let describe = format!("kubectl describe node {name}");
+    if let Some(ready) = node.condition("Ready").filter(|c| c.status != "True") {
+        let since = ready.last_transition_time.get();
+        let silent = ready.status == "Unknown";
+        let said = text::quote(&ready.message);
+        let (code, words) = if silent {
+            (CauseCode::KubeletStopped, "its kubelet has stopped posting status")
+        } else {
+            (CauseCode::NodeUnready, "its kubelet says that it is not ready")
+        };
+        let mut finding = of_node(node, Reason::NodeNotReady)
+            .says(format!("node {name} is not ready: {words}"))
+            .because(code, format!("{words}: {said}"))
+            .with(
+                Source::Node,
+                format!("Ready {}: {}: {said}", text::name(&ready.status), text::name(&ready.reason)),
+                since,
+            )
+            .about("node", name.clone())
+            .next(describe.clone())
+            .next(format!(
+                "what the API says of the {} on it is frozen or soon will be; a drain moves them",
+                text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod")
+            ));
+        finding.since = since;
+        // A cordoned node is being worked on.
+        if node.spec.unschedulable {
+            finding.severity = Severity::Warning;
+            finding.add(Source::Node, "the node is cordoned: somebody may be at work on it", None);
+        }
+        findings.push(finding);
+    }
+    for (kind, reason) in [
+        ("MemoryPressure", Reason::MemoryPressure),
+        ("DiskPressure", Reason::DiskPressure),
+        ("PIDPressure", Reason::PIDPressure),
+    ] {
+        let Some(condition) = node.condition(kind).filter(|c| c.status == "True") else { continue };
+        let since = condition.last_transition_time.get();
+        let said = text::quote(&condition.message);
+        let what = match reason {
+            Reason::MemoryPressure => "memory",
+            Reason::DiskPressure => "disk space",
+            _ => "process ids",
+        };
+        findings.push(
+            of_node(node, reason)
+                .says(format!("node {name} is short of {what}: it evicts pods and takes no new ones"))
+                .because(CauseCode::NodePressure, format!("the kubelet says: {said}"))
+                .with(Source::Node, format!("{kind} True: {said}"), since)
+                .about("node", name.clone())
+                .next(describe.clone())
+                .lasting(since, None, look),
+        );
+    }
+    findings
+}
+
+fn of_node(node: &Node, reason: Reason) -> Finding {
+    let mut finding = Finding::of_object(&node.metadata, reason);
+    finding.namespace = String::new();
+    finding.node = text::name(&node.metadata.name);
+    finding
+}
+
+/// Whether a pod's finding is only what the silence of its node looks like (taxonomy, trap 11).
+pub fn is_explained_by_node(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::ReadinessProbeFailed
+            | Reason::ReadinessGatesNotReady
+            | Reason::StuckTerminating
+            | Reason::PodNotStarted
+    )
+}
+
+/// The end of a container as a restart of its node or runtime leaves it: when, unless it is not known.
+/// 255 with `Unknown` is containerd's word for a task that was gone when it came back; the kubelet makes up
+/// `ContainerStatusUnknown`; where processes were killed in good order it is 137 or 143 like any other.
+pub fn ended_with_node(pod: &Pod) -> Option<Timestamp> {
+    if pod.metadata.deletion_timestamp.is_known() {
+        return None;
+    }
+    let ends = views(pod).filter_map(|v| v.newest_end());
+    ends.filter(|e| exit::is_made_up(&e.reason, e.exit_code) || matches!(e.exit_code, 137 | 143 | 255))
+        .filter(|e| e.reason != "OOMKilled" && e.reason != "RestartingAllContainers")
+        .filter_map(|e| e.finished_at.get())
+        .max()
+}
+
+/// Finds nodes on which most pods ended at the same time.
+pub fn restarts(pods: &[Pod], nodes: &HashMap<&str, &Node>, look: &mut Look) -> Vec<Finding> {
+    let mut ends: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
+    let mut all: HashMap<&str, usize> = HashMap::new();
+    for pod in pods.iter().filter(|p| !matches!(p.status.phase.as_str(), "Failed" | "Succeeded")) {
+        if !views(pod).any(|v| v.is_running() || v.newest_end().is_some()) {
+            continue;
+        }
+        let node = pod.spec.node_name.as_str();
+        *all.entry(node).or_default() += 1;
+        if let Some(end) = ended_with_node(pod) {
+            ends.entry(node).or_default().push(end);
+        }
+    }
+    let mut findings = Vec::new();
+    for (node, mut ends) in ends {
+        ends.sort();
+        let best = ends.iter().map(|&from| {
+            let together = ends.iter().filter(|&&e| e >= from && e.duration_since(from) <= SAME_TIME).count();
+            (together, from)
+        });
+        let Some((together, from)) = best.max() else { continue };
+        if together < FEWEST || together * 2 < all.get(node).copied().unwrap_or_default() {
+            continue;
+        }
+        let Some(object) = nodes.get(node) else { continue };
+        findings.extend(restarted(object, together, from, look));
+    }
+    findings
+}
+
+/// The finding for a node on which `together` pods ended within two minutes from `from` on.
+pub fn restarted(node: &Node, together: usize, from: Timestamp, look: &mut Look) -> Option<Finding> {
+    let name = text::name(&node.metadata.name);
+    let pods = text::count(i64::try_from(together).unwrap_or(i64::MAX), "pod");
+    let mut finding = of_node(node, Reason::NodeRestart)
+        .says(format!("containers of {pods} on node {name} ended at the same time: the node or its container runtime was restarted"))
+        .because(CauseCode::NodeRestarted, format!("containers of {pods} on node {name} ended within two minutes"))
+        .sure(Confidence::Probable)
+        .with(Source::Status, format!("containers of {pods} ended within two minutes"), Some(from))
+        .about("node", name.clone())
+        .next(format!("kubectl get events -A --field-selector involvedObject.kind=Node,involvedObject.name={name}"))
+        .next(format!("kubectl describe node {name}"));
+    finding.since = Some(from);
+    if look.within(from, STABLE) {
+        return Some(finding);
+    }
+    look.within(from, SignedDuration::from_secs(3600)).then(|| finding.recovered())
+}

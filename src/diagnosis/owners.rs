@@ -1,0 +1,473 @@
+//! Owners of pods: who a pod's top controller is, and workloads that lack pods, do not get on with a rollout, or have
+//! failed for good.
+//!
+//! A workload that wants pods and has none cannot be seen in any pod: it is explained here. Jobs are judged at the Job:
+//! a failed pod of one may be a try that it allows for; a later success of its CronJob ends the matter.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+
+use super::cause::CauseCode;
+use super::draft::{self, Look};
+use super::finding::{Confidence, Finding, Source, Stage, WorkloadRef};
+use super::reason::{Reason, Severity};
+use super::text;
+use crate::objects::node::NodeCondition;
+use crate::objects::{Annotation, CronJob, Event, Job, ObjectMeta, Pod, Workload};
+
+/// How many failing pods of a workload are quoted as evidence.
+const QUOTED_PODS: usize = 3;
+
+type Names<T> = HashMap<String, HashMap<String, T>>;
+
+/// The owners that are known, by kind, namespace and name.
+#[derive(Clone, Debug, Default)]
+pub struct Owners {
+    workloads: HashMap<&'static str, Names<Workload>>,
+    jobs: Names<Job>,
+    cron_jobs: Names<CronJob>,
+}
+
+/// Kinds that [`Owners::apply`] takes.
+pub const WORKLOAD_KINDS: [&str; 4] = ["ReplicaSet", "Deployment", "StatefulSet", "DaemonSet"];
+
+fn put<T>(names: &mut Names<T>, meta: &ObjectMeta, object: T) {
+    names.entry(meta.namespace.clone()).or_default().insert(meta.name.clone(), object);
+}
+
+fn take<T>(names: &mut Names<T>, namespace: &str, name: &str) -> Option<T> {
+    let inner = names.get_mut(namespace)?;
+    let found = inner.remove(name);
+    if inner.is_empty() {
+        names.remove(namespace);
+    }
+    found
+}
+
+impl Owners {
+    /// Takes in a ReplicaSet, Deployment, StatefulSet or DaemonSet; `kind` is one of [`WORKLOAD_KINDS`].
+    pub fn apply(&mut self, kind: &'static str, workload: Workload) {
+        let meta = workload.metadata.clone();
+        put(self.workloads.entry(kind).or_default(), &meta, workload);
+    }
+
+    /// Takes in a Job.
+    pub fn apply_job(&mut self, job: Job) {
+        let meta = job.metadata.clone();
+        put(&mut self.jobs, &meta, job);
+    }
+
+    /// Takes in a CronJob.
+    pub fn apply_cron_job(&mut self, cron_job: CronJob) {
+        let meta = cron_job.metadata.clone();
+        put(&mut self.cron_jobs, &meta, cron_job);
+    }
+
+    /// Forgets an owner of any kind.
+    pub fn remove(&mut self, kind: &str, namespace: &str, name: &str) {
+        match kind {
+            "Job" => drop(take(&mut self.jobs, namespace, name)),
+            "CronJob" => drop(take(&mut self.cron_jobs, namespace, name)),
+            _ => {
+                if let Some(names) = self.workloads.get_mut(kind) {
+                    take(names, namespace, name);
+                }
+            }
+        }
+    }
+
+    /// A workload by kind and name.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<&Workload> {
+        self.workloads.get(kind)?.get(namespace)?.get(name)
+    }
+
+    /// A Job by name.
+    pub fn job(&self, namespace: &str, name: &str) -> Option<&Job> {
+        self.jobs.get(namespace)?.get(name)
+    }
+
+    /// How many owners are known.
+    pub fn len(&self) -> usize {
+        let count = |n: usize| n;
+        self.workloads.values().flat_map(HashMap::values).map(HashMap::len).sum::<usize>()
+            + self.jobs.values().map(HashMap::len).map(count).sum::<usize>()
+            + self.cron_jobs.values().map(HashMap::len).map(count).sum::<usize>()
+    }
+
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The top controller of a pod: from the owners themselves where they are known, else from names alone.
+    pub fn workload_of(&self, pod: &Pod) -> WorkloadRef {
+        let guess = draft::workload_of(pod);
+        let namespace = pod.metadata.namespace.as_str();
+        let above = |meta: &ObjectMeta| meta.controller().map(|o| (o.kind.clone(), o.name.clone()));
+        let top = pod.metadata.controller().and_then(|owner| match owner.kind.as_str() {
+            "ReplicaSet" => {
+                self.get("ReplicaSet", namespace, &owner.name).map(|w| (owner, above(&w.metadata)))
+            }
+            "Job" => self.job(namespace, &owner.name).map(|j| (owner, above(&j.metadata))),
+            _ => None,
+        });
+        match top {
+            Some((_, Some((kind, name)))) => WorkloadRef { kind: text::name(&kind), name: text::name(&name) },
+            Some((owner, None)) => {
+                WorkloadRef { kind: text::name(&owner.kind), name: text::name(&owner.name) }
+            }
+            None => guess,
+        }
+    }
+
+    /// Looks at all owners. `events_of` gives the events about an object by its uid; `pods` are the findings of pods.
+    pub fn diagnose<'e>(
+        &self,
+        events_of: &dyn Fn(&str) -> &'e [Event],
+        pods: &[Finding],
+        now: Timestamp,
+    ) -> (Vec<Finding>, Option<Timestamp>) {
+        let mut look = Look::at(now);
+        let mut by_workload: HashMap<(&str, &WorkloadRef), Vec<&Finding>> = HashMap::new();
+        for finding in pods {
+            if let Some(workload) = &finding.workload {
+                by_workload.entry((finding.namespace.as_str(), workload)).or_default().push(finding);
+            }
+        }
+        let none = Vec::new();
+        let mut findings = Vec::new();
+        for kind in WORKLOAD_KINDS {
+            for (namespace, names) in self.workloads.get(kind).into_iter().flatten() {
+                for workload in names.values() {
+                    let of = WorkloadRef { kind: kind.to_owned(), name: text::name(&workload.metadata.name) };
+                    let failing = by_workload.get(&(namespace.as_str(), &of)).unwrap_or(&none);
+                    let events = events_of(&workload.metadata.uid);
+                    findings.extend(self.workload(kind, workload, events, failing, &mut look));
+                }
+            }
+        }
+        for (namespace, jobs) in &self.jobs {
+            for job in jobs.values().filter(|j| self.is_newest_of_its_cron_job(j)) {
+                let of = job_workload(job);
+                let failing = by_workload.get(&(namespace.as_str(), &of)).unwrap_or(&none);
+                findings.extend(self.failed_job(job, failing, &mut look));
+            }
+        }
+        (findings, look.done(Vec::new()).recheck)
+    }
+
+    /// Looks at one ReplicaSet, Deployment, StatefulSet or DaemonSet. `pods` are the findings of its pods.
+    pub fn workload(
+        &self,
+        kind: &str,
+        workload: &Workload,
+        events: &[Event],
+        pods: &[&Finding],
+        look: &mut Look,
+    ) -> Option<Finding> {
+        let meta = &workload.metadata;
+        if meta.deletion_timestamp.is_known() {
+            return None;
+        }
+        // A ReplicaSet's failure is told of its Deployment, which copies the condition.
+        if kind == "ReplicaSet" && meta.controller().is_some_and(|o| o.kind == "Deployment") {
+            return None;
+        }
+        let of = WorkloadRef { kind: kind.to_owned(), name: text::name(&meta.name) };
+        if let Some(condition) = workload.condition("ReplicaFailure").filter(|c| c.status == "True") {
+            let since = condition.last_transition_time.get();
+            let mut finding = failed_create(meta, &of, &condition.message, workload);
+            finding.add(
+                Source::Owner,
+                format!(
+                    "ReplicaFailure {}: {}",
+                    text::name(&condition.reason),
+                    text::quote(&condition.message)
+                ),
+                since,
+            );
+            return Some(finding.lasting(since, None, look));
+        }
+        // StatefulSets and DaemonSets have no such condition: only their events tell.
+        let refused = events
+            .iter()
+            .filter(|e| e.reason == "FailedCreate" && e.is_warning())
+            .max_by_key(|e| e.last_seen())
+            .filter(|_| workload.status.replicas < workload.wanted() && workload.ready() < workload.wanted());
+        if kind != "Deployment"
+            && kind != "ReplicaSet"
+            && let Some(event) = refused
+        {
+            let mut finding = failed_create(meta, &of, &event.message, workload);
+            finding.add_event(event);
+            return Some(finding.lasting(event.first_seen(), None, look));
+        }
+        let stuck = workload
+            .condition("Progressing")
+            .filter(|c| c.status == "False" && c.reason == "ProgressDeadlineExceeded")?;
+        Some(self.stuck_rollout(workload, of, stuck, pods))
+    }
+
+    fn stuck_rollout(
+        &self,
+        deployment: &Workload,
+        of: WorkloadRef,
+        condition: &NodeCondition,
+        pods: &[&Finding],
+    ) -> Finding {
+        let meta = &deployment.metadata;
+        let name = of.name.clone();
+        let namespace = meta.namespace.as_str();
+        let new = text::between(&condition.message, "ReplicaSet \"", "\"").unwrap_or_default();
+        let sets = self.workloads.get("ReplicaSet").and_then(|n| n.get(namespace));
+        let own = sets.into_iter().flat_map(HashMap::values).filter(|rs| {
+            rs.metadata.controller().is_some_and(|o| o.uid == meta.uid)
+                && rs.metadata.name != new
+                && rs.status.replicas > 0
+        });
+        let old_ready: i32 = own.map(Workload::ready).sum();
+        let new_set = sets.and_then(|s| s.get(new));
+        let (new_ready, new_wanted) =
+            new_set.map_or((0, deployment.wanted()), |rs| (rs.ready(), rs.wanted()));
+        let new = text::name(new);
+        let serving = if old_ready > 0 {
+            format!("the old revision is still serving with {old_ready} of {}", deployment.wanted())
+        } else if new_ready > 0 {
+            "only part of it serves".to_owned()
+        } else {
+            "and no older one serves".to_owned()
+        };
+        let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
+            .says(format!("the rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
+            .because(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
+            .about("revision", format!("{namespace}/{new}"));
+        finding.workload = Some(of);
+        finding.since = condition.last_transition_time.get();
+        if old_ready == 0 && new_ready == 0 && deployment.wanted() > 0 {
+            finding.severity = Severity::Critical;
+        }
+        finding.add(Source::Owner, text::quote(&condition.message), condition.last_transition_time.get());
+        if let Some(revision) = new_set.and_then(|rs| rs.metadata.annotation(Annotation::REVISION)) {
+            finding.add(Source::Owner, format!("{new} is revision {}", text::name(revision)), None);
+        }
+        let of_new: Vec<&&Finding> = pods.iter().filter(|f| f.pod.starts_with(&format!("{new}-"))).collect();
+        quote_pods(&mut finding, of_new.iter().map(|f| **f));
+        if let Some(first) = of_new.first() {
+            finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
+        }
+        let status = finding.kubectl(&format!("rollout status deployment/{name}"));
+        let undo = finding.kubectl(&format!("rollout undo deployment/{name}"));
+        finding.next(status).next(if old_ready > 0 {
+            undo
+        } else {
+            "see the findings of its pods".to_owned()
+        })
+    }
+
+    /// Of the Jobs of one CronJob only the newest that has ended counts: its success ends the matter, and its failure is
+    /// one matter with those before. A Job of its own always counts.
+    fn is_newest_of_its_cron_job(&self, job: &Job) -> bool {
+        let Some(owner) = job.metadata.controller().filter(|o| o.kind == "CronJob") else { return true };
+        let ended = |j: &Job| {
+            verdict(j).and_then(|c| c.last_transition_time.get()).or_else(|| j.status.completion_time.get())
+        };
+        let Some(mine) = ended(job) else { return false };
+        let jobs = self.jobs.get(&job.metadata.namespace);
+        let siblings = jobs.into_iter().flat_map(HashMap::values).filter(|j| {
+            j.metadata.uid != job.metadata.uid && j.metadata.controller().is_some_and(|o| o.uid == owner.uid)
+        });
+        let newest = siblings.filter_map(|j| Some((ended(j)?, &j.metadata.name))).max();
+        let success = self.cron_jobs.get(&job.metadata.namespace).and_then(|c| c.get(&owner.name));
+        let success = success.and_then(|c| c.status.last_successful_time.get());
+        newest.is_none_or(|n| n < (mine, &job.metadata.name)) && success.is_none_or(|s| s < mine)
+    }
+
+    /// Looks at a Job that has failed for good. `pods` are the findings of its pods (and of those of its CronJob).
+    pub fn failed_job(&self, job: &Job, pods: &[&Finding], look: &mut Look) -> Option<Finding> {
+        let meta = &job.metadata;
+        if meta.deletion_timestamp.is_known() {
+            return None;
+        }
+        let condition = verdict(job)?;
+        let reason = match condition.reason.as_str() {
+            "DeadlineExceeded" => Reason::JobDeadlineExceeded,
+            "PodFailurePolicy" => Reason::PodFailurePolicy,
+            "FailedIndexes" | "MaxFailedIndexesExceeded" => Reason::FailedIndexes,
+            _ => Reason::BackoffLimitExceeded,
+        };
+        let of = job_workload(job);
+        let since = condition.last_transition_time.get();
+        let said = text::quote(&condition.message);
+        let name = text::name(&meta.name);
+        let (code, why) = match reason {
+            Reason::JobDeadlineExceeded => {
+                (CauseCode::DeadlineReached, "it ran longer than its activeDeadlineSeconds")
+            }
+            Reason::PodFailurePolicy => {
+                (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once")
+            }
+            Reason::FailedIndexes => (CauseCode::TooManyFailures, "too many of its indexes failed"),
+            _ => (CauseCode::TooManyFailures, "more of its pods failed than its backoffLimit allows"),
+        };
+        let whose = if of.kind == "CronJob" { format!(" of CronJob {}", of.name) } else { String::new() };
+        let mut finding = Finding::of_object(meta, reason)
+            .says(format!("Job {name}{whose} has failed: {why}"))
+            .because(code, format!("{why}: {said}"))
+            .with(Source::Owner, format!("{}: {said}", text::name(&condition.reason)), since);
+        if let Some(owner) = meta.controller().filter(|o| o.kind == "CronJob") {
+            // One finding for the CronJob, whichever of its Jobs is the newest.
+            finding.uid = text::name(&owner.uid);
+        }
+        finding.workload = Some(of);
+        finding.since = since;
+        if let Some(limit) = job.spec.backoff_limit.filter(|_| reason == Reason::BackoffLimitExceeded) {
+            finding.add(
+                Source::Owner,
+                format!("{} of its pods failed, backoffLimit {limit}", job.status.failed),
+                None,
+            );
+        }
+        if !job.status.failed_indexes.is_empty() {
+            finding.add(
+                Source::Owner,
+                format!("failed indexes: {}", text::quote(&job.status.failed_indexes)),
+                None,
+            );
+        }
+        // Pods of this Job tell most; those of its CronJob's other Jobs tell the same story.
+        let own = format!("{name}-");
+        let mut failing: Vec<&Finding> = pods.to_vec();
+        failing.sort_by_key(|f| (!f.pod.starts_with(&own), std::cmp::Reverse(f.since), f.pod.clone()));
+        quote_pods(&mut finding, failing.iter().copied());
+        if let Some(first) = failing.first().filter(|_| reason != Reason::JobDeadlineExceeded) {
+            finding.cause.text = format!("{}; {}: {}", finding.cause.text, first.container, first.cause.text);
+            finding.exit_code = first.exit_code;
+        } else if failing.is_empty() {
+            finding.add(Source::Owner, "its pods are gone, and their logs with them", None);
+            finding.confidence = Confidence::Probable;
+        }
+        let logs = finding.kubectl(&format!("logs job/{name} --all-containers"));
+        let describe = finding.kubectl(&format!("describe job {name}"));
+        let _ = look;
+        Some(if failing.is_empty() { finding.next(describe) } else { finding.next(logs).next(describe) })
+    }
+}
+
+/// The condition by which a Job has failed for good.
+fn verdict(job: &Job) -> Option<&NodeCondition> {
+    let find = |kind: &str| job.status.conditions.iter().find(|c| c.kind == kind && c.status == "True");
+    find("Failed").or_else(|| find("FailureTarget"))
+}
+
+fn job_workload(job: &Job) -> WorkloadRef {
+    match job.metadata.controller() {
+        Some(owner) => WorkloadRef { kind: text::name(&owner.kind), name: text::name(&owner.name) },
+        None => WorkloadRef { kind: "Job".to_owned(), name: text::name(&job.metadata.name) },
+    }
+}
+
+/// Quotes what the findings of pods say: each sentence once, and how many say it.
+fn quote_pods<'a>(finding: &mut Finding, pods: impl Iterator<Item = &'a Finding>) {
+    let mut said: Vec<(String, usize)> = Vec::new();
+    for pod in pods.filter(|f| f.stage != Stage::Pending) {
+        let log = pod
+            .evidence
+            .iter()
+            .find(|e| e.source == Source::Log)
+            .map(|e| format!("; log: {}", e.text))
+            .unwrap_or_default();
+        let words = format!("{}: {}{log}", pod.reason.as_str(), pod.cause.text);
+        if let Some((_, n)) = said.iter_mut().find(|(w, _)| *w == words) {
+            *n += 1;
+        } else if said.len() < QUOTED_PODS {
+            said.push((words, 1));
+        }
+    }
+    for (words, n) in said {
+        finding.add(
+            Source::Status,
+            format!("{}: {words}", text::count(i64::try_from(n).unwrap_or(i64::MAX), "pod")),
+            None,
+        );
+    }
+}
+
+/// Why pods cannot be created: the API server's answer to their controller.
+fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, workload: &Workload) -> Finding {
+    let lower = message.to_lowercase();
+    let namespace = text::name(&meta.namespace);
+    // The name of the pod is a new one at every try.
+    let said = message.split_once(" is forbidden: ").map_or(message, |(_, said)| said);
+    let said = text::quote(said);
+    let (code, short, scope) = if lower.contains("exceeded quota") {
+        let quota = text::between(message, "exceeded quota: ", ",").map(text::name).unwrap_or_default();
+        (
+            CauseCode::QuotaExceeded,
+            format!("quota {quota} is used up"),
+            Some(("quota", format!("{namespace}/{quota}"))),
+        )
+    } else if lower.contains("failed quota") || lower.contains("must specify") {
+        (
+            CauseCode::QuotaExceeded,
+            "a quota wants limits or requests that the pods do not have".to_owned(),
+            None,
+        )
+    } else if lower.contains("serviceaccount") || lower.contains("service account") {
+        let account = text::between(message, "serviceaccount \"", "\"").map(text::name).unwrap_or_default();
+        (
+            CauseCode::MissingServiceAccount,
+            format!("ServiceAccount {account} does not exist"),
+            Some(("serviceaccount", format!("{namespace}/{account}"))),
+        )
+    } else if lower.contains("violates podsecurity") || lower.contains("pod security") {
+        (
+            CauseCode::AdmissionDenied,
+            "the namespace's Pod Security level does not allow them".to_owned(),
+            None,
+        )
+    } else if lower.contains("webhook") {
+        let webhook = text::between(message, "webhook \"", "\"").map(text::name).unwrap_or_default();
+        (
+            CauseCode::WebhookDenied,
+            format!("admission webhook {webhook} refuses them or cannot be reached"),
+            Some(("webhook", webhook)),
+        )
+    } else {
+        (CauseCode::CreateRefused, "the API server refuses them".to_owned(), None)
+    };
+    let (ready, wanted) = (workload.ready(), workload.wanted());
+    let kind = of.kind.to_lowercase();
+    let mut finding = Finding::of_object(meta, Reason::FailedCreate)
+        .says(format!(
+            "pods of {} {} cannot be created: {short}; {ready} of {wanted} are ready",
+            of.kind, of.name
+        ))
+        .because(code, said);
+    finding.workload = Some(of.clone());
+    if let Some((kind, name)) = scope {
+        finding = finding.about(kind, name);
+    }
+    if ready == 0 && wanted > 0 {
+        finding.severity = Severity::Critical;
+    }
+    let describe = finding.kubectl(&format!("describe {kind} {}", of.name));
+    finding = match code {
+        CauseCode::QuotaExceeded => {
+            let step = finding.kubectl("describe resourcequota");
+            finding.next(step)
+        }
+        CauseCode::MissingServiceAccount => {
+            let step = finding.kubectl("get serviceaccounts");
+            finding.next(step)
+        }
+        CauseCode::AdmissionDenied => {
+            finding.next(format!("kubectl get namespace {namespace} --show-labels"))
+        }
+        CauseCode::WebhookDenied => {
+            finding.next("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")
+        }
+        _ => finding,
+    };
+    finding.next(describe)
+}
