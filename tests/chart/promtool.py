@@ -21,9 +21,9 @@ def rules():
 
 
 def reasons(alert):
-    """The reasons that an alert names, from its matcher; patterns come out as one example."""
+    """The reasons that an alert names, from its matcher."""
     found = re.search(r'reason=~?"([^"]*)"', rules()[alert]["expr"])
-    return [reason.replace(".*", "cpu") for reason in found[1].split("|")] if found else []
+    return found[1].split("|") if found else []
 
 
 def series(name, labels, value, minutes):

@@ -15,6 +15,7 @@ A, B, C = "10.0.0.1:8080", "10.0.0.2:8080", "10.0.0.3:8080"
 WORKLOAD = {"namespace": "shop", "workload_kind": "Deployment", "workload": "cart"}
 CONTAINER = {**WORKLOAD, "container": "cart", "container_type": "app"}
 # How a Prometheus with honor_labels sees a target of the Operator: labels of the target fill what the sample does not have.
+JOB = {**WORKLOAD, "workload_kind": "Job"}
 TARGET = {"job": "kubehealer", "service": "kubehealer", "endpoint": "http"}
 
 
@@ -88,11 +89,12 @@ def down(reason, pods, of, **labels):
 
 
 NODE_ALERTS = {"PodStuckCreating", "PodStuckTerminating", "PodRejected", "PodEvicted", "PodDisrupted"}
-POD_ALERTS = {"PodNotReady", "PodUnschedulable", "PodResizeFailing", "WorkloadCannotCreatePods", "WorkloadRolloutStuck", "JobFailed"}
+POD_ALERTS = {"PodNotReady", "PodUnschedulable", "PodFailed", "PodResizeFailing", "WorkloadCannotCreatePods", "WorkloadRolloutStuck"}
 SUBJECTS = {
     "ContainerDeviceUnhealthy": {**CONTAINER, "node": "node-a"},
     **{name: {**WORKLOAD, "node": "node-a"} for name in NODE_ALERTS},
     **{name: WORKLOAD for name in POD_ALERTS},
+    "JobFailed": JOB,
 }
 # Minutes from the beginning of the fault until the alert fires, for the alerts on incidents of a class of reasons.
 INCIDENTS = {
@@ -110,6 +112,7 @@ INCIDENTS = {
     "PodStuckCreating": 15,
     "PodStuckTerminating": 15,
     "PodRejected": 5,
+    "PodFailed": 1,
     "PodResizeFailing": 15,
     "PodEvicted": 0,
     "PodDisrupted": 10,
@@ -148,7 +151,11 @@ def scenario(alert):
     if alert in OTHERS:
         return OTHERS[alert]
     reason = reasons(alert)[0]
-    return incident(reason), INCIDENTS[alert], {**SUBJECTS.get(alert, CONTAINER), "reason": reason}
+    return incident(reason, **kind_of(alert)), INCIDENTS[alert], {**SUBJECTS.get(alert, CONTAINER), "reason": reason}
+
+
+def kind_of(alert):
+    return {"workload_kind": "Job"} if alert == "JobFailed" else {}
 
 
 def labels_of(alert, subject):
@@ -196,7 +203,7 @@ def test_fires_for_each_of_its_reasons(alert, tmp_path):
     minutes = BEGIN + wait + 5
     tests = []
     for reason in reasons(alert):
-        inputs = incident(reason)(between(BEGIN, minutes), minutes, A)
+        inputs = incident(reason, **kind_of(alert))(between(BEGIN, minutes), minutes, A)
         subject = {**SUBJECTS.get(alert, CONTAINER), "reason": reason}
         want = [firing(alert, BEGIN + wait + 2, [labels_of(alert, subject)])]
         tests.append({"interval": "1m", "input_series": inputs, "promql_expr_test": want})
@@ -213,7 +220,7 @@ INFO = ("ContainerRestartsFrequent", "PodEvicted", "PodDisrupted")
 
 @pytest.mark.parametrize("alert", [name for name in [*INCIDENTS, "NodeUnhealthy", "ContainerOOMKilled"] if name not in INFO])
 def test_an_informational_incident_raises_no_warning(alert, tmp_path):
-    inputs = incident(reasons(alert)[0], severity="info")(between(BEGIN, 60), 60, A)
+    inputs = incident(reasons(alert)[0], severity="info", **kind_of(alert))(between(BEGIN, 60), 60, A)
     silent(alert, inputs, 60, tmp_path)
 
 
@@ -235,9 +242,23 @@ def test_a_fault_that_heals_in_time_is_not_paged(alert, tmp_path):
     silent(alert, inputs, 60, tmp_path)
 
 
-def test_a_failed_pod_of_a_job_is_the_jobs_affair(tmp_path):
-    for kind in ("Job", "CronJob"):
-        silent("ContainerFailed", incident("Error", workload_kind=kind)(between(BEGIN, 60), 60, A), 60, tmp_path)
+@pytest.mark.parametrize("kind", ["Job", "CronJob"])
+def test_a_failed_pod_of_a_job_is_the_jobs_affair(kind, tmp_path):
+    silent("ContainerFailed", incident("Error", workload_kind=kind)(between(BEGIN, 60), 60, A), 60, tmp_path)
+    silent("PodFailed", incident("DeadlineExceeded", workload_kind=kind)(between(BEGIN, 60), 60, A), 60, tmp_path)
+
+
+def test_a_deadline_of_a_pod_is_no_failed_job(tmp_path):
+    silent("JobFailed", incident("DeadlineExceeded", workload_kind="ReplicaSet")(between(BEGIN, 60), 60, A), 60, tmp_path)
+
+
+def test_every_reason_of_the_program_has_its_alert():
+    source = (ALERTS.parents[3] / "src/diagnosis/reason.rs").read_text()
+    table = re.search(r"^reasons! \{\n(.*?)^\}", source, re.M | re.S)[1]
+    program = set(re.findall(r'^ *\w+ "([^"]+)"', table, re.M))
+    assert len(program) > 50
+    named = {reason for alert in RULES for reason in reasons(alert)}
+    assert program == named
 
 
 def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
@@ -471,7 +492,7 @@ def spoken(alert):
         make = all_of(workload_pods(2), *(incident("ImagePullBackOff", pod=f"cart-{n}", cause="ImageNotFound") for n in (1, 2)))
         return make(between(BEGIN, 40), 40, A), 20
     reason = reasons(alert)[0]
-    both = [incident(reason, pod=f"cart-{n}", cause="SomeCause") for n in (1, 2)]
+    both = [incident(reason, pod=f"cart-{n}", cause="SomeCause", **kind_of(alert)) for n in (1, 2)]
     more = [oom_kill([BEGIN]), oom_kill([BEGIN], pod="cart-2")] if alert == "ContainerOOMKilled" else []
     return all_of(workload_pods(10), *both, *more)(between(BEGIN, 40), 40, A), BEGIN + INCIDENTS.get(alert, 0) + 3
 
