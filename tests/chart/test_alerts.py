@@ -460,6 +460,29 @@ def test_series_dropped_long_ago_are_not_paged(tmp_path):
 
 # --- What they say
 
+DOCS = ALERTS.parents[3] / "docs/alerts.md"
+
+
+def test_the_page_of_alerts_names_each_with_its_severity_and_reasons():
+    lines = dict(re.findall(r"^\| `(\w+)` (\|.*)$", DOCS.read_text(), re.M))
+    assert set(lines) == set(RULES)
+    for alert, line in lines.items():
+        assert line.startswith(f"| {RULES[alert]['labels']['severity']} |")
+        assert set(re.findall(r"\[([\w-]+)\]", line)) == set(reasons(alert)), alert
+        if age := re.search(r":since > (\d+)", RULES[alert]["expr"]):
+            assert f"{int(age[1]) // 60} minute" in line
+        if wait := RULES[alert].get("for") if ":since" not in RULES[alert]["expr"] else None:
+            assert wait[:-1] in line
+
+
+def test_every_runbook_url_leads_somewhere():
+    headings = {heading.lower() for heading in re.findall(r"^### (.*)$", DOCS.read_text(), re.M)}
+    for alert, rule in RULES.items():
+        url = rule["annotations"]["runbook_url"]
+        assert url.endswith("/docs/runbooks/{{ $labels.reason }}.md") or url.rpartition("/docs/alerts.md#")[2] in headings, alert
+
+
+
 
 def texts(alert, inputs, minute, tmp_path):
     """The annotations as promtool shows them when it expected none."""
