@@ -21,6 +21,7 @@ check "promtool check rules" promtool check rules charts/kubehealer/files/alerts
 [ ! -f Dockerfile ] || check "hadolint" hadolint --no-color -t info Dockerfile
 if [ -d .github/workflows ]; then
   check "workflows" check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yaml
+  check "dependabot" check-jsonschema --builtin-schema vendor.dependabot .github/dependabot.yaml
 fi
 # The two cores are shared with nothing else in a test run.
 nice pytest -q -p no:cacheprovider -n "$(nproc)" tests/chart || status=1

@@ -1,5 +1,6 @@
 """What lies in deploy/: rendered from the chart and not stale, and examples that the real programs accept and understand."""
 
+import hashlib
 import json
 import re
 import subprocess
@@ -163,3 +164,58 @@ def test_every_panel_asks_the_chosen_data_source():
     for panel in panels():
         for thing in [panel, *panel["targets"]]:
             assert thing["datasource"] == {"type": "prometheus", "uid": "${datasource}"}, panel["title"]
+
+
+# --- The plugin and the workflows
+
+
+def test_the_plugins_manifest_is_filled_from_the_archives(tmp_path):
+    sums = {}
+    for platform in ("linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"):
+        archive = tmp_path / f"kubectl-kubehealer-{platform}.tar.gz"
+        archive.write_bytes(platform.encode())
+        sums[platform] = hashlib.sha256(platform.encode()).hexdigest()
+    done = sh(str(DEPLOY / "krew/manifest.sh"), "1.2.3", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    spec = yaml.safe_load(done.stdout)["spec"]
+    assert spec["version"] == "v1.2.3"
+    found = {f"{p['selector']['matchLabels']['os']}-{p['selector']['matchLabels']['arch']}": p for p in spec["platforms"]}
+    assert {platform: entry["sha256"] for platform, entry in found.items()} == sums
+    for platform, entry in found.items():
+        assert entry["uri"].endswith(f"/download/v1.2.3/kubectl-kubehealer-{platform}.tar.gz")
+        assert entry["bin"] == "kubectl-kubehealer"
+
+
+def test_the_plugins_manifest_is_not_made_of_less_than_all_archives(tmp_path):
+    assert sh(str(DEPLOY / "krew/manifest.sh"), "1.2.3", str(tmp_path)).returncode != 0
+
+
+def workflows():
+    return {file.name: yaml.safe_load(file.read_text()) for file in sorted((ROOT / ".github/workflows").glob("*.yaml"))}
+
+
+def test_scripts_in_workflows_are_clean(tmp_path):
+    for name, workflow in workflows().items():
+        for job, body in workflow["jobs"].items():
+            for number, step in enumerate(body["steps"]):
+                if "run" in step:
+                    file = tmp_path / f"{name}-{job}-{number}.sh"
+                    # What the service fills in is text to the shell.
+                    file.write_text("#!/usr/bin/env bash\n" + re.sub(r"\$\{\{.*?\}\}", "filled-in", step["run"]))
+                    done = sh("shellcheck", "--severity=warning", str(file))
+                    assert done.returncode == 0, done.stdout
+
+
+def test_workflows_have_no_more_rights_than_they_use():
+    for name, workflow in workflows().items():
+        assert workflow["permissions"] == {"contents": "read"}, name
+        for job, body in workflow["jobs"].items():
+            assert body["timeout-minutes"], (name, job)
+            needs = body.get("needs", [])
+            assert set([needs] if isinstance(needs, str) else needs) <= set(workflow["jobs"])
+
+
+def test_the_workflow_reads_the_base_images_that_the_dockerfile_has():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    for name in ("BUILDER", "BASE"):
+        assert len(re.findall(rf"^ARG {name}=\S+$", dockerfile, re.M)) == 1
