@@ -7,6 +7,7 @@
 //! Time is tokio's, so that a test with paused time can let minutes pass in no time.
 
 mod api;
+pub mod bulk;
 mod cluster;
 mod fault;
 pub mod kubelet;

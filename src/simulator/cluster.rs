@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::bulk::Template;
 use super::fault::{Cut, Fault};
 use super::protobuf;
 use super::resources::{RESOURCES, Resource};
@@ -35,10 +36,18 @@ pub struct Object {
     /// `metadata.resourceVersion`.
     pub version: u64,
     pub(super) resource: usize,
-    labels: Vec<(String, String)>,
-    fields: Vec<(&'static str, String)>,
+    pub(super) labels: Vec<(String, String)>,
+    pub(super) fields: Vec<(&'static str, String)>,
+    pub(super) body: Body,
+}
+
+/// What an object says.
+#[derive(Debug)]
+pub(super) enum Body {
     /// The object's JSON without its first brace, `kind` and `apiVersion`, which lists leave out.
-    rest: Bytes,
+    Rendered(Bytes),
+    /// One of many that are alike.
+    Stamped { template: Arc<Template>, pod: u32 },
 }
 
 impl Object {
@@ -58,7 +67,7 @@ impl Object {
     /// The object as an item of a list, where the API server leaves `kind` and `apiVersion` out.
     pub(super) fn write_item(&self, out: &mut Vec<u8>) {
         out.push(b'{');
-        out.extend_from_slice(&self.rest);
+        self.write_rest(out);
     }
 
     /// The object standing alone.
@@ -66,12 +75,22 @@ impl Object {
         let resource = &RESOURCES[self.resource];
         let head = format!(r#"{{"kind":"{}","apiVersion":"{}","#, resource.kind, resource.api_version());
         out.extend_from_slice(head.as_bytes());
-        out.extend_from_slice(&self.rest);
+        self.write_rest(out);
+    }
+
+    fn write_rest(&self, out: &mut Vec<u8>) {
+        match &self.body {
+            Body::Rendered(rest) => out.extend_from_slice(rest),
+            Body::Stamped { template, pod } => template.write_json(*pod, self.version, out),
+        }
     }
 
     /// The object's message in protobuf.
     pub(super) fn protobuf(&self) -> Vec<u8> {
-        protobuf::message(RESOURCES[self.resource].kind, &self.value())
+        match &self.body {
+            Body::Rendered(_) => protobuf::message(RESOURCES[self.resource].kind, &self.value()),
+            Body::Stamped { template, pod } => template.protobuf(*pod, self.version),
+        }
     }
 
     /// The object with `kind` and `apiVersion`.
@@ -120,7 +139,7 @@ fn render(resource: usize, version: u64, value: &Value) -> Object {
             .map(|path| (*path, field(path)))
             .filter(|(_, v)| !v.is_empty())
             .collect(),
-        rest: Bytes::from(json).slice(1..),
+        body: Body::Rendered(Bytes::from(json).slice(1..)),
     }
 }
 
@@ -357,6 +376,24 @@ impl Cluster {
         state.push(resource, Change { version, old: replaced, new, deleted: false });
         self.wake(resource);
         Ok(version)
+    }
+
+    /// Writes an object that is made for the next version, whole, in place of the one with its name.
+    pub(super) fn put(&self, resource: usize, make: impl FnOnce(u64) -> Object) {
+        let mut state = self.lock();
+        let version = state.version + 1;
+        let new = Arc::new(make(version));
+        let key = (new.namespace.clone(), new.name.clone());
+        let old = state.collections[resource].objects.insert(key, new.clone());
+        state.push(resource, Change { version, old, new, deleted: false });
+        drop(state);
+        self.wake(resource);
+    }
+
+    /// Lets versions go on from this one, with an empty past.
+    pub(super) fn skip_to(&self, version: u64) {
+        self.lock().version = version;
+        self.compact();
     }
 
     /// Writes an object anew as `change` leaves it; false when there is none.

@@ -687,3 +687,55 @@ async fn protobuf_says_what_json_says_in_lists_and_watches() {
     assert_eq!(ask(&cluster, "/api/v1/pods", PROTOBUF).await.0, 406);
     assert_eq!(ask(&cluster, "/apis/apps/v1/deployments", PROTOBUF).await.0, 406);
 }
+
+#[tokio::test]
+async fn many_pods_are_each_their_own_and_as_long_as_real_ones() {
+    use kubehealer::objects::{Pod as Slim, decode};
+    use kubehealer::simulator::bulk::{Fleet, State};
+    let cluster = Cluster::new();
+    let fleet = Fleet::new(&cluster, 2_000, 0.02);
+    let api = pods(&cluster);
+    let all = api.list(&ListParams::default()).await.unwrap();
+    let names: std::collections::BTreeSet<_> =
+        all.items.iter().map(|pod| pod.metadata.uid.clone().unwrap()).collect();
+    assert_eq!(names.len(), 2_000);
+    let (_, _, json) = ask(&cluster, "/api/v1/pods", "application/json").await;
+    let each = json.len() / 2_000;
+    assert!((7_000..8_000).contains(&each), "{each} bytes of JSON a pod");
+    let (_, _, protobuf) = ask(&cluster, "/api/v1/pods", "application/vnd.kubernetes.protobuf").await;
+    let list = |body: &[u8], encoding| {
+        let mut items: Vec<Slim> = Vec::new();
+        decode::decode_list(body, encoding, |pod| items.push(pod)).unwrap();
+        items
+    };
+    let slim = list(&json, decode::Encoding::Json);
+    assert_eq!(slim, list(&protobuf, decode::Encoding::Protobuf));
+    let waiting = |reason: &str| {
+        let states = all
+            .items
+            .iter()
+            .filter_map(|pod| pod.status.as_ref()?.container_statuses.as_ref()?.first()?.state.clone());
+        states.filter(|s| s.waiting.as_ref().is_some_and(|w| w.reason.as_deref() == Some(reason))).count()
+    };
+    assert_eq!((waiting("ImagePullBackOff"), waiting("CrashLoopBackOff")), (14, 13));
+
+    let from = cluster.version().to_string();
+    fleet.set(7, State::Crashed { restarts: 0 });
+    fleet.set(7, State::Running { restarts: 1 });
+    fleet.remove(8);
+    let seen = seen(api.watch(&WatchParams::default().disable_bookmarks(), &from).await.unwrap(), 3).await;
+    let (_, seventh) = fleet.name(7);
+    assert_eq!(
+        seen,
+        [
+            format!("MODIFIED {seventh}"),
+            format!("MODIFIED {seventh}"),
+            format!("DELETED {}", fleet.name(8).1)
+        ]
+    );
+    let on_node = ListParams::default().fields("spec.nodeName=node-0001").labels("app=app-00003");
+    assert_eq!(api.list(&on_node).await.unwrap().items.len(), 10);
+    let one = cluster.get("pods", &fleet.name(7).0, &seventh).unwrap();
+    assert_eq!(one["status"]["containerStatuses"][0]["lastState"]["terminated"]["exitCode"], 1);
+    assert_eq!(one["status"]["containerStatuses"][0]["restartCount"], 1);
+}
