@@ -3,6 +3,7 @@
 
 mod decode;
 mod diagnosis;
+mod layers;
 mod objects;
 mod redaction;
 mod replay;
