@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::bulk::Template;
 use super::fault::{Cut, Fault};
+use super::kubelet::hash;
 use super::protobuf;
 use super::resources::{RESOURCES, Resource};
 
@@ -354,7 +355,14 @@ impl Cluster {
         let old = state.collections[resource].objects.get(&key).cloned();
         if meta["uid"].is_null() {
             state.uids += 1;
-            let made = format!("00000000-0000-4000-8000-{:012x}", state.uids);
+            let (left, right) =
+                (hash(&format!("{}/left", state.uids)), hash(&format!("{}/right", state.uids)));
+            let (a, b, c) = (left >> 32, left >> 16 & 0xffff, left & 0xfff);
+            let made = format!(
+                "{a:08x}-{b:04x}-4{c:03x}-8{:03x}-{:012x}",
+                right >> 48 & 0xfff,
+                right & 0xffff_ffff_ffff
+            );
             meta["uid"] = json!(old.as_ref().map_or(made, |old| old.uid.clone()));
         }
         let replaced = old.filter(|old| {

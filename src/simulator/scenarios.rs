@@ -693,20 +693,63 @@ async fn controllers(c: &Cluster) {
             let updated = newest.map(|set| pods.iter().filter(|pod| owned(pod, set)).count()).sum::<usize>();
             let available = all.iter().copied().filter(ready).count();
             let wanted = deployment["spec"]["replicas"].as_u64().unwrap_or(0);
-            let condition = available as u64 >= wanted;
-            let old = deployment["status"]["conditions"][0].clone();
-            let word = if condition { "True" } else { "False" };
-            let since = Some(&old["lastTransitionTime"]).filter(|_| old["status"] == word).cloned();
+            let generation = &deployment["metadata"]["generation"];
+            let begun = mine.iter().filter(|set| set["spec"]["replicas"] != 0).find_map(|set| {
+                set["metadata"]["creationTimestamp"].as_str()?.parse::<jiff::Timestamp>().ok()
+            });
+            let waited = begun.map_or(0, |begun| c.now().as_second() - begun.as_second());
+            let old = |kind: &str| {
+                let conditions = deployment["status"]["conditions"].as_array();
+                conditions
+                    .and_then(|list| list.iter().find(|c| c["type"] == kind))
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            // A rollout that was complete once stays so, whatever becomes of its pods.
+            let was_complete = old("Progressing")["reason"] == "NewReplicaSetAvailable"
+                && deployment["status"]["observedGeneration"] == *generation;
+            let complete = available as u64 >= wanted && updated as u64 == wanted;
+            let (progressing, why) = match complete || was_complete {
+                true => ("True", "NewReplicaSetAvailable"),
+                false if waited > 600 => ("False", "ProgressDeadlineExceeded"),
+                false => ("True", "ReplicaSetUpdated"),
+            };
+            let set = mine
+                .iter()
+                .find(|set| set["spec"]["replicas"] != 0)
+                .map_or("", |set| set["metadata"]["name"].as_str().unwrap_or(""));
+            let words = match why {
+                "NewReplicaSetAvailable" => format!("ReplicaSet \"{set}\" has successfully progressed."),
+                "ReplicaSetUpdated" => format!("ReplicaSet \"{set}\" is progressing."),
+                _ => format!("ReplicaSet \"{set}\" has timed out progressing."),
+            };
+            let condition = |kind: &str, status: &str, reason: &str, message: &str| {
+                let old = old(kind);
+                let since = Some(&old["lastTransitionTime"]).filter(|_| old["status"] == status).cloned();
+                json!({
+                    "type": kind, "status": status, "reason": reason, "message": message,
+                    "lastTransitionTime": since.unwrap_or_else(|| json!(seconds(c.now())))
+                })
+            };
+            let available_now = match available as u64 >= wanted {
+                true => condition(
+                    "Available",
+                    "True",
+                    "MinimumReplicasAvailable",
+                    "Deployment has minimum availability.",
+                ),
+                false => condition(
+                    "Available",
+                    "False",
+                    "MinimumReplicasUnavailable",
+                    "Deployment does not have minimum availability.",
+                ),
+            };
             let status = json!({
-                "observedGeneration": deployment["metadata"]["generation"], "replicas": all.len(), "updatedReplicas": updated,
+                "observedGeneration": generation, "replicas": all.len(), "updatedReplicas": updated,
                 "readyReplicas": available, "availableReplicas": available,
                 "unavailableReplicas": (all.len() as u64).max(wanted).saturating_sub(available as u64),
-                "conditions": [{
-                    "type": "Available", "status": word,
-                    "lastTransitionTime": since.unwrap_or_else(|| json!(seconds(c.now()))),
-                    "reason": if condition { "MinimumReplicasAvailable" } else { "MinimumReplicasUnavailable" },
-                    "message": if condition { "Deployment has minimum availability." } else { "Deployment does not have minimum availability." }
-                }]
+                "conditions": [available_now, condition("Progressing", progressing, why, &words)]
             });
             write_status(c, "deployments", &deployment, &status);
         }

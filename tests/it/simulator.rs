@@ -332,7 +332,7 @@ async fn refusals_carry_the_api_servers_codes_and_delays_delay() {
     assert!(tokio::time::timeout(Duration::from_secs(300), api.list(&list)).await.is_err());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn logs_come_cut_to_the_limits_or_with_the_kubelets_reason_why_not() {
     let cluster = with_pods(1);
     let api: Api<Pod> = Api::namespaced(client(&cluster), "shop");
@@ -363,6 +363,16 @@ async fn logs_come_cut_to_the_limits_or_with_the_kubelets_reason_why_not() {
         api.logs("web-000", &ask(None, None, true)).await.unwrap(),
         "unable to retrieve container logs for containerd://abc"
     );
+
+    let pieces = [b"slow ", b"log\n "].map(|piece| (Duration::from_secs(30), Bytes::from_static(piece)));
+    cluster.set_log("shop", "web-000", "app", true, Log::Slow(pieces.into()));
+    let begun = tokio::time::Instant::now();
+    assert_eq!(api.logs("web-000", &ask(None, None, true)).await.unwrap(), "slow log\n ");
+    assert_eq!(begun.elapsed().as_secs(), 60);
+    cluster.fault("pods/log", Fault::Forbidden);
+    assert_eq!(code(&api.logs("web-000", &ask(None, None, false)).await.unwrap_err()), 403);
+    assert!(api.get("web-000").await.is_ok());
+    cluster.heal_all();
 
     let other = LogParams { container: Some("db".to_owned()), ..LogParams::default() };
     assert!(api.logs("web-000", &other).await.unwrap_err().to_string().contains("container db is not valid"));
@@ -550,6 +560,11 @@ async fn scenarios_fail_heal_and_behave_within_twenty_minutes() {
     assert_eq!(job["status"]["conditions"][1]["reason"], "BackoffLimitExceeded");
     let api = cluster.get("deployments", "payments", "api").unwrap();
     assert_eq!(api["status"]["availableReplicas"], 2);
+    let progressing = |name: &str, namespace: &str| {
+        cluster.get("deployments", namespace, name).unwrap()["status"]["conditions"][1]["reason"].clone()
+    };
+    assert_eq!(progressing("api", "payments"), "NewReplicaSetAvailable");
+    assert_eq!(progressing("llm", "ml"), "ProgressDeadlineExceeded");
     let logs: Api<Pod> = Api::namespaced(client(&cluster), "ml");
     let trainer = histories.keys().find(|(pod, _)| pod.starts_with("trainer")).unwrap();
     let previous = LogParams { previous: true, ..LogParams::default() };
