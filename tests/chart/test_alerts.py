@@ -27,6 +27,7 @@ def unhealthy(reason, value, minutes, since=None, instance=A, pod="cart-1", seve
     strip = lambda d: {k: v for k, v in d.items() if v != ""}
     out = [series("kubehealer_pod_unhealthy", strip({**TARGET, "instance": instance, **state}), lambda m: value(m) and 1, minutes)]
     if since is not None:
+        subject.update({key: state[key] for key in ("workload_kind", "workload", "node")})
         at = lambda m: since if value(m) is not None else None
         out.append(
             series("kubehealer_pod_unhealthy_since_timestamp_seconds", strip({**TARGET, "instance": instance, **subject}), at, minutes)
@@ -38,10 +39,14 @@ def between(begin, end):
     return lambda minute: 1 if begin <= minute < end else None
 
 
-def problem(scope_kind, scope, cause, pods):
+def problem(scope_kind, scope, cause, pods, workloads=2):
     def make(value, minutes, instance):
         labels = {**TARGET, "instance": instance, "cause": cause, "scope_kind": scope_kind, "scope": scope}
-        return [series("kubehealer_problem_pods", labels, lambda m: value(m) and pods, minutes)]
+        out = [series("kubehealer_problem_pods", labels, lambda m: value(m) and pods, minutes)]
+        for number in range(pods):
+            named = {"pod": f"pod-{number}", "workload": f"workload-{number % workloads}", "cause": cause}
+            out += unhealthy("Other", value, minutes, instance=instance, **named)
+        return out
 
     return make
 
@@ -365,12 +370,25 @@ def test_an_oom_loop_of_the_only_pod_makes_it_down(tmp_path):
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
+def test_a_workload_without_pods_is_not_as_old_as_its_neighbour(tmp_path):
+    # Neither has a pod to be told by.
+    old = unhealthy("FailedCreate", between(5, 60), 60, since=300, pod="", container="", container_type="", node="")
+    new = unhealthy("FailedCreate", between(30, 60), 60, since=1800, pod="", container="", container_type="", node="", workload="pay")
+    subjects = [labels_of("WorkloadCannotCreatePods", {**WORKLOAD, "workload": name, "reason": "FailedCreate"}) for name in ("cart", "pay")]
+    tests = [firing("WorkloadCannotCreatePods", minute, subjects[:1]) for minute in range(12, 35)]
+    tests += [firing("WorkloadCannotCreatePods", minute, subjects) for minute in range(37, 60)]
+    assert run(tmp_path, [{"interval": "1m", "input_series": old + new, "promql_expr_test": tests}]) == ""
+
+
 # --- Common causes
 
 
 def test_few_pods_are_no_common_cause(tmp_path):
     silent("NodeCorrelatedFailures", problem("node", "node-a", "DiskPressure", 2)(between(5, 60), 60, A), 60, tmp_path)
     silent("SharedCauseFailures", problem("image", "cart:v2", "ImageNotFound", 4)(between(5, 60), 60, A), 60, tmp_path)
+    # One workload alone has alerts of its own.
+    silent("NodeCorrelatedFailures", problem("node", "node-a", "DiskPressure", 9, workloads=1)(between(5, 60), 60, A), 60, tmp_path)
+    silent("SharedCauseFailures", problem("image", "cart:v2", "ImageNotFound", 9, workloads=1)(between(5, 60), 60, A), 60, tmp_path)
     # What is the node's affair is told by the node's alert.
     silent("SharedCauseFailures", problem("node", "node-a", "DiskPressure", 50)(between(5, 60), 60, A), 60, tmp_path)
 
