@@ -1,0 +1,46 @@
+//! A simulated cluster for tests of whole programs: answers the Kubernetes API on a port, and takes what happens in it from its
+//! standard input, as lines of `kubectl get -w --output-watch-events -o json`: `{"type": "MODIFIED", "object": {...}}`.
+//!
+//! `cargo run --example simulated_cluster -- KUBECONFIG` writes a kubeconfig for it to that file, and ends with its input.
+
+use anyhow::{Context, bail};
+use kubehealer::simulator::{self, Cluster, RESOURCES};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let Some(kubeconfig) = std::env::args().nth(1) else {
+        bail!("usage: simulated_cluster KUBECONFIG");
+    };
+    let cluster = Cluster::new();
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let text = simulator::kubeconfig(listener.local_addr()?);
+    std::fs::write(&kubeconfig, text).with_context(|| format!("cannot write {kubeconfig}"))?;
+    let server = tokio::spawn(simulator::serve(listener, cluster.clone()));
+    let mut lines = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = lines.next_line().await? {
+        happen(&cluster, &line).with_context(|| format!("cannot take the line {line}"))?;
+        // Whoever drives it knows by this that the API shows it.
+        println!("ok");
+    }
+    server.abort();
+    Ok(())
+}
+
+fn happen(cluster: &Cluster, line: &str) -> anyhow::Result<()> {
+    let mut event: Value = serde_json::from_str(line)?;
+    let object = event["object"].take();
+    if event["type"] == "DELETED" {
+        let resource = RESOURCES
+            .iter()
+            .find(|resource| object["kind"] == resource.kind)
+            .with_context(|| format!("no kind {}", object["kind"]))?;
+        let named = |key| object["metadata"][key].as_str().unwrap_or_default();
+        cluster.delete(resource.plural, named("namespace"), named("name"));
+    } else {
+        cluster.apply(object)?;
+    }
+    Ok(())
+}
