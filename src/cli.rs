@@ -98,6 +98,17 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     }
 }
 
+/// Runs a command that waits for a network.
+fn blocking<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime
+        .map_err(|e| Trouble::new(format_args!("cannot start: {e}"), "is a limit reached? see: ulimit -a"))?;
+    let done = runtime.block_on(work);
+    // A look-up of a name that hangs must not hold up the end.
+    runtime.shutdown_background();
+    Ok(done)
+}
+
 /// A bug of ours, in words instead of a trace.
 fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let payload = info.payload();

@@ -1,15 +1,19 @@
 //! `kubehealer diagnose`: a look at pods, in a cluster or in files.
 
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::select::{Selection, Selector, Target};
+use super::select::{Kind, Selection, Selector, Target};
 use super::{Colour, Trouble, output};
-use crate::diagnosis::{Severity, Snapshot, Survey, survey};
+use crate::cluster::client::{self, Connect, Failure};
+use crate::cluster::snapshot::{self, LogRef, Progress, Wanted};
+use crate::diagnosis::{Family, Severity, Snapshot, Survey, survey};
 use crate::files;
+use crate::objects::{ObjectMeta, Pod};
 use crate::report::{self, Look, Style};
 
 const EXAMPLES: &str = "\
@@ -30,6 +34,7 @@ pub(super) struct Args {
     targets: Vec<Target>,
     /// The namespace; else that of the kubeconfig's context. With -f: all of them if not given
     #[arg(long, short)]
+    #[arg(value_parser = namespace)]
     namespace: Option<String>,
     /// All namespaces
     #[arg(long, short = 'A', conflicts_with = "namespace")]
@@ -46,8 +51,8 @@ pub(super) struct Args {
     /// Read files instead of a cluster: JSON or YAML of kubectl, a directory with logs, a recorded watch, - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
     file: Vec<PathBuf>,
-    /// With -f: when it was; else the newest time in the files
-    #[arg(long, value_name = "TIME", requires = "file")]
+    /// The time to judge by, such as 2026-11-22T10:00:00Z; else the cluster's clock, with -f the newest time in the files
+    #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
@@ -84,6 +89,16 @@ fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
         .try_map(|s| s.parse::<Severity>())
 }
 
+fn namespace(text: &str) -> Result<String, String> {
+    let valid =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace has lower-case letters, digits and dashes only".to_owned())
+    }
+}
+
 /// What was read, from wherever.
 struct Seen {
     snapshot: Snapshot,
@@ -95,20 +110,7 @@ struct Seen {
 }
 
 pub(super) fn run(args: Args, colour: Colour) -> Result<ExitCode, Trouble> {
-    let mut seen = if args.file.is_empty() { in_cluster(&args)? } else { in_files(&args)? };
-    let selection = Selection {
-        targets: args.targets.clone(),
-        namespace: args.namespace.clone(),
-        selector: args.selector.clone(),
-    };
-    let missing = selection.narrow(&mut seen.snapshot);
-    if let Some(target) = missing.first() {
-        let place = args.namespace.as_ref().map_or(String::new(), |n| format!(" in namespace {n}"));
-        return Err(Trouble::new(
-            format_args!("{target}: not found{place}"),
-            "is the name right? see: kubectl get pods -A",
-        ));
-    }
+    let seen = if args.file.is_empty() { in_cluster(&args)? } else { in_files(&args)? };
     let survey = survey(&seen.snapshot, seen.now);
     let look = Look { survey: &survey, snapshot: &seen.snapshot, notes: &seen.notes };
     let style =
@@ -123,12 +125,52 @@ pub(super) fn run(args: Args, colour: Colour) -> Result<ExitCode, Trouble> {
     if seen.incomplete {
         return Ok(ExitCode::from(super::COULD_NOT_LOOK));
     }
-    Ok(verdict(&survey, args.fail_on))
+    let failed = args.fail_on.is_some_and(|limit| survey.findings.iter().any(|f| f.severity >= limit));
+    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-fn verdict(survey: &Survey, fail_on: Option<Severity>) -> ExitCode {
-    let failed = fail_on.is_some_and(|limit| survey.findings.iter().any(|f| f.severity >= limit));
-    if failed { ExitCode::from(1) } else { ExitCode::SUCCESS }
+impl Args {
+    /// Narrows to what was asked for. The start of a name will do; a name that nothing has is an error.
+    fn narrow(
+        &self,
+        snapshot: &mut Snapshot,
+        namespace: Option<&str>,
+        notes: &mut Vec<String>,
+    ) -> Result<(), Trouble> {
+        let here = |meta: &ObjectMeta| namespace.is_none_or(|n| n == meta.namespace);
+        let names: Vec<&str> =
+            snapshot.pods.iter().map(|p| &p.metadata).filter(|m| here(m)).map(|m| m.name.as_str()).collect();
+        let mut targets = Vec::new();
+        for target in &self.targets {
+            let near: BTreeSet<&str> = names
+                .iter()
+                .copied()
+                .filter(|n| n.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-')))
+                .collect();
+            if target.kind != Kind::Pod || names.contains(&target.name.as_str()) || near.is_empty() {
+                targets.push(target.clone());
+                continue;
+            }
+            notes.push(match near.first() {
+                Some(one) if near.len() == 1 => format!("no pod is named {}; this is {one}", target.name),
+                _ => format!("no pod is named {}; these are the {} that begin so", target.name, near.len()),
+            });
+            targets.extend(near.into_iter().map(|name| Target { kind: Kind::Pod, name: name.to_owned() }));
+        }
+        let selection =
+            Selection { targets, namespace: namespace.map(str::to_owned), selector: self.selector.clone() };
+        let missing = selection.narrow(snapshot);
+        let Some(target) = missing.first() else { return Ok(()) };
+        let place = namespace.map_or(String::new(), |n| format!(" in namespace {n}"));
+        let hint = match (namespace, target.kind) {
+            (Some(_), _) => "is it in another namespace? -A looks in all of them",
+            (None, Kind::Pod) => "is the name right? see: kubectl get pods -A",
+            (None, _) => {
+                "are kind and name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
+            }
+        };
+        Err(Trouble::new(format_args!("{target}: not found{place}"), hint))
+    }
 }
 
 fn in_files(args: &Args) -> Result<Seen, Trouble> {
@@ -138,8 +180,8 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
         dump.snapshot.sources.logs = false;
     }
     let found = dump.objects > 0;
-    for (index, broken) in dump.broken.iter().enumerate() {
-        if index == 0 && !found {
+    for broken in &dump.broken {
+        if !found {
             return Err(Trouble::new(broken, broken.hint));
         }
         output::complain(&broken.to_string(), broken.hint);
@@ -151,16 +193,128 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
             files::HOW_TO_DUMP,
         ));
     }
-    let mut notes: Vec<String> =
-        dump.snapshot.undecodable.iter().map(|u| format!("passed over: {}: {}", u.place, u.why)).collect();
+    let mut notes = passed_over(&dump.snapshot);
     notes.extend(dump.broken.iter().map(|b| format!("not read: {b}")));
     // A clock may be an hour off; a time that lies further ahead is an error in the data.
     let clock = Timestamp::now();
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
     let now = args.now.or_else(|| files::newest_time(&dump.snapshot, limit)).unwrap_or(clock);
+    args.narrow(&mut dump.snapshot, args.namespace.as_deref(), &mut notes)?;
     Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty() })
 }
 
-fn in_cluster(_args: &Args) -> Result<Seen, Trouble> {
-    Err(Trouble::new("diagnose: looking at a cluster is not built yet", "give files with -f"))
+/// Documents and list items that do not decode.
+fn passed_over(snapshot: &Snapshot) -> Vec<String> {
+    snapshot.undecodable.iter().map(|u| format!("passed over: {}: {}", u.place, u.why)).collect()
+}
+
+fn in_cluster(args: &Args) -> Result<Seen, Trouble> {
+    super::blocking(async {
+        tokio::select! {
+            seen = look(args) => seen,
+            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted before the look was done", "")),
+        }
+    })?
+}
+
+async fn look(args: &Args) -> Result<Seen, Trouble> {
+    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone(), retry: false };
+    let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
+    // Nodes have pods of all namespaces.
+    let everywhere = args.all_namespaces
+        || (args.namespace.is_none() && args.targets.iter().any(|t| t.kind == Kind::Node));
+    let namespace = match &args.namespace {
+        _ if everywhere => None,
+        Some(namespace) => Some(namespace.clone()),
+        None => Some(cluster.namespace.clone()),
+    };
+    // One pod is asked for by its name: a namespace may hold thousands.
+    let field_selector = match args.targets.as_slice() {
+        [Target { kind: Kind::Pod, name }] => format!("metadata.name={name}"),
+        _ => String::new(),
+    };
+    let label_selector = args.selector.as_ref().map(|s| s.text.clone()).unwrap_or_default();
+    let mut wanted = Wanted { namespace: namespace.clone(), label_selector, field_selector };
+    let progress = Progress::default();
+    let failed = |failure: Failure| Trouble::new(format_args!("{}: {}", cluster.server, failure.text), "");
+    let work = async {
+        let mut seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
+        if seen.snapshot.pods.is_empty() && !wanted.field_selector.is_empty() {
+            // There is no such pod: perhaps one with a name that comes near.
+            wanted.field_selector.clear();
+            seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
+        }
+        let mut notes = seen.notes;
+        args.narrow(&mut seen.snapshot, namespace.as_deref(), &mut notes)?;
+        let clock = seen.server_time.unwrap_or_else(Timestamp::now);
+        let limit = clock.checked_add(SignedDuration::from_hours(24)).unwrap_or(clock);
+        // Nothing can have happened after now.
+        let now = args
+            .now
+            .unwrap_or_else(|| files::newest_time(&seen.snapshot, limit).map_or(clock, |t| t.max(clock)));
+        if !args.no_logs {
+            let wanted = logs_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
+            let (logs, lacking) = snapshot::logs(&cluster.client, wanted, &progress).await;
+            seen.snapshot.sources.logs = lacking.is_empty() || !logs.is_empty();
+            seen.snapshot.logs = logs;
+            notes.extend(lacking);
+        }
+        notes.extend(passed_over(&seen.snapshot));
+        if let Some(namespace) = namespace.filter(|_| seen.snapshot.pods.is_empty()) {
+            notes.push(format!("there are no pods in namespace {namespace}; -A looks in all of them"));
+        }
+        Ok(Seen { snapshot: seen.snapshot, now, notes, incomplete: false })
+    };
+    output::with_progress(&progress, work).await
+}
+
+/// Logs that are read at most: they are one request each.
+const MOST_LOGS: usize = 100;
+/// Of pods that fail alike, so many: the others' logs say the same.
+const LOGS_ALIKE: usize = 2;
+
+/// The logs of containers that crashed. What `--previous` gives depends on the state: while the container runs, the run that
+/// ended; after that, the one before the newest, and the newest is what stands without.
+fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogRef> {
+    let pods: HashMap<(&str, &str), &Pod> = snapshot
+        .pods
+        .iter()
+        .map(|p| ((p.metadata.namespace.as_str(), p.metadata.name.as_str()), p))
+        .collect();
+    let mut alike: HashMap<_, usize> = HashMap::new();
+    let mut wanted = Vec::new();
+    for finding in &survey.findings {
+        let crashed = finding.reason.known().is_some_and(|r| r.family() == Family::Crash);
+        if !crashed || finding.container.is_empty() || finding.pod.is_empty() {
+            continue;
+        }
+        let seen = alike
+            .entry((&finding.namespace, &finding.workload, &finding.container, finding.reason.as_str()))
+            .or_default();
+        *seen += 1;
+        if finding.workload.is_some() && *seen > LOGS_ALIKE {
+            continue;
+        }
+        let Some(pod) = pods.get(&(finding.namespace.as_str(), finding.pod.as_str())) else { continue };
+        let status = &pod.status;
+        let running = status
+            .container_statuses
+            .iter()
+            .chain(&status.init_container_statuses)
+            .chain(&status.ephemeral_container_statuses)
+            .find(|c| c.name == finding.container)
+            .is_some_and(|c| c.state.running.is_some());
+        let log = |previous| LogRef {
+            namespace: finding.namespace.clone(),
+            pod: finding.pod.clone(),
+            container: finding.container.clone(),
+            previous,
+        };
+        if !running {
+            wanted.push(log(false));
+        }
+        wanted.push(log(true));
+    }
+    wanted.truncate(MOST_LOGS);
+    wanted
 }

@@ -1,11 +1,13 @@
 //! Where words go: stdout and stderr, colour and width.
 
 use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 
 use super::{Colour, Trouble};
+use crate::cluster::snapshot::Progress;
 
 /// Widths beyond this are no help to a reader.
 const MAX_WIDTH: usize = 220;
@@ -32,6 +34,31 @@ pub(super) fn complain(what: &str, hint: &str) {
     if !hint.is_empty() {
         let _ = writeln!(err, "  {bold}hint{reset}: {}", crate::redact::clean(hint));
     }
+}
+
+/// Does the work, and says on a terminal how far it has come once it takes longer than a second.
+pub(super) async fn with_progress<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
+    if !io::stderr().is_terminal() {
+        return work.await;
+    }
+    let mut work = std::pin::pin!(work);
+    let mut shown = false;
+    let mut ticks = tokio::time::interval(Duration::from_secs(1));
+    ticks.tick().await;
+    let done = loop {
+        tokio::select! {
+            done = &mut work => break done,
+            _ = ticks.tick() => {
+                let (what, objects) = progress.get();
+                let _ = write!(io::stderr(), "\r\x1b[Klooking at {what}: {objects} read so far");
+                shown = true;
+            }
+        }
+    };
+    if shown {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    done
 }
 
 /// Whether stdout gets colour.

@@ -83,7 +83,8 @@ impl std::str::FromStr for Target {
                 }
             },
         };
-        if name.is_empty() || name.contains(['/', ' ']) {
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if name.is_empty() || !name.chars().all(valid) {
             return Err(format!("'{text}' names no object: write POD or KIND/NAME"));
         }
         Ok(Self { kind, name: name.to_owned() })

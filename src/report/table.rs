@@ -91,14 +91,15 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
 
 /// One line each.
 fn lines(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
-    let wheres: Vec<String> = groups.iter().map(subject).collect();
+    let wheres: Vec<Vec<String>> = groups.iter().map(subjects).collect();
     let reasons: Vec<String> = groups.iter().map(|g| g.reasons().join(", ")).collect();
     let causes: Vec<String> = groups.iter().map(|g| cause(g, style)).collect();
     let widest =
         |texts: &[String], head: &str| texts.iter().map(|t| width(t)).max().unwrap_or(0).max(width(head));
     let severity_width = 8;
     let mut reason_width = widest(&reasons, "REASON").min((style.width / 4).max(18));
-    let mut where_width = widest(&wheres, "WHERE");
+    let longest: Vec<String> = wheres.iter().filter_map(|w| w.first().cloned()).collect();
+    let mut where_width = widest(&longest, "WHERE");
     let mut cause_width = widest(&causes, "CAUSE");
     // Severity is always whole; the rest shares what is left. The cause gives way first, to a floor, then the names.
     let room = style.width.saturating_sub(severity_width + 3 * 2);
@@ -125,7 +126,7 @@ fn lines(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
             "{}  {}  {}  {}",
             paint.severity(severity, &pad(severity.as_str(), severity_width)),
             pad(&cut(reason, reason_width), reason_width),
-            pad(&cut_middle(place, where_width), where_width),
+            pad(&fitting(place, where_width), where_width),
             cut(cause, cause_width)
         );
         out.push_str(line.trim_end());
@@ -133,39 +134,61 @@ fn lines(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
     }
 }
 
-/// Who fails: one subject by name, several by number.
-fn subject(group: &Group<'_>) -> String {
-    let Some(first) = group.findings.first() else { return String::new() };
+/// Who fails, one subject by name, several by number: in full, and ever shorter for narrow screens.
+fn subjects(group: &Group<'_>) -> Vec<String> {
+    let Some(first) = group.findings.first() else { return Vec::new() };
     if group.findings.len() == 1 {
-        return name(first);
+        let full = name(first);
+        let bare = full.strip_suffix(&format!("[{}]", clean(&first.container))).map(str::to_owned);
+        // Of a ReplicaSet's pod, the hash in the middle says least.
+        let shorter = first.workload.as_ref().and_then(|workload| {
+            let rest = first.pod.strip_prefix(&workload.name)?.strip_prefix('-')?;
+            let (_, own) = rest.rsplit_once('-')?;
+            Some(clean(&format!("{}/{}-…-{own}", first.namespace, workload.name)).into_owned())
+        });
+        return std::iter::once(full.clone()).chain(bare).chain(shorter).collect();
     }
-    let pods = group.pods().len();
+    let pods = match group.pods().len() {
+        0 => String::new(),
+        pods => format!(" ({})", count(pods, "pod")),
+    };
     let workloads = group.workloads();
-    let mut text = match workloads.first() {
-        Some((namespace, kind, name)) if workloads.len() == 1 => format!("{namespace}/{kind}/{name}"),
+    let container = match first.container.as_str() {
+        "" => String::new(),
+        name if group.findings.iter().all(|f| f.container == name) => format!("[{name}]"),
+        _ => String::new(),
+    };
+    let texts = match workloads.first() {
+        Some((namespace, kind, name)) if workloads.len() == 1 => vec![
+            format!("{namespace}/{kind}/{name}{container}{pods}"),
+            format!("{namespace}/{name}{container}{pods}"),
+            format!("{namespace}/{name}{pods}"),
+        ],
         _ => {
             let namespaces: std::collections::BTreeSet<&str> =
                 group.findings.iter().map(|f| f.namespace.as_str()).filter(|n| !n.is_empty()).collect();
-            match namespaces.first() {
-                Some(namespace) if namespaces.len() == 1 => {
-                    format!("{namespace}: {}", count(workloads.len(), "workload"))
-                }
-                _ => format!(
-                    "{}, {}",
-                    count(namespaces.len(), "namespace"),
-                    count(workloads.len(), "workload")
-                ),
-            }
+            let place = match namespaces.first() {
+                Some(namespace) if namespaces.len() == 1 => (*namespace).to_owned(),
+                _ => count(namespaces.len(), "namespace"),
+            };
+            let workloads = count(workloads.len(), "workload");
+            vec![format!("{place}, {workloads}{pods}"), format!("{workloads}{pods}")]
         }
     };
-    let same_container = group.findings.iter().all(|f| f.container == first.container);
-    if same_container && !first.container.is_empty() && workloads.len() == 1 {
-        text.push_str(&format!("[{}]", first.container));
+    texts.into_iter().map(|text| clean(&text).into_owned()).collect()
+}
+
+/// Who fails, in full.
+fn subject(group: &Group<'_>) -> String {
+    subjects(group).into_iter().next().unwrap_or_default()
+}
+
+/// Who fails, in at most so many columns.
+fn fitting(subjects: &[String], columns: usize) -> String {
+    match subjects.iter().find(|s| width(s) <= columns) {
+        Some(subject) => subject.clone(),
+        None => subjects.last().map(|s| cut_middle(s, columns)).unwrap_or_default(),
     }
-    if pods > 0 {
-        text.push_str(&format!(" ({})", count(pods, "pod")));
-    }
-    clean(&text).into_owned()
 }
 
 /// One subject by name.

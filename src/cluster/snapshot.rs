@@ -1,0 +1,368 @@
+//! One look at a cluster: pods, and what surrounds them, as far as the user may read it.
+//!
+//! Pods are needed; every other source that cannot be read is named once, and the look goes on without it. Everything is
+//! bounded: pages, requests at a time, bytes of a log, time. Must not know what the objects mean, nor how a look is shown.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http::{Request, header};
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+use kube::Client;
+use kube::api::{ListParams, LogParams};
+use kube::client::Body;
+
+use super::client::{Failure, Kind};
+use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable};
+use crate::objects::decode::{Encoding, ListEnd, decode_list};
+use crate::objects::{Object, Pod};
+
+/// What to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// None: all of them.
+    pub namespace: Option<String>,
+    /// Of pods; empty for all of them.
+    pub label_selector: String,
+    /// Of pods; empty for all of them.
+    pub field_selector: String,
+}
+
+/// How far a look has come, for whoever waits.
+#[derive(Debug, Default)]
+pub struct Progress {
+    what: Mutex<String>,
+    objects: AtomicUsize,
+}
+
+impl Progress {
+    /// What is being read, and how many objects have been.
+    pub fn get(&self) -> (String, usize) {
+        let what = self.what.lock().map(|w| w.clone()).unwrap_or_default();
+        (what, self.objects.load(Ordering::Relaxed))
+    }
+
+    fn begin(&self, what: &str) {
+        if let Ok(mut now) = self.what.lock() {
+            what.clone_into(&mut now);
+        }
+    }
+}
+
+/// What a look gave.
+#[derive(Debug)]
+pub struct Seen {
+    /// The objects.
+    pub snapshot: Snapshot,
+    /// What could not be read, in words.
+    pub notes: Vec<String>,
+    /// The API server's own clock, where it told it.
+    pub server_time: Option<Timestamp>,
+}
+
+/// Objects in one answer. The API server's own page size for its own clients.
+const PAGE: u32 = 500;
+/// Of one request, until its answer is there in whole. A page of 500 pods is 5 MB.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A list whose pages expire is begun again so often: a large cluster may take longer than the server remembers.
+const LISTS: usize = 3;
+/// Logs that are read at a time.
+const LOGS_AT_A_TIME: usize = 8;
+/// For one log. A kubelet that does not answer must not hold up the look.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+/// Of one log, in lines from its end.
+const LOG_LINES: i64 = 200;
+/// Read of one log, in bytes: 200 lines without end must not fill the memory.
+const LOG_BYTES: usize = 1 << 20;
+/// Kept of one log, in bytes from its end.
+const LOG_TAIL: usize = 64 << 10;
+
+/// Looks at pods, their events, owners and nodes. Logs are [`logs`], since only the pods tell which ones matter.
+pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Seen, Failure> {
+    let reader = Reader { client, wanted, progress };
+    progress.begin("pods");
+    let params = ListParams::default().labels(&wanted.label_selector).fields(&wanted.field_selector);
+    let pods = reader.list::<Pod>("/api/v1", "pods", &params, true).await?;
+    let mut notes = Vec::new();
+    let mut undecodable = pods.undecodable("pods");
+    let server_time = pods.server_time;
+    let pods = pods.items;
+
+    progress.begin("events, owners and nodes");
+    // Of one pod alone its own events are enough.
+    let one = match pods.as_slice() {
+        [pod] if !wanted.field_selector.is_empty() => format!("involvedObject.name={}", pod.metadata.name),
+        _ => String::new(),
+    };
+    let all = ListParams::default();
+    let events = all.clone().fields(&one);
+    let (events, nodes, replica_sets, deployments, stateful_sets, daemon_sets, jobs, cron_jobs, claims) = tokio::join!(
+        reader.list("/api/v1", "events", &events, true),
+        reader.cluster_wide("/api/v1", "nodes", &all, true),
+        reader.list("/apis/apps/v1", "replicasets", &all, false),
+        reader.list("/apis/apps/v1", "deployments", &all, false),
+        reader.list("/apis/apps/v1", "statefulsets", &all, false),
+        reader.list("/apis/apps/v1", "daemonsets", &all, false),
+        reader.list("/apis/batch/v1", "jobs", &all, false),
+        reader.list("/apis/batch/v1", "cronjobs", &all, false),
+        reader.list("/api/v1", "persistentvolumeclaims", &all, false),
+    );
+    let mut lacking = Lacking { notes: &mut notes, undecodable: &mut undecodable };
+    let mut sources = Sources { events: events.is_ok(), owners: true, nodes: nodes.is_ok(), logs: false };
+    sources.owners = replica_sets.is_ok() && jobs.is_ok();
+    let snapshot = Snapshot {
+        pods,
+        events: lacking.take("events", events),
+        nodes: lacking.take("nodes", nodes),
+        replica_sets: lacking.take("replicasets", replica_sets),
+        deployments: lacking.take("deployments", deployments),
+        stateful_sets: lacking.take("statefulsets", stateful_sets),
+        daemon_sets: lacking.take("daemonsets", daemon_sets),
+        jobs: lacking.take("jobs", jobs),
+        cron_jobs: lacking.take("cronjobs", cron_jobs),
+        claims: lacking.take("persistentvolumeclaims", claims),
+        logs: Vec::new(),
+        sources,
+        undecodable,
+    };
+    Ok(Seen { snapshot, notes, server_time })
+}
+
+/// What cannot be read is said once, and is empty.
+struct Lacking<'a> {
+    notes: &'a mut Vec<String>,
+    undecodable: &'a mut Vec<Undecodable>,
+}
+
+impl Lacking<'_> {
+    fn take<T>(&mut self, what: &str, list: Result<List<T>, Failure>) -> Vec<T> {
+        match list {
+            Ok(list) => {
+                self.undecodable.extend(list.undecodable(what));
+                list.items
+            }
+            Err(failure) => {
+                self.notes.push(format!("without {what}: {}", failure.text));
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A whole list.
+struct List<T> {
+    items: Vec<T>,
+    end: ListEnd,
+    server_time: Option<Timestamp>,
+}
+
+impl<T> List<T> {
+    fn undecodable(&self, what: &str) -> Vec<Undecodable> {
+        let named = self.end.undecodable.named.iter().map(|unread| Undecodable {
+            place: format!("{what}: {unread}"),
+            why: "cannot be decoded".to_owned(),
+        });
+        named.collect()
+    }
+}
+
+struct Reader<'a> {
+    client: &'a Client,
+    wanted: &'a Wanted,
+    progress: &'a Progress,
+}
+
+impl Reader<'_> {
+    /// The list in the wanted namespace, or in all of them.
+    async fn list<T: Object>(
+        &self,
+        group: &str,
+        resource: &str,
+        params: &ListParams,
+        protobuf: bool,
+    ) -> Result<List<T>, Failure> {
+        let path = match &self.wanted.namespace {
+            Some(namespace) => format!("{group}/namespaces/{namespace}/{resource}"),
+            None => format!("{group}/{resource}"),
+        };
+        self.pages(&path, params, protobuf).await
+    }
+
+    async fn cluster_wide<T: Object>(
+        &self,
+        group: &str,
+        resource: &str,
+        params: &ListParams,
+        protobuf: bool,
+    ) -> Result<List<T>, Failure> {
+        self.pages(&format!("{group}/{resource}"), params, protobuf).await
+    }
+
+    async fn pages<T: Object>(
+        &self,
+        path: &str,
+        params: &ListParams,
+        protobuf: bool,
+    ) -> Result<List<T>, Failure> {
+        let mut begun = 0;
+        loop {
+            begun += 1;
+            match self.pages_once(path, params, protobuf).await {
+                Err(failure) if failure.kind == Kind::Expired && begun < LISTS => {}
+                result => return result,
+            }
+        }
+    }
+
+    async fn pages_once<T: Object>(
+        &self,
+        path: &str,
+        params: &ListParams,
+        protobuf: bool,
+    ) -> Result<List<T>, Failure> {
+        let mut params = params.clone().limit(PAGE);
+        let mut whole = List { items: Vec::new(), end: ListEnd::default(), server_time: None };
+        loop {
+            let request = kube::core::Request::new(path).list(&params);
+            let mut request = request.map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
+            let accept = match protobuf {
+                true => "application/vnd.kubernetes.protobuf, application/json",
+                false => "application/json",
+            };
+            request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
+            let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.answer(request)).await;
+            let answer = answer.unwrap_or_else(|_| {
+                let text = format!("the API server gave no answer within {} s", REQUEST_TIMEOUT.as_secs());
+                Err(Failure::new(Kind::Timeout, text))
+            })?;
+            let before = whole.items.len();
+            let mut end = decode_list(&answer.body, answer.encoding, |mut object: T| {
+                object.compact();
+                whole.items.push(object);
+            })
+            .map_err(|e| Failure::new(Kind::Protocol, e.to_string()))?;
+            self.progress.objects.fetch_add(whole.items.len() - before, Ordering::Relaxed);
+            whole.server_time = answer.server_time;
+            whole.end.undecodable.count += end.undecodable.count;
+            whole.end.undecodable.named.append(&mut end.undecodable.named);
+            if end.continue_token.is_empty() {
+                return Ok(whole);
+            }
+            params = params.continue_token(&end.continue_token);
+        }
+    }
+
+    async fn answer(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+        let response = self.client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
+        if !response.status().is_success() {
+            return Err(Failure::response(response).await);
+        }
+        let head = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
+        let encoding = match head(header::CONTENT_TYPE) {
+            Some(kind) if kind.contains("protobuf") => Encoding::Protobuf,
+            _ => Encoding::Json,
+        };
+        let server_time = head(header::DATE)
+            .and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
+        let body = response.into_body().collect().await.map_err(|e| {
+            Failure::new(Kind::Unreachable, format!("the answer of the API server broke off: {e}"))
+        })?;
+        Ok(Answer { body: body.to_bytes(), encoding, server_time })
+    }
+}
+
+struct Answer {
+    body: bytes::Bytes,
+    encoding: Encoding,
+    server_time: Option<Timestamp>,
+}
+
+/// A log to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogRef {
+    /// Of the pod.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// Of the container before the present one.
+    pub previous: bool,
+}
+
+/// Reads the ends of logs. What cannot be read is said once for each reason; a log that does not exist (any more) is no
+/// failure.
+pub async fn logs(
+    client: &Client,
+    wanted: Vec<LogRef>,
+    progress: &Progress,
+) -> (Vec<ContainerLog>, Vec<String>) {
+    progress.begin("logs");
+    let results: Vec<_> = futures::stream::iter(wanted)
+        .map(|log| async move {
+            let tail = tokio::time::timeout(LOG_TIMEOUT, tail(client, &log)).await;
+            let tail = tail.unwrap_or_else(|_| {
+                let text = format!("no answer within {} s", LOG_TIMEOUT.as_secs());
+                Err(Failure::new(Kind::Timeout, text))
+            });
+            progress.objects.fetch_add(1, Ordering::Relaxed);
+            (log, tail)
+        })
+        .buffer_unordered(LOGS_AT_A_TIME)
+        .collect()
+        .await;
+    let mut logs = Vec::new();
+    let mut failures: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
+    for (LogRef { namespace, pod, container, previous }, tail) in results {
+        match tail {
+            Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail }),
+            Err(failure) if failure.kind == Kind::Refused => {}
+            Err(failure) => failures.entry(failure.kind.as_str()).or_insert((0, failure.text)).0 += 1,
+        }
+    }
+    logs.sort_by(|a, b| {
+        let key = |l: &ContainerLog| (l.namespace.clone(), l.pod.clone(), l.container.clone(), l.previous);
+        key(a).cmp(&key(b))
+    });
+    let notes = failures.into_values().map(|(number, text)| format!("without {number} of the logs: {text}"));
+    (logs, notes.collect())
+}
+
+async fn tail(client: &Client, log: &LogRef) -> Result<Vec<u8>, Failure> {
+    // `limitBytes` would cut off the end that matters.
+    let params = LogParams {
+        container: Some(log.container.clone()),
+        previous: log.previous,
+        tail_lines: Some(LOG_LINES),
+        ..LogParams::default()
+    };
+    let request = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", log.namespace))
+        .logs(&log.pod, &params)
+        .map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
+    let response = client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
+    if !response.status().is_success() {
+        return Err(Failure::response(response).await);
+    }
+    let mut body = response.into_body();
+    let mut tail = Vec::new();
+    let mut read = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { break };
+        if let Some(bytes) = frame.data_ref() {
+            read += bytes.len();
+            tail.extend_from_slice(bytes);
+            if tail.len() > 2 * LOG_TAIL {
+                tail.drain(..tail.len() - LOG_TAIL);
+            }
+            if read > LOG_BYTES {
+                break;
+            }
+        }
+    }
+    tail.drain(..tail.len().saturating_sub(LOG_TAIL));
+    Ok(tail)
+}
