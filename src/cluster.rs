@@ -1,9 +1,11 @@
 //! Everything that touches a Kubernetes API.
 //!
-//! `client` connects and says in words what is wrong; `watch` keeps up with one resource and hands every change to its sink.
+//! `client` connects and says in words what is wrong; `watch` keeps up with one resource and hands every change to its sink;
+//! `snapshot` looks once.
 //! Must not know what is done with the objects, nor anything of metrics text or HTTP servers.
 
 pub mod client;
+pub mod snapshot;
 pub mod watch;
 
 /// Directives to put behind the user's own log filter. On an answer that it cannot read, kube's client logs the whole body,

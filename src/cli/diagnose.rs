@@ -196,11 +196,17 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     let mut notes = passed_over(&dump.snapshot);
     notes.extend(dump.broken.iter().map(|b| format!("not read: {b}")));
     // A clock may be an hour off; a time that lies further ahead is an error in the data.
-    let clock = Timestamp::now();
+    let clock = clock();
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
     let now = args.now.or_else(|| files::newest_time(&dump.snapshot, limit)).unwrap_or(clock);
     args.narrow(&mut dump.snapshot, args.namespace.as_deref(), &mut notes)?;
     Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty() })
+}
+
+/// The time of this machine: for what neither the cluster nor the files tell.
+#[allow(clippy::disallowed_methods, reason = "the command line's clock")]
+fn clock() -> Timestamp {
+    Timestamp::now()
 }
 
 /// Documents and list items that do not decode.
@@ -246,7 +252,7 @@ async fn look(args: &Args) -> Result<Seen, Trouble> {
         }
         let mut notes = seen.notes;
         args.narrow(&mut seen.snapshot, namespace.as_deref(), &mut notes)?;
-        let clock = seen.server_time.unwrap_or_else(Timestamp::now);
+        let clock = seen.server_time.unwrap_or_else(clock);
         let limit = clock.checked_add(SignedDuration::from_hours(24)).unwrap_or(clock);
         // Nothing can have happened after now.
         let now = args

@@ -1,6 +1,8 @@
 //! The tests from the outside: one binary, a module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod cli;
+mod contract;
 mod decode;
 mod diagnosis;
 mod layers;

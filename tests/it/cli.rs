@@ -1,0 +1,367 @@
+//! The command line, through the binary: exit codes, words, what reaches stdout and what stderr.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::{Value, json};
+
+pub const FINAL: &str = "tests/data/recordings/final";
+
+/// What a run of the binary gave.
+pub struct Run {
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+}
+
+pub fn command() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kubehealer"));
+    // Neither the developer's cluster nor terminal may change what is tested.
+    command.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear();
+    command.env("HOME", "/nonexistent").env("COLUMNS", "100").stdin(Stdio::null());
+    command
+}
+
+pub fn kubehealer(args: &[&str]) -> Run {
+    run(command().args(args).output().unwrap())
+}
+
+pub fn with_input(args: &[&str], input: &[u8]) -> Run {
+    let mut child = command()
+        .args(args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    run(output)
+}
+
+fn run(output: Output) -> Run {
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        out: String::from_utf8(output.stdout).unwrap(),
+        err: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+pub fn diagnosis(args: &[&str]) -> Value {
+    let run = kubehealer(&[&["diagnose", "-o", "json"], args].concat());
+    assert!(run.code == 0, "{}", run.err);
+    serde_json::from_str(&run.out).unwrap()
+}
+
+/// A directory that is gone afterwards.
+pub fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in files {
+        let path = folder.path().join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, content).unwrap();
+    }
+    folder
+}
+
+/// The recorded pods, each with its kind, as kubectl prints single ones.
+fn recorded_pods() -> Vec<Value> {
+    let mut list: Value = serde_json::from_slice(&recorded("pods.json")).unwrap();
+    let mut items = list["items"].as_array_mut().map(std::mem::take).unwrap();
+    for item in &mut items {
+        item["kind"] = json!("Pod");
+        item["apiVersion"] = json!("v1");
+    }
+    items
+}
+
+fn recorded(name: &str) -> Vec<u8> {
+    std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(FINAL).join(name)).unwrap()
+}
+
+/// One recorded pod.
+fn recorded_pod(prefix: &str) -> Value {
+    recorded_pods().into_iter().find(|p| p["metadata"]["name"].as_str().unwrap().starts_with(prefix)).unwrap()
+}
+
+#[test]
+fn every_subcommand_has_help_and_an_unknown_one_is_refused() {
+    for command in ["watch", "diagnose", "explain", "rules", "demo", "completions"] {
+        let run = kubehealer(&[command, "--help"]);
+        assert_eq!(run.code, 0, "{command}");
+        assert!(run.out.contains("Usage: kubehealer"), "{command}");
+    }
+    for args in [&["watsh"][..], &["diagnose", "--unknown"], &["diagnose", "--fail-on", "bad"], &[]] {
+        let run = kubehealer(args);
+        assert_eq!(run.code, 2, "{args:?}");
+        assert!(run.out.is_empty() && !run.err.is_empty(), "{args:?}");
+    }
+}
+
+#[test]
+fn completions_are_printed_for_the_usual_shells() {
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let run = kubehealer(&["completions", shell]);
+        assert_eq!(run.code, 0);
+        assert!(run.out.contains("kubehealer") && run.out.contains("diagnose"), "{shell}");
+    }
+}
+
+#[test]
+fn the_exit_code_tells_whether_something_is_at_or_above_the_limit() {
+    let code = |args: &[&str]| kubehealer(&[&["diagnose", "-f", FINAL], args].concat()).code;
+    assert_eq!(code(&[]), 0, "findings alone are no failure");
+    assert_eq!(code(&["--fail-on", "warning"]), 1);
+    assert_eq!(code(&["--fail-on", "info"]), 1);
+    assert_eq!(code(&["web-b6cf745ff", "-n", "shop", "--fail-on", "info"]), 0, "a healthy workload");
+}
+
+#[test]
+fn what_cannot_be_read_is_said_in_one_line_with_a_hint() {
+    let pods = recorded("pods.json");
+    let folder = folder(&[
+        ("empty.json", b""),
+        ("blank.json", b"  \n\n"),
+        ("cut.json", pods.get(..50_000).unwrap()),
+        ("binary", b"\x7fELF\x00\x00\x01"),
+        ("packed.gz", b"\x1f\x8b\x08\x00"),
+        ("table.txt", b"NAME     READY   STATUS\ncart-1   0/1     CrashLoopBackOff\n"),
+        ("numbers.json", b"[1, 2, 3]"),
+        ("other.json", b"{\"password\": \"hunter2\"}"),
+        ("broken.yaml", b"kind: Pod\n  token: [hunter2\n"),
+        ("nothing/readme.md", b"# nothing"),
+    ]);
+    for (name, words) in [
+        ("missing.json", "no such file"),
+        ("empty.json", "empty"),
+        ("blank.json", "empty"),
+        ("cut.json", "ends in the middle of a JSON document"),
+        ("binary", "binary"),
+        ("packed.gz", "gzip"),
+        ("table.txt", "neither JSON nor YAML"),
+        ("numbers.json", "no Kubernetes objects"),
+        ("other.json", "no Kubernetes objects"),
+        ("broken.yaml", "neither JSON nor YAML"),
+        ("nothing", "no Kubernetes objects"),
+    ] {
+        let path = folder.path().join(name);
+        let run = kubehealer(&["diagnose", "-f", path.to_str().unwrap()]);
+        assert_eq!(run.code, 2, "{name}");
+        assert!(run.out.is_empty(), "{name}");
+        let first = run.err.lines().next().unwrap_or_default();
+        assert!(
+            first.starts_with("kubehealer: ") && first.contains(name) && first.contains(words),
+            "{name}: {}",
+            run.err
+        );
+        assert!(
+            run.err.lines().nth(1).is_some_and(|l| l.trim_start().starts_with("hint: ")),
+            "{name}: {}",
+            run.err
+        );
+        assert!(!run.err.contains("hunter2"), "{name}: {}", run.err);
+    }
+}
+
+#[test]
+fn a_broken_file_among_others_is_named_and_the_rest_is_looked_at() {
+    let folder = folder(&[
+        ("pods.json", &recorded("pods.json")),
+        ("events.json", recorded("events.json").get(..9999).unwrap()),
+    ]);
+    let run = kubehealer(&["diagnose", "-f", folder.path().to_str().unwrap()]);
+    assert_eq!(run.code, 2, "part of it could not be looked at");
+    assert!(run.out.contains("OOMKilled"));
+    assert!(run.err.contains("events.json"), "{}", run.err);
+    assert!(run.out.contains("not read:"), "{}", run.out);
+}
+
+#[test]
+fn the_same_pods_give_the_same_findings_in_every_form() {
+    let items = recorded_pods();
+    let list = json!({"kind": "List", "apiVersion": "v1", "items": items});
+    let lines = |wrap: fn(&Value) -> Value| -> Vec<u8> {
+        items.iter().map(|item| wrap(item).to_string() + "\n").collect::<String>().into_bytes()
+    };
+    let pretty: String =
+        items.iter().map(|item| serde_json::to_string_pretty(item).unwrap() + "\n").collect();
+    let yaml: String =
+        items.iter().map(|item| format!("---\n{}", serde_saphyr::to_string(item).unwrap())).collect();
+    let one_yaml = serde_saphyr::to_string(&list).unwrap();
+    let bare: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let mut item = item.clone();
+            item.as_object_mut().unwrap().remove("kind");
+            item.as_object_mut().unwrap().remove("apiVersion");
+            item
+        })
+        .collect();
+    let raw = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": bare}).to_string();
+    let reversed: Vec<&Value> = items.iter().rev().collect();
+    let utf16: Vec<u8> =
+        [0xff, 0xfe].into_iter().chain(list.to_string().encode_utf16().flat_map(u16::to_le_bytes)).collect();
+
+    let expected = with_input(&["diagnose", "-f", "-", "-o", "json"], list.to_string().as_bytes());
+    assert!(expected.out.contains("OOMKilled"), "{}", expected.err);
+    for (form, input) in [
+        ("NDJSON", lines(Value::clone)),
+        ("a watch", lines(|item| json!({"type": "ADDED", "object": item}))),
+        ("one after the other", pretty.into_bytes()),
+        ("an array", serde_json::to_vec(&items).unwrap()),
+        ("reversed", serde_json::to_vec(&reversed).unwrap()),
+        ("the API's own list", raw.into_bytes()),
+        ("YAML documents", yaml.into_bytes()),
+        ("a YAML list", one_yaml.into_bytes()),
+        ("UTF-16", utf16),
+    ] {
+        let run = with_input(&["diagnose", "-f", "-", "-o", "json"], &input);
+        assert_eq!(run.code, 0, "{form}: {}", run.err);
+        assert!(run.out == expected.out, "{form} differs");
+    }
+}
+
+#[test]
+fn of_a_watch_the_newest_state_counts_and_the_deleted_are_gone() {
+    let mut pod = recorded_pod("trainer-");
+    let line = |kind: &str, pod: &Value| json!({"type": kind, "object": pod}).to_string() + "\n";
+    let failing = line("ADDED", &pod);
+    let deleted = line("DELETED", &pod);
+    pod["status"] = json!({"phase": "Running"});
+    pod["metadata"]["resourceVersion"] = json!("99999999");
+    let healed = line("MODIFIED", &pod);
+    let bookmark =
+        "{\"type\":\"BOOKMARK\",\"object\":{\"kind\":\"Pod\",\"apiVersion\":\"v1\",\"metadata\":{}}}\n";
+
+    let look = |lines: &[&str]| {
+        let run = with_input(&["diagnose", "-f", "-", "-o", "json"], lines.concat().as_bytes());
+        assert_eq!(run.code, 0, "{}", run.err);
+        let value: Value = serde_json::from_str(&run.out).unwrap();
+        (value["summary"]["pods"].as_u64().unwrap(), value["summary"]["unhealthyPods"].as_u64().unwrap())
+    };
+    assert_eq!(look(&[&failing, bookmark]), (1, 1));
+    assert_eq!(look(&[&failing, &healed]), (1, 0));
+    assert_eq!(look(&[&healed, &failing]), (1, 0), "an older state that comes later");
+    assert_eq!(look(&[&failing, &deleted]), (0, 0));
+    // Cut off in the middle of a line, as Ctrl-C leaves it.
+    let run =
+        with_input(&["diagnose", "-f", "-"], [&failing, healed.get(..200).unwrap()].concat().as_bytes());
+    assert_eq!(run.code, 0);
+    assert!(
+        run.out.contains("OOMKilled") && run.out.contains("passed over: standard input, line 2"),
+        "{}",
+        run.out
+    );
+}
+
+#[test]
+fn now_is_the_newest_time_in_the_data_and_not_a_deletion_a_day_ahead() {
+    // stream-consumer's grace period ends a day later.
+    let value = diagnosis(&["-f", FINAL]);
+    let observed = value["observedAt"].as_str().unwrap();
+    assert!(observed.starts_with("2026-11-22T11:23:1"), "{observed}");
+    let value = diagnosis(&["-f", FINAL, "--now", "2026-11-22T12:00:00Z"]);
+    assert_eq!(value["observedAt"], "2026-11-22T12:00:00Z");
+}
+
+#[test]
+fn secrets_and_configmaps_in_a_dump_are_passed_over_unread() {
+    let dump = json!({"kind": "List", "apiVersion": "v1", "items": [
+        {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "db"}, "data": {"password": "aHVudGVyMg=="}},
+        {"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "app"}, "data": 7},
+        {"kind": "Job", "apiVersion": "batch.volcano.sh/v1alpha1", "metadata": {"name": "other"}},
+        {"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "hostile", "namespace": "shop", "uid": "1"},
+         "spec": {"containers": [{"name": "app", "env": [{"name": "PASSWORD", "value": "hunter2"}]}]}, "status": 7},
+        null, 3, "text"
+    ]});
+    let run = with_input(&["diagnose", "-f", "-", "-o", "json"], dump.to_string().as_bytes());
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(!run.out.contains("hunter2") && !run.out.contains("aHVudGVyMg"));
+    let value: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(value["summary"]["pods"], 1);
+    assert_eq!(value["sources"]["owners"], false, "another group's Job is none of Kubernetes'");
+}
+
+#[test]
+fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
+    let names = |args: &[&str]| -> Vec<String> {
+        let value = diagnosis(&[&["-f", FINAL], args].concat());
+        let findings = value["findings"].as_array().unwrap();
+        let mut names: Vec<String> =
+            findings.iter().map(|f| f["pod"].as_str().unwrap_or("").to_owned()).collect();
+        names.dedup();
+        names
+    };
+    let cart = ["cart-874c48df9-2zw2s", "cart-874c48df9-69t6r"];
+    assert_eq!(names(&["cart-874c48df9-2zw2s"]), cart.get(..1).unwrap());
+    for args in [
+        &["deployment/cart"][..],
+        &["deploy/cart", "-n", "shop"],
+        &["rs/cart-874c48df9"],
+        &["cart-874c48df9"],
+    ] {
+        let found: Vec<String> = names(args).into_iter().filter(|n| !n.is_empty()).collect();
+        assert_eq!(found, cart, "{args:?}");
+    }
+    assert_eq!(names(&["sts/broker"]).len(), 2);
+    assert!(names(&["cronjob/sync-prices"]).iter().any(|n| n.starts_with("sync-prices-")));
+    assert!(names(&["-n", "ml"]).iter().any(|n| n.starts_with("trainer-")));
+    assert!(names(&["-l", "app=cart"]).iter().all(|n| n.starts_with("cart-")));
+
+    let run = kubehealer(&["diagnose", "-f", FINAL, "deployment/crat"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("deployment/crat: not found"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "shop/cart"]);
+    assert!(run.code == 2 && run.err.contains("-n shop cart"), "{}", run.err);
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_error() {
+    let mut child = command()
+        .args(["diagnose", "-f", FINAL, "-o", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let run = run(child.wait_with_output().unwrap());
+    assert_eq!((run.code, run.err.as_str()), (0, ""));
+}
+
+#[test]
+fn colour_is_for_terminals_unless_it_is_asked_for() {
+    let colour = |args: &[&str], env: &[(&str, &str)]| {
+        let mut command = command();
+        command.args(["diagnose", "-f", FINAL]).args(args).envs(env.iter().copied());
+        run(command.output().unwrap()).out.contains('\u{1b}')
+    };
+    assert!(!colour(&[], &[]));
+    assert!(colour(&["--color", "always"], &[]));
+    assert!(!colour(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]));
+    assert!(!colour(&[], &[("NO_COLOR", "1")]));
+}
+
+#[test]
+fn a_cluster_that_cannot_be_found_or_reached_is_said_in_words() {
+    let folder = folder(&[
+        ("down", kubehealer::simulator::kubeconfig("127.0.0.1:1".parse().unwrap()).as_bytes()),
+        ("broken", b"clusters: [token: hunter2"),
+    ]);
+    let path = |name: &str| -> PathBuf { folder.path().join(name) };
+    for (args, words) in [
+        (vec!["diagnose"], "no cluster"),
+        (vec!["diagnose", "--kubeconfig", path("missing").to_str().unwrap()], "kubeconfig"),
+        (vec!["diagnose", "--kubeconfig", path("broken").to_str().unwrap()], "kubeconfig"),
+        (vec!["diagnose", "--kubeconfig", path("down").to_str().unwrap()], "127.0.0.1:1"),
+        (vec!["diagnose", "--kubeconfig", path("down").to_str().unwrap(), "--context", "nowhere"], "nowhere"),
+    ] {
+        let run = kubehealer(&args);
+        assert_eq!(run.code, 2, "{args:?}");
+        assert!(run.err.starts_with("kubehealer: ") && run.err.contains(words), "{args:?}: {}", run.err);
+        assert!(!run.err.contains("hunter2"));
+    }
+}

@@ -1,0 +1,220 @@
+//! The JSON of `diagnose` is a contract: it keeps to its schema, and is the same wherever the objects came from.
+
+use std::net::SocketAddr;
+
+use kubehealer::simulator::{self, Cluster, Fault};
+use serde_json::Value;
+
+use super::cli::{FINAL, Run, diagnosis, folder, kubehealer};
+
+/// What `docs/diagnosis.schema.json` needs of JSON Schema. A keyword that it does not know is an error, so that none is
+/// thought to hold that is not checked.
+fn check(schema: &Value, value: &Value, root: &Value, place: &str, errors: &mut Vec<String>) {
+    let mut wrong = |why: String| errors.push(format!("{place}: {why}"));
+    for (keyword, rule) in schema.as_object().unwrap() {
+        match keyword.as_str() {
+            "$schema" | "$id" | "title" | "description" | "$defs" | "examples" => {}
+            "$ref" => {
+                let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
+                check(root.pointer(pointer).unwrap(), value, root, place, errors);
+                return;
+            }
+            "type" => {
+                let fits = match rule.as_str().unwrap() {
+                    "object" => value.is_object(),
+                    "array" => value.is_array(),
+                    "string" => value.is_string(),
+                    "integer" => value.is_i64() || value.is_u64(),
+                    "boolean" => value.is_boolean(),
+                    other => panic!("unknown type {other}"),
+                };
+                if !fits {
+                    wrong(format!("not of type {rule}"));
+                }
+            }
+            "const" if value != rule => wrong(format!("not {rule}")),
+            "const" => {}
+            "enum" if !rule.as_array().unwrap().contains(value) => {
+                wrong(format!("{value} is not among {rule}"))
+            }
+            "enum" => {}
+            "minimum" if value.as_i64().unwrap_or(0) < rule.as_i64().unwrap() => {
+                wrong("too small".to_owned())
+            }
+            "minimum" => {}
+            "minLength" if value.as_str().map_or(0, str::len) == 0 => wrong("empty".to_owned()),
+            "minLength" => {}
+            "format" => {
+                assert_eq!(rule, "date-time");
+                if value.as_str().is_none_or(|t| t.parse::<jiff::Timestamp>().is_err()) {
+                    wrong(format!("{value} is no time"));
+                }
+            }
+            "required" => {
+                for key in rule.as_array().unwrap() {
+                    if value.get(key.as_str().unwrap()).is_none() {
+                        wrong(format!("{key} is missing"));
+                    }
+                }
+            }
+            "additionalProperties" => {
+                assert_eq!(rule, false);
+                for key in value.as_object().into_iter().flatten().map(|(key, _)| key) {
+                    if schema["properties"].get(key).is_none() {
+                        wrong(format!("{key} is not in the schema"));
+                    }
+                }
+            }
+            "properties" => {}
+            "items" => {}
+            other => panic!("the test does not know the keyword {other}"),
+        }
+    }
+    for (key, rule) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        if let Some(value) = value.get(key) {
+            check(rule, value, root, &format!("{place}/{key}"), errors);
+        }
+    }
+    if let Some(rule) = schema.get("items") {
+        for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+            check(rule, value, root, &format!("{place}/{index}"), errors);
+        }
+    }
+}
+
+fn errors(value: &Value) -> Vec<String> {
+    let schema: Value = serde_json::from_str(include_str!("../../docs/diagnosis.schema.json")).unwrap();
+    let mut errors = Vec::new();
+    check(&schema, value, &schema, "", &mut errors);
+    errors
+}
+
+#[test]
+fn the_json_keeps_to_its_schema() {
+    for source in [FINAL, "tests/data/recordings/changes/final", "tests/data/recordings/after-node-restart"] {
+        let value = diagnosis(&["-f", source]);
+        assert!(!value["findings"].as_array().unwrap().is_empty());
+        assert_eq!(errors(&value), [""; 0], "{source}");
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_is_not_in_the_contract() {
+    let mut value = diagnosis(&["-f", FINAL]);
+    value["findings"][0]["severity"] = "terrible".into();
+    value["findings"][1].as_object_mut().unwrap().remove("cause");
+    value["ages"] = 1.into();
+    assert_eq!(errors(&value).len(), 3);
+}
+
+#[test]
+fn the_schema_knows_every_reason_severity_and_source() {
+    let schema: Value = serde_json::from_str(include_str!("../../docs/diagnosis.schema.json")).unwrap();
+    let known: Vec<&str> = schema["$defs"]["causeCode"]["enum"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|c| c.as_str().unwrap())
+        .collect();
+    let codes: Vec<&str> = kubehealer::diagnosis::CauseCode::ALL.iter().map(|c| c.as_str()).collect();
+    assert_eq!(
+        known, codes,
+        "docs/diagnosis.schema.json lists the codes of src/diagnosis/cause.rs in their order"
+    );
+}
+
+/// A simulated API server on a port of its own, for as long as this lives.
+pub struct Server {
+    pub kubeconfig: tempfile::TempDir,
+    pub cluster: Cluster,
+    _runtime: tokio::runtime::Runtime,
+}
+
+impl Server {
+    pub fn new() -> Self {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (cluster, address) = runtime.block_on(async {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address: SocketAddr = listener.local_addr().unwrap();
+            let cluster = Cluster::new();
+            tokio::spawn(simulator::serve(listener, cluster.clone()));
+            (cluster, address)
+        });
+        let kubeconfig = folder(&[("config", simulator::kubeconfig(address).as_bytes())]);
+        Self { kubeconfig, cluster, _runtime: runtime }
+    }
+
+    /// With the objects of the recording.
+    pub fn recorded() -> Self {
+        let server = Self::new();
+        let files = std::fs::read_dir(std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(FINAL)).unwrap();
+        let lists = files.map(|f| f.unwrap().path()).filter(|p| p.extension().is_some_and(|e| e == "json"));
+        let lists = lists.map(|p| serde_json::from_slice::<Value>(&std::fs::read(p).unwrap()).unwrap());
+        server.cluster.load(lists.filter(|v| v["items"].is_array())).unwrap();
+        server
+    }
+
+    pub fn diagnose(&self, args: &[&str]) -> Run {
+        let config = self.kubeconfig.path().join("config");
+        kubehealer(&[&["diagnose", "--kubeconfig", config.to_str().unwrap()], args].concat())
+    }
+}
+
+const NOW: &str = "2026-11-22T11:23:29Z";
+
+#[test]
+fn the_same_objects_give_the_same_bytes_from_files_and_from_a_cluster() {
+    let server = Server::recorded();
+    for args in
+        [&["-A"][..], &["-n", "shop"], &["-n", "shop", "deployment/cart"], &["-n", "ml", "-l", "app=trainer"]]
+    {
+        let options = [args, &["-o", "json", "--no-logs", "--now", NOW]].concat();
+        let online = server.diagnose(&options);
+        let offline = kubehealer(&[&["diagnose", "-f", FINAL][..], &options].concat());
+        assert_eq!((online.code, offline.code), (0, 0), "{args:?}: {} {}", online.err, offline.err);
+        assert!(offline.out.contains("\"reason\""), "{args:?}");
+        if online.out != offline.out {
+            let differ = online.out.lines().zip(offline.out.lines()).find(|(a, b)| a != b);
+            panic!("{args:?}: {differ:?}");
+        }
+    }
+}
+
+#[test]
+fn a_source_that_may_not_be_read_is_named_once_and_the_look_goes_on() {
+    let server = Server::recorded();
+    for source in ["events", "nodes", "pods/log"] {
+        server.cluster.fault(source, Fault::Forbidden);
+    }
+    let run = server.diagnose(&["-A", "--now", NOW]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("OOMKilled"));
+    for source in ["without events: ", "without nodes: "] {
+        assert_eq!(run.out.matches(source).count(), 1, "{source}: {}", run.out);
+    }
+    assert!(run.out.contains("of the logs: "), "{}", run.out);
+
+    server.cluster.fault("pods", Fault::Forbidden);
+    let run = server.diagnose(&["-A"]);
+    assert_eq!(run.code, 2, "without pods there is nothing to look at");
+    assert!(run.err.starts_with("kubehealer: ") && run.err.contains("not allowed"), "{}", run.err);
+}
+
+#[test]
+fn pods_in_pages_and_a_page_that_expires_are_read_all_the_same() {
+    let server = Server::new();
+    let pods = (0..1200).map(|n| {
+        serde_json::json!({"kind": "Pod", "apiVersion": "v1",
+            "metadata": {"namespace": "shop", "name": format!("web-{n}"), "uid": format!("uid-{n}")},
+            "spec": {"containers": [{"name": "app", "image": "app"}]}, "status": {"phase": "Running"}})
+    });
+    server.cluster.load(pods).unwrap();
+    let run = server.diagnose(&["-A", "-o", "json"]);
+    let value: Value = serde_json::from_str(&run.out).unwrap();
+    assert_eq!(value["summary"]["pods"], 1200);
+    server.cluster.fault("pods", Fault::GoneOnPage);
+    let run = server.diagnose(&["-A", "-o", "json"]);
+    assert_eq!(run.code, 2, "pages that always expire end with words");
+    assert!(run.err.starts_with("kubehealer: "), "{}", run.err);
+}
