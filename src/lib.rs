@@ -26,4 +26,5 @@ pub mod incidents;
 pub mod objects;
 pub mod redact;
 pub mod report;
+pub mod rules;
 pub mod simulator;

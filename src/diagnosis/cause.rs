@@ -15,7 +15,7 @@ macro_rules! causes {
             pub const ALL: &[Self] = &[$(Self::$variant),*];
 
             /// The word.
-            pub fn as_str(self) -> &'static str {
+            pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),* }
             }
         }

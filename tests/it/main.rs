@@ -9,5 +9,6 @@ mod layers;
 mod objects;
 mod redaction;
 mod replay;
+mod rules;
 mod simulator;
 mod watch;

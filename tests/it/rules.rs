@@ -1,0 +1,316 @@
+//! The user's own rules: what they do to findings, what is refused when they are loaded, and that none can do harm.
+
+use jiff::Timestamp;
+use kubehealer::diagnosis::{Context, Finding, Severity, Stage, diagnose};
+use kubehealer::objects::{Event, Pod};
+use kubehealer::rules::{Applied, RuleCounters, RuleSet};
+use serde_json::{Value, json};
+
+const NOW: &str = "2026-11-22T10:00:00Z";
+
+fn now() -> Timestamp {
+    NOW.parse().unwrap()
+}
+
+fn load(text: &str) -> RuleSet {
+    RuleSet::load(&[("rules.yaml".into(), text.into())]).unwrap_or_else(|errors| {
+        let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        panic!("{}", all.join("\n"))
+    })
+}
+
+/// The message for a rule file that must be refused.
+fn refused(text: &str) -> String {
+    let errors = RuleSet::load(&[("rules.yaml".into(), text.into())]).expect_err("refused");
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+/// One rule that raises `Holds` where the expression is true.
+fn raising(when: &str) -> String {
+    let when = serde_json::to_string(when).unwrap();
+    format!(
+        "rules:\n- name: holds\n  when: {when}\n  raise: {{reason: Holds, severity: warning, summary: it holds}}\n"
+    )
+}
+
+fn pod(value: Value) -> Pod {
+    serde_json::from_value(value).unwrap()
+}
+
+/// A pod in a crash loop: killed with 137 for the third time, two minutes ago, without a memory limit.
+fn crashing() -> Pod {
+    pod(json!({
+        "metadata": {
+            "name": "cart-7d9f-x2x", "namespace": "payments", "uid": "u-1",
+            "creationTimestamp": "2026-11-22T08:00:00Z",
+            "labels": {"app": "cart", "team": "checkout", "pod-template-hash": "7d9f"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "cart-7d9f", "uid": "o-1", "controller": true}],
+        },
+        "spec": {
+            "nodeName": "node-a",
+            "containers": [{"name": "cart", "image": "registry.example/cart:1.2", "resources": {"requests": {"memory": "64Mi"}}}],
+        },
+        "status": {
+            "phase": "Running", "startTime": "2026-11-22T08:00:05Z",
+            "conditions": [{"type": "Ready", "status": "False", "lastTransitionTime": "2026-11-22T09:58:00Z"}],
+            "containerStatuses": [{
+                "name": "cart", "image": "registry.example/cart:1.2", "restartCount": 3, "ready": false,
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "Error", "startedAt": "2026-11-22T09:57:00Z", "finishedAt": "2026-11-22T09:58:00Z", "containerID": "containerd://abc"}},
+            }],
+        },
+    }))
+}
+
+fn findings(pod: &Pod) -> Vec<Finding> {
+    diagnose(pod, &Context::pod_only(), now()).findings
+}
+
+fn apply(rules: &str, pod: &Pod) -> Applied {
+    load(rules).apply(pod, &[], findings(pod), now())
+}
+
+/// Whether an expression is true of the crashing pod; it must not fail.
+fn holds(when: &str) -> bool {
+    let applied = load(&raising(when)).apply(&crashing(), &[], findings(&crashing()), now());
+    assert_eq!(applied.errors, [], "{when}");
+    applied.findings.iter().any(|f| f.reason.as_str() == "Holds")
+}
+
+#[test]
+fn no_rules_leave_findings_as_they_are() {
+    let before = findings(&crashing());
+    assert!(!before.is_empty());
+    let applied = RuleSet::empty().apply(&crashing(), &[], before.clone(), now());
+    assert_eq!(applied, Applied { findings: before, ..Applied::default() });
+}
+
+#[test]
+fn a_rule_raises_a_finding_of_its_own() {
+    let applied = apply(
+        "
+rules:
+- name: killed-without-limit
+  description: a limit would have said so
+  match: {namespaces: [pay*], workloads: [Deployment/*], labels: {team: '*'}, containerTypes: [app]}
+  when: >-
+    has(container.lastState.terminated) && container.lastState.terminated.exitCode == 137
+    && !('memory' in container.resources.limits)
+  raise:
+    reason: KilledWithoutLimit
+    severity: critical
+    summary: '{{ container.name }} was killed {{ container.restartCount }} times'
+    nextSteps: ['kubectl -n {{ pod.metadata.namespace }} describe pod {{ pod.metadata.name }}']
+    runbookUrl: https://runbooks.example/limits
+    labels: {team: \"{{ pod.metadata.labels['team'] }}\"}
+",
+        &crashing(),
+    );
+    let raised = applied.findings.iter().find(|f| f.reason.as_str() == "KilledWithoutLimit").unwrap();
+    assert_eq!(raised.severity, Severity::Critical);
+    assert_eq!(raised.summary, "cart was killed 3 times");
+    assert_eq!(raised.container, "cart");
+    assert_eq!(raised.workload.as_ref().unwrap().kind, "Deployment");
+    assert_eq!(raised.next_steps, ["kubectl -n payments describe pod cart-7d9f-x2x"]);
+    assert_eq!(raised.runbook_url.as_deref(), Some("https://runbooks.example/limits"));
+    assert_eq!(raised.labels, [("team".to_owned(), "checkout".to_owned())]);
+    assert_eq!(raised.exit_code, Some(137));
+    assert_eq!(applied.hits, [("killed-without-limit".into(), 1)]);
+    assert_eq!(applied.errors, []);
+}
+
+#[test]
+fn a_rule_changes_what_a_finding_says_and_weighs() {
+    let applied = apply(
+        "
+rules:
+- name: ours
+  match: {reasons: [CrashLoopBackOff, OOMKilled]}
+  change:
+    severity: critical
+    text: 'Ask {{ finding.workload.name }} people.'
+    nextSteps: [call them]
+    labels: {team: checkout}
+    runbookUrl: https://runbooks.example/cart
+",
+        &crashing(),
+    );
+    let finding = &applied.findings[0];
+    assert_eq!(finding.severity, Severity::Critical);
+    assert!(finding.summary.ends_with(" Ask cart people."), "{}", finding.summary);
+    assert_eq!(finding.next_steps[0], "call them");
+    assert_eq!(finding.labels, [("team".to_owned(), "checkout".to_owned())]);
+    assert!(
+        finding.evidence.iter().any(|e| e.text == "changed: severity warning to critical by the rule ours")
+    );
+}
+
+#[test]
+fn a_grace_holds_a_finding_back_until_it_is_over() {
+    let rule = |grace: &str| format!("rules:\n- name: slow\n  change: {{grace: {grace}}}\n");
+    let waiting = apply(&rule("24h"), &crashing());
+    assert_eq!((waiting.findings[0].stage, waiting.findings[0].severity), (Stage::Pending, Severity::Info));
+    let since = waiting.findings[0].since.unwrap();
+    assert_eq!(waiting.recheck, Some(since + jiff::SignedDuration::from_hours(24)));
+    let over = apply(&rule("1s"), &crashing());
+    assert_eq!((over.findings[0].stage, over.findings[0].severity), (Stage::Active, Severity::Warning));
+}
+
+#[test]
+fn an_ignored_finding_is_counted_and_never_silent() {
+    let rules = load(
+        "
+rules:
+- name: noisy
+  match: {namespaces: [payments], reasons: ['*']}
+  ignore: {comment: known since March}
+",
+    );
+    let applied = rules.apply(&crashing(), &[], findings(&crashing()), now());
+    assert_eq!(applied.findings, []);
+    assert_eq!(applied.ignored, [("noisy".into(), 1)]);
+    let mut counters = RuleCounters::default();
+    counters.reloaded(&rules);
+    counters.add(&applied);
+    counters.add(&applied);
+    let (name, counts) = counters.iter().next().unwrap();
+    assert_eq!((name, counts.ignored, counts.findings, counts.errors), ("noisy", 2, 0, 0));
+}
+
+#[test]
+fn a_rule_that_fails_is_told_once_and_the_others_go_on() {
+    let rules = load(
+        "
+rules:
+- name: fails
+  when: container.state.running.startedAt < now
+  raise: {reason: Never, severity: warning, summary: never}
+- name: holds
+  when: container.restartCount > 2
+  raise: {reason: Holds, severity: warning, summary: '{{ container.state.running.startedAt }} is unknown'}
+",
+    );
+    let applied = rules.apply(&crashing(), &[], vec![], now());
+    assert_eq!(applied.findings.len(), 1);
+    assert_eq!(applied.findings[0].summary, "? is unknown");
+    assert_eq!(applied.errors.len(), 2);
+    assert!(
+        applied.errors[0].message.contains("running is not set: ask has() first, at \"running"),
+        "{:?}",
+        applied.errors
+    );
+    let mut counters = RuleCounters::default();
+    assert_eq!(counters.add(&applied).len(), 2);
+    assert_eq!(counters.add(&applied).len(), 0);
+    assert!(counters.iter().all(|(_, c)| c.errors == 2));
+}
+
+#[test]
+fn rules_apply_in_order_and_see_what_earlier_ones_raised() {
+    let applied = apply(
+        "
+rules:
+- name: raises
+  match: {reasons: [CrashLoopBackOff]}
+  raise: {reason: Ours, severity: warning, summary: ours}
+- name: changes
+  match: {reasons: [Ours]}
+  change: {severity: critical}
+- name: ignores
+  match: {reasons: [CrashLoopBackOff]}
+  ignore: {comment: told by ours}
+",
+        &crashing(),
+    );
+    let left: Vec<_> = applied.findings.iter().map(|f| (f.reason.as_str(), f.severity)).collect();
+    assert_eq!(left, [("Ours", Severity::Critical)]);
+}
+
+#[test]
+fn expressions_mean_what_cel_says() {
+    for when in [
+        "1 + 2 * 3 == 7 && 7 / 2 == 3 && -7 % 3 == -1 && 1.5 * 2.0 == 3.0",
+        "'a' + 'b' == \"ab\" && 'abc'.size() == 3 && size('äö') == 2",
+        "'payments'.startsWith('pay') && 'payments'.endsWith('ts') && 'payments'.contains('men')",
+        "pod.metadata.namespace.matches('^pay.*$') && 'a1b22'.find('[0-9]+') == '1' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
+        "'a,b,c'.split(',') == ['a', 'b', 'c'] && ['a', 'b'].join('-') == 'a-b' && 'abc'.substring(1, 2) == 'b'",
+        "'Hello'.lowerAscii() == 'hello' && ' x '.trim() == 'x' && 'aXbX'.replace('X', 'y', 1) == 'aybX'",
+        "[1, 2, 3].exists(x, x == 2) && [1, 2].all(x, x > 0) && [1, 2].exists_one(x, x == 1)",
+        "[1, 2, 3].filter(x, x > 1).map(x, x * 2) == [4, 6] && [1, 2, 3].map(x, x > 1, x) == [2, 3]",
+        "[3, 1, 2].min() == 1 && [3, 1, 2].max() == 3 && [1, 2].sum() == 3 && [1, 2].isSorted() && [].size() == 0",
+        "1 in [1, 2] && 'app' in pod.metadata.labels && pod.metadata.labels.app == 'cart'",
+        "pod.metadata.labels['team'] == 'checkout' && !has(pod.metadata.labels.nothing)",
+        "{'a': 1}['a'] == 1 && {'a': 1}.all(k, k == 'a')",
+        "container.restartCount > 2 ? true : false",
+        // One side that decides makes up for a failure of the other.
+        "true || container.state.running.startedAt < now",
+        "container.state.running.startedAt < now || true",
+        "!(false && 1 / 0 == 1) && [0, 1].exists(x, 1 / x == 1)",
+        "duration('1h30m') == duration('90m') && duration('90m').getHours() == 1",
+        "timestamp('2026-11-22T10:00:00Z') == now && now - duration('1h') < now",
+        "now - pod.metadata.creationTimestamp == duration('2h')",
+        "now.getHours() == 10 && now.getHours('Europe/Berlin') == 11 && now.getHours('-02:30') == 7",
+        "now.getFullYear() == 2026 && now.getMonth() == 10 && now.getDate() == 22 && now.getDayOfMonth() == 21 && now.getDayOfWeek() == 0",
+        "quantity('64Mi').isLessThan(quantity('1Gi')) && quantity('1Ki').asInteger() == 1024 && isQuantity('3m') && !isQuantity('x')",
+        "quantity(container.resources.requests['memory']).compareTo(quantity('64Mi')) == 0",
+        "int('7') == 7 && string(7) == '7' && double(1) == 1.0 && string(true) == 'true' && bool('true')",
+        "container.state.waiting.reason == 'CrashLoopBackOff' && !has(container.state.running)",
+        "container.type == 'app' && container.image.endsWith(':1.2') && container.name == 'cart'",
+        "container.restartsWithin(duration('10m')) == 2 && container.restartsWithin(duration('3h')) == 3",
+        "container.restartsWithin(duration('1m')) == 0",
+        "pod.spec.containers[0].name == 'cart' && pod.spec.nodeName == 'node-a' && pod.status.phase == 'Running'",
+        "pod.status.conditions.exists(c, c.type == 'Ready' && c.status == 'False')",
+        "finding.reason == 'CrashLoopBackOff' && finding.severity == 'warning' && finding.exitCode == 137",
+        "events.size() == 0",
+    ] {
+        assert!(holds(when), "{when}");
+    }
+}
+
+#[test]
+fn nested_loops_and_growing_texts_end_within_their_budget() {
+    let range = "[1,2,3,4,5,6,7,8,9,0,1,2,3,4,5,6,7,8,9,0]";
+    let nested = format!("{range}.all(a, {range}.all(b, {range}.all(c, a + b + c >= 0)))");
+    let product = format!("{range}.map(a, {range}.map(b, {range}.map(c, [a, b, c]))).size() > 0");
+    let x = "x".repeat(100);
+    let growing = format!("'x'{}.size() > 0", format!(".replace('x', '{x}')").repeat(12));
+    for (when, says) in [(nested, "steps"), (product, "steps"), (growing, "makes a text of")] {
+        let started = std::time::Instant::now();
+        let applied = load(&raising(&when)).apply(&crashing(), &[], vec![], now());
+        assert_eq!(applied.errors.len(), 1);
+        assert!(applied.errors[0].message.contains(says), "{:?}", applied.errors);
+        assert!(started.elapsed().as_millis() < 2000, "{:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn an_error_points_at_its_place_in_the_file() {
+    let message = refused(
+        "rules:
+- name: typo
+  when: |
+    true &&
+      container.restartCout > 2
+  raise: {reason: X, severity: warning, summary: x}
+",
+    );
+    assert_eq!(
+        message,
+        "rules.yaml:5:17: rule typo: unknown field \"restartCout\" of container; did you mean \"restartCount\"?
+ 5 |       container.restartCout > 2
+   |                 ^"
+    );
+}
+
+#[test]
+fn events_can_be_asked_about() {
+    let event: Event = serde_json::from_value(json!({
+        "type": "Warning", "reason": "BackOff", "message": "Back-off restarting", "count": 7,
+        "lastTimestamp": "2026-11-22T09:59:00Z", "involvedObject": {"kind": "Pod", "uid": "u-1"},
+    }))
+    .unwrap();
+    let rules = load(&raising(
+        "events.exists(e, e.reason == 'BackOff' && e.count > 5 && now - e.lastTimestamp < duration('5m'))",
+    ));
+    assert_eq!(rules.apply(&crashing(), &[event], vec![], now()).findings.len(), 1);
+}
