@@ -105,7 +105,7 @@ impl Object {
     pub(super) fn at_version(&self, version: u64) -> Arc<Self> {
         let mut value = self.value();
         value["metadata"]["resourceVersion"] = json!(version.to_string());
-        Arc::new(render(self.resource, version, &value))
+        Arc::new(render(self.resource, version, value))
     }
 }
 
@@ -117,14 +117,10 @@ fn text(value: &Value) -> String {
     }
 }
 
-fn render(resource: usize, version: u64, value: &Value) -> Object {
+fn render(resource: usize, version: u64, mut value: Value) -> Object {
     let field =
-        |path: &str| path.split('.').try_fold(value, |at, key| at.get(key)).map(text).unwrap_or_default();
-    let mut bare = value.as_object().cloned().unwrap_or_default();
-    bare.remove("kind");
-    bare.remove("apiVersion");
-    let json = serde_json::to_vec(&bare).unwrap_or_default();
-    Object {
+        |path: &str| path.split('.').try_fold(&value, |at, key| at.get(key)).map(text).unwrap_or_default();
+    let mut object = Object {
         namespace: field("metadata.namespace"),
         name: field("metadata.name"),
         uid: field("metadata.uid"),
@@ -140,8 +136,15 @@ fn render(resource: usize, version: u64, value: &Value) -> Object {
             .map(|path| (*path, field(path)))
             .filter(|(_, v)| !v.is_empty())
             .collect(),
-        body: Body::Rendered(Bytes::from(json).slice(1..)),
+        body: Body::Rendered(Bytes::new()),
+    };
+    if let Some(map) = value.as_object_mut() {
+        map.remove("kind");
+        map.remove("apiVersion");
     }
+    let json = serde_json::to_vec(&value).unwrap_or_default();
+    object.body = Body::Rendered(Bytes::from(json).slice(1..));
+    object
 }
 
 /// What a container's log endpoint answers.
@@ -379,7 +382,7 @@ impl Cluster {
         let own = recorded.then(|| meta["resourceVersion"].as_str().and_then(|v| v.parse().ok())).flatten();
         let version = own.filter(|own| *own > state.version).unwrap_or(state.version + 1);
         meta["resourceVersion"] = json!(version.to_string());
-        let new = Arc::new(render(resource, version, &object));
+        let new = Arc::new(render(resource, version, object));
         state.collections[resource].objects.insert(key, new.clone());
         state.push(resource, Change { version, old: replaced, new, deleted: false });
         self.wake(resource);

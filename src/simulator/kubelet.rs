@@ -367,13 +367,42 @@ impl Pod {
 
     /// Phase and conditions as the kubelet derives them from the containers.
     fn settle(&mut self) {
-        let list = |name: &str| self.object["status"][name].as_array().cloned().unwrap_or_default();
+        let Some(Settled { phase, incomplete, unready }) = self.settled() else { return };
+        let over = match phase {
+            "Succeeded" => Some("PodCompleted"),
+            "Failed" => Some("PodFailed"),
+            _ => None,
+        };
+        self.object["status"]["phase"] = json!(phase);
+        if incomplete.is_empty() || over.is_some() {
+            self.condition("Initialized", true, "", "");
+        } else {
+            let message = format!("containers with incomplete status: [{}]", incomplete.join(" "));
+            self.condition("Initialized", false, "ContainersNotInitialized", &message);
+        }
+        let not_ready = format!("containers with unready status: [{}]", unready.join(" "));
+        for kind in ["Ready", "ContainersReady"] {
+            match over {
+                Some(reason) => self.condition(kind, false, reason, ""),
+                None if unready.is_empty() && incomplete.is_empty() => self.condition(kind, true, "", ""),
+                None => self.condition(kind, false, "ContainersNotReady", &not_ready),
+            }
+        }
+        if over.is_some() {
+            self.condition("PodReadyToStartContainers", false, "", "");
+        }
+    }
+
+    /// None before the kubelet has seen the pod.
+    fn settled(&self) -> Option<Settled> {
+        let list = |name: &str| self.object["status"][name].as_array().map(Vec::as_slice).unwrap_or_default();
         let (apps, inits) = (list("containerStatuses"), list("initContainerStatuses"));
         if apps.is_empty() {
-            return;
+            return None;
         }
-        let names =
-            |of: &[&Value]| of.iter().filter_map(|c| c["name"].as_str()).collect::<Vec<_>>().join(" ");
+        let named = |statuses: Vec<&Value>| {
+            statuses.iter().map(|c| c["name"].as_str().unwrap_or("").to_owned()).collect()
+        };
         let sidecar = |c: &Value| {
             c["name"]
                 .as_str()
@@ -383,58 +412,37 @@ impl Pod {
         let done =
             |c: &Value| c["state"]["terminated"]["exitCode"] == 0 || (sidecar(c) && c["started"] == true);
         let incomplete: Vec<&Value> = inits.iter().filter(|c| !done(c)).collect();
-        let unready: Vec<&Value> = apps.iter().filter(|c| c["ready"] != true).collect();
+        let unready = apps.iter().filter(|c| c["ready"] != true).collect();
         let forever = self.object["spec"]["restartPolicy"] == "Always";
         let never = self.object["spec"]["restartPolicy"] == "Never";
         let deleting = self.object["metadata"]["deletionTimestamp"].is_string();
-        let ended = |c: &&Value| c["state"]["terminated"].is_object();
         let failed =
             |c: &Value| c["state"]["terminated"].is_object() && c["state"]["terminated"]["exitCode"] != 0;
         let never_ran =
             |c: &Value| c["state"]["waiting"].is_object() && !c["lastState"]["terminated"].is_object();
-        let all_ended = apps.iter().all(|c| ended(&c));
-        let final_words = matches!(self.object["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
-        let phase = if final_words {
-            self.object["status"]["phase"].as_str().unwrap_or("Failed")
-        } else if never && inits.iter().any(failed) {
-            "Failed"
-        } else if !incomplete.is_empty() || apps.iter().any(never_ran) {
-            "Pending"
-        } else if all_ended && (!forever || deleting) {
-            match apps.iter().any(failed) {
-                false => "Succeeded",
-                true if never || deleting => "Failed",
-                true => "Running",
-            }
-        } else {
-            "Running"
-        }
-        .to_owned();
-        let over = match phase.as_str() {
-            "Succeeded" => Some("PodCompleted"),
-            "Failed" => Some("PodFailed"),
-            _ => None,
+        let all_ended = apps.iter().all(|c| c["state"]["terminated"].is_object());
+        let phase = match self.object["status"]["phase"].as_str() {
+            // Nothing leads out of these.
+            Some("Failed") => "Failed",
+            Some("Succeeded") => "Succeeded",
+            _ if never && inits.iter().any(failed) => "Failed",
+            _ if !incomplete.is_empty() || apps.iter().any(never_ran) => "Pending",
+            _ if !all_ended || (forever && !deleting) => "Running",
+            _ if !apps.iter().any(failed) => "Succeeded",
+            _ if never || deleting => "Failed",
+            _ => "Running",
         };
-        let uninitialized = format!("containers with incomplete status: [{}]", names(&incomplete));
-        let not_ready = format!("containers with unready status: [{}]", names(&unready));
-        let (initialized, ready) =
-            (incomplete.is_empty(), unready.is_empty() && incomplete.is_empty() && over.is_none());
-        self.object["status"]["phase"] = json!(phase);
-        match initialized || over.is_some() {
-            true => self.condition("Initialized", true, "", ""),
-            false => self.condition("Initialized", false, "ContainersNotInitialized", &uninitialized),
-        }
-        for kind in ["Ready", "ContainersReady"] {
-            match (ready, over) {
-                (true, _) => self.condition(kind, true, "", ""),
-                (false, Some(reason)) => self.condition(kind, false, reason, ""),
-                (false, None) => self.condition(kind, false, "ContainersNotReady", &not_ready),
-            }
-        }
-        if over.is_some() {
-            self.condition("PodReadyToStartContainers", false, "", "");
-        }
+        Some(Settled { phase, incomplete: named(incomplete), unready: named(unready) })
     }
+}
+
+/// What the statuses of the containers make of the pod.
+struct Settled {
+    phase: &'static str,
+    /// Init containers that are not done.
+    incomplete: Vec<String>,
+    /// App containers that are not ready.
+    unready: Vec<String>,
 }
 
 /// What was `state.terminated` becomes `lastState`.

@@ -4,13 +4,15 @@
 //! each or on many, of `{"type": ..., "object": ...}`. Plain objects and lists are taken as they are, too. Streams of one
 //! cluster (pods and events, say) are merged by resourceVersion, which counts all writes of a cluster.
 
-use std::io::Read;
+use std::fs;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
-use super::cluster::{self, Cluster};
+use super::cluster::{self, Cluster, Log};
 use super::resources::{RESOURCES, Resource};
 
 /// One recorded write.
@@ -151,6 +153,64 @@ impl Line {
             let _ = cluster.apply_recorded(self.object.clone());
         }
     }
+}
+
+/// Fills a cluster with what a folder holds: a list of objects in each `*.json`, as `kubectl get KIND -A -o json` prints it, and
+/// container logs in `logs/NAMESPACE.POD.CONTAINER.previous.log` and `...current.log`. The clock is left alone.
+pub fn load(cluster: &Cluster, folder: &Path) -> Result<(), LoadError> {
+    let files = |folder: &Path, suffix: &str| -> Result<Vec<PathBuf>, LoadError> {
+        let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>();
+        let mut paths = read().map_err(|error| LoadError::Read { path: folder.to_owned(), error })?;
+        paths.retain(|path| path.to_string_lossy().ends_with(suffix));
+        paths.sort();
+        Ok(paths)
+    };
+    let read = |path: &Path| fs::read(path).map_err(|error| LoadError::Read { path: path.to_owned(), error });
+    let mut lists = Vec::new();
+    for path in files(folder, ".json")? {
+        let value: Value =
+            serde_json::from_slice(&read(&path)?).map_err(|error| LoadError::Json { path, error })?;
+        // `version.json` and the like.
+        if value["items"].is_array() {
+            lists.push(value);
+        }
+    }
+    cluster.load(lists)?;
+    let logs = folder.join("logs");
+    for path in if logs.is_dir() { files(&logs, ".log")? } else { Vec::new() } {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let previous = name.ends_with(".previous.log");
+        let bare = name.trim_end_matches(".log").trim_end_matches(".previous").trim_end_matches(".current");
+        let parts = bare.split_once('.').and_then(|(ns, rest)| Some((ns, rest.rsplit_once('.')?)));
+        if let Some((namespace, (pod, container))) = parts {
+            cluster.set_log(namespace, pod, container, previous, Log::Text(read(&path)?.into()));
+        }
+    }
+    Ok(())
+}
+
+/// What is wrong with a folder of recorded objects.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// It, or a file in it, cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Read {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// A file is not JSON.
+    #[error("{} is not JSON: {error}", path.display())]
+    Json {
+        /// The file.
+        path: PathBuf,
+        /// Where, and why.
+        error: serde_json::Error,
+    },
+    /// An object cannot be written.
+    #[error(transparent)]
+    Object(#[from] cluster::Error),
 }
 
 fn known(object: &Value) -> Result<(), cluster::Error> {

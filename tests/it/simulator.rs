@@ -617,6 +617,22 @@ async fn a_replay_takes_the_time_that_the_recording_took() {
     assert!(cluster.len("events") > 500);
 }
 
+#[tokio::test]
+async fn a_folder_of_recorded_objects_and_logs_is_a_cluster() {
+    let cluster = Cluster::new();
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/recordings/final");
+    kubehealer::simulator::replay::load(&cluster, folder.as_ref()).unwrap();
+    assert_eq!((cluster.len("pods"), cluster.len("nodes")), (123, 2));
+    assert!(cluster.len("events") > 500 && cluster.len("deployments") > 30);
+    let logs: Api<Pod> = Api::namespaced(client(&cluster), "ml");
+    let previous = LogParams { previous: true, ..LogParams::default() };
+    let text = logs.logs("feature-store-7dcb498c67-6wh9k", &previous).await.unwrap();
+    let file = format!("{folder}/logs/ml.feature-store-7dcb498c67-6wh9k.store.previous.log");
+    assert_eq!(text, std::fs::read_to_string(file).unwrap());
+    let error = kubehealer::simulator::replay::load(&cluster, "/nowhere".as_ref()).unwrap_err();
+    assert!(error.to_string().starts_with("cannot read /nowhere: "), "{error}");
+}
+
 #[test]
 fn a_recording_that_cannot_be_played_says_where_it_is_wrong() {
     use kubehealer::simulator::replay::Recording;
