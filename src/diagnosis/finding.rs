@@ -170,7 +170,7 @@ pub struct Finding {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook_url: Option<String>,
     /// Extra labels that a rule sets.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub labels: Vec<(String, String)>,
 }
 
@@ -205,6 +205,10 @@ impl From<Reason> for ReasonName {
     fn from(reason: Reason) -> Self {
         Self::Known(reason)
     }
+}
+
+fn as_map<S: Serializer>(labels: &[(String, String)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(labels.iter().map(|(name, value)| (name, value)))
 }
 
 fn reason_or_rule<S: Serializer>(name: &ReasonName, serializer: S) -> Result<S::Ok, S::Error> {

@@ -10,7 +10,7 @@ use super::cli::{FINAL, Run, diagnosis, folder, kubehealer};
 /// What `docs/diagnosis.schema.json` needs of JSON Schema. A keyword that it does not know is an error, so that none is
 /// thought to hold that is not checked.
 fn check(schema: &Value, value: &Value, root: &Value, place: &str, errors: &mut Vec<String>) {
-    let mut wrong = |why: String| errors.push(format!("{place}: {why}"));
+    let wrong = |errors: &mut Vec<String>, why: String| errors.push(format!("{place}: {why}"));
     for (keyword, rule) in schema.as_object().unwrap() {
         match keyword.as_str() {
             "$schema" | "$id" | "title" | "description" | "$defs" | "examples" => {}
@@ -29,39 +29,44 @@ fn check(schema: &Value, value: &Value, root: &Value, place: &str, errors: &mut 
                     other => panic!("unknown type {other}"),
                 };
                 if !fits {
-                    wrong(format!("not of type {rule}"));
+                    wrong(errors, format!("not of type {rule}"));
                 }
             }
-            "const" if value != rule => wrong(format!("not {rule}")),
+            "const" if value != rule => wrong(errors, format!("not {rule}")),
             "const" => {}
             "enum" if !rule.as_array().unwrap().contains(value) => {
-                wrong(format!("{value} is not among {rule}"))
+                wrong(errors, format!("{value} is not among {rule}"))
             }
             "enum" => {}
             "minimum" if value.as_i64().unwrap_or(0) < rule.as_i64().unwrap() => {
-                wrong("too small".to_owned())
+                wrong(errors, "too small".to_owned())
             }
             "minimum" => {}
-            "minLength" if value.as_str().map_or(0, str::len) == 0 => wrong("empty".to_owned()),
+            "minLength" if value.as_str().map_or(0, str::len) == 0 => wrong(errors, "empty".to_owned()),
             "minLength" => {}
             "format" => {
                 assert_eq!(rule, "date-time");
                 if value.as_str().is_none_or(|t| t.parse::<jiff::Timestamp>().is_err()) {
-                    wrong(format!("{value} is no time"));
+                    wrong(errors, format!("{value} is no time"));
                 }
             }
             "required" => {
                 for key in rule.as_array().unwrap() {
                     if value.get(key.as_str().unwrap()).is_none() {
-                        wrong(format!("{key} is missing"));
+                        wrong(errors, format!("{key} is missing"));
                     }
+                }
+            }
+            "additionalProperties" if rule.is_object() => {
+                for (key, value) in value.as_object().into_iter().flatten() {
+                    check(rule, value, root, &format!("{place}/{key}"), errors);
                 }
             }
             "additionalProperties" => {
                 assert_eq!(rule, false);
                 for key in value.as_object().into_iter().flatten().map(|(key, _)| key) {
                     if schema["properties"].get(key).is_none() {
-                        wrong(format!("{key} is not in the schema"));
+                        wrong(errors, format!("{key} is not in the schema"));
                     }
                 }
             }
