@@ -290,18 +290,26 @@ def test_a_diagnosis_that_gets_sharper_does_not_fire_again(tmp_path):
 # --- Memory
 
 
-def test_an_oom_kill_between_two_scrapes_is_paged_from_its_time_alone(tmp_path):
-    # By the next scrape the container runs again, and no incident needs to be open.
+def test_an_oom_kill_that_a_crash_hides_is_paged_from_its_time(tmp_path):
+    # By the next scrape the container has been killed for memory, started again, and ended with an error.
     minutes = 40
-    inputs = oom_kill([BEGIN])(between(BEGIN, minutes), minutes, A)
+    inputs = all_of(oom_kill([BEGIN]), incident("CrashLoopBackOff"))(between(BEGIN, minutes), minutes, A)
     one = [labels_of("ContainerOOMKilled", OTHERS["ContainerOOMKilled"][2])]
     tests = [firing("ContainerOOMKilled", minute, one) for minute in range(BEGIN, BEGIN + 10)]
     tests += [firing("ContainerOOMKilled", minute, []) for minute in range(BEGIN + 10, minutes)]
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
+def test_a_mark_of_oom_on_a_container_that_a_probe_stopped_is_not_paged(tmp_path):
+    # The kernel killed a child of it once; what ended the container, with exit code 143, was the kubelet.
+    for ended_by in ([], [incident("LivenessProbeFailed")]):
+        inputs = all_of(oom_kill([5, 10, 15, 20]), *ended_by)(between(5, 60), 60, A)
+        silent("ContainerOOMKilled", inputs, 60, tmp_path)
+        silent("ContainerOOMKillLoop", inputs, 60, tmp_path)
+
+
 def test_an_old_oom_kill_read_again_after_a_restart_is_not_paged(tmp_path):
-    inputs = oom_kill([0])(between(20, 60), 60, B)
+    inputs = all_of(oom_kill([0]), incident("CrashLoopBackOff"))(between(20, 60), 60, B)
     silent("ContainerOOMKilled", inputs, 60, tmp_path)
 
 
@@ -317,8 +325,9 @@ LOOP = {**WORKLOAD, "container": "cart", "reason": "OOMKilled"}
 def test_three_oom_kills_in_an_hour_are_a_loop_that_resolves(tmp_path):
     minutes = 120
     kill = oom_kill([5, 20, 35])
-    # A restart of KubeHealer in between is no kill.
+    # A restart of KubeHealer in between is no kill. Between the kills the container recovers, and the incident ends.
     inputs = kill(between(5, 25), minutes, A) + kill(between(27, minutes), minutes, B)
+    inputs += incident("OOMKilled")(lambda m: 1 if any(at <= m < at + 10 for at in (5, 20, 35)) else None, minutes, A)
     one = [labels_of("ContainerOOMKillLoop", LOOP)]
     tests = [firing("ContainerOOMKillLoop", minute, []) for minute in range(0, 35)]
     tests += [firing("ContainerOOMKillLoop", minute, one) for minute in range(36, 79)]
@@ -327,7 +336,7 @@ def test_three_oom_kills_in_an_hour_are_a_loop_that_resolves(tmp_path):
 
 
 def test_two_oom_kills_and_two_restarts_of_kubehealer_are_no_loop(tmp_path):
-    kill = oom_kill([5, 20])
+    kill = all_of(oom_kill([5, 20]), incident("OOMKilled"))
     inputs = kill(between(5, 25), 90, A) + kill(between(27, 40), 90, B) + kill(between(40, 90), 90, C)
     silent("ContainerOOMKillLoop", inputs, 90, tmp_path)
 
