@@ -12,6 +12,7 @@ pub mod ending;
 pub mod exit;
 pub mod finding;
 pub mod image;
+pub mod logs;
 pub mod nodes;
 pub mod owners;
 pub mod prepare;

@@ -274,7 +274,7 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
             second,
         ),
         pass(
-            r"(?i)(\b(?:identified\s+by|encrypted\s+password|with\s+password|(?:user|role)\s+\S+\s+password)\s+')([^']+)('|$)",
+            r"(?i)(\b(?:(?:user|to|role)\s.{1,80}\sidentified\s+by|encrypted\s+password|with\s+password|(?:user|role)\s+\S+\s+password)\s+')([^']+)('|$)",
             second,
         ),
         pass(r"(?i)(\b(?:requirepass|masterauth)\s+)(\S+)()", second),
@@ -317,7 +317,8 @@ fn hide_pairs(text: &str) -> Option<String> {
         let sep = found.name("sep").map_or("", |sep| sep.as_str());
         // `key: value` in plain text may just as well be a sentence, and so may `--flag value`.
         let before = text.get(..key.start()).unwrap_or_default();
-        let quoted = found.name("quote").is_some() && before.ends_with(['"', '\'', '`']);
+        let quote = found.name("quote").map_or("", |quote| quote.as_str());
+        let quoted = !quote.is_empty() && before.ends_with(quote.trim_start_matches('\\'));
         let prose = flag.is_some() || (!quoted && sep.trim() == ":" && sep.ends_with(' '));
         if flag.is_some() && !before.is_empty() && !before.ends_with([' ', '"', '\'', '`', ',', '[']) {
             continue;
@@ -444,6 +445,10 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
         return None;
     }
     if quote.is_none() && kind == Kind::Plain && (value.contains("://") || is_path(value)) {
+        return None;
+    }
+    // A task of rails or rake.
+    if key.eq_ignore_ascii_case("credentials") && !prose && matches!(value, "edit" | "show") {
         return None;
     }
     // Controllers name a Secret object under the key `secret`: "ns/name".

@@ -149,6 +149,8 @@ causes! {
     PermissionDenied;
     /// A file is missing.
     FileNotFound;
+    /// A module, class or shared library is missing.
+    LibraryNotFound;
     /// An environment variable or setting is missing.
     MissingConfiguration;
     /// A setting is wrong.
@@ -159,6 +161,14 @@ causes! {
     TlsError;
     /// Credentials were refused.
     AuthenticationFailed;
+    /// Something it depends on answers with an error.
+    DependencyError;
+    /// Another process holds the lock.
+    LockHeld;
+    /// The data on its disk are broken, or of another version or cluster.
+    DataIncompatible;
+    /// A licence is missing or not valid any more.
+    LicenseInvalid;
     /// The schema of a database, or a migration.
     DatabaseSchema;
     /// Disk, file descriptors and the like are used up.

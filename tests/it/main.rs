@@ -6,6 +6,7 @@ mod contract;
 mod decode;
 mod diagnosis;
 mod layers;
+mod log_classifier;
 mod objects;
 mod redaction;
 mod replay;
