@@ -5,6 +5,7 @@
 //! Must not know what is done with the objects, nor anything of metrics text or HTTP servers.
 
 pub mod client;
+pub mod evidence;
 pub mod snapshot;
 pub mod watch;
 

@@ -35,8 +35,7 @@ pub use survey::{ContainerLog, Problem, Reach, Snapshot, Summary, Survey, Undeco
 use jiff::Timestamp;
 
 use crate::objects::{ConditionType, Pod};
-use draft::Look;
-pub use draft::workload_of;
+pub use draft::{Look, workload_of};
 
 /// What a look at one pod shows.
 #[derive(Clone, Debug, Default, PartialEq)]

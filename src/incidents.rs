@@ -22,7 +22,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Stage, WorkloadRef, workload_of};
+use crate::diagnosis::{Finding, PodDiagnosis, Stage, WorkloadRef};
 use crate::objects::{Pod, Terminated};
 use accounting::EndReason;
 use frequent::LongRun;
@@ -84,6 +84,8 @@ pub struct Incidents {
     others: HashMap<Uid, Vec<Incident>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
     terminations: Terminations,
+    /// How many pods each node has; those without a node are under the empty name.
+    on_node: HashMap<Arc<str>, u32>,
     /// When the newest pod of each workload was created, seconds since 1970.
     newest: HashMap<Arc<Home>, i64>,
     resolved: VecDeque<IncidentEvent>,
@@ -99,26 +101,27 @@ impl Incidents {
         Self::default()
     }
 
-    /// A pod as a list or a watch shows it, and what the analyzer says of it.
+    /// A pod as a list or a watch shows it, its top controller, and what the analyzer says of it.
     pub fn apply(
         &mut self,
         pod: Pod,
+        workload: &WorkloadRef,
         diagnosis: PodDiagnosis,
         sight: Sight,
         now: Timestamp,
     ) -> Vec<IncidentEvent> {
         let began = *self.began.get_or_insert(now);
-        let workload = workload_of(&pod);
         let meta = &pod.metadata;
         let uid = uid_of(&pod);
         let version = meta.resource_version.parse().unwrap_or(0);
-        let known = self.store.get(uid).is_some();
+        let before = self.store.get(uid).map(|r| Arc::clone(&r.node));
+        let known = before.is_some();
         let record = self.store.upsert(Identity {
             uid,
             namespace: &meta.namespace,
             name: &meta.name,
             node: &pod.spec.node_name,
-            workload: &workload,
+            workload,
         });
         if version < record.version && version != 0 {
             // An answer from a cache that is behind: what is newer was seen already.
@@ -127,6 +130,12 @@ impl Incidents {
         }
         record.version = version;
         let home = Arc::clone(&record.home);
+        if before.as_ref() != Some(&record.node) {
+            let node = Arc::clone(&record.node);
+            self.left_node(before.as_deref());
+            *self.on_node.entry(node).or_default() += 1;
+        }
+        let Some(record) = self.store.get(uid) else { return Vec::new() };
 
         // A pod that comes into view later and is older than this process was there unseen (its labels or our permissions
         // have changed): its past is as little ours as that of a pod in the first list.
@@ -183,6 +192,7 @@ impl Incidents {
         }
 
         let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
+        self.left_node(Some(&record.node));
         self.active.remove(&uid);
         let left = self.store.pods_of(&home);
         let newest = self.newest.get(&home).copied();
@@ -311,6 +321,21 @@ impl Incidents {
     /// How many pods a workload has.
     pub fn pods_of(&self, home: &Home) -> u32 {
         self.store.pods_of(home)
+    }
+
+    /// How many pods a node has.
+    pub fn pods_on(&self, node: &str) -> u32 {
+        self.on_node.get(node).copied().unwrap_or(0)
+    }
+
+    fn left_node(&mut self, node: Option<&str>) {
+        let Some(node) = node else { return };
+        if let Some(count) = self.on_node.get_mut(node) {
+            *count -= 1;
+            if *count == 0 {
+                self.on_node.remove(node);
+            }
+        }
     }
 
     /// Whether a pod is known.

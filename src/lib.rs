@@ -20,11 +20,14 @@
 
 pub mod cli;
 pub mod cluster;
+pub mod daemon;
 pub mod diagnosis;
 pub mod files;
 pub mod incidents;
+pub mod metrics;
 pub mod objects;
 pub mod redact;
 pub mod report;
 pub mod rules;
+pub mod server;
 pub mod simulator;

@@ -202,23 +202,29 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
     findings.extend(of_owners);
     let of_nodes = of_nodes(snapshot, &by_name, &mut findings, now);
     findings.extend(of_nodes);
-    findings.sort_by(worst_first);
+    Survey::of(findings, snapshot.pods.len(), now)
+}
 
-    let severity = |wanted| findings.iter().filter(|f: &&Finding| f.severity == wanted).count();
-    let unhealthy: BTreeSet<(&str, &str)> = findings
-        .iter()
-        .filter(|f| f.severity > Severity::Info && !f.pod.is_empty())
-        .map(|f| (f.namespace.as_str(), f.pod.as_str()))
-        .collect();
-    let summary = Summary {
-        pods: snapshot.pods.len(),
-        unhealthy_pods: unhealthy.len(),
-        critical: severity(Severity::Critical),
-        warning: severity(Severity::Warning),
-        info: severity(Severity::Info),
-    };
-    let problems = problems::group(&findings);
-    Survey { observed_at: now, findings, problems, summary }
+impl Survey {
+    /// Of findings in any order about so many pods.
+    pub fn of(mut findings: Vec<Finding>, pods: usize, observed_at: Timestamp) -> Self {
+        findings.sort_by(worst_first);
+        let severity = |wanted| findings.iter().filter(|f: &&Finding| f.severity == wanted).count();
+        let unhealthy: BTreeSet<(&str, &str)> = findings
+            .iter()
+            .filter(|f| f.severity > Severity::Info && !f.pod.is_empty())
+            .map(|f| (f.namespace.as_str(), f.pod.as_str()))
+            .collect();
+        let summary = Summary {
+            pods,
+            unhealthy_pods: unhealthy.len(),
+            critical: severity(Severity::Critical),
+            warning: severity(Severity::Warning),
+            info: severity(Severity::Info),
+        };
+        let problems = problems::group(&findings);
+        Self { observed_at, findings, problems, summary }
+    }
 }
 
 fn owners_of(snapshot: &Snapshot) -> Owners {

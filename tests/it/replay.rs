@@ -108,7 +108,13 @@ impl Watcher {
 
     pub fn apply(&mut self, pod: &Pod, sight: Sight, now: Timestamp) {
         let diagnosis = self.look(pod, now);
-        self.log.extend(self.incidents.apply(pod.clone(), diagnosis, sight, now));
+        self.log.extend(self.incidents.apply(
+            pod.clone(),
+            &diagnosis::workload_of(pod),
+            diagnosis,
+            sight,
+            now,
+        ));
     }
 
     pub fn step(&mut self, now: Timestamp, step: &Step) {

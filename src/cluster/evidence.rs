@@ -1,0 +1,116 @@
+//! Evidence about one pod: its events, and the end of a container's log. Bounded in bytes; the caller bounds the time.
+//!
+//! Must not know what the evidence is for. A log is never logged, nor quoted in a failure.
+
+use http::{Request, header};
+use http_body_util::{BodyExt, Limited};
+use kube::Client;
+use kube::api::LogParams;
+use kube::client::Body;
+
+use super::client::{Failure, Kind};
+use crate::objects::decode::{Encoding, decode_list};
+use crate::objects::{Event, Object};
+
+/// Bytes of a list of events that are read.
+const EVENTS_BYTES: usize = 4 << 20;
+/// Events that are asked for.
+const EVENTS: u32 = 200;
+/// Lines of a log that are asked for.
+const LOG_LINES: i64 = 100;
+/// Bytes of a log's end that are kept.
+const LOG_TAIL: usize = 64 << 10;
+/// Bytes of a log that are read: its lines may be long.
+const LOG_BYTES: usize = 4 << 20;
+
+/// Whose log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogOf {
+    /// Of the pod.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// Of the container before the present one.
+    pub previous: bool,
+}
+
+/// The events about a pod that has these uids: a static pod has two.
+pub async fn events(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+    uids: &[String],
+) -> Result<Vec<Event>, Failure> {
+    let selector = match uids {
+        [uid] => format!("involvedObject.uid={uid}"),
+        _ => format!("involvedObject.kind=Pod,involvedObject.name={name}"),
+    };
+    let query = form_urlencode(&selector);
+    let uri = format!("/api/v1/namespaces/{namespace}/events?limit={EVENTS}&fieldSelector={query}");
+    let request = Request::get(uri)
+        .header(header::ACCEPT, "application/json")
+        .body(Body::empty())
+        .map_err(|_| Failure::new(Kind::Protocol, "the pod's name does not fit into a request"))?;
+    let response = client.send(request).await.map_err(|e| Failure::of(&e))?;
+    if !response.status().is_success() {
+        return Err(Failure::response(response).await);
+    }
+    let body = Limited::new(response.into_body(), EVENTS_BYTES).collect().await;
+    let body =
+        body.map_err(|_| Failure::new(Kind::Unreachable, "the list of events broke off or is too long"))?;
+    let mut events: Vec<Event> = Vec::new();
+    decode_list(&body.to_bytes(), Encoding::Json, |mut event: Event| {
+        if uids.contains(&event.involved_object.uid) {
+            event.compact();
+            events.push(event);
+        }
+    })
+    .map_err(|error| Failure::new(Kind::Protocol, error.to_string()))?;
+    Ok(events)
+}
+
+/// The end of a log, raw.
+pub async fn log(client: &Client, of: &LogOf) -> Result<Vec<u8>, Failure> {
+    // `limitBytes` would cut off the end, which is what matters.
+    let params = LogParams {
+        container: Some(of.container.clone()),
+        previous: of.previous,
+        tail_lines: Some(LOG_LINES),
+        ..LogParams::default()
+    };
+    let request = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", of.namespace))
+        .logs(&of.pod, &params)
+        .map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
+    let response = client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
+    if !response.status().is_success() {
+        return Err(Failure::response(response).await);
+    }
+    let mut body = response.into_body();
+    let mut tail: Vec<u8> = Vec::new();
+    let mut read = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        let Ok(bytes) = frame.into_data() else { continue };
+        read += bytes.len();
+        tail.extend_from_slice(&bytes);
+        if tail.len() > 2 * LOG_TAIL {
+            tail.drain(..tail.len() - LOG_TAIL);
+        }
+        if read > LOG_BYTES {
+            break;
+        }
+    }
+    tail.drain(..tail.len().saturating_sub(LOG_TAIL));
+    Ok(tail)
+}
+
+/// Names and uids hold nothing that needs it, unless somebody means harm.
+fn form_urlencode(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(b).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}

@@ -1,0 +1,298 @@
+//! Puts the parts together: watches a cluster, keeps the incidents, serves them, and ends cleanly.
+//!
+//! ```text
+//! cluster::watch -> Engine (diagnose, incidents) -> log lines, evidence jobs
+//!                        ^ evidence, timer            server reads, when asked
+//! ```
+//!
+//! The watch never waits for evidence, for a scrape, or for a log line. Must not know Kubernetes' wire formats, nor how
+//! metrics are written.
+
+mod announce;
+mod engine;
+mod evidence;
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cluster::FORCED_LOG_DIRECTIVES;
+use crate::cluster::client::{Connect, ConnectError, connect};
+use crate::cluster::watch::{self, Resource, Selection, Watch};
+use crate::incidents::Incidents;
+use crate::metrics::Metrics;
+use crate::rules::RuleSet;
+use crate::server::{BindError, Bound, Shown};
+use engine::Engine;
+
+/// The time that incidents know: the real one, or a simulated cluster's.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The real time.
+pub fn wall_clock() -> Clock {
+    Arc::new(wall_time)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the daemon's clock")]
+fn wall_time() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Where the cluster is.
+#[derive(Clone)]
+pub enum Target {
+    /// To be found as kubectl finds it.
+    Find(Connect),
+    /// This client, of a cluster that is called so.
+    Client(Client, String),
+}
+
+/// Everything that can be set.
+#[derive(Clone)]
+pub struct Settings {
+    /// Where the cluster is.
+    pub target: Target,
+    /// Which pods to watch.
+    pub selection: Selection,
+    /// How to watch.
+    pub watch: watch::Settings,
+    /// Where to serve; port 0 picks one.
+    pub listen: SocketAddr,
+    /// Whether events are read.
+    pub events: bool,
+    /// Whether the logs of failing containers are read.
+    pub logs: bool,
+    /// Whether owners of pods are watched.
+    pub owners: bool,
+    /// Whether nodes are watched.
+    pub nodes: bool,
+    /// Series per metric at most.
+    pub max_series: usize,
+    /// The user's own rules.
+    pub rules: Arc<RuleSet>,
+    /// The time.
+    pub clock: Clock,
+}
+
+impl Settings {
+    /// The defaults of the command line.
+    pub fn new(target: Target) -> Self {
+        Self {
+            target,
+            selection: Selection::default(),
+            watch: watch::Settings::default(),
+            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            events: true,
+            logs: false,
+            owners: true,
+            nodes: true,
+            max_series: 20_000,
+            rules: Arc::default(),
+            clock: wall_clock(),
+        }
+    }
+}
+
+/// Why it cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The kubeconfig.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Begins to write log lines to stderr, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
+/// whatever it says. Does nothing if the process logs already.
+pub fn init_logging(format: LogFormat) {
+    use std::io::IsTerminal;
+    use tracing_subscriber::EnvFilter;
+
+    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    for directive in FORCED_LOG_DIRECTIVES {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    // An error means that somebody else has set this up, which is as good.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+    };
+}
+
+/// Runs until a signal ends it: SIGTERM or Ctrl-C, and at once with a second one.
+pub async fn run(settings: Settings) -> Result<(), StartError> {
+    let running = start(settings).await?;
+    let signal = end_signal().await;
+    tracing::info!("{signal}: ending; once more ends at once");
+    tokio::spawn(async {
+        end_signal().await;
+        std::process::exit(130);
+    });
+    running.stop().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+async fn end_signal() -> &'static str {
+    let interrupt = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        return tokio::select! {
+            _ = interrupt => "Ctrl-C",
+            _ = terminate.recv() => "SIGTERM",
+        };
+    }
+    let _ = interrupt.await;
+    "Ctrl-C"
+}
+
+/// A daemon that runs.
+pub struct Running {
+    /// Where it serves.
+    pub address: SocketAddr,
+    /// The incidents, to be read.
+    pub incidents: Arc<RwLock<Incidents>>,
+    stop: CancellationToken,
+    tasks: JoinSet<()>,
+}
+
+impl Running {
+    /// Ends it: the server answers what it has begun to answer, everything else is dropped.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        while self.tasks.join_next().await.is_some() {}
+    }
+}
+
+/// Binds, connects, and begins to watch. Whether the cluster answers shows in `/readyz`.
+pub async fn start(settings: Settings) -> Result<Running, StartError> {
+    let bound = Bound::to(settings.listen).await?;
+    let address = bound.address().unwrap_or(settings.listen);
+    let (client, name) = match &settings.target {
+        Target::Client(client, name) => (client.clone(), name.clone()),
+        Target::Find(how) => {
+            let found = connect(how).await?;
+            (found.client, format!("{} from {}", found.server, found.source))
+        }
+    };
+    tracing::info!(%address, "watching {name}; serving http://{address}/");
+
+    let stop = CancellationToken::new();
+    let mut tasks = JoinSet::new();
+    let incidents = Arc::new(RwLock::new(Incidents::new()));
+    let metrics = Arc::new(Metrics::new(settings.max_series));
+    metrics.sources.loaded_rules(&settings.rules);
+    let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
+    let (jobs, queue) = evidence::queue();
+    let engine = Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), jobs));
+
+    let until_stop = |stop: &CancellationToken, work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
+        let stop = stop.clone();
+        async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = work => {}
+            }
+        }
+    };
+
+    for scope in settings.selection.pods() {
+        let namespace = scope.namespace.clone();
+        let watch = Watch::new(Resource::PODS, scope, settings.watch);
+        metrics.sources.add(watch.health());
+        let sink = Arc::clone(&engine).pods(namespace);
+        let client = client.clone();
+        tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+    }
+    if settings.owners {
+        for resource in
+            [Resource::REPLICA_SETS, Resource::DEPLOYMENTS, Resource::STATEFUL_SETS, Resource::DAEMON_SETS]
+        {
+            for scope in settings.selection.others(&resource) {
+                let watch = Watch::new(resource, scope, settings.watch);
+                metrics.sources.add(watch.health());
+                let sink = Arc::clone(&engine).workloads(engine::kind_of(&resource));
+                let client = client.clone();
+                tasks.spawn(until_stop(
+                    &stop,
+                    Box::pin(async move { match watch.run(client, sink).await {} }),
+                ));
+            }
+        }
+        for scope in settings.selection.others(&Resource::JOBS) {
+            let watch = Watch::new(Resource::JOBS, scope, settings.watch);
+            metrics.sources.add(watch.health());
+            let sink = Arc::clone(&engine).jobs();
+            let client = client.clone();
+            tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        }
+        for scope in settings.selection.others(&Resource::CRON_JOBS) {
+            let watch = Watch::new(Resource::CRON_JOBS, scope, settings.watch);
+            metrics.sources.add(watch.health());
+            let sink = Arc::clone(&engine).cron_jobs();
+            let client = client.clone();
+            tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        }
+    }
+    if settings.nodes {
+        for scope in settings.selection.others(&Resource::NODES) {
+            let watch = Watch::new(Resource::NODES, scope, settings.watch);
+            metrics.sources.add(watch.health());
+            let sink = Arc::clone(&engine).nodes();
+            let client = client.clone();
+            tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        }
+    }
+    for worker in evidence::workers(client, queue, &engine) {
+        tasks.spawn(until_stop(&stop, Box::pin(worker)));
+    }
+    tasks.spawn(until_stop(&stop, Box::pin(tick(Arc::clone(&engine), Arc::clone(&pulse)))));
+
+    let shown = Arc::new(Shown {
+        incidents: Arc::clone(&incidents),
+        metrics,
+        clock: Arc::clone(&settings.clock),
+        wall_clock: wall_time,
+        pulse,
+        diagnosis: Box::new({
+            let engine = Arc::clone(&engine);
+            move || engine.document()
+        }),
+    });
+    tasks.spawn(bound.serve(shown, stop.clone()));
+    Ok(Running { address, incidents, stop, tasks })
+}
+
+/// How often is looked whether time alone has changed something. Costs nothing when it has not.
+const TICK: Duration = Duration::from_millis(500);
+
+async fn tick(engine: Arc<Engine>, pulse: Arc<AtomicI64>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        engine.time_passes();
+        pulse.store(wall_time().as_second(), Relaxed);
+    }
+}

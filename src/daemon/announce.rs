@@ -1,0 +1,132 @@
+//! One structured log event for each incident that opens, changes or ends; in a storm a bounded number of them, and counts.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::diagnosis::Severity;
+use crate::incidents::{IncidentEvent, What};
+
+/// Lines that may come at once.
+const BURST: u32 = 100;
+/// Lines per second after that.
+const RATE: f64 = 10.0;
+/// How often what was held back is counted up.
+const SUMMARY: Duration = Duration::from_secs(10);
+
+/// Writes the lines.
+#[derive(Debug)]
+pub struct Announcer(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    tokens: f64,
+    filled: Instant,
+    /// What was held back, by what happened and reason.
+    held: BTreeMap<(&'static str, String), u64>,
+    since: Instant,
+}
+
+impl Announcer {
+    /// With all its tokens.
+    pub fn new() -> Self {
+        let now = Instant::now();
+        Self(Mutex::new(State { tokens: f64::from(BURST), filled: now, held: BTreeMap::new(), since: now }))
+    }
+
+    /// Writes these, as far as the rate allows.
+    pub fn announce(&self, events: &[IncidentEvent]) {
+        if events.is_empty() {
+            return;
+        }
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        for event in events {
+            if state.take() {
+                line(event);
+            } else {
+                let key = (event.what.as_str(), event.finding.reason.as_str().to_owned());
+                *state.held.entry(key).or_default() += 1;
+            }
+        }
+    }
+
+    /// Says what was held back, now and then.
+    pub fn summarize(&self) {
+        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if state.held.is_empty() || state.since.elapsed() < SUMMARY {
+            return;
+        }
+        state.since = Instant::now();
+        for ((what, reason), count) in std::mem::take(&mut state.held) {
+            tracing::warn!(
+                event = what,
+                reason,
+                count,
+                "{count} more incidents {what} with reason {reason}; they are at /api/v1/incidents"
+            );
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self) -> bool {
+        let now = Instant::now();
+        let more = now.duration_since(self.filled).as_secs_f64() * RATE;
+        self.filled = now;
+        self.tokens = (self.tokens + more).min(f64::from(BURST));
+        if self.tokens < 1.0 {
+            if self.held.is_empty() {
+                self.since = now;
+            }
+            return false;
+        }
+        self.tokens -= 1.0;
+        true
+    }
+}
+
+fn line(event: &IncidentEvent) {
+    let f = &*event.finding;
+    let workload = f.workload.as_ref().map(|w| format!("{}/{}", w.kind, w.name));
+    let ending = match &event.what {
+        What::Resolved(ending) => Some(ending.as_str()),
+        _ => None,
+    };
+    let (was, was_cause) = match &event.what {
+        What::Changed { from, from_cause } => (Some(from.as_str()), Some(from_cause.as_str())),
+        _ => (None, None),
+    };
+    // Fields that do not apply are empty options, which are not written.
+    macro_rules! write_line {
+        ($level:ident) => {
+            tracing::$level!(
+                event = event.what.as_str(),
+                incident = %event.id,
+                reason = f.reason.as_str(),
+                cause = f.cause.code.as_str(),
+                severity = f.severity.as_str(),
+                namespace = some(&f.namespace),
+                pod = some(&f.pod),
+                container = some(&f.container),
+                workload,
+                node = some(&f.node),
+                since = f.since.map(|t| tracing::field::display(t)),
+                ending,
+                was,
+                was_cause,
+                "{}",
+                event.text
+            )
+        };
+    }
+    match (&event.what, f.severity) {
+        (What::Resolved(_), _) | (_, Severity::Info) => write_line!(info),
+        (_, Severity::Warning | Severity::Critical) => write_line!(warn),
+    }
+}
+
+fn some(text: &str) -> Option<&str> {
+    (!text.is_empty()).then_some(text)
+}

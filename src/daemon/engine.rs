@@ -1,0 +1,566 @@
+//! The one way of a change: from the watch through the analyzer into the incidents.
+//!
+//! Whatever a watch shows is dealt with at once, in the watch's own task, in microseconds. Two locks, always taken in this
+//! order: what surrounds pods (owners, nodes, evidence), then the incidents.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::time::Instant;
+
+use super::announce::Announcer;
+use super::evidence::{Evidence, Job, Jobs};
+use super::{Clock, Settings};
+use crate::cluster::watch::{Change, Resource};
+use crate::diagnosis::owners::Owners;
+use crate::diagnosis::{
+    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Stage, Survey, nodes,
+};
+use crate::incidents::store::Uid;
+use crate::incidents::{IncidentEvent, Incidents, Sight, uid_of};
+use crate::metrics::Metrics;
+use crate::objects::{self, CronJob, Node, Object, Pod, Workload};
+use crate::report;
+use crate::rules::RuleSet;
+
+/// The state, and what is done with each change of it.
+pub(super) struct Engine {
+    clock: Clock,
+    incidents: Arc<RwLock<Incidents>>,
+    around: Mutex<Around>,
+    announcer: Announcer,
+    jobs: Jobs,
+    pub(super) metrics: Arc<Metrics>,
+    /// Owners, nodes or findings have changed since workloads and nodes were looked at.
+    others_changed: AtomicBool,
+}
+
+/// What surrounds the pods.
+struct Around {
+    owners: Owners,
+    nodes: HashMap<String, Node>,
+    /// Nodes that are not ready: what their silence explains is no finding of a pod.
+    down: HashSet<String>,
+    evidence: HashMap<Uid, Evidence>,
+    sources: Sources,
+    /// The user's own rules.
+    rules: Arc<RuleSet>,
+    /// The findings of workloads and nodes, by uid, as they were found last.
+    others: BTreeMap<String, Vec<Finding>>,
+    /// When to look at workloads and nodes again, even if nothing changes.
+    others_recheck: Option<Timestamp>,
+    others_looked: Option<(Instant, Duration)>,
+}
+
+/// How often workloads and nodes are looked at, at most.
+const OTHERS: Duration = Duration::from_secs(2);
+/// The look at workloads and nodes takes at most this share of the time.
+const OTHERS_SHARE: u32 = 20;
+/// How old evidence may be before a pod that is looked at again gets fresh one.
+const EVIDENCE_AGE: Duration = Duration::from_secs(60);
+
+impl Engine {
+    pub(super) fn new(
+        settings: &Settings,
+        incidents: Arc<RwLock<Incidents>>,
+        metrics: Arc<Metrics>,
+        jobs: Jobs,
+    ) -> Self {
+        let sources = Sources {
+            events: settings.events,
+            owners: settings.owners,
+            nodes: settings.nodes,
+            logs: settings.logs,
+        };
+        Self {
+            clock: Arc::clone(&settings.clock),
+            incidents,
+            around: Mutex::new(Around {
+                owners: Owners::default(),
+                nodes: HashMap::new(),
+                down: HashSet::new(),
+                evidence: HashMap::new(),
+                sources,
+                rules: Arc::clone(&settings.rules),
+                others: BTreeMap::new(),
+                others_recheck: None,
+                others_looked: None,
+            }),
+            announcer: Announcer::new(),
+            jobs,
+            metrics,
+            others_changed: AtomicBool::new(false),
+        }
+    }
+
+    fn around(&self) -> MutexGuard<'_, Around> {
+        self.around.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
+        self.incidents.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+
+    /// The sink of a watch of pods. `namespace` is what it is limited to.
+    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(Change<Pod>) + Send {
+        let mut mark = None;
+        let mut sight = Sight::First;
+        move |change| match change {
+            Change::Init => mark = Some(self.incidents().mark()),
+            Change::Apply(pod) => self.pod(pod, sight),
+            Change::Delete(pod) => {
+                let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
+                self.around().evidence.remove(&uid_of(&pod));
+                self.happened(&events);
+            }
+            Change::InitDone => {
+                sight = Sight::Later;
+                if let Some(mark) = mark.take() {
+                    let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
+                    self.happened(&events);
+                    self.forget_evidence();
+                }
+            }
+        }
+    }
+
+    fn pod(&self, pod: Pod, sight: Sight) {
+        let now = self.now();
+        let uid = uid_of(&pod);
+        let mut around = self.around();
+        let workload = around.owners.workload_of(&pod);
+        let diagnosis = around.look(&self.metrics, &pod, &workload, now);
+        let mut incidents = self.incidents();
+        let events = incidents.apply(pod, &workload, diagnosis, sight, now);
+        let job = around.wants_evidence(&incidents, uid, !events.is_empty());
+        drop(incidents);
+        drop(around);
+        self.happened(&events);
+        self.ask(job);
+    }
+
+    /// Looks at a pod again: time has passed, or its surroundings have changed.
+    fn look_again(&self, uid: Uid, fresh_evidence: bool) {
+        let now = self.now();
+        let mut around = self.around();
+        let mut incidents = self.incidents();
+        let Some(active) = incidents.pod(uid) else {
+            around.evidence.remove(&uid);
+            return;
+        };
+        let diagnosis = around.look(&self.metrics, active.pod, &active.home.workload, now);
+        let events = incidents.recheck(uid, diagnosis, now);
+        let job =
+            if fresh_evidence { None } else { around.wants_evidence(&incidents, uid, !events.is_empty()) };
+        drop(incidents);
+        drop(around);
+        self.happened(&events);
+        self.ask(job);
+    }
+
+    /// Time has passed.
+    pub(super) fn time_passes(&self) {
+        let due = self.incidents().due(self.now());
+        for uid in due {
+            self.look_again(uid, false);
+        }
+        self.look_at_others();
+        self.announcer.summarize();
+    }
+
+    fn happened(&self, events: &[IncidentEvent]) {
+        if !events.is_empty() {
+            self.others_changed.store(true, Relaxed);
+            self.announcer.announce(events);
+        }
+    }
+
+    fn ask(&self, job: Option<Job>) {
+        let Some(job) = job else { return };
+        let uid = job.uid;
+        if !self.jobs.push(job) {
+            self.metrics.sources.count_evidence("all", "dropped");
+            if let Some(evidence) = self.around().evidence.get_mut(&uid) {
+                evidence.asked = None;
+            }
+        }
+    }
+
+    /// New evidence about a pod has come.
+    pub(super) fn evidence(&self, uid: Uid, take: impl FnOnce(&mut Evidence)) {
+        {
+            let mut around = self.around();
+            let Some(evidence) = around.evidence.get_mut(&uid) else { return };
+            take(evidence);
+        }
+        self.look_again(uid, true);
+    }
+
+    /// Whether a source can be read after all.
+    pub(super) fn source(&self, source: &'static str, available: bool) -> bool {
+        let mut around = self.around();
+        match source {
+            "events" => around.sources.events = available,
+            "logs" => around.sources.logs = available,
+            _ => {}
+        }
+        drop(around);
+        self.metrics.sources.set_available(source, available)
+    }
+
+    fn forget_evidence(&self) {
+        let mut around = self.around();
+        let incidents = self.incidents();
+        around.evidence.retain(|uid, _| incidents.pod(*uid).is_some());
+    }
+
+    /// The sink of a watch of ReplicaSets, Deployments, StatefulSets or DaemonSets.
+    pub(super) fn workloads(self: Arc<Self>, kind: &'static str) -> impl FnMut(Change<Workload>) + Send {
+        self.others(
+            move |owners, w: Workload| owners.apply(kind, w),
+            move |owners, namespace, name| owners.remove(kind, namespace, name),
+        )
+    }
+
+    /// The sink of a watch of Jobs.
+    pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(Change<objects::Job>) + Send {
+        self.others(Owners::apply_job, |owners, namespace, name| owners.remove("Job", namespace, name))
+    }
+
+    /// The sink of a watch of CronJobs.
+    pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(Change<CronJob>) + Send {
+        self.others(Owners::apply_cron_job, |owners, namespace, name| {
+            owners.remove("CronJob", namespace, name)
+        })
+    }
+
+    fn others<T: Object>(
+        self: Arc<Self>,
+        put: impl Fn(&mut Owners, T) + Send,
+        remove: impl Fn(&mut Owners, &str, &str) + Send,
+    ) -> impl FnMut(Change<T>) + Send {
+        let mut known = Known::default();
+        move |change| {
+            let mut around = self.around();
+            match change {
+                Change::Init => known.begin(),
+                Change::Apply(object) => {
+                    let meta = object.meta();
+                    known.saw(&meta.namespace, &meta.name);
+                    put(&mut around.owners, object);
+                }
+                Change::Delete(object) => {
+                    let meta = object.meta();
+                    known.lost(&meta.namespace, &meta.name);
+                    remove(&mut around.owners, &meta.namespace, &meta.name);
+                }
+                Change::InitDone => {
+                    for (namespace, name) in known.unseen() {
+                        remove(&mut around.owners, &namespace, &name);
+                    }
+                }
+            }
+            self.others_changed.store(true, Relaxed);
+        }
+    }
+
+    /// The sink of a watch of nodes.
+    pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(Change<Node>) + Send {
+        let mut known = Known::default();
+        move |change| {
+            match change {
+                Change::Init => known.begin(),
+                Change::Apply(node) => {
+                    known.saw("", &node.metadata.name);
+                    let name = node.metadata.name.clone();
+                    let down = node.condition("Ready").is_some_and(|c| c.status != "True");
+                    let mut around = self.around();
+                    let was =
+                        if down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
+                    around.nodes.insert(name.clone(), node);
+                    drop(around);
+                    if was != down {
+                        self.look_at_node(&name);
+                    }
+                }
+                Change::Delete(node) => {
+                    known.lost("", &node.metadata.name);
+                    self.lost_node(&node.metadata.name);
+                }
+                Change::InitDone => {
+                    for (_, name) in known.unseen() {
+                        self.lost_node(&name);
+                    }
+                }
+            }
+            self.others_changed.store(true, Relaxed);
+        }
+    }
+
+    fn lost_node(&self, name: &str) {
+        let mut around = self.around();
+        around.nodes.remove(name);
+        let was_down = around.down.remove(name);
+        drop(around);
+        if was_down {
+            self.look_at_node(name);
+        }
+    }
+
+    /// A node went down or came back: its pods that are not at rest are looked at again.
+    fn look_at_node(&self, name: &str) {
+        let pods: Vec<Uid> = {
+            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            incidents.active_pods().filter(|p| p.pod.spec.node_name == name).map(|p| p.uid).collect()
+        };
+        for uid in pods {
+            self.look_again(uid, false);
+        }
+    }
+
+    /// Looks at workloads and nodes, if there is a reason to.
+    fn look_at_others(&self) {
+        let now = self.now();
+        let mut around = self.around();
+        let due = around.others_recheck.is_some_and(|at| at <= now);
+        if let Some((at, took)) = around.others_looked
+            && at.elapsed() < OTHERS.max(took * OTHERS_SHARE)
+        {
+            return;
+        }
+        if !self.others_changed.swap(false, Relaxed) && !due {
+            return;
+        }
+        let began = Instant::now();
+        let (pods, ends): (Vec<Finding>, Vec<(String, Timestamp)>) = {
+            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            let findings = incidents.active_pods().flat_map(|p| p.findings).map(|f| (**f).clone()).collect();
+            let ends = incidents
+                .active_pods()
+                .filter(|p| !matches!(p.pod.status.phase.as_str(), "Failed" | "Succeeded"))
+                .filter_map(|p| Some((p.pod.spec.node_name.clone(), nodes::ended_with_node(p.pod)?)))
+                .collect();
+            (findings, ends)
+        };
+        let events_of = |uid: &str| around.evidence.get(&Uid::of(uid)).map_or(&[][..], |e| &e.events);
+        let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods, now);
+        let mut look = Look::at(now);
+        findings.extend(self.of_nodes(&around, ends, &mut look));
+        recheck = recheck.into_iter().chain(look.done(Vec::new()).recheck).min();
+        if !around.rules.is_empty() {
+            let applied = around.rules.apply_without_pod(findings, now);
+            self.metrics.sources.count_rules(&applied);
+            recheck = recheck.into_iter().chain(applied.recheck).min();
+            findings = applied.findings;
+        }
+
+        let mut by_uid: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
+        for finding in findings {
+            by_uid.entry(finding.uid.clone()).or_default().push(finding);
+        }
+        let before = std::mem::take(&mut around.others);
+        let mut incidents = self.incidents();
+        let mut events = Vec::new();
+        for (uid, old) in &before {
+            if by_uid.contains_key(uid) {
+                continue;
+            }
+            events.extend(if around.exists(old) {
+                incidents.apply_other(uid, Vec::new(), now)
+            } else {
+                incidents.other_gone(uid, now)
+            });
+        }
+        for (uid, findings) in &by_uid {
+            events.extend(incidents.apply_other(uid, findings.clone(), now));
+        }
+        drop(incidents);
+        around.others = by_uid;
+        around.others_recheck = recheck;
+        around.others_looked = Some((began, began.elapsed()));
+        drop(around);
+        self.announcer.announce(&events);
+    }
+
+    fn of_nodes(&self, around: &Around, mut ends: Vec<(String, Timestamp)>, look: &mut Look) -> Vec<Finding> {
+        const TOGETHER: SignedDuration = SignedDuration::from_secs(120);
+        const FEWEST: usize = 3;
+        let mut findings = Vec::new();
+        let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        for (name, node) in &around.nodes {
+            let on_node = incidents.pods_on(name) as usize;
+            findings.extend(nodes::diagnose(node, on_node, look));
+        }
+        ends.sort_unstable();
+        for of_node in ends.chunk_by(|a, b| a.0 == b.0) {
+            let best = of_node.iter().enumerate().map(|(at, (_, from))| {
+                let after = of_node.iter().skip(at);
+                let together = after.take_while(|(_, end)| end.duration_since(*from) <= TOGETHER).count();
+                (together, *from)
+            });
+            let Some((together, from)) = best.max() else { continue };
+            let Some((name, _)) = of_node.first() else { continue };
+            let most = together * 2 >= incidents.pods_on(name) as usize;
+            if together >= FEWEST
+                && most
+                && let Some(node) = around.nodes.get(name)
+            {
+                findings.extend(nodes::restarted(node, together, from, look));
+            }
+        }
+        findings
+    }
+
+    /// What `diagnose -A -o json` would print.
+    pub(super) fn document(&self) -> String {
+        let around = self.around();
+        let (mut findings, pods) = {
+            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            let findings: Vec<Finding> =
+                incidents.active_pods().flat_map(|p| p.findings).map(|f| (**f).clone()).collect();
+            (findings, incidents.pods())
+        };
+        findings.extend(around.others.values().flatten().cloned());
+        let snapshot = Snapshot { sources: around.sources, ..Snapshot::default() };
+        drop(around);
+        let survey = Survey::of(findings, pods, self.now());
+        report::json(&report::Look { survey: &survey, snapshot: &snapshot, notes: &[] })
+    }
+}
+
+/// The kind that a resource's objects are of.
+pub(super) fn kind_of(resource: &Resource) -> &'static str {
+    match resource.plural {
+        "replicasets" => "ReplicaSet",
+        "deployments" => "Deployment",
+        "statefulsets" => "StatefulSet",
+        _ => "DaemonSet",
+    }
+}
+
+impl Around {
+    /// Looks at a pod with what surrounds it.
+    fn look(
+        &self,
+        metrics: &Metrics,
+        pod: &Pod,
+        workload: &diagnosis::WorkloadRef,
+        now: Timestamp,
+    ) -> PodDiagnosis {
+        let evidence = self.evidence.get(&uid_of(pod));
+        let context = Context {
+            sources: self.sources,
+            events: evidence.map_or(&[], |e| &e.events),
+            logs: evidence.map_or(&[], |e| &e.logs),
+            node: self.nodes.get(&pod.spec.node_name),
+        };
+        let mut diagnosis = diagnosis::diagnose(pod, &context, now);
+        for finding in &mut diagnosis.findings {
+            finding.workload = Some(workload.clone());
+        }
+        if self.down.contains(&pod.spec.node_name) {
+            diagnosis.findings.retain(|f| !f.reason.known().is_some_and(nodes::is_explained_by_node));
+        }
+        if self.rules.is_empty() {
+            return diagnosis;
+        }
+        let applied = self.rules.apply(pod, context.events, diagnosis.findings, now);
+        for error in metrics.sources.count_rules(&applied) {
+            tracing::warn!(
+                rule = &*error.rule,
+                "the rule {} cannot be evaluated: {}",
+                error.rule,
+                error.message
+            );
+        }
+        let mut findings = applied.findings;
+        for finding in findings.iter_mut().filter(|f| f.workload.is_none()) {
+            finding.workload = Some(workload.clone());
+        }
+        let recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
+        PodDiagnosis { findings, recheck }
+    }
+
+    /// The job to be done for a pod that is not at rest: at once when something has happened to it, and when what is
+    /// known has grown old.
+    fn wants_evidence(&mut self, incidents: &Incidents, uid: Uid, at_once: bool) -> Option<Job> {
+        if !self.sources.events && !self.sources.logs {
+            return None;
+        }
+        let Some(active) = incidents.pod(uid).filter(|a| !a.findings.is_empty()) else {
+            if incidents.pod(uid).is_none() {
+                self.evidence.remove(&uid);
+            }
+            return None;
+        };
+        let now = Instant::now();
+        let evidence = self.evidence.entry(uid).or_default();
+        let fresh = |age| evidence.asked.is_some_and(|at| now.duration_since(at) < age);
+        if fresh(if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE }) {
+            return None;
+        }
+        evidence.asked = Some(now);
+        Some(Job::of(active.pod, active.findings, self.sources))
+    }
+
+    /// Whether a workload or node with these findings is still there.
+    fn exists(&self, findings: &[Finding]) -> bool {
+        findings.first().is_some_and(|f| match (&f.workload, f.reason.known()) {
+            (
+                _,
+                Some(
+                    Reason::NodeNotReady
+                    | Reason::NodeRestart
+                    | Reason::MemoryPressure
+                    | Reason::DiskPressure
+                    | Reason::PIDPressure,
+                ),
+            ) => self.nodes.contains_key(&f.node),
+            (Some(w), _) => {
+                self.owners.get(&w.kind, &f.namespace, &w.name).is_some()
+                    || self.owners.job(&f.namespace, &w.name).is_some()
+            }
+            (None, _) => false,
+        })
+    }
+}
+
+/// The objects that a watch has shown, to tell what a list does not show any more.
+#[derive(Default)]
+struct Known {
+    /// Namespace and name to the number of the list in which it was seen last.
+    seen: HashMap<(String, String), u32>,
+    list: u32,
+}
+
+impl Known {
+    fn begin(&mut self) {
+        self.list = self.list.wrapping_add(1);
+    }
+
+    fn saw(&mut self, namespace: &str, name: &str) {
+        self.seen.insert((namespace.to_owned(), name.to_owned()), self.list);
+    }
+
+    fn lost(&mut self, namespace: &str, name: &str) {
+        self.seen.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    fn unseen(&mut self) -> Vec<(String, String)> {
+        let list = self.list;
+        self.seen.extract_if(|_, seen| *seen != list).map(|(name, _)| name).collect()
+    }
+}
+
+/// Whether a finding is worth the evidence of a log.
+pub(super) fn is_crash(finding: &Finding) -> bool {
+    finding.stage == Stage::Active
+        && finding.reason.known().is_some_and(|r| r.family() == diagnosis::Family::Crash)
+}

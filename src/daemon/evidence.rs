@@ -1,0 +1,211 @@
+//! Evidence about pods that are not well: their events, and the ends of their containers' logs, fetched in the background.
+//!
+//! A bounded queue and two workers with a rate: the API server is asked gently, and nothing else ever waits for it. What
+//! does not fit into the queue is dropped and counted; the pod is asked about again when it is looked at the next time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::Client;
+use tokio::sync::{Mutex, mpsc};
+use tokio::time::Instant;
+
+use super::engine::{Engine, is_crash};
+use crate::cluster::client::{Failure, Kind};
+use crate::cluster::evidence::{self, LogOf};
+use crate::diagnosis::container::views;
+use crate::diagnosis::{ContainerLog, Finding, Sources};
+use crate::incidents::store::Uid;
+use crate::incidents::uid_of;
+use crate::objects::{Annotation, Event, Pod};
+
+/// Jobs that may wait.
+const QUEUE: usize = 2_000;
+/// Workers.
+const WORKERS: usize = 2;
+/// The pause of a worker between two requests.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a source that is forbidden is left alone.
+const FORBIDDEN: Duration = Duration::from_secs(300);
+/// Logs of one pod that are read at most.
+const LOGS: usize = 3;
+
+/// What is known about one pod besides itself.
+#[derive(Debug, Default)]
+pub(super) struct Evidence {
+    /// Its events.
+    pub(super) events: Vec<Event>,
+    /// The ends of its containers' logs.
+    pub(super) logs: Vec<ContainerLog>,
+    /// When it was last asked for.
+    pub(super) asked: Option<Instant>,
+}
+
+/// What to fetch.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) uid: Uid,
+    namespace: String,
+    name: String,
+    /// Under which uids the events are.
+    uids: Vec<String>,
+    events: bool,
+    logs: Vec<LogOf>,
+}
+
+impl Job {
+    /// For a pod with these findings.
+    pub(super) fn of(pod: &Pod, findings: &[Arc<Finding>], sources: Sources) -> Self {
+        let meta = &pod.metadata;
+        // The kubelet writes the events of a static pod under the uid that it knows.
+        let mirror = meta.annotation(Annotation::CONFIG_MIRROR).map(str::to_owned);
+        let crashed = |name: &str| findings.iter().any(|f| is_crash(f) && f.container == name);
+        let logs = views(pod).filter(|v| sources.logs && crashed(v.name)).filter_map(|view| {
+            // The run that crashed is the present container until it is started again, and the previous one after that.
+            let previous = view.is_running();
+            view.newest_end().filter(|end| !end.container_id.is_empty())?;
+            Some(LogOf {
+                namespace: meta.namespace.clone(),
+                pod: meta.name.clone(),
+                container: view.name.to_owned(),
+                previous,
+            })
+        });
+        Self {
+            uid: uid_of(pod),
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
+            events: sources.events,
+            logs: logs.take(LOGS).collect(),
+        }
+    }
+}
+
+/// Where jobs are left.
+#[derive(Clone, Debug)]
+pub(super) struct Jobs(mpsc::Sender<Job>);
+
+impl Jobs {
+    /// Whether there was room.
+    pub(super) fn push(&self, job: Job) -> bool {
+        self.0.try_send(job).is_ok()
+    }
+}
+
+/// The jobs that wait.
+pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
+
+/// A queue.
+pub(super) fn queue() -> (Jobs, Queue) {
+    let (sender, receiver) = mpsc::channel(QUEUE);
+    (Jobs(sender), Arc::new(Mutex::new(receiver)))
+}
+
+/// The workers.
+pub(super) fn workers(
+    client: Client,
+    queue: Queue,
+    engine: &Arc<Engine>,
+) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> + use<> {
+    let engine = Arc::clone(engine);
+    (0..WORKERS).map(move |_| {
+        let worker = Worker { client: client.clone(), engine: Arc::clone(&engine), refused: [None; 2] };
+        worker.run(Arc::clone(&queue))
+    })
+}
+
+struct Worker {
+    client: Client,
+    engine: Arc<Engine>,
+    /// When events and logs were last refused.
+    refused: [Option<Instant>; 2],
+}
+
+const SOURCES: [&str; 2] = ["events", "logs"];
+
+impl Worker {
+    async fn run(mut self, queue: Queue) {
+        loop {
+            let Some(job) = queue.lock().await.recv().await else { return };
+            self.work(job).await;
+        }
+    }
+
+    async fn work(&mut self, job: Job) {
+        if job.events && self.may_ask(0) {
+            let events = evidence::events(&self.client, &job.namespace, &job.name, &job.uids);
+            let events = within(events).await;
+            if let Some(events) = self.result(0, events) {
+                self.engine.evidence(job.uid, |e| e.events = events);
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        let mut logs = Vec::new();
+        for log in job.logs {
+            if !self.may_ask(1) {
+                break;
+            }
+            let tail = within(evidence::log(&self.client, &log)).await;
+            if let Some(tail) = self.result(1, tail) {
+                let LogOf { namespace, pod, container, previous } = log;
+                logs.push(ContainerLog { namespace, pod, container, previous, tail });
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        if !logs.is_empty() {
+            self.engine.evidence(job.uid, |e| e.logs = logs);
+        }
+    }
+
+    fn may_ask(&self, source: usize) -> bool {
+        self.refused.get(source).copied().flatten().is_none_or(|at| at.elapsed() >= FORBIDDEN)
+    }
+
+    /// Counts a result, and says once that a source cannot be read, or can be again.
+    fn result<T>(&mut self, at: usize, result: Result<T, Failure>) -> Option<T> {
+        let source = SOURCES.get(at).copied().unwrap_or_default();
+        let sources = &self.engine.metrics.sources;
+        match result {
+            Ok(value) => {
+                sources.count_evidence(source, "ok");
+                if self.engine.source(source, true) && self.refused.get(at).copied().flatten().is_some() {
+                    tracing::info!(source, "{source} can be read again");
+                }
+                if let Some(refused) = self.refused.get_mut(at) {
+                    *refused = None;
+                }
+                Some(value)
+            }
+            // The pod or its container is gone, or has no log yet.
+            Err(failure) if failure.kind == Kind::Refused => {
+                sources.count_evidence(source, "gone");
+                None
+            }
+            Err(failure) => {
+                sources.count_evidence(source, "failed");
+                if matches!(failure.kind, Kind::Forbidden | Kind::Unauthorized) {
+                    if let Some(refused) = self.refused.get_mut(at) {
+                        *refused = Some(Instant::now());
+                    }
+                    if self.engine.source(source, false) {
+                        tracing::warn!(
+                            source,
+                            "{source} cannot be read, findings go without them: {failure}"
+                        );
+                    }
+                } else {
+                    tracing::debug!(source, "evidence is missing: {failure}");
+                }
+                None
+            }
+        }
+    }
+}
+
+async fn within<T>(request: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let late = || Failure::new(Kind::Timeout, format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, request).await.unwrap_or_else(|_| Err(late()))
+}

@@ -1,0 +1,153 @@
+//! The state of what the program reads: its watches, and the sources of evidence.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::cluster::watch::WatchHealth;
+use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
+
+use super::text::{FamilyText, Kind, single};
+
+/// Everything that is read.
+#[derive(Debug, Default)]
+pub struct Sources {
+    watches: Mutex<Vec<Arc<WatchHealth>>>,
+    /// Whether each source of evidence can be read, as far as it was tried.
+    available: Mutex<BTreeMap<&'static str, bool>>,
+    evidence: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+    rules: Mutex<RuleCounters>,
+}
+
+impl Sources {
+    /// A watch that is to be shown.
+    pub fn add(&self, health: Arc<WatchHealth>) {
+        lock(&self.watches).push(health);
+    }
+
+    /// The watches.
+    pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
+        lock(&self.watches).clone()
+    }
+
+    /// Whether a source can be read. Returns whether that is news.
+    pub fn set_available(&self, source: &'static str, yes: bool) -> bool {
+        lock(&self.available).insert(source, yes) != Some(yes)
+    }
+
+    /// One request for evidence has had this result: `ok`, `failed`, `dropped`.
+    pub fn count_evidence(&self, source: &'static str, result: &'static str) {
+        *lock(&self.evidence).entry((source, result)).or_default() += 1;
+    }
+
+    /// Rules have been loaded.
+    pub fn loaded_rules(&self, rules: &RuleSet) {
+        lock(&self.rules).reloaded(rules);
+    }
+
+    /// Rules were applied. Gives the errors that are to be logged.
+    pub fn count_rules(&self, applied: &Applied) -> Vec<EvaluationError> {
+        lock(&self.rules).add(applied)
+    }
+
+    /// Writes the metrics.
+    pub fn write(&self, out: &mut String) {
+        let mut by_resource: BTreeMap<&str, Vec<Arc<WatchHealth>>> = BTreeMap::new();
+        for health in self.watches() {
+            by_resource.entry(health.resource).or_default().push(health);
+        }
+        let family = |name, kind, help| FamilyText::new(name, kind, help, usize::MAX);
+        let mut events = family(
+            "kubehealer_watch_events_total",
+            Kind::Counter,
+            "What the watches were shown, by resource and type.",
+        );
+        let mut errors = family(
+            "kubehealer_watch_errors_total",
+            Kind::Counter,
+            "What failed while listing and watching, by resource and kind.",
+        );
+        let mut relists = family(
+            "kubehealer_watch_relists_total",
+            Kind::Counter,
+            "Lists after the first one: times when the watch had lost its place.",
+        );
+        let mut undecodable = family(
+            "kubehealer_watch_undecodable_total",
+            Kind::Counter,
+            "Objects that could not be decoded and were skipped.",
+        );
+        let mut synced = family(
+            "kubehealer_watch_synced",
+            Kind::Gauge,
+            "1 when the first list of every watch of this resource is complete.",
+        );
+        let mut last = String::new();
+        for (resource, watches) in &by_resource {
+            let mut sums: BTreeMap<&str, u64> = BTreeMap::new();
+            let mut error_sums: BTreeMap<&str, u64> = BTreeMap::new();
+            for watch in watches {
+                for (kind, count) in watch.events() {
+                    *sums.entry(kind).or_default() += count;
+                }
+                for (kind, count) in watch.errors() {
+                    *error_sums.entry(kind).or_default() += count;
+                }
+            }
+            for (kind, count) in sums {
+                events.series(&[("resource", resource), ("type", kind)], super::as_int(count));
+            }
+            for (kind, count) in error_sums {
+                errors.series(&[("resource", resource), ("kind", kind)], super::as_int(count));
+            }
+            let label = [("resource", *resource)];
+            relists.series(&label, super::as_int(watches.iter().map(|w| w.relists()).sum()));
+            undecodable.series(&label, super::as_int(watches.iter().map(|w| w.undecodable()).sum()));
+            synced.series(&label, i64::from(watches.iter().all(|w| w.is_synced())));
+            // The oldest of several: one silent watch is enough to be blind.
+            if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
+                use std::fmt::Write;
+                let _ = writeln!(
+                    last,
+                    "kubehealer_watch_last_event_timestamp_seconds{{resource=\"{resource}\"}} {:.3}",
+                    at.as_millisecond() as f64 / 1000.0
+                );
+            }
+        }
+        for family in [events, errors, relists, undecodable, synced] {
+            family.finish(out);
+        }
+        if !last.is_empty() {
+            let name = "kubehealer_watch_last_event_timestamp_seconds";
+            out.push_str(&format!("# HELP {name} When a watch last gave a sign of life, bookmarks included.\n# TYPE {name} gauge\n{last}"));
+        }
+        let mut available = family(
+            "kubehealer_source_available",
+            Kind::Gauge,
+            "1 if a source of evidence can be read, 0 if it is refused or fails.",
+        );
+        for (source, yes) in lock(&self.available).iter() {
+            available.series(&[("source", source)], i64::from(*yes));
+        }
+        available.finish(out);
+        let mut evidence = family(
+            "kubehealer_evidence_requests_total",
+            Kind::Counter,
+            "Requests for evidence about pods that are not well, by source and result.",
+        );
+        for ((source, result), count) in lock(&self.evidence).iter() {
+            evidence.series(&[("source", source), ("result", result)], super::as_int(*count));
+        }
+        evidence.finish(out);
+        single(
+            out,
+            "kubehealer_watches",
+            Kind::Gauge,
+            "Watches that are run.",
+            by_resource.values().map(Vec::len).sum::<usize>(),
+        );
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

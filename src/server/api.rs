@@ -1,0 +1,237 @@
+//! The API: open incidents, those resolved last, and problems, as JSON.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, PoisonError};
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::Shown;
+use crate::diagnosis::problems::{self, ProblemKey};
+use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity};
+use crate::incidents::{Ending, IncidentEvent, IncidentId, What};
+
+const API_VERSION: &str = "kubehealer.dev/v1alpha1";
+/// Items of a list if nothing else is asked for.
+const ITEMS: usize = 500;
+/// Items of a list at most.
+const MAX_ITEMS: usize = 10_000;
+/// Resolved incidents that are shown.
+const RESOLVED: usize = 50;
+/// Incidents and workloads of a problem that are named; its reach counts all.
+const NAMED: usize = 100;
+
+/// What may be asked for.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wanted {
+    namespace: Option<String>,
+    severity: Option<String>,
+    reason: Option<String>,
+    limit: Option<usize>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<T> {
+    api_version: &'static str,
+    kind: &'static str,
+    observed_at: Timestamp,
+    tracked_pods: usize,
+    /// Why the picture may be old or incomplete.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    not_ready: Option<String>,
+    /// All that match; `items` may hold fewer.
+    total: usize,
+    items: Vec<T>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    resolved: Vec<Resolved>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Open {
+    id: IncidentId,
+    noticed_at: Timestamp,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Resolved {
+    id: IncidentId,
+    resolved_at: Timestamp,
+    ending: Ending,
+    text: String,
+    #[serde(flatten)]
+    finding: Finding,
+}
+
+impl Resolved {
+    fn of(event: &IncidentEvent) -> Option<Self> {
+        let What::Resolved(ending) = event.what else { return None };
+        Some(Self {
+            id: event.id,
+            resolved_at: event.at,
+            ending,
+            text: event.text.clone(),
+            finding: (*event.finding).clone(),
+        })
+    }
+}
+
+impl Wanted {
+    fn severity(&self) -> Result<Option<Severity>, String> {
+        self.severity.as_deref().map(str::parse).transpose()
+    }
+
+    fn matches(&self, severity: Option<Severity>, finding: &Finding) -> bool {
+        self.namespace.as_ref().is_none_or(|n| *n == finding.namespace)
+            && self.reason.as_ref().is_none_or(|r| r == finding.reason.as_str())
+            && severity.is_none_or(|s| finding.severity >= s)
+    }
+
+    fn limit(&self) -> usize {
+        self.limit.unwrap_or(ITEMS).min(MAX_ITEMS)
+    }
+}
+
+type Asked = Result<Query<Wanted>, axum::extract::rejection::QueryRejection>;
+
+fn check(asked: Asked) -> Result<(Wanted, Option<Severity>), String> {
+    let Query(wanted) = asked.map_err(|rejection| {
+        format!("{}; known are namespace, severity, reason and limit", rejection.body_text())
+    })?;
+    let severity = wanted.severity()?;
+    Ok((wanted, severity))
+}
+
+pub(super) async fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Response {
+    let (wanted, severity) = match check(asked) {
+        Ok(checked) => checked,
+        Err(why) => return (StatusCode::BAD_REQUEST, why + "\n").into_response(),
+    };
+    // Under the lock only what is shared is taken hold of; the rest is copied after it.
+    let (mut open, resolved, tracked_pods) = {
+        let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let open: Vec<(IncidentId, Timestamp, Arc<Finding>)> = incidents
+            .open()
+            .filter(|i| wanted.matches(severity, &i.finding))
+            .map(|i| (i.id, i.noticed, Arc::clone(&i.finding)))
+            .collect();
+        let resolved: Vec<Resolved> = incidents
+            .resolved()
+            .filter(|e| wanted.matches(severity, &e.finding))
+            .filter_map(Resolved::of)
+            .take(RESOLVED)
+            .collect();
+        (open, resolved, incidents.pods())
+    };
+    let total = open.len();
+    // Worst first; among equals the newest, which is what somebody who looks has come for.
+    open.sort_by(|a, b| (b.2.severity, b.2.since).cmp(&(a.2.severity, a.2.since)).then(a.0.cmp(&b.0)));
+    open.truncate(wanted.limit());
+    let items = open
+        .into_iter()
+        .map(|(id, noticed_at, finding)| Open { id, noticed_at, finding: (*finding).clone() })
+        .collect();
+    let list = List {
+        api_version: API_VERSION,
+        kind: "IncidentList",
+        observed_at: (shown.clock)(),
+        tracked_pods,
+        not_ready: shown.ready().err(),
+        total,
+        items,
+        resolved,
+    };
+    Json(list).into_response()
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem {
+    cause: Cause,
+    scope: Scope,
+    severity: Severity,
+    reasons: BTreeSet<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    since: Option<Timestamp>,
+    reach: Reach,
+    workloads: Vec<String>,
+    incidents: Vec<IncidentId>,
+}
+
+pub(super) async fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Response {
+    let (wanted, severity) = match check(asked) {
+        Ok(checked) => checked,
+        Err(why) => return (StatusCode::BAD_REQUEST, why + "\n").into_response(),
+    };
+    let (open, tracked_pods) = {
+        let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let open: Vec<(IncidentId, Arc<Finding>)> = incidents
+            .open()
+            .filter(|i| wanted.matches(severity, &i.finding))
+            .map(|i| (i.id, Arc::clone(&i.finding)))
+            .collect();
+        (open, incidents.pods())
+    };
+    let mut items = group(&open);
+    let total = items.len();
+    items.truncate(wanted.limit());
+    let list = List {
+        api_version: API_VERSION,
+        kind: "ProblemList",
+        observed_at: (shown.clock)(),
+        tracked_pods,
+        not_ready: shown.ready().err(),
+        total,
+        items,
+        resolved: Vec::new(),
+    };
+    Json(list).into_response()
+}
+
+/// Open incidents by what they share; incidents of their own are no problem of several.
+fn group(open: &[(IncidentId, Arc<Finding>)]) -> Vec<Problem> {
+    let mut groups: BTreeMap<ProblemKey, Vec<(IncidentId, &Finding)>> = BTreeMap::new();
+    for (id, finding) in open {
+        if let Some(key) = problems::key(finding) {
+            groups.entry(key).or_default().push((*id, finding));
+        }
+    }
+    let mut problems: Vec<Problem> = groups
+        .into_iter()
+        .filter(|(_, members)| members.len() > 1)
+        .filter_map(|(key, members)| {
+            let worst = members.iter().max_by_key(|(_, f)| f.severity)?.1;
+            let pods: BTreeSet<&str> =
+                members.iter().map(|(_, f)| f.pod.as_str()).filter(|p| !p.is_empty()).collect();
+            let nodes: BTreeSet<&str> =
+                members.iter().map(|(_, f)| f.node.as_str()).filter(|n| !n.is_empty()).collect();
+            let workloads: BTreeSet<String> = members
+                .iter()
+                .filter_map(|(_, f)| {
+                    f.workload.as_ref().map(|w| format!("{}/{}/{}", f.namespace, w.kind, w.name))
+                })
+                .collect();
+            Some(Problem {
+                cause: worst.cause.clone(),
+                scope: key.scope,
+                severity: worst.severity,
+                reasons: members.iter().map(|(_, f)| f.reason.as_str().to_owned()).collect(),
+                since: members.iter().filter_map(|(_, f)| f.since).min(),
+                reach: Reach { pods: pods.len(), workloads: workloads.len(), nodes: nodes.len() },
+                workloads: workloads.into_iter().take(NAMED).collect(),
+                incidents: members.iter().map(|(id, _)| *id).take(NAMED).collect(),
+            })
+        })
+        .collect();
+    problems.sort_by_key(|p| std::cmp::Reverse((p.severity, p.reach.pods)));
+    problems
+}

@@ -1,0 +1,144 @@
+// The status page. Everything that comes from the cluster is set as text, never as markup.
+"use strict";
+(() => {
+  const PERIOD = 5000;
+  const SHOWN = 300;
+  const byId = (id) => document.getElementById(id);
+  let last = null;
+  let problems = [];
+  const opened = new Set();
+
+  function element(tag, className, text) {
+    const e = document.createElement(tag);
+    if (className) e.className = className;
+    if (text !== undefined && text !== null) e.textContent = String(text);
+    return e;
+  }
+
+  function age(from, to) {
+    const s = Math.max(0, Math.round((Date.parse(to) - Date.parse(from)) / 1000));
+    if (!Number.isFinite(s)) return "";
+    if (s < 120) return s + " s";
+    if (s < 7200) return Math.floor(s / 60) + " min";
+    if (s < 172800) return Math.floor(s / 3600) + " h";
+    return Math.floor(s / 86400) + " d";
+  }
+
+  function severity(of) {
+    return ["critical", "warning", "info"].includes(of.severity) ? of.severity : "info";
+  }
+
+  function where(f) {
+    const parts = [];
+    if (f.namespace) parts.push(f.namespace);
+    if (f.workload && f.workload.kind !== "Pod") parts.push(f.workload.kind + "/" + f.workload.name);
+    if (f.pod) parts.push(f.pod);
+    if (f.container) parts.push(f.container);
+    if (!parts.length && f.node) parts.push("node " + f.node);
+    return parts.join(" › ");
+  }
+
+  function entry(list, term, values, code) {
+    if (!values.length) return;
+    list.append(element("dt", "", term));
+    for (const value of values) {
+      const dd = element("dd");
+      dd.append(element(code ? "code" : "span", "", value));
+      list.append(dd);
+    }
+  }
+
+  function card(f, now) {
+    const li = element("li", severity(f));
+    const top = element("div", "top");
+    top.append(element("span", "reason", f.reason), element("span", "severity", f.severity), element("span", "where", where(f)));
+    if (f.since) {
+      const since = element("span", "age", age(f.since, now));
+      since.title = "since " + f.since;
+      top.append(since);
+    }
+    li.append(top, element("p", "summary", f.summary));
+    if (f.cause && f.cause.text) li.append(element("p", "cause", f.cause.code + ": " + f.cause.text));
+    const details = element("details");
+    details.open = opened.has(f.id);
+    details.addEventListener("toggle", () => (details.open ? opened.add(f.id) : opened.delete(f.id)));
+    details.append(element("summary", "", "Evidence and next steps"));
+    const list = element("dl");
+    entry(list, "Evidence", (f.evidence || []).map((e) => e.source + (e.at ? " at " + e.at : "") + ": " + e.text));
+    entry(list, "Next", f.nextSteps || [], true);
+    const facts = [];
+    if (f.node) facts.push("node " + f.node);
+    if (f.restartCount !== undefined) facts.push("restarts " + f.restartCount);
+    if (f.exitCode !== undefined) facts.push("last exit code " + f.exitCode);
+    facts.push("confidence " + f.confidence, "incident " + f.id);
+    entry(list, "Facts", [facts.join(", ")]);
+    details.append(list);
+    li.append(details);
+    return li;
+  }
+
+  function problemCard(p) {
+    const li = element("li", severity(p));
+    const top = element("div", "top");
+    const count = (n, word) => n + " " + word + (n === 1 ? "" : "s");
+    const reach = [count(p.reach.pods, "pod"), count(p.reach.workloads, "workload"), count(p.reach.nodes, "node")];
+    top.append(element("span", "reason", p.cause.code), element("span", "severity", p.severity), element("span", "where", p.scope.kind + " " + p.scope.name));
+    top.append(element("span", "age", reach.join(", ")));
+    li.append(top, element("p", "summary", p.cause.text));
+    return li;
+  }
+
+  function resolvedLine(r) {
+    const li = element("li");
+    li.append(element("span", "ending", r.ending), document.createTextNode(" " + r.reason + " · " + where(r)));
+    li.append(element("div", "quiet", r.text + " (" + r.resolvedAt + ")"));
+    return li;
+  }
+
+  function draw() {
+    if (!last) return;
+    const counts = { critical: 0, warning: 0, info: 0 };
+    for (const f of last.items) counts[severity(f)] += 1;
+    for (const name of Object.keys(counts)) byId("count-" + name).textContent = counts[name] + (last.total > last.items.length ? "+" : "");
+    byId("count-pods").textContent = last.trackedPods;
+    byId("open-total").textContent = "(" + last.total + ")";
+    const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    const matching = last.items.filter((f) => {
+      const text = (where(f) + " " + f.reason + " " + f.cause.code + " " + f.node).toLowerCase();
+      return words.every((w) => text.includes(w));
+    });
+    byId("incidents").replaceChildren(...matching.slice(0, SHOWN).map((f) => card(f, last.observedAt)));
+    byId("none").hidden = last.total > 0 || Boolean(last.notReady);
+    const hidden = last.total - Math.min(matching.length, SHOWN);
+    byId("more").hidden = hidden <= 0;
+    byId("more").textContent = hidden + " more are not shown here: use the filter, or api/v1/incidents?namespace=NAME&limit=10000";
+    byId("resolved").replaceChildren(...(last.resolved || []).map(resolvedLine));
+    byId("resolved-section").hidden = !(last.resolved || []).length;
+    byId("problems").replaceChildren(...problems.slice(0, 20).map(problemCard));
+    byId("problems-section").hidden = !problems.length;
+    document.title = (last.total ? "(" + last.total + ") " : "") + "KubeHealer";
+  }
+
+  function say(text, bad) {
+    const state = byId("state");
+    if (state.textContent !== text) state.textContent = text;
+    state.className = bad ? "bad" : "";
+  }
+
+  async function load() {
+    try {
+      const [a, b] = await Promise.all([fetch("api/v1/incidents?limit=1000"), fetch("api/v1/problems?limit=50")]);
+      if (!a.ok || !b.ok) throw new Error("HTTP " + (a.ok ? b.status : a.status));
+      last = await a.json();
+      problems = (await b.json()).items;
+      say(last.notReady ? "Not up to date: " + last.notReady : "As of " + last.observedAt.slice(0, 19).replace("T", " ") + " UTC", Boolean(last.notReady));
+      draw();
+    } catch (error) {
+      say("KubeHealer does not answer (" + error.message + "); what is shown may be old.", true);
+    }
+    setTimeout(load, PERIOD);
+  }
+
+  byId("filter").addEventListener("input", draw);
+  load();
+})();
