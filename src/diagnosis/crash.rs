@@ -12,6 +12,7 @@ use super::context::Context;
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
+use super::logs::{self, LogTail, LogVerdict};
 use super::reason::{Reason, Severity};
 use super::{start, text};
 use crate::objects::{Event, Probe, Terminated};
@@ -57,6 +58,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
             .sure(Confidence::Possible),
     };
     facts(&mut finding, view, context);
+    read_log(&mut finding, view, context);
     finding.since = since;
     match shape {
         Shape::Past => finding = finding.recovered(),
@@ -675,5 +677,69 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
             let base = finding.cause.text.split(" (").next().unwrap_or_default().to_owned();
             finding.cause.text = format!("{base} ({})", text::quote(said));
         }
+    }
+}
+
+/// Reads the log of the run that ended, if there is one.
+fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
+    if finding.reason.known() == Some(Reason::RunContainerError) {
+        // It never ran.
+        return;
+    }
+    // While the container has ended or waits, its current log is that of the end; once it runs again, the previous one is.
+    // The other one is of another run: of the one before, which as a rule ended the same way, or of the present one.
+    let order = if view.is_running() { [true, false] } else { [false, true] };
+    let mut gone = false;
+    for previous in order {
+        let log = context.logs.iter().find(|l| l.container == view.name && l.previous == previous);
+        let Some(tail) = log.map(|l| LogTail::from_bytes(&l.tail)) else { continue };
+        gone |= tail.gone();
+        let Some(verdict) = logs::classify(&tail, finding.exit_code) else { continue };
+        let present_run = view.is_running() && !previous;
+        if present_run && !verdict.specific {
+            continue;
+        }
+        finding.add(Source::Log, verdict.line.clone(), None);
+        explain(finding, &verdict);
+        return;
+    }
+    if gone {
+        finding.add(Source::Log, "the log of the run that ended is gone", None);
+    } else if !context.sources.logs && is_open(finding.cause.code) {
+        finding.add(Source::Log, "logs were not read: they may tell why", None);
+    }
+}
+
+/// Whether the status says only how the container ended, so that its log may say why.
+fn is_open(code: CauseCode) -> bool {
+    matches!(
+        code,
+        CauseCode::ApplicationError
+            | CauseCode::CommandNotFound
+            | CauseCode::CommandNotExecutable
+            | CauseCode::Aborted
+            | CauseCode::SegmentationFault
+            | CauseCode::CommandCompleted
+            | CauseCode::RuntimeError
+            | CauseCode::Signal
+    )
+}
+
+/// Lets the log say why. What the status proves stays in the text.
+fn explain(finding: &mut Finding, verdict: &LogVerdict) {
+    if !is_open(finding.cause.code) {
+        return;
+    }
+    let ended = finding.exit_code.map(|c| format!(" (exit code {c})")).unwrap_or_default();
+    if verdict.specific {
+        // An end in peace stays what it is; the log only adds why.
+        if finding.cause.code != CauseCode::CommandCompleted {
+            finding.cause.code = verdict.code;
+        }
+        finding.cause.text = format!("{}{ended}", verdict.text);
+        finding.confidence = finding.confidence.min(Confidence::Probable);
+    } else {
+        finding.cause.text = format!("{}; its log says last: {}", finding.cause.text, verdict.line);
+        finding.confidence = finding.confidence.min(Confidence::Probable);
     }
 }

@@ -180,7 +180,7 @@ fn the_pods_alone_name_every_failure_that_they_decide() {
 #[test]
 fn events_logs_and_owners_name_every_cause() {
     let survey = diagnosis::survey(&snapshot("final"), at("2026-11-22T11:23:11Z"));
-    let wrong = failures(&survey, &expected(), &["pod", "event", "owner"]);
+    let wrong = failures(&survey, &expected(), &["pod", "event", "log", "owner"]);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
