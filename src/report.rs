@@ -84,12 +84,28 @@ fn document<'a>(look: &Look<'a>) -> Document<'a> {
 /// The report as JSON.
 pub fn json(look: &Look<'_>) -> String {
     // Strings, numbers and lists only: there is nothing that could fail.
-    let mut text = serde_json::to_string_pretty(&document(look)).unwrap_or_default();
-    text.push('\n');
+    let text = serde_json::to_string_pretty(&document(look)).unwrap_or_default();
+    let mut out = String::with_capacity(text.len() + 1);
+    // JSON allows them as they are, a terminal would obey them. They can only stand in strings, where they may be escaped.
+    for c in text.chars() {
+        if reorders(c) || matches!(c, '\u{7f}'..='\u{9f}' | '\u{2028}' | '\u{2029}') {
+            out.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            out.push(c);
+        }
+    }
+    out.push('\n');
+    out
+}
+
+/// The report as YAML, of the same content as the JSON, but for characters that would turn the order of others around:
+/// YAML has no way to write them that holds in every kind of scalar.
+pub fn yaml(look: &Look<'_>) -> String {
+    let mut text = serde_saphyr::to_string(&document(look)).unwrap_or_default();
+    text.retain(|c| !reorders(c));
     text
 }
 
-/// The report as YAML, of the same content as the JSON.
-pub fn yaml(look: &Look<'_>) -> String {
-    serde_saphyr::to_string(&document(look)).unwrap_or_default()
+fn reorders(c: char) -> bool {
+    matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }

@@ -2,7 +2,9 @@
 
 use super::Look;
 use super::groups::groups;
+use super::table::name;
 use super::text::{age, count};
+use crate::diagnosis::Severity;
 use crate::redact::clean;
 
 /// The report as Markdown.
@@ -32,13 +34,17 @@ pub fn markdown(look: &Look<'_>) -> String {
             escape(&group.problem.map_or(&first.cause, |p| &p.cause).text),
         ));
     }
-    for group in &groups {
+    // What is only worth knowing has its row.
+    for group in groups.iter().filter(|g| g.severity() > Severity::Info) {
         let Some(first) = group.findings.first() else { continue };
-        let who = if first.pod.is_empty() { &first.node } else { &first.pod };
+        let who = match group.findings.len() {
+            1 => name(first),
+            more => format!("{} and {} more", name(first), more - 1),
+        };
         out.push_str(&format!(
             "\n### {}: {}\n\n{}\n\n",
             escape(&group.reasons().join(", ")),
-            escape(who),
+            escape(&who),
             escape(&first.summary)
         ));
         out.push_str(&format!("**Why**: {}\n", escape(&first.cause.text)));
@@ -54,7 +60,8 @@ pub fn markdown(look: &Look<'_>) -> String {
             out.push_str("\n**Next**\n\n");
         }
         for step in &first.next_steps {
-            out.push_str(&format!("- {}\n", code(step)));
+            let step = if step.starts_with("kubectl ") { code(step) } else { escape(step) };
+            out.push_str(&format!("- {step}\n"));
         }
     }
     for note in look.notes {

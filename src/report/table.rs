@@ -70,11 +70,13 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
     let summary = look.survey.summary;
     let pods = count(summary.pods, "pod");
     let mut counts = Vec::new();
-    for (number, severity) in
-        [(summary.critical, "critical"), (summary.warning, "warning"), (summary.info, "info")]
-    {
+    for (number, text) in [
+        (summary.critical, format!("{} critical", thousands(summary.critical))),
+        (summary.warning, count(summary.warning, "warning")),
+        (summary.info, format!("{} info", thousands(summary.info))),
+    ] {
         if number > 0 {
-            counts.push(format!("{} {severity}", thousands(number)));
+            counts.push(text);
         }
     }
     let text = match (summary.pods, summary.critical + summary.warning) {
@@ -192,7 +194,7 @@ fn fitting(subjects: &[String], columns: usize) -> String {
 }
 
 /// One subject by name.
-fn name(finding: &Finding) -> String {
+pub(super) fn name(finding: &Finding) -> String {
     let text = match (&finding.workload, finding.pod.as_str(), finding.container.as_str()) {
         (Some(workload), "", _) => format!("{}/{}/{}", finding.namespace, workload.kind, workload.name),
         (None, "", _) => format!("node/{}", finding.node),
@@ -252,13 +254,15 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
         field("", &format!("and {} more, see -o wide", first.evidence.len() - facts));
     }
     let mut label = "next";
-    for step in &first.next_steps {
-        // Never broken: it is to be copied.
-        out.push_str(&format!("  {}  {}\n", paint.dim(&pad(label, 4)), clean(step)));
-        label = "";
-    }
-    if let Some(url) = &first.runbook_url {
-        out.push_str(&format!("  {}  {}\n", paint.dim(&pad(label, 4)), clean(url)));
+    for step in first.next_steps.iter().chain(&first.runbook_url) {
+        let step = clean(step);
+        // What is to be copied is never broken.
+        let whole = step.starts_with("kubectl ") || step.starts_with("http");
+        let lines = if whole { vec![step.into_owned()] } else { wrap(&step, columns.saturating_sub(8)) };
+        for line in lines {
+            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, 4))));
+            label = "";
+        }
     }
 }
 
@@ -336,6 +340,11 @@ fn source_word(source: crate::diagnosis::Source) -> &'static str {
     }
 }
 
+/// The time to the second, which is what the API's own times have.
+fn seconds(time: jiff::Timestamp) -> jiff::Timestamp {
+    jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// What was looked at, what was not, and where to go on.
 fn footer(out: &mut String, look: &Look<'_>, groups: &[Group<'_>], style: &Style) {
     let snapshot = look.snapshot;
@@ -359,12 +368,14 @@ fn footer(out: &mut String, look: &Look<'_>, groups: &[Group<'_>], style: &Style
         if read {
             seen.push(count(number, one));
         } else {
-            lacking.push(format!("no {one}s"));
+            lacking.push(format!("{one}s"));
         }
     }
-    let mut text = format!("Looked at {}, as of {}.", seen.join(", "), look.survey.observed_at);
+    let mut text = format!("Looked at {}, as of {}.", seen.join(", "), seconds(look.survey.observed_at));
+    // Why it was not read may be told below.
+    lacking.retain(|what| !look.notes.iter().any(|note| note.starts_with(&format!("without {what}"))));
     if !lacking.is_empty() {
-        text.push_str(&format!(" Without: {}.", lacking.join(", ").replace("no ", "")));
+        text.push_str(&format!(" Without {}.", lacking.join(", ")));
     }
     out.push('\n');
     for note in look.notes {

@@ -10,6 +10,7 @@ mod log_classifier;
 mod objects;
 mod redaction;
 mod replay;
+mod report;
 mod rules;
 mod simulator;
 mod watch;
