@@ -30,7 +30,7 @@ pub use finding::{
     Cause, Confidence, ContainerType, Evidence, Finding, Key, ReasonName, Scope, Source, Stage, WorkloadRef,
 };
 pub use reason::{Family, Reason, Severity, Subject};
-pub use survey::{ContainerLog, Problem, Reach, Snapshot, Summary, Survey, Undecodable, survey};
+pub use survey::{ContainerLog, Problem, Reach, Snapshot, Summary, Survey, Undecodable, survey, survey_with};
 
 use jiff::Timestamp;
 

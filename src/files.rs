@@ -6,6 +6,7 @@
 
 mod documents;
 mod newest;
+pub mod rules;
 
 use std::fmt;
 use std::fs::{self, File};

@@ -12,6 +12,7 @@ mod file;
 mod functions;
 mod matcher;
 mod template;
+mod testing;
 mod value;
 mod yaml;
 
@@ -23,8 +24,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::{
-    Cause, CauseCode, Confidence, Evidence, Finding, ReasonName, Severity, Source, Stage, WorkloadRef,
-    workload_of,
+    Cause, CauseCode, Confidence, Evidence, Finding, ReasonName, Severity, Snapshot, Source, Stage, Survey,
+    WorkloadRef, survey, survey_with, workload_of,
 };
 use crate::objects::{Event, Pod};
 use crate::redact;
@@ -32,6 +33,8 @@ use crate::redact;
 use eval::{Failure, Run, STEPS_PER_RULE, Scope};
 use file::{Action, Change, Over, Raise, Rule};
 use value::ContainerView;
+
+pub use testing::{TestCase, TestFile, TestOutcome, read_tests};
 
 /// The labels that a rule may set: a fixed list, so that metrics keep a fixed shape.
 pub const LABELS: &[&str] =
@@ -188,9 +191,37 @@ impl RuleSet {
         self.rules.iter().map(RuleDescription::of)
     }
 
+    /// Looks at many pods at once, as [`survey`](crate::diagnosis::survey()) does, and applies the rules. `each` sees what
+    /// became of every pod.
+    pub fn survey(&self, snapshot: &Snapshot, now: Timestamp, mut each: impl FnMut(&Applied)) -> Survey {
+        if self.rules.is_empty() {
+            return survey(snapshot, now);
+        }
+        survey_with(snapshot, now, &mut |pod, workload, events, findings| {
+            let mut applied = match pod {
+                Some(pod) => self.run(Some(pod), workload, events, findings, now),
+                None => self.apply_without_pod(findings, now),
+            };
+            each(&applied);
+            std::mem::take(&mut applied.findings)
+        })
+    }
+
     /// Applies the rules to the findings of a pod. `events` are those about this pod, as far as they are known.
     pub fn apply(&self, pod: &Pod, events: &[Event], findings: Vec<Finding>, now: Timestamp) -> Applied {
-        self.run(Some(pod), events, findings, now)
+        self.run(Some(pod), None, events, findings, now)
+    }
+
+    /// The same, where the workload is known better than from the pod alone.
+    pub fn apply_for(
+        &self,
+        pod: &Pod,
+        workload: &WorkloadRef,
+        events: &[Event],
+        findings: Vec<Finding>,
+        now: Timestamp,
+    ) -> Applied {
+        self.run(Some(pod), Some(workload), events, findings, now)
     }
 
     /// Applies the rules to findings about workloads and nodes: those that change or ignore findings, and do not ask about
@@ -198,7 +229,7 @@ impl RuleSet {
     pub fn apply_without_pod(&self, findings: Vec<Finding>, now: Timestamp) -> Applied {
         let mut all = Applied::default();
         for finding in findings {
-            let one = self.run(None, &[], vec![finding], now);
+            let one = self.run(None, None, &[], vec![finding], now);
             all.findings.extend(one.findings);
             all.hits.extend(one.hits);
             all.ignored.extend(one.ignored);
@@ -208,7 +239,14 @@ impl RuleSet {
         all
     }
 
-    fn run(&self, pod: Option<&Pod>, events: &[Event], findings: Vec<Finding>, now: Timestamp) -> Applied {
+    fn run(
+        &self,
+        pod: Option<&Pod>,
+        workload: Option<&WorkloadRef>,
+        events: &[Event],
+        findings: Vec<Finding>,
+        now: Timestamp,
+    ) -> Applied {
         let mut applied = Applied { findings, ..Applied::default() };
         if self.rules.is_empty() {
             return applied;
@@ -219,7 +257,7 @@ impl RuleSet {
             (None, None) => return applied,
         };
         let named = self.by_namespace.get(namespace.as_str()).map_or(&[][..], Vec::as_slice);
-        let subject = Subject { pod, events, now, workload: OnceCell::new() };
+        let subject = Subject { pod, events, now, known: workload, workload: OnceCell::new() };
         let mut steps = STEPS_PER_POD;
         for i in merged(named, &self.anywhere) {
             let Some(rule) = self.rules.get(i) else { continue };
@@ -271,12 +309,16 @@ struct Subject<'a> {
     pod: Option<&'a Pod>,
     events: &'a [Event],
     now: Timestamp,
+    known: Option<&'a WorkloadRef>,
     workload: OnceCell<Option<WorkloadRef>>,
 }
 
 impl<'a> Subject<'a> {
     /// Of a finding, which may know more than the pod alone, or of the pod.
     fn workload(&self, findings: &[Finding]) -> Option<&WorkloadRef> {
+        if self.known.is_some() {
+            return self.known;
+        }
         let found = || findings.iter().find_map(|f| f.workload.clone()).or_else(|| self.pod.map(workload_of));
         self.workload.get_or_init(found).as_ref()
     }
@@ -428,7 +470,10 @@ impl<'a> Subject<'a> {
         let born = pod.status.start_time.get().or(pod.metadata.creation_timestamp.get());
         let why = if rule.description.is_empty() { String::new() } else { format!(": {}", rule.description) };
         let ended = status.and_then(|s| s.state.terminated.as_deref().or(s.last_state.terminated.as_deref()));
-        let known = applied.findings.iter().chain(finding).find_map(|f| f.workload.clone());
+        let workload = finding
+            .and_then(|f| f.workload.clone())
+            .or_else(|| self.workload(&applied.findings).cloned())
+            .unwrap_or_else(|| workload_of(pod));
         applied.findings.push(Finding {
             reason,
             severity: if stage == Stage::Active { raise.severity } else { Severity::Info },
@@ -439,7 +484,7 @@ impl<'a> Subject<'a> {
             uid: pod.metadata.uid.clone(),
             container: of_container.to_owned(),
             container_type: container.map(|c| c.kind),
-            workload: known.or_else(|| Some(workload_of(pod))),
+            workload: Some(workload),
             node: pod.spec.node_name.clone(),
             since: finding.and_then(|f| f.since).or_else(|| container.and_then(|c| c.since())).or(born),
             summary,
@@ -550,6 +595,8 @@ pub struct RuleDescription {
     pub place: String,
     /// What it is for.
     pub description: String,
+    /// What it looks at, on one line; empty for everything.
+    pub matches: String,
     /// Its condition, on one line; empty for none.
     pub when: String,
     /// `raise`, `change` or `ignore`.
@@ -581,6 +628,7 @@ impl RuleDescription {
             name: rule.name.to_string(),
             place: format!("{}:{}", rule.file, rule.line),
             description: rule.description.clone(),
+            matches: rule.matcher.to_string(),
             when: rule.when_text.split_whitespace().collect::<Vec<_>>().join(" "),
             action,
             effect,

@@ -15,6 +15,7 @@ use crate::diagnosis::{Family, Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::{ObjectMeta, Pod};
 use crate::report::{self, Look, Style};
+use crate::rules::RuleCounters;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -54,6 +55,9 @@ pub(super) struct Args {
     /// The time to judge by, such as 2026-11-22T10:00:00Z; else the cluster's clock, with -f the newest time in the files
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
+    /// Your own rules: a file, or a directory of files; may be given several times
+    #[arg(long, value_name = "FILE|DIR")]
+    rules: Vec<PathBuf>,
     /// How to print it
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
@@ -110,8 +114,16 @@ struct Seen {
 }
 
 pub(super) fn run(args: Args, colour: Colour) -> Result<ExitCode, Trouble> {
-    let seen = if args.file.is_empty() { in_cluster(&args)? } else { in_files(&args)? };
-    let survey = survey(&seen.snapshot, seen.now);
+    let rules = super::rules::load(&args.rules)?;
+    let mut seen = if args.file.is_empty() { in_cluster(&args)? } else { in_files(&args)? };
+    let mut counters = RuleCounters::default();
+    let survey = rules.survey(&seen.snapshot, seen.now, |applied| {
+        let errors = counters.add(applied);
+        seen.notes.extend(errors.iter().map(|e| format!("rule {} failed: {}", e.rule, e.message)));
+    });
+    for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
+        seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
+    }
     let look = Look { survey: &survey, snapshot: &seen.snapshot, notes: &seen.notes };
     let style =
         Style { width: output::width(), colour: output::colour(colour), wide: args.output == Format::Wide };
@@ -127,6 +139,10 @@ pub(super) fn run(args: Args, colour: Colour) -> Result<ExitCode, Trouble> {
     }
     let failed = args.fail_on.is_some_and(|limit| survey.findings.iter().any(|f| f.severity >= limit));
     Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+fn count(n: u64, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 impl Args {

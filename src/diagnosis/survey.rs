@@ -10,7 +10,9 @@ use serde::Serialize;
 
 use super::draft::Look;
 use super::owners::Owners;
-use super::{Cause, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, nodes, problems};
+use super::{
+    Cause, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, nodes, problems,
+};
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
 /// Everything that one look sees.
@@ -156,8 +158,18 @@ pub struct Summary {
     pub info: usize,
 }
 
+/// What may still be done to findings before they are counted: given the pod that they are about, with its workload and
+/// events, or no pod for findings about workloads and nodes.
+pub type Judge<'j> =
+    dyn FnMut(Option<&Pod>, Option<&WorkloadRef>, &[Event], Vec<Finding>) -> Vec<Finding> + 'j;
+
 /// Looks at all of it.
 pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
+    survey_with(snapshot, now, &mut |_, _, _, findings| findings)
+}
+
+/// Looks at all of it, and hands the findings of each pod to the judge.
+pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -> Survey {
     let mut events: HashMap<&str, Vec<Event>> = HashMap::new();
     for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
         events.entry(&event.involved_object.uid).or_default().push(event.clone());
@@ -194,14 +206,14 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
         for finding in &mut found {
             finding.workload = Some(workload.clone());
         }
-        findings.append(&mut found);
+        findings.append(&mut judge(Some(pod), Some(&workload), &of_pod, found));
     }
     let none: &[Event] = &[];
     let events_of = |uid: &str| events.get(uid).map_or(none, Vec::as_slice);
     let (of_owners, _) = owners.diagnose(&events_of, &findings, now);
-    findings.extend(of_owners);
+    findings.extend(judge(None, None, &[], of_owners));
     let of_nodes = of_nodes(snapshot, &by_name, &mut findings, now);
-    findings.extend(of_nodes);
+    findings.extend(judge(None, None, &[], of_nodes));
     Survey::of(findings, snapshot.pods.len(), now)
 }
 

@@ -196,6 +196,13 @@ impl<'t> Reader<'t> {
     fn rule(&mut self, node: &Node, names: &mut BTreeMap<Arc<str>, (Arc<str>, usize)>) -> Option<Rule> {
         let errors = self.errors.len();
         let known = ["name", "description", "match", "when", "raise", "change", "ignore"];
+        if let Kind::Map(entries) = &node.kind {
+            let name = entries.iter().find(|(key, _)| matches!(&key.kind, Kind::Scalar(k, _) if k == "name"));
+            self.rule = match name.map(|(_, value)| &value.kind) {
+                Some(Kind::Scalar(name, _)) if is_rule_name(name) => Some(name.clone()),
+                _ => None,
+            };
+        }
         let mut fields = self.fields(node, "a rule", &known)?;
         let line = yaml::line_and_column(self.text, node.at).0;
         let Some(name_node) = fields.take("name") else {
@@ -203,9 +210,7 @@ impl<'t> Reader<'t> {
             return None;
         };
         let name: Arc<str> = self.scalar(name_node, "name")?.into();
-        self.rule = Some(name.to_string());
         if !is_rule_name(&name) {
-            self.rule = None;
             self.error(
                 name_node.at,
                 format!(

@@ -1,5 +1,7 @@
 //! What a rule looks at: the part of it that is decided by comparing names, before any expression is evaluated.
 
+use std::fmt::{self, Write as _};
+
 use super::value::ContainerView;
 use crate::diagnosis::{ContainerType, Finding, WorkloadRef};
 use crate::objects::Pod;
@@ -93,6 +95,22 @@ fn pattern_fits(pattern: &[char], name: &str) -> bool {
     pattern.get(p..).unwrap_or_default().iter().all(|c| *c == '*')
 }
 
+/// As it was written.
+impl fmt::Display for Glob {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.not {
+            f.write_char('!')?;
+        }
+        match &self.kind {
+            GlobKind::Any => f.write_char('*'),
+            GlobKind::Exact(text) => f.write_str(text),
+            GlobKind::Starts(text) => write!(f, "{text}*"),
+            GlobKind::Ends(text) => write!(f, "*{text}"),
+            GlobKind::Pattern(pattern) => pattern.iter().try_for_each(|c| f.write_char(*c)),
+        }
+    }
+}
+
 /// A list of names: fits what one of them names and none of those with `!` does. An empty list fits all.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Names(pub(super) Vec<Glob>);
@@ -122,6 +140,13 @@ impl Names {
     }
 }
 
+impl fmt::Display for Names {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<_> = self.0.iter().map(ToString::to_string).collect();
+        f.write_str(&names.join(", "))
+    }
+}
+
 /// Kind and name of a workload.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct WorkloadGlob {
@@ -146,6 +171,31 @@ pub(super) struct Matcher {
     pub(super) containers: Names,
     pub(super) container_types: Vec<ContainerType>,
     pub(super) reasons: Names,
+}
+
+/// On one line: `namespaces: pay*; reasons: OOMKilled`.
+impl fmt::Display for Matcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let not = |not| if not { "!" } else { "" };
+        let workloads: Vec<_> =
+            self.workloads.iter().map(|w| format!("{}{}/{}", not(w.not), w.kind, w.name)).collect();
+        let labels: Vec<_> = self.labels.iter().map(|(key, names)| format!("{key}={names}")).collect();
+        let types: Vec<_> = self.container_types.iter().map(|t| t.as_str()).collect();
+        let all = [
+            ("namespaces", self.namespaces.to_string()),
+            ("workloads", workloads.join(", ")),
+            ("labels", labels.join(", ")),
+            ("containers", self.containers.to_string()),
+            ("containerTypes", types.join(", ")),
+            ("reasons", self.reasons.to_string()),
+        ];
+        let said: Vec<_> = all
+            .iter()
+            .filter(|(_, said)| !said.is_empty())
+            .map(|(what, said)| format!("{what}: {said}"))
+            .collect();
+        f.write_str(&said.join("; "))
+    }
 }
 
 impl Matcher {

@@ -58,7 +58,6 @@ impl Node {
         matches!(&self.kind, Kind::Scalar(text, true) if is_null(text))
     }
 
-    #[allow(dead_code, reason = "rule tests read objects with it")]
     /// As JSON would say it, with the types of YAML's core schema.
     pub(super) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;

@@ -314,3 +314,96 @@ fn events_can_be_asked_about() {
     ));
     assert_eq!(rules.apply(&crashing(), &[event], vec![], now()).findings.len(), 1);
 }
+
+fn kubehealer(args: &[&str]) -> (i32, String, String) {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_kubehealer"))
+        .args(args)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn every_shipped_example_is_well_formed_and_passes_its_own_tests() {
+    let (code, out, _) = kubehealer(&["rules", "check", "examples/rules"]);
+    assert_eq!(code, 0, "{out}");
+    let (code, out, _) = kubehealer(&["rules", "test", "examples/rules"]);
+    assert_eq!(code, 0, "{out}");
+    for entry in std::fs::read_dir("examples/rules").unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        let stem = name.trim_end_matches(".yaml").trim_end_matches("_test");
+        assert!(out.contains(&format!("{stem}_test.yaml")), "{name} has no test that ran");
+    }
+}
+
+#[test]
+fn a_test_that_does_not_hold_fails_and_says_what_was_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_owned();
+    std::fs::copy("examples/rules/known-exit-code.yaml", path("known-exit-code.yaml")).unwrap();
+    let test = std::fs::read_to_string("examples/rules/known-exit-code_test.yaml").unwrap();
+    let test = test
+        .replace("expect: []", "expect: [{reason: OOMKilled}]")
+        .replace("{reason: Error,", "{reason: Error, severity: critical,");
+    std::fs::write(path("x_test.yaml"), test).unwrap();
+    let junit = path("junit.xml");
+    let (code, out, _) = kubehealer(&["rules", "test", &path("x_test.yaml"), "--junit", &junit]);
+    assert_eq!(code, 1);
+    assert!(out.contains("expected and not found: {\"reason\":\"OOMKilled\"}"), "{out}");
+    assert!(out.contains("nearest is Error of batch/sync-abcde/sync: severity is \"info\""), "{out}");
+    assert!(out.contains("found and not expected: Error of batch/sync-abcde/sync, info"), "{out}");
+    let xml = std::fs::read_to_string(junit).unwrap();
+    assert!(xml.contains("tests=\"2\" failures=\"2\""), "{xml}");
+    assert!(
+        xml.contains(
+            "<failure message=\"line 20: expected and not found: {&quot;reason&quot;:&quot;OOMKilled&quot;}"
+        ),
+        "{xml}"
+    );
+}
+
+#[test]
+fn check_names_every_mistake_with_its_place_and_exits_with_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bad.yaml");
+    std::fs::write(&file, "rules:\n- name: one\n  wen: true\n  ignore: {}\n- name: one\n  when: 1\n")
+        .unwrap();
+    let (code, out, _) = kubehealer(&["rules", "check", file.to_str().unwrap()]);
+    assert_eq!(code, 1);
+    for part in [
+        ":3:3: rule one: unknown field \"wen\"",
+        ":4:11: rule one: `ignore` needs a `comment`",
+        ":5:9: rule one: there is a rule of this name",
+        ":6:9: rule one: a condition must be true or false; this is of type int",
+    ] {
+        assert!(out.contains(part), "{part}\n{out}");
+    }
+    let (code, _, err) = kubehealer(&["rules", "check", "nowhere.yaml"]);
+    assert_eq!((code, err.contains("nowhere.yaml")), (2, true), "{err}");
+}
+
+#[test]
+fn diagnose_applies_rules_and_says_what_they_have_ignored() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("pods.json");
+    let mut pod = serde_json::to_value(crashing()).unwrap();
+    pod["kind"] = "Pod".into();
+    std::fs::write(&file, pod.to_string()).unwrap();
+    let rules = dir.path().join("rules.yaml");
+    std::fs::write(
+        &rules,
+        "rules:\n- name: quiet\n  match: {reasons: [CrashLoopBackOff]}\n  ignore: {comment: known}\n",
+    )
+    .unwrap();
+    let files = ["diagnose", "-f", file.to_str().unwrap(), "--now", NOW];
+    let (_, without, _) = kubehealer(&files);
+    assert!(without.contains("CrashLoopBackOff"), "{without}");
+    let (_, with, _) = kubehealer(&[&files[..], &["--rules", rules.to_str().unwrap()]].concat());
+    assert!(!with.contains("CrashLoopBackOff"), "{with}");
+    assert!(with.contains("ignored by the rule quiet: 1 finding"), "{with}");
+    // The examples, on the command line and from files alike.
+    let (_, with, _) = kubehealer(&[&files[..], &["--rules", "examples/rules", "-o", "json"]].concat());
+    assert!(with.contains("KilledWithoutLimit") && with.contains("RestartedTwice"), "{with}");
+}
