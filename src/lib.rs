@@ -29,5 +29,6 @@ pub mod objects;
 pub mod redact;
 pub mod report;
 pub mod rules;
+pub mod runbooks;
 pub mod server;
 pub mod simulator;

@@ -12,5 +12,6 @@ mod redaction;
 mod replay;
 mod report;
 mod rules;
+mod runbooks;
 mod simulator;
 mod watch;
