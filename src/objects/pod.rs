@@ -51,12 +51,18 @@ impl Object for Pod {
         let status = &mut self.status;
         status.conditions.retain(Condition::is_wanted);
         status.conditions.shrink_to_fit();
+        for container in &mut status.container_statuses {
+            container.compact(spec.containers.iter().find(|c| c.name == container.name));
+        }
+        for container in &mut status.init_container_statuses {
+            container.compact(spec.init_containers.iter().find(|c| c.name == container.name));
+        }
+        status.ephemeral_container_statuses.iter_mut().for_each(|c| c.compact(None));
         for list in [
             &mut status.container_statuses,
             &mut status.init_container_statuses,
             &mut status.ephemeral_container_statuses,
         ] {
-            list.iter_mut().for_each(ContainerStatus::compact);
             list.shrink_to_fit();
         }
     }
@@ -937,11 +943,11 @@ pub struct ContainerStatus {
     #[prost(int32, tag = "5")]
     #[serde(deserialize_with = "lenient::int32")]
     pub restart_count: i32,
-    /// As the runtime names it.
+    /// As the runtime names it; kept only where the spec names none.
     #[prost(string, tag = "6")]
     #[serde(deserialize_with = "lenient::text")]
     pub image: String,
-    /// `runtime://id` of the newest container, empty before the first.
+    /// Of the newest container, shortened (see `shorten`); empty before the first.
     #[prost(string, tag = "8")]
     #[serde(rename = "containerID", deserialize_with = "lenient::text")]
     pub container_id: String,
@@ -960,13 +966,24 @@ pub struct ContainerStatus {
 }
 
 impl ContainerStatus {
-    fn compact(&mut self) {
-        if self.resources.as_ref().is_some_and(|r| r.limits.is_empty() && r.requests.is_empty()) {
-            self.resources = None;
-        }
+    /// What only repeats the spec is dropped: both say the same but during a resize. Of a pod's heap that is a third.
+    fn compact(&mut self, spec: Option<&Container>) {
         if let Some(resources) = &mut self.resources {
             resources.limits.shrink_to_fit();
             resources.requests.shrink_to_fit();
+            let says_nothing = resources.limits.is_empty() && resources.requests.is_empty();
+            if says_nothing || spec.is_some_and(|s| s.resources == self.resources) {
+                self.resources = None;
+            }
+        }
+        if spec.is_some_and(|s| !s.image.is_empty()) {
+            self.image = String::new();
+        }
+        shorten(&mut self.container_id);
+        for state in [&mut self.state, &mut self.last_state] {
+            if let Some(end) = &mut state.terminated {
+                shorten(&mut end.container_id);
+            }
         }
         for status in &mut self.allocated_resources_status {
             status.resources.retain(|r| r.health != "Healthy");
@@ -974,6 +991,18 @@ impl ContainerStatus {
         }
         self.allocated_resources_status.retain(|s| !s.resources.is_empty());
         self.allocated_resources_status.shrink_to_fit();
+    }
+}
+
+/// Takes `runtime://` and 64 hexadecimal digits to the first 16 of them, which tell the runs of a container apart as well.
+/// Anything else stays as it is.
+fn shorten(id: &mut String) {
+    let Some((scheme, hex)) = id.split_once("://") else { return };
+    if hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()) {
+        let start = scheme.len() + 3;
+        id.drain(..start);
+        id.truncate(16);
+        id.shrink_to_fit();
     }
 }
 

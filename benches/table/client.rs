@@ -1,0 +1,318 @@
+//! The programs that are compared. Each says a line of figures when its list is complete, and then obeys lines on its
+//! standard input.
+
+use std::convert::Infallible;
+use std::io::BufRead as _;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
+use k8s_openapi::api::core::v1::Pod as FullPod;
+use kube::api::Api;
+use kube::runtime::{WatchStreamExt as _, reflector, watcher};
+use kube::{Client, Config};
+use kubehealer::cluster::watch::{Change, InitialList, Resource, Settings, Watch, WatchScope};
+use kubehealer::diagnosis::{Context, diagnose};
+use kubehealer::incidents::store::{Mark, Uid};
+use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::objects::Pod;
+use serde::Deserialize;
+use serde_json::json;
+use tokio::sync::Notify;
+
+use crate::measure;
+
+/// What every kind counts.
+#[derive(Default)]
+struct Tally {
+    lists: u64,
+    updates: u64,
+    /// Version and time of arrival in the store.
+    arrivals: Vec<(u64, u64)>,
+    incidents: Option<Incidents>,
+    mark: Option<Mark>,
+    opened: u64,
+    last_opened: u64,
+}
+
+type Shared = Arc<(Mutex<Tally>, Notify)>;
+
+fn arrived(shared: &Shared, version: Option<&str>) {
+    let mut tally = shared.0.lock().unwrap();
+    if tally.lists > 0 {
+        tally.updates += 1;
+        if let Some(version) = version.and_then(|v| v.parse().ok()) {
+            tally.arrivals.push((version, measure::now()));
+        }
+    }
+}
+
+fn listed(shared: &Shared) {
+    shared.0.lock().unwrap().lists += 1;
+    shared.1.notify_one();
+}
+
+pub fn run(kind: &str, kubeconfig: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+        let mut config = Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
+        config.default_retry = false;
+        let client = Client::try_from(config).unwrap();
+        let shared = Shared::default();
+        // Room for what is measured, not counted to anyone.
+        shared.0.lock().unwrap().arrivals.reserve(100_000);
+        // The connection and all code that it needs.
+        client.apiserver_version().await.unwrap();
+        let base = (measure::anonymous(), measure::cpu(), measure::now());
+        let work = {
+            let (client, shared) = (client.clone(), Arc::clone(&shared));
+            async move {
+                match kind {
+                    "naive" => naive(client, shared, |_| {}).await,
+                    "stripped" => naive(client, shared, strip).await,
+                    "slim" => slim(client, shared).await,
+                    "json" => ours(client, shared, false, InitialList::Pages).await,
+                    "protobuf" => ours(client, shared, true, InitialList::Pages).await,
+                    "json-watchlist" => ours(client, shared, false, InitialList::Auto).await,
+                    "watchlist" => ours(client, shared, true, InitialList::Auto).await,
+                    "drain" => drain(client, shared, "application/json").await,
+                    "drain-protobuf" => drain(client, shared, "application/vnd.kubernetes.protobuf").await,
+                    other => panic!("no kind {other}"),
+                }
+            }
+        };
+        tokio::select! {
+            never = work => match never {},
+            () = obey(&shared, base) => {}
+        }
+    });
+}
+
+/// Reports the list, then does what it is told.
+async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
+    let (lines, mut commands) = tokio::sync::mpsc::unbounded_channel();
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lock().lines() {
+            if lines.send(line.unwrap()).is_err() {
+                return;
+            }
+        }
+    });
+    shared.1.notified().await;
+    let (wall, used) = (measure::now() - at, measure::cpu() - cpu);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    println!(
+        "{}",
+        json!({
+            "wall": wall as f64 / 1e9, "cpu": used.as_secs_f64(), "anonymous": measure::anonymous() - anonymous,
+            "resident": measure::resident(), "peak": measure::peak(),
+        })
+    );
+    let mut started = (0, Duration::ZERO, 0);
+    while let Some(command) = commands.recv().await {
+        let words: Vec<&str> = command.split(' ').collect();
+        match words[0] {
+            "go" => {
+                let mut tally = shared.0.lock().unwrap();
+                tally.arrivals.clear();
+                started = (tally.updates, measure::cpu(), measure::now());
+                println!("{{}}");
+            }
+            "stop" => {
+                // Until everything has come.
+                let wanted: u64 = words[1].parse().unwrap();
+                let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
+                while shared.0.lock().unwrap().updates < started.0 + wanted
+                    && tokio::time::Instant::now() < deadline
+                {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+                let tally = shared.0.lock().unwrap();
+                let text: String =
+                    tally.arrivals.iter().map(|(version, at)| format!("{version} {at}\n")).collect();
+                std::fs::write(words[2], text).unwrap();
+                println!(
+                    "{}",
+                    json!({
+                        "updates": tally.updates - started.0, "cpu": (measure::cpu() - started.1).as_secs_f64(),
+                        "resident": measure::resident(), "peak": measure::peak(),
+                    })
+                );
+            }
+            "relist" => {
+                shared.1.notified().await;
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                println!(
+                    "{}",
+                    json!({"resident": measure::resident(), "anonymous": measure::anonymous() - anonymous, "peak": measure::peak()})
+                );
+            }
+            "storm" => {
+                let wanted: usize = words[1].parse().unwrap();
+                let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
+                loop {
+                    let open = shared.0.lock().unwrap().incidents.as_ref().map_or(0, Incidents::open_count);
+                    if open >= wanted || tokio::time::Instant::now() > deadline {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                let tally = shared.0.lock().unwrap();
+                println!(
+                    "{}",
+                    json!({
+                        "open": tally.incidents.as_ref().map_or(0, Incidents::open_count), "last": tally.last_opened,
+                        "resident": measure::resident(), "peak": measure::peak(), "opened": tally.opened,
+                    })
+                );
+            }
+            other => panic!("{other}?"),
+        }
+    }
+}
+
+/// As tutorials do it.
+async fn naive(client: Client, shared: Shared, change: fn(&mut FullPod)) -> Infallible {
+    let (_reader, writer) = reflector::store();
+    let watch = watcher(Api::<FullPod>::all(client), watcher::Config::default()).modify(change);
+    let mut stream = std::pin::pin!(reflector(writer, watch).default_backoff());
+    loop {
+        match stream.next().await.unwrap() {
+            Ok(watcher::Event::InitDone) => listed(&shared),
+            Ok(watcher::Event::Apply(pod)) => arrived(&shared, pod.metadata.resource_version.as_deref()),
+            _ => {}
+        }
+    }
+}
+
+/// What is commonly dropped to save memory.
+fn strip(pod: &mut FullPod) {
+    pod.metadata.managed_fields = None;
+    pod.metadata.annotations = None;
+    if let Some(spec) = &mut pod.spec {
+        spec.volumes = None;
+        spec.tolerations = None;
+        spec.init_containers = None;
+        for container in &mut spec.containers {
+            *container = k8s_openapi::api::core::v1::Container {
+                name: std::mem::take(&mut container.name),
+                image: container.image.take(),
+                resources: container.resources.take(),
+                ..Default::default()
+            };
+        }
+    }
+}
+
+/// A slim type of our own through kube-runtime's reflector.
+#[derive(Clone, Debug, Deserialize)]
+struct SlimPod {
+    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+    #[allow(dead_code, reason = "kept to be weighed")]
+    spec: kubehealer::objects::PodSpec,
+    #[allow(dead_code, reason = "kept to be weighed")]
+    status: kubehealer::objects::PodStatus,
+}
+
+impl kube::Resource for SlimPod {
+    type DynamicType = ();
+    type Scope = k8s_openapi::NamespaceResourceScope;
+    fn kind((): &()) -> std::borrow::Cow<'_, str> {
+        "Pod".into()
+    }
+    fn group((): &()) -> std::borrow::Cow<'_, str> {
+        "".into()
+    }
+    fn version((): &()) -> std::borrow::Cow<'_, str> {
+        "v1".into()
+    }
+    fn plural((): &()) -> std::borrow::Cow<'_, str> {
+        "pods".into()
+    }
+    fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        &self.metadata
+    }
+    fn meta_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+        &mut self.metadata
+    }
+}
+
+async fn slim(client: Client, shared: Shared) -> Infallible {
+    let (_reader, writer) = reflector::store();
+    let watch =
+        watcher(Api::<SlimPod>::all(client), watcher::Config::default()).modify(|pod: &mut SlimPod| {
+            pod.metadata.managed_fields = None;
+            pod.metadata.annotations = None;
+        });
+    let mut stream = std::pin::pin!(reflector(writer, watch).default_backoff());
+    loop {
+        match stream.next().await.unwrap() {
+            Ok(watcher::Event::InitDone) => listed(&shared),
+            Ok(watcher::Event::Apply(pod)) => arrived(&shared, pod.metadata.resource_version.as_deref()),
+            _ => {}
+        }
+    }
+}
+
+/// The way of the daemon: from the socket to the state of the incidents.
+async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialList) -> Infallible {
+    shared.0.lock().unwrap().incidents = Some(Incidents::new());
+    let watch = Watch::new(
+        Resource::PODS,
+        WatchScope::default(),
+        Settings { protobuf, initial, ..Settings::default() },
+    );
+    watch
+        .run(client, |change: Change<Pod>| {
+            let now = jiff::Timestamp::now();
+            let mut tally = shared.0.lock().unwrap();
+            let first = tally.lists == 0;
+            let incidents = tally.incidents.as_mut().unwrap();
+            let mut events = Vec::new();
+            match change {
+                Change::Init => tally.mark = Some(incidents.mark()),
+                Change::Apply(pod) => {
+                    let version = (!first).then(|| pod.metadata.resource_version.clone());
+                    let diagnosis = diagnose(&pod, &Context::pod_only(), now);
+                    let sight = if first { Sight::First } else { Sight::Later };
+                    events = incidents.apply(pod, diagnosis, sight, now);
+                    drop(tally);
+                    if version.is_some() {
+                        arrived(&shared, version.as_deref());
+                    }
+                }
+                Change::Delete(pod) => {
+                    let uid = Uid::of(&pod.metadata.uid);
+                    events = incidents.gone(uid, Some(&pod), now);
+                }
+                Change::InitDone => {
+                    let mark = tally.mark.unwrap();
+                    events = tally.incidents.as_mut().unwrap().sweep(mark, None, now);
+                    drop(tally);
+                    listed(&shared);
+                }
+            }
+            if !events.is_empty() {
+                let mut tally = shared.0.lock().unwrap();
+                tally.opened += events.len() as u64;
+                tally.last_opened = measure::now();
+            }
+        })
+        .await
+}
+
+/// Reads the bytes of the list and throws them away: the floor.
+async fn drain(client: Client, shared: Shared, accept: &str) -> Infallible {
+    let request = http::Request::get("/api/v1/pods")
+        .header("accept", accept)
+        .body(kube::client::Body::empty())
+        .unwrap();
+    let mut body = client.send(request).await.unwrap().into_body();
+    while let Some(frame) = body.frame().await {
+        std::hint::black_box(frame.unwrap().into_data().unwrap());
+    }
+    listed(&shared);
+    std::future::pending().await
+}

@@ -1,0 +1,310 @@
+//! Starts a server and one client after another, and tells what they say.
+
+use std::collections::HashMap;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use kubehealer::objects::Pod;
+use kubehealer::objects::decode::{Encoding, decode_list};
+use serde_json::Value;
+
+use crate::plot;
+
+/// Updates per second, and for how many seconds.
+const RATE: u32 = 2_000;
+const SECONDS: u32 = 8;
+/// The share of pods that fail.
+const FAILING: f64 = 0.02;
+
+pub const KINDS: [(&str, &str); 9] = [
+    ("naive", "kube-rs reflector of the full Pod"),
+    ("stripped", "the same with `modify` stripping"),
+    ("slim", "kube-rs reflector of the slim Pod"),
+    ("json", "KubeHealer, JSON, pages"),
+    ("json-watchlist", "KubeHealer, JSON, WatchList"),
+    ("protobuf", "KubeHealer, protobuf, pages"),
+    ("watchlist", "KubeHealer, protobuf, WatchList"),
+    ("drain", "draining the bytes, JSON"),
+    ("drain-protobuf", "draining the bytes, protobuf"),
+];
+
+/// Another process of this program.
+struct Process {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Process {
+    fn start(args: &[&str]) -> Self {
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        Self { child, input, output: BufReader::new(output) }
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.output.read_line(&mut line).unwrap();
+        assert!(!line.is_empty(), "a process of the benchmark has ended");
+        line.trim().to_owned()
+    }
+
+    fn say(&mut self, command: &str) {
+        writeln!(self.input, "{command}").unwrap();
+    }
+
+    fn ask(&mut self, command: &str) -> String {
+        self.say(command);
+        self.line()
+    }
+
+    fn figures(&mut self) -> Value {
+        serde_json::from_str(&self.line()).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+struct Server(Process, String);
+
+impl Server {
+    fn start(pods: u32, failing: f64) -> Self {
+        let mut process = Process::start(&[
+            "--role",
+            "server",
+            "--pods",
+            &pods.to_string(),
+            "--failing",
+            &failing.to_string(),
+        ]);
+        let kubeconfig = process.line();
+        Self(process, kubeconfig)
+    }
+
+    fn client(&self, kind: &str) -> Process {
+        Process::start(&["--role", "client", "--kind", kind, "--kubeconfig", &self.1])
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.1);
+    }
+}
+
+/// What was measured of one kind.
+pub struct Row {
+    pub bytes_per_pod: f64,
+    pub list_us: f64,
+    pub wall: f64,
+    pub update_us: Option<f64>,
+    pub latency_ms: Option<(f64, f64)>,
+    pub resident: f64,
+    pub peak: f64,
+    pub after_relist: Option<(f64, f64)>,
+}
+
+fn number(value: &Value, key: &str) -> f64 {
+    value[key].as_f64().unwrap_or(f64::NAN)
+}
+
+fn times(path: &std::path::Path) -> Vec<(u64, u64)> {
+    let text = std::fs::read_to_string(path).unwrap();
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .map(|(version, at)| (version.parse().unwrap(), at.parse().unwrap()))
+        .collect()
+}
+
+fn measure(server: &mut Server, kind: &str, pods: u32, updates: bool, relist: bool) -> Row {
+    let mut client = server.client(kind);
+    let list = client.figures();
+    let per_pod = 1e6 / f64::from(pods);
+    let mut row = Row {
+        bytes_per_pod: number(&list, "anonymous") / f64::from(pods),
+        list_us: number(&list, "cpu") * per_pod,
+        wall: number(&list, "wall"),
+        update_us: None,
+        latency_ms: None,
+        resident: number(&list, "resident"),
+        peak: number(&list, "peak"),
+        after_relist: None,
+    };
+    if updates {
+        let dir = std::env::temp_dir();
+        let (written, seen) = (dir.join("kubehealer-written"), dir.join("kubehealer-seen"));
+        client.ask("go");
+        let count: f64 =
+            server.0.ask(&format!("rate {RATE} {SECONDS} {}", written.display())).parse().unwrap();
+        client.say(&format!("stop {count} {}", seen.display()));
+        let stopped = client.figures();
+        row.update_us = Some(number(&stopped, "cpu") * 1e6 / number(&stopped, "updates"));
+        let written: HashMap<u64, u64> = times(&written).into_iter().collect();
+        let mut late: Vec<f64> = times(&seen)
+            .into_iter()
+            .filter_map(|(version, at)| Some(at.saturating_sub(*written.get(&version)?) as f64 / 1e6))
+            .collect();
+        late.sort_by(f64::total_cmp);
+        if !late.is_empty() {
+            row.latency_ms = Some((late[late.len() / 2], late[late.len() * 99 / 100]));
+        }
+    }
+    if relist {
+        client.say("relist");
+        server.0.ask("relist");
+        let after = client.figures();
+        row.after_relist = Some((number(&after, "resident"), number(&after, "peak")));
+    }
+    row
+}
+
+pub fn table(pods: u32, only: Option<&str>) {
+    println!("{pods} pods, {} % of them failing; updates at {RATE}/s for {SECONDS} s\n", FAILING * 100.0);
+    decode_alone();
+    let mut server = Server::start(pods, FAILING);
+    println!(
+        "| what | memory per pod | CPU per pod, first list | first list | CPU per update | latency p50 / p99 | RSS | peak | RSS, peak after a relist |\n\
+         |---|---|---|---|---|---|---|---|---|"
+    );
+    for (kind, name) in KINDS {
+        if only.is_some_and(|o| !o.split(',').any(|k| k == kind)) {
+            continue;
+        }
+        let drains = kind.starts_with("drain");
+        let row = measure(&mut server, kind, pods, !drains, !drains);
+        let mib = |bytes: f64| format!("{:.0} MiB", bytes / f64::from(1 << 20));
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        println!(
+            "| {name} | {} | {:.1} us | {:.2} s | {} | {} | {} | {} | {} |",
+            if drains { "-".to_owned() } else { format!("{:.0} B", row.bytes_per_pod) },
+            row.list_us,
+            row.wall,
+            or_dash(row.update_us.map(|us| format!("{us:.1} us"))),
+            or_dash(row.latency_ms.map(|(p50, p99)| format!("{p50:.2} / {p99:.2} ms"))),
+            mib(row.resident),
+            mib(row.peak),
+            or_dash(row.after_relist.map(|(resident, peak)| format!("{}, {}", mib(resident), mib(peak)))),
+        );
+    }
+}
+
+/// Decoding alone, of one page.
+fn decode_alone() {
+    let server = Server::start(500, FAILING);
+    let page = |accept: &'static str| -> Vec<u8> {
+        let kubeconfig = server.1.clone();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async move {
+            use http_body_util::BodyExt as _;
+            let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
+            let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
+            let client = kube::Client::try_from(config).unwrap();
+            let request = http::Request::get("/api/v1/pods")
+                .header("accept", accept)
+                .body(kube::client::Body::empty())
+                .unwrap();
+            client.send(request).await.unwrap().into_body().collect().await.unwrap().to_bytes().to_vec()
+        })
+    };
+    let json = page("application/json");
+    let protobuf = page("application/vnd.kubernetes.protobuf");
+    println!(
+        "decode alone, {} B of JSON and {} B of protobuf a pod:",
+        json.len() / 500,
+        protobuf.len() / 500
+    );
+    let time = |name: &str, mut decode: Box<dyn FnMut() -> usize + '_>| {
+        decode();
+        let began = Instant::now();
+        let mut pods = 0;
+        while began.elapsed().as_millis() < 500 {
+            pods += decode();
+        }
+        println!("  {name}: {:.1} us per pod", began.elapsed().as_secs_f64() * 1e6 / pods as f64);
+    };
+    time(
+        "full Pod, JSON",
+        Box::new(|| {
+            let list: k8s_openapi::List<k8s_openapi::api::core::v1::Pod> =
+                serde_json::from_slice(&json).unwrap();
+            list.items.len()
+        }),
+    );
+    let slim = |body: &[u8], encoding| {
+        let mut count = 0;
+        decode_list(body, encoding, |pod: Pod| {
+            std::hint::black_box(pod);
+            count += 1;
+        })
+        .unwrap();
+        count
+    };
+    time("slim Pod, JSON", Box::new(|| slim(&json, Encoding::Json)));
+    time("slim Pod, protobuf", Box::new(|| slim(&protobuf, Encoding::Protobuf)));
+    time(
+        "scanning JSON for newlines",
+        Box::new(|| {
+            std::hint::black_box(memchr::memchr_iter(b'\n', &json).count());
+            500
+        }),
+    );
+    println!();
+}
+
+/// Cost by size, and the picture of it.
+pub fn plot() {
+    let sizes = [10_000, 30_000, 50_000, 100_000, 150_000];
+    let mut lines: Vec<(&str, Vec<(u32, Row)>)> = Vec::new();
+    for (kind, name) in [KINDS[0], KINDS[3], KINDS[6]] {
+        lines.push((name, Vec::new()));
+        for pods in sizes {
+            let mut server = Server::start(pods, FAILING);
+            let row = measure(&mut server, kind, pods, true, false);
+            println!(
+                "{name}, {pods} pods: {:.0} B and {:.1} us per pod, {:.1} us per update, RSS {:.0} MiB, peak {:.0} MiB",
+                row.bytes_per_pod,
+                row.list_us,
+                row.update_us.unwrap_or(f64::NAN),
+                row.resident / f64::from(1 << 20),
+                row.peak / f64::from(1 << 20),
+            );
+            lines.last_mut().unwrap().1.push((pods, row));
+        }
+    }
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/growth.svg");
+    std::fs::write(path, plot::draw(&lines)).unwrap();
+    println!("{path}");
+}
+
+/// A fifth of all pods fails at once.
+pub fn storm(pods: u32) {
+    let mut server = Server::start(pods, FAILING);
+    let mut client = server.client("watchlist");
+    let quiet = client.figures();
+    let count = pods / 5;
+    let wanted = f64::from(count) + f64::from(pods - count) * FAILING;
+    client.say(&format!("storm {}", wanted as u64));
+    let last_write: f64 = server.0.ask(&format!("storm {count}")).parse().unwrap();
+    let after = client.figures();
+    let mib = |v: &Value, key: &str| number(v, key) / f64::from(1 << 20);
+    println!(
+        "{count} of {pods} pods fail at once: {} incidents open, the last {:.2} s after the last write;\n\
+         RSS {:.0} MiB before, {:.0} MiB after, peak {:.0} MiB",
+        number(&after, "open"),
+        (number(&after, "last") - last_write) / 1e9,
+        mib(&quiet, "resident"),
+        mib(&after, "resident"),
+        mib(&after, "peak"),
+    );
+}

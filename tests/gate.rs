@@ -1,0 +1,158 @@
+//! Memory and allocations, counted: exact and the same on every machine, so that a change that costs more than a fifth fails
+//! here rather than in a cluster. What it costs in time is for `cargo bench --bench table`.
+//!
+//! A binary of its own, since the allocator counts for the whole process; one test, since tests run side by side.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
+
+use std::alloc::System;
+use std::path::Path;
+
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+use kubehealer::diagnosis::{Context, diagnose};
+use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::objects::decode::{Encoding, decode_list};
+use kubehealer::objects::{Packed, Pod};
+use kubehealer::simulator::bulk::Fleet;
+use kubehealer::simulator::{Cluster, client};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[global_allocator]
+static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+/// What something cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    /// Heap that is held afterwards, bytes.
+    held: usize,
+    /// Heap that was asked for in between, bytes.
+    asked: usize,
+    /// Times that heap was asked for.
+    times: usize,
+}
+
+fn cost<T>(work: impl FnOnce() -> T) -> (T, Cost) {
+    let region = Region::new(GLOBAL);
+    let result = work();
+    let change = region.change();
+    let cost = Cost {
+        held: change.bytes_allocated.saturating_sub(change.bytes_deallocated),
+        asked: change.bytes_allocated,
+        times: change.allocations + change.reallocations,
+    };
+    (result, cost)
+}
+
+fn decode(body: &[u8], encoding: Encoding) -> Vec<Pod> {
+    let mut pods = Vec::new();
+    decode_list(body, encoding, |pod| pods.push(pod)).unwrap();
+    pods.shrink_to_fit();
+    pods
+}
+
+/// The figures as they are, and as they were when they were last looked at.
+#[derive(Default)]
+struct Gate(Vec<String>);
+
+impl Gate {
+    fn hold(&mut self, what: &str, now: f64, was: f64) {
+        println!("{what}: {now:.3} (was {was})");
+        if now > was * 1.2 {
+            self.0.push(format!("{what} rose from {was} to {now:.3}"));
+        }
+        if now < was * 0.7 {
+            self.0.push(format!("{what} fell from {was} to {now:.3}: very good, now hold it there"));
+        }
+    }
+}
+
+/// The list of a simulated cluster of many pods.
+fn list(pods: u32, failing: f64, accept: &'static str) -> Vec<u8> {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 0.0);
+    let _fleet = Fleet::new(&cluster, pods, failing);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let request = http::Request::get("/api/v1/pods").header("accept", accept);
+        let request = request.body(kube::client::Body::empty()).unwrap();
+        let answer = client(&cluster).send(request).await.unwrap();
+        answer.into_body().collect().await.unwrap().to_bytes().to_vec()
+    })
+}
+
+#[test]
+fn memory_and_allocations_have_not_grown_by_a_fifth() {
+    let mut gate = Gate::default();
+
+    // A slim pod of the realistic mix.
+    let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings");
+    let recorded = std::fs::read(recordings.join("final/pods.json")).unwrap();
+    let (pods, slim) = cost(|| decode(&recorded, Encoding::Json));
+    let count = pods.len() as f64;
+    gate.hold("heap of a recorded pod as decoded, bytes", slim.held as f64 / count, SLIM_HEAP);
+    let (packed, kept) = cost(|| pods.iter().map(Packed::new).collect::<Vec<_>>());
+    let kept = kept.held as f64 / count;
+    gate.hold("heap of a recorded pod as kept, bytes", kept, PACKED_HEAP);
+    assert!(kept <= 1024.0, "a slim pod is to take at most 1 KB of heap: {kept:.0}");
+    drop(packed);
+    drop(pods);
+
+    // Against the full type, on the pods of the simulator, in both encodings.
+    let json = list(500, 0.02, "application/json");
+    let protobuf = list(500, 0.02, "application/vnd.kubernetes.protobuf");
+    let (full, full_cost) =
+        cost(|| serde_json::from_slice::<k8s_openapi::List<k8s_openapi::api::core::v1::Pod>>(&json).unwrap());
+    assert_eq!(full.items.len(), 500);
+    drop(full);
+    for (name, body, encoding, times, asked) in [
+        ("JSON", &json, Encoding::Json, JSON_TIMES, JSON_ASKED),
+        ("protobuf", &protobuf, Encoding::Protobuf, PB_TIMES, PB_ASKED),
+    ] {
+        let (pods, cost) = cost(|| decode(body, encoding));
+        assert_eq!(pods.len(), 500);
+        let ratio = |a: usize, b: usize| a as f64 / b as f64;
+        gate.hold(
+            &format!("allocations of decoding {name}, of full"),
+            ratio(cost.times, full_cost.times),
+            times,
+        );
+        gate.hold(
+            &format!("bytes asked for in decoding {name}, of full"),
+            ratio(cost.asked, full_cost.asked),
+            asked,
+        );
+    }
+
+    // From decoded pods to the state of the incidents.
+    let pods = decode(&list(20_000, 0.0, "application/vnd.kubernetes.protobuf"), Encoding::Protobuf);
+    let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
+    let apply = |incidents: &mut Incidents, pod: Pod, sight| {
+        let diagnosis = diagnose(&pod, &Context::pod_only(), now);
+        incidents.apply(pod, diagnosis, sight, now);
+    };
+    let mut incidents = Incidents::new();
+    let copies = pods.clone();
+    // What the copies held is given back in between, so only what is left over counts.
+    let before = GLOBAL.stats();
+    for pod in pods.iter().cloned() {
+        apply(&mut incidents, pod, Sight::First);
+    }
+    let after = GLOBAL.stats();
+    let held = (after.bytes_allocated - before.bytes_allocated)
+        - (after.bytes_deallocated - before.bytes_deallocated);
+    assert_eq!(incidents.pods(), 20_000);
+    gate.hold("heap of a pod at rest, bytes", held as f64 / 20_000.0, REST_HEAP);
+    let ((), update) = cost(|| copies.into_iter().for_each(|pod| apply(&mut incidents, pod, Sight::Later)));
+    gate.hold("allocations of an update that changes nothing", update.times as f64 / 20_000.0, UPDATE_TIMES);
+
+    assert!(gate.0.is_empty(), "{:#?}", gate.0);
+}
+
+const SLIM_HEAP: f64 = 1958.0;
+const PACKED_HEAP: f64 = 594.0;
+const JSON_TIMES: f64 = 0.43;
+const JSON_ASKED: f64 = 0.117;
+const PB_TIMES: f64 = 0.372;
+const PB_ASKED: f64 = 0.125;
+const REST_HEAP: f64 = 291.0;
+const UPDATE_TIMES: f64 = 3.0;
