@@ -9,7 +9,7 @@ use std::path::Path;
 
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
-use kubehealer::diagnosis::{Context, diagnose};
+use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::{Incidents, Sight};
 use kubehealer::objects::decode::{Encoding, decode_list};
 use kubehealer::objects::{Packed, Pod};
@@ -128,7 +128,8 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
     let apply = |incidents: &mut Incidents, pod: Pod, sight| {
         let diagnosis = diagnose(&pod, &Context::pod_only(), now);
-        incidents.apply(pod, diagnosis, sight, now);
+        let workload = workload_of(&pod);
+        incidents.apply(pod, &workload, diagnosis, sight, now);
     };
     let mut incidents = Incidents::new();
     let copies = pods.clone();

@@ -13,7 +13,7 @@ use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Client, Config};
 use kubehealer::cluster::watch::{Change, InitialList, Resource, Settings, Watch, WatchScope};
-use kubehealer::diagnosis::{Context, diagnose};
+use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::store::{Mark, Uid};
 use kubehealer::incidents::{Incidents, Sight};
 use kubehealer::objects::Pod;
@@ -33,6 +33,8 @@ struct Tally {
     incidents: Option<Incidents>,
     mark: Option<Mark>,
     opened: u64,
+    open: usize,
+    address: Option<std::net::SocketAddr>,
     last_opened: u64,
 }
 
@@ -66,6 +68,7 @@ pub fn run(kind: &str, kubeconfig: &str) {
         // The connection and all code that it needs.
         client.apiserver_version().await.unwrap();
         let base = (measure::anonymous(), measure::cpu(), measure::now());
+        let path = kubeconfig.to_owned();
         let work = {
             let (client, shared) = (client.clone(), Arc::clone(&shared));
             async move {
@@ -77,6 +80,7 @@ pub fn run(kind: &str, kubeconfig: &str) {
                     "protobuf" => ours(client, shared, true, InitialList::Pages).await,
                     "json-watchlist" => ours(client, shared, false, InitialList::Auto).await,
                     "watchlist" => ours(client, shared, true, InitialList::Auto).await,
+                    "daemon" => daemon(path, shared).await,
                     "drain" => drain(client, shared, "application/json").await,
                     "drain-protobuf" => drain(client, shared, "application/vnd.kubernetes.protobuf").await,
                     other => panic!("no kind {other}"),
@@ -141,6 +145,18 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                     })
                 );
             }
+            "scrape" => {
+                let address = shared.0.lock().unwrap().address.unwrap();
+                get(address, "/metrics").await;
+                let before = measure::cpu();
+                let mut text = String::new();
+                for _ in 0..10 {
+                    text = get(address, "/metrics").await;
+                }
+                let series = text.lines().filter(|l| l.starts_with("kubehealer_")).count();
+                let cpu = (measure::cpu() - before).as_secs_f64() / 10.0;
+                println!("{}", json!({"cpu": cpu, "bytes": text.len(), "series": series}));
+            }
             "relist" => {
                 shared.1.notified().await;
                 tokio::time::sleep(Duration::from_millis(300)).await;
@@ -153,7 +169,7 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                 let wanted: usize = words[1].parse().unwrap();
                 let deadline = tokio::time::Instant::now() + Duration::from_secs(120);
                 loop {
-                    let open = shared.0.lock().unwrap().incidents.as_ref().map_or(0, Incidents::open_count);
+                    let open = open(&shared.0.lock().unwrap());
                     if open >= wanted || tokio::time::Instant::now() > deadline {
                         break;
                     }
@@ -163,7 +179,7 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                 println!(
                     "{}",
                     json!({
-                        "open": tally.incidents.as_ref().map_or(0, Incidents::open_count), "last": tally.last_opened,
+                        "open": open(&tally), "last": tally.last_opened,
                         "resident": measure::resident(), "peak": measure::peak(), "opened": tally.opened,
                     })
                 );
@@ -171,6 +187,10 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
             other => panic!("{other}?"),
         }
     }
+}
+
+fn open(tally: &Tally) -> usize {
+    tally.incidents.as_ref().map_or(tally.open, Incidents::open_count)
 }
 
 /// As tutorials do it.
@@ -277,7 +297,8 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
                     let version = (!first).then(|| pod.metadata.resource_version.clone());
                     let diagnosis = diagnose(&pod, &Context::pod_only(), now);
                     let sight = if first { Sight::First } else { Sight::Later };
-                    events = incidents.apply(pod, diagnosis, sight, now);
+                    let workload = workload_of(&pod);
+                    events = incidents.apply(pod, &workload, diagnosis, sight, now);
                     drop(tally);
                     if version.is_some() {
                         arrived(&shared, version.as_deref());
@@ -301,6 +322,65 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
             }
         })
         .await
+}
+
+/// The daemon itself, with its server, and its watches of owners and nodes.
+async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
+    use kubehealer::cluster::client::Connect;
+    use kubehealer::daemon::{Settings, Target, start};
+
+    let how = Connect { kubeconfig: Some(kubeconfig.into()), ..Connect::default() };
+    let mut settings = Settings::new(Target::Find(how));
+    settings.listen = ([127, 0, 0, 1], 0).into();
+    settings.max_series = 1_000_000;
+    let running = start(settings).await.unwrap();
+    shared.0.lock().unwrap().address = Some(running.address);
+    while !get(running.address, "/readyz").await.starts_with("HTTP/1.1 200") {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    listed(&shared);
+    loop {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        let text = get(running.address, "/metrics").await;
+        let events = |kind: &str| {
+            sample(&text, &format!("kubehealer_watch_events_total{{resource=\"pods\",type=\"{kind}\"}}"))
+        };
+        let mut tally = shared.0.lock().unwrap();
+        tally.updates = events("modified");
+        tally.open = running.incidents.read().unwrap().open_count();
+        if tally.open != tally.opened as usize {
+            tally.opened = tally.open as u64;
+            tally.last_opened = measure::now();
+        }
+        let lists = 1 + sample(&text, "kubehealer_watch_relists_total{resource=\"pods\"}");
+        drop(tally);
+        let done = get(running.address, "/readyz").await.starts_with("HTTP/1.1 200");
+        if done && lists > shared.0.lock().unwrap().lists {
+            // Begun is not done: the list is when every pod has been shown again.
+            let listed_pods = events("listed");
+            if listed_pods >= lists * running.incidents.read().unwrap().pods() as u64 {
+                listed(&shared);
+            }
+        }
+    }
+}
+
+/// The sample of a series, 0 if there is none.
+fn sample(text: &str, series: &str) -> u64 {
+    let line = text.lines().find(|l| l.starts_with(series));
+    line.and_then(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).unwrap_or(0.0) as u64
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream
+        .write_all(format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").as_bytes())
+        .await
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    text
 }
 
 /// Reads the bytes of the list and throws them away: the floor.

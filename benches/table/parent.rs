@@ -17,7 +17,7 @@ const SECONDS: u32 = 8;
 /// The share of pods that fail.
 const FAILING: f64 = 0.02;
 
-pub const KINDS: [(&str, &str); 9] = [
+pub const KINDS: [(&str, &str); 10] = [
     ("naive", "kube-rs reflector of the full Pod"),
     ("stripped", "the same with `modify` stripping"),
     ("slim", "kube-rs reflector of the slim Pod"),
@@ -25,6 +25,7 @@ pub const KINDS: [(&str, &str); 9] = [
     ("json-watchlist", "KubeHealer, JSON, WatchList"),
     ("protobuf", "KubeHealer, protobuf, pages"),
     ("watchlist", "KubeHealer, protobuf, WatchList"),
+    ("daemon", "`kubehealer watch`, the whole daemon"),
     ("drain", "draining the bytes, JSON"),
     ("drain-protobuf", "draining the bytes, protobuf"),
 ];
@@ -290,7 +291,7 @@ pub fn plot() {
 /// A fifth of all pods fails at once.
 pub fn storm(pods: u32) {
     let mut server = Server::start(pods, FAILING);
-    let mut client = server.client("watchlist");
+    let mut client = server.client("daemon");
     let quiet = client.figures();
     let count = pods / 5;
     let wanted = f64::from(count) + f64::from(pods - count) * FAILING;
