@@ -148,6 +148,7 @@ SELF = {
     "KubeHealerInstanceDown",
     "KubeHealerWatchStale",
     "KubeHealerWatchErrors",
+    "KubeHealerEvidenceMissing",
     "KubeHealerSeriesDropped",
 }
 
@@ -473,6 +474,22 @@ def test_a_burst_of_watch_errors_is_not_paged(tmp_path):
     silent("KubeHealerWatchErrors", errors(lambda m: 0 if m < 5 else 8), 60, tmp_path)
 
 
+def source(available):
+    return [own("kubehealer_source_available", lambda m: int(available(m)), 60, source="events")]
+
+
+def test_a_source_that_cannot_be_read_fires_and_resolves(tmp_path):
+    one = [{"severity": "warning", "source": "events"}]
+    tests = [firing("KubeHealerEvidenceMissing", minute, []) for minute in [*range(0, 19), *range(40, 60)]]
+    tests += [firing("KubeHealerEvidenceMissing", minute, one) for minute in range(21, 40)]
+    inputs = source(lambda m: m < 5 or m >= 40)
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_source_that_fails_for_a_while_is_not_paged(tmp_path):
+    silent("KubeHealerEvidenceMissing", source(lambda m: m % 14 < 2), 60, tmp_path)
+
+
 def test_dropped_series_fire_and_resolve(tmp_path):
     inputs = [own("kubehealer_series_dropped_total", lambda m: 0 if m < 5 else 10 * (min(m, 20) - 5), 60)]
     one = [{"severity": "warning"}]
@@ -506,7 +523,12 @@ def test_every_runbook_url_leads_somewhere():
     headings = {heading.lower() for heading in re.findall(r"^### (.*)$", DOCS.read_text(), re.M)}
     for alert, rule in RULES.items():
         url = rule["annotations"]["runbook_url"]
-        assert url.endswith("/docs/runbooks/{{ $labels.reason }}.md") or url.rpartition("/docs/alerts.md#")[2] in headings, alert
+        if url.endswith("/docs/runbooks/{{ $labels.reason }}.md"):
+            assert reasons(alert)
+            for reason in reasons(alert):
+                assert (DOCS.parent / f"runbooks/{reason}.md").exists(), reason
+        else:
+            assert url.rpartition("/docs/alerts.md#")[2] in headings, alert
 
 
 
@@ -530,6 +552,8 @@ def spoken(alert):
         return stale_watch("pods"), 35
     if alert == "KubeHealerWatchErrors":
         return errors(lambda m: 2 * m), 30
+    if alert == "KubeHealerEvidenceMissing":
+        return source(lambda m: False), 30
     if alert == "KubeHealerSeriesDropped":
         return [own("kubehealer_series_dropped_total", lambda m: m, 40)], 20
     if alert == "ContainerOOMKillLoop":
