@@ -16,6 +16,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+use crate::daemon::StartError;
+
 /// Tells the truth about failing containers: what fails, why, with proof, and the next command. Read-only.
 #[derive(Debug, Parser)]
 #[command(name = "kubehealer", version, max_term_width = 100)]
@@ -100,13 +102,40 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
 
 /// Runs a command that waits for a network.
 fn blocking<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime
-        .map_err(|e| Trouble::new(format_args!("cannot start: {e}"), "is a limit reached? see: ulimit -a"))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
     let done = runtime.block_on(work);
     // A look-up of a name that hangs must not hold up the end.
     runtime.shutdown_background();
     Ok(done)
+}
+
+/// Runs the daemon, which has more than one thing to do at a time.
+fn daemon<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(no_runtime)?;
+    let done = runtime.block_on(work);
+    runtime.shutdown_background();
+    Ok(done)
+}
+
+fn no_runtime(error: std::io::Error) -> Trouble {
+    Trouble::new(format_args!("cannot start: {error}"), "is a limit reached? see: ulimit -a")
+}
+
+impl From<StartError> for Trouble {
+    fn from(error: StartError) -> Self {
+        Self::new(error, "")
+    }
+}
+
+/// A namespace's name.
+fn namespace(text: &str) -> Result<String, String> {
+    let valid =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace has lower-case letters, digits and dashes only".to_owned())
+    }
 }
 
 /// A bug of ours, in words instead of a trace.

@@ -35,7 +35,7 @@ pub(super) struct Args {
     targets: Vec<Target>,
     /// The namespace; else that of the kubeconfig's context. With -f: all of them if not given
     #[arg(long, short)]
-    #[arg(value_parser = namespace)]
+    #[arg(value_parser = super::namespace)]
     namespace: Option<String>,
     /// All namespaces
     #[arg(long, short = 'A', conflicts_with = "namespace")]
@@ -91,16 +91,6 @@ fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
     use clap::builder::TypedValueParser as _;
     clap::builder::PossibleValuesParser::new(["info", "warning", "critical"])
         .try_map(|s| s.parse::<Severity>())
-}
-
-fn namespace(text: &str) -> Result<String, String> {
-    let valid =
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace has lower-case letters, digits and dashes only".to_owned())
-    }
 }
 
 /// What was read, from wherever.

@@ -3,18 +3,24 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use super::Trouble;
+use super::select::Selector;
+use crate::cluster::client::Connect;
+use crate::cluster::watch::{Selection, Shard};
+use crate::daemon::{self, Settings, Target};
 
 /// Watch a cluster: the daemon, with metrics, an API and a status page.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
     /// Namespaces to watch, separated by commas; all of them if not given. With them, Roles are enough
-    #[arg(long, short = 'n', env = "KUBEHEALER_NAMESPACES", value_delimiter = ',', value_name = "NAMES")]
+    #[arg(long, short = 'n', env = "KUBEHEALER_NAMESPACES", value_delimiter = ',', value_name = "NAMES",
+        value_parser = super::namespace)]
     namespaces: Vec<String>,
     /// Only pods with these labels
     #[arg(long, short = 'l', env = "KUBEHEALER_SELECTOR", value_name = "LABELS")]
-    selector: Option<String>,
+    selector: Option<Selector>,
     /// Only pods with these fields, such as spec.nodeName=node-a
     #[arg(long, env = "KUBEHEALER_FIELD_SELECTOR", value_name = "FIELDS")]
     field_selector: Option<String>,
@@ -43,14 +49,14 @@ pub(super) struct Args {
     #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = 20_000, value_name = "NUMBER")]
     max_series: usize,
     /// Only pods on this node: for one KubeHealer per node
-    #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with_all = ["unscheduled", "field_selector"])]
+    #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with = "unscheduled")]
     node: Option<String>,
     /// Only pods that have no node yet: beside one KubeHealer per node
-    #[arg(long, env = "KUBEHEALER_UNSCHEDULED", value_parser = clap::builder::FalseyValueParser::new(), conflicts_with = "field_selector")]
+    #[arg(long, env = "KUBEHEALER_UNSCHEDULED", value_parser = clap::builder::FalseyValueParser::new())]
     unscheduled: bool,
     /// Which part of the namespaces this one watches, such as 0/3
     #[arg(long, env = "KUBEHEALER_SHARD", value_name = "INDEX/COUNT", conflicts_with_all = ["shard_from_name", "shards"])]
-    shard: Option<String>,
+    shard: Option<Share>,
     /// The index of the shard is the number at the end of this name: that of a StatefulSet's pod
     #[arg(long, env = "KUBEHEALER_SHARD_FROM_NAME", value_name = "NAME", requires = "shards")]
     shard_from_name: Option<String>,
@@ -73,6 +79,87 @@ enum LogFormat {
     Json,
 }
 
-pub(super) fn run(_args: Args) -> Result<ExitCode, Trouble> {
-    Err(Trouble::new("watch: not built yet", ""))
+/// `INDEX/COUNT`.
+#[derive(Clone, Copy, Debug)]
+struct Share(Shard);
+
+impl std::str::FromStr for Share {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts =
+            text.split_once('/').and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)));
+        let shard = parts.and_then(|(index, of)| Shard::new(index, of));
+        shard.map(Self).ok_or_else(|| "write INDEX/COUNT, counted from 0, such as 0/3".to_owned())
+    }
+}
+
+impl Args {
+    fn settings(self) -> Result<Settings, Trouble> {
+        let shard = match (self.shard, &self.shard_from_name, self.shards) {
+            (Some(Share(shard)), ..) => Some(shard),
+            (None, Some(name), Some(of)) => Some(share_of(name, of)?),
+            (None, ..) => None,
+        };
+        let target =
+            Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context, retry: false });
+        let mut settings = Settings::new(target);
+        settings.selection = Selection {
+            namespaces: self.namespaces,
+            labels: self.selector.map(|s| s.text).unwrap_or_default(),
+            fields: self.field_selector.unwrap_or_default(),
+            node: self.node,
+            unscheduled: self.unscheduled,
+            shard,
+        };
+        settings.listen = self.listen;
+        settings.events = !self.no_events;
+        settings.owners = !self.no_owners;
+        settings.nodes = !self.no_nodes;
+        settings.logs = self.logs;
+        settings.max_series = self.max_series;
+        settings.rules = Arc::new(super::rules::load(&self.rules)?);
+        Ok(settings)
+    }
+}
+
+/// The number at the end of a StatefulSet's pod's name is its share.
+fn share_of(name: &str, of: u32) -> Result<Shard, Trouble> {
+    let index = name.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
+    index.and_then(|index| Shard::new(index, of)).ok_or_else(|| {
+        Trouble::new(
+            format_args!("--shard-from-name {name}: its end is no number below --shards {of}"),
+            "give the name of a StatefulSet's pod, such as kubehealer-0, and the replicas of the StatefulSet",
+        )
+    })
+}
+
+pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
+    let format = match args.log_format {
+        LogFormat::Text => daemon::LogFormat::Text,
+        LogFormat::Json => daemon::LogFormat::Json,
+    };
+    let settings = args.settings()?;
+    daemon::init_logging(format);
+    super::daemon(daemon::run(settings))??;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_share_is_taken_from_the_end_of_a_name() {
+        assert_eq!(share_of("kubehealer-2", 3).ok(), Shard::new(2, 3));
+        for (name, of) in
+            [("kubehealer-3", 3), ("kubehealer", 3), ("kubehealer-7d9f8b6c5-x2x", 3), ("kubehealer-0", 0)]
+        {
+            assert!(share_of(name, of).is_err(), "{name} of {of}");
+        }
+        assert!("0/3".parse::<Share>().is_ok());
+        for bad in ["3/3", "0", "a/b", "-1/3", "0/0"] {
+            assert!(bad.parse::<Share>().is_err(), "{bad}");
+        }
+    }
 }

@@ -72,9 +72,16 @@ where
                 }
                 _ => Bytes::new(),
             };
-            Ok(answer(&cluster, &parts, &body)
+            let mut response = answer(&cluster, &parts, &body)
                 .await
-                .unwrap_or_else(|refusal| refusal.respond(accept(&parts))))
+                .unwrap_or_else(|refusal| refusal.respond(accept(&parts)));
+            // As every API server: clients whose clock is wrong judge ages by it.
+            if let Ok(date) =
+                HeaderValue::from_str(&cluster.now().strftime("%a, %d %b %Y %T GMT").to_string())
+            {
+                response.headers_mut().insert(http::header::DATE, date);
+            }
+            Ok(response)
         })
     }
 }

@@ -4,6 +4,7 @@
 mod cli;
 mod contract;
 mod decode;
+mod demo;
 mod diagnosis;
 mod layers;
 mod log_classifier;

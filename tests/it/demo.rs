@@ -1,0 +1,195 @@
+//! `demo` and `watch` through the binary: what they print first, what they serve, how they end.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::{Child, ChildStderr, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::cli::{command, folder, kubehealer};
+
+/// A child that does not outlive its test.
+struct Running {
+    child: Child,
+    address: String,
+    kubeconfig: String,
+    first: Vec<String>,
+    stderr: BufReader<ChildStderr>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn demo(args: &[&str]) -> Running {
+    let mut child = command()
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .args(args)
+        .env("TMPDIR", std::env::temp_dir())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        let line = line.unwrap();
+        let done = line.trim_start().starts_with("kubectl ");
+        first.push(line);
+        if done {
+            break;
+        }
+    }
+    let word = |with: &str, of: &str| -> String {
+        let line = first.iter().find(|l| l.contains(with)).unwrap_or_else(|| panic!("{first:?}"));
+        line.split_whitespace().find(|w| w.contains(of)).unwrap().to_owned()
+    };
+    let address = word("status page", "http://").replace("http://", "").replace('/', "");
+    let kubeconfig = word("kubectl ", ".kubeconfig");
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    Running { child, address, kubeconfig, first, stderr }
+}
+
+impl Running {
+    fn get(&self, path: &str) -> String {
+        let mut stream = TcpStream::connect(&self.address).unwrap();
+        write!(stream, "GET {path} HTTP/1.1\r\nHost: kubehealer\r\nConnection: close\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).unwrap();
+        answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    }
+
+    /// Asks again and again until the answer will do.
+    fn wait_for(&self, path: &str, what: &str, will_do: impl Fn(&str) -> bool) -> String {
+        let begun = Instant::now();
+        loop {
+            let answer = self.get(path);
+            if will_do(&answer) {
+                return answer;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(60), "{what}: {answer}");
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    fn interrupt(&self) {
+        let pid = self.child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    }
+}
+
+#[test]
+fn the_demo_shows_failures_and_a_recovery_within_a_minute_and_ends_with_ctrl_c() {
+    let mut demo = demo(&["--speed", "40"]);
+    assert!(demo.first[0].starts_with("KubeHealer watches a simulated cluster"), "{:?}", demo.first);
+    for reason in ["CrashLoopBackOff", "OOMKilled", "ImagePullBackOff"] {
+        demo.wait_for("/api/v1/incidents", reason, |answer| {
+            answer.contains(&format!("\"reason\":\"{reason}\""))
+        });
+        let series = format!("reason=\"{reason}\"");
+        demo.wait_for("/metrics", reason, |answer| {
+            answer.lines().any(|l| l.starts_with("kubehealer_pod_unhealthy{") && l.contains(&series))
+        });
+    }
+
+    // The command line sees the same cluster, at the cluster's own time.
+    let run = kubehealer(&["diagnose", "-A", "--kubeconfig", &demo.kubeconfig, "-o", "json"]);
+    assert_eq!(run.code, 0, "{}", run.err);
+    let value: Value = serde_json::from_str(&run.out).unwrap();
+    assert!(value["summary"]["unhealthyPods"].as_u64().unwrap() > 3, "{}", run.out);
+    assert_eq!(value["sources"]["logs"], true);
+
+    let mut log = String::new();
+    let begun = Instant::now();
+    while !log.contains("event=\"resolved\"") {
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing healed: {log}");
+        demo.stderr.read_line(&mut log).unwrap();
+    }
+    let begun = Instant::now();
+    demo.interrupt();
+    let status = demo.child.wait().unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(4), "ended after {:?}", begun.elapsed());
+    assert_eq!(status.code(), Some(0));
+    assert!(!std::path::Path::new(&demo.kubeconfig).exists(), "the kubeconfig is gone with it");
+}
+
+#[test]
+fn the_demo_replays_a_recorded_watch_and_ends_after_its_time() {
+    let mut demo = demo(&[
+        "--replay",
+        "tests/data/recordings/changes/watch/pods-watch.jsonl",
+        "--speed",
+        "1000",
+        "--duration",
+        "6",
+    ]);
+    assert!(demo.first[0].starts_with("KubeHealer watches a recording"), "{:?}", demo.first);
+    let mut log = String::new();
+    demo.stderr.read_to_string(&mut log).unwrap();
+    assert!(log.contains("event=\"opened\"") && log.contains("event=\"resolved\""), "{log}");
+    assert_eq!(demo.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_keeps_demo_and_watch_from_beginning_is_said_in_words() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let folder = folder(&[("empty", b""), ("text", b"hello"), ("config", b"clusters: [token: hunter2")]);
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    for (args, words) in [
+        (vec!["demo", "--listen", &taken], "taken"),
+        (vec!["demo", "--kubernetes-listen", &taken], "cannot listen"),
+        (vec!["demo", "--speed", "0"], "--speed"),
+        (vec!["demo", "--replay", "/nonexistent"], "/nonexistent"),
+        (vec!["demo", "--replay", &path("empty")], "no object"),
+        (vec!["demo", "--replay", &path("text")], "cannot be read"),
+        (vec!["watch", "--listen", &taken], "taken"),
+        (vec!["watch", "--listen", "127.0.0.1:0"], "no cluster"),
+        (vec!["watch", "--listen", "127.0.0.1:0", "--kubeconfig", &path("config")], "kubeconfig"),
+        (vec!["watch", "--shard", "3/3"], "INDEX/COUNT"),
+        (vec!["watch", "--shards", "3"], "--shard-from-name"),
+        (vec!["watch", "--shards", "3", "--shard-from-name", "kubehealer-3"], "kubehealer-3"),
+        (vec!["watch", "--namespaces", "a b"], "namespace"),
+        (vec!["watch", "--selector", "a="], "cluster"),
+    ] {
+        let run = kubehealer(&args);
+        assert_eq!(run.code, 2, "{args:?}: {}", run.err);
+        assert!(run.err.contains(words), "{args:?}: {}", run.err);
+        assert!(!run.err.contains("hunter2") && !run.err.contains("panicked"), "{args:?}: {}", run.err);
+    }
+}
+
+#[test]
+fn flags_of_watch_can_be_set_by_the_environment() {
+    let mut command = command();
+    command.args(["watch"]).env("KUBEHEALER_LISTEN", "nonsense");
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("--listen"));
+    let help = kubehealer(&["watch", "--help"]).out;
+    for flag in [
+        "NAMESPACES",
+        "SELECTOR",
+        "FIELD_SELECTOR",
+        "LISTEN",
+        "LOG_FORMAT",
+        "LOGS",
+        "NO_EVENTS",
+        "NO_OWNERS",
+        "NO_NODES",
+        "RULES",
+        "MAX_SERIES",
+        "NODE",
+        "UNSCHEDULED",
+        "SHARD",
+        "SHARD_FROM_NAME",
+        "SHARDS",
+        "CONTEXT",
+        "KUBECONFIG",
+    ] {
+        assert!(help.contains(&format!("[env: KUBEHEALER_{flag}=")), "{flag}");
+    }
+}
