@@ -170,7 +170,7 @@ fn offset(source: &str, (line, column): (isize, isize)) -> usize {
     let line = usize::try_from(line).unwrap_or(1).max(1);
     let column = usize::try_from(column).unwrap_or(1).max(1);
     let start: usize = source.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    (start + column - 1).min(source.len())
+    (start + column - 1).min(source.trim_end().len())
 }
 
 /// The parser's words, without the list of all tokens that could have stood there.
@@ -182,6 +182,10 @@ fn readable(message: &str) -> String {
         let end = rest.find("' expecting").or_else(|| rest.rfind('\''))?;
         rest.get(..end)
     };
+    if let Some((missing, _)) = text.strip_prefix("missing ").and_then(|rest| rest.split_once(" at '<EOF>'"))
+    {
+        return format!("the expression ends where {missing} should come");
+    }
     let expecting = text.split(" expecting ").nth(1).filter(|e| !e.starts_with('{')).unwrap_or_default();
     match quoted() {
         Some("<EOF>") if expecting.is_empty() => "the expression ends too early".into(),
@@ -237,6 +241,19 @@ impl<'s> Checker<'s> {
         }
     }
 
+    /// Where an expression begins: where to point at when all of it is meant.
+    fn start(&self, expr: &IdedExpr) -> usize {
+        match &expr.expr {
+            Expr::Select(select) => self.start(&select.operand),
+            Expr::Call(call) => match (&call.target, call.args.first()) {
+                (Some(target), _) => self.start(target),
+                (None, Some(first)) if !is_name(&call.func_name) => self.start(first).min(self.place(expr)),
+                _ => self.place(expr),
+            },
+            _ => self.place(expr),
+        }
+    }
+
     fn check(&mut self, expr: &IdedExpr) -> Result<(Node, Type), Wrong> {
         let at = self.place(expr);
         self.depth += 1;
@@ -275,12 +292,12 @@ impl<'s> Checker<'s> {
                     let EntryExpr::MapEntry(entry) = &entry.expr else {
                         return wrong(at, "objects cannot be made here");
                     };
-                    let key_at = self.place(&entry.key);
+                    let key_at = self.start(&entry.key);
                     let (key, key_of) = self.check(&entry.key)?;
                     if key_of != Type::Text {
                         return wrong(key_at, format!("the keys of a map are strings; this is {key_of}"));
                     }
-                    let value_at = self.place(&entry.value);
+                    let value_at = self.start(&entry.value);
                     let (value, value_of) = self.check(&entry.value)?;
                     of = join(of, value_of, value_at, "the values of a map")?;
                     entries.push((key, value));
@@ -352,7 +369,7 @@ impl<'s> Checker<'s> {
         let mut of = Type::Any;
         let mut nodes = Vec::new();
         for element in elements {
-            let at = self.place(element);
+            let at = self.start(element);
             let (node, element_of) = self.check(element)?;
             of = join(of, element_of, at, "the items of a list")?;
             nodes.push(node);
@@ -372,7 +389,7 @@ impl<'s> Checker<'s> {
             (operators::CONDITIONAL, [condition, then, otherwise]) => {
                 let condition = self.condition(condition, "?")?;
                 let (then, then_of) = self.boxed(then)?;
-                let otherwise_at = self.place(otherwise);
+                let otherwise_at = self.start(otherwise);
                 let (otherwise, otherwise_of) = self.boxed(otherwise)?;
                 let of = join(then_of, otherwise_of, otherwise_at, "the two sides of a choice (? :)")?;
                 Ok((Op::If(condition, then, otherwise), of))
@@ -450,7 +467,7 @@ impl<'s> Checker<'s> {
             ("findAll", [pattern]) => return self.regex(Search::FindAll(usize::MAX), target, pattern, at),
             ("findAll", [pattern, limit]) => {
                 let Expr::Literal(LiteralValue::Int(limit)) = &limit.expr else {
-                    return wrong(self.place(limit), "the limit must be written out as a number");
+                    return wrong(self.start(limit), "the limit must be written out as a number");
                 };
                 let limit = usize::try_from(*limit.inner()).unwrap_or(usize::MAX);
                 return self.regex(Search::FindAll(limit), target, pattern, at);
@@ -560,8 +577,8 @@ impl<'s> Checker<'s> {
     }
 
     fn condition(&mut self, expr: &IdedExpr, what: &str) -> Result<Box<Node>, Wrong> {
-        let at = self.place(expr);
         let (node, of) = self.boxed(expr)?;
+        let at = self.start(expr);
         if of != Type::Bool {
             return wrong(at, format!("{what} is for conditions; this is {of}"));
         }
@@ -669,9 +686,9 @@ impl<'s> Checker<'s> {
     }
 
     fn index(&mut self, of: &IdedExpr, index: &IdedExpr) -> Result<(Op, Type), Wrong> {
-        let of_at = self.place(of);
+        let of_at = self.start(of);
         let (of_node, of_type) = self.boxed(of)?;
-        let at = self.place(index);
+        let at = self.start(index);
         let (index, index_type) = self.boxed(index)?;
         match (of_type, index_type) {
             (Type::List(of), Type::Int) => Ok((Op::Item(of_node, index), *of)),
@@ -708,7 +725,7 @@ impl<'s> Checker<'s> {
         if of != Type::Text {
             return wrong(at, format!("regular expressions are for strings; this is {of}"));
         }
-        let at = self.place(pattern);
+        let at = self.start(pattern);
         let Expr::Literal(LiteralValue::String(pattern)) = &pattern.expr else {
             return wrong(
                 at,
@@ -725,7 +742,7 @@ impl<'s> Checker<'s> {
     }
 
     fn zone(&mut self, expr: &IdedExpr) -> Result<TimeZone, Wrong> {
-        let at = self.place(expr);
+        let at = self.start(expr);
         let Expr::Literal(LiteralValue::String(name)) = &expr.expr else {
             return wrong(at, "the time zone must be written out, such as \"Europe/Berlin\"");
         };
@@ -745,7 +762,7 @@ impl<'s> Checker<'s> {
         body: Option<&IdedExpr>,
         at: usize,
     ) -> Result<(Op, Type), Wrong> {
-        let range_at = self.place(range);
+        let range_at = self.start(range);
         let (range, range_of) = self.boxed(range)?;
         let element = match range_of {
             Type::List(of) => *of,
@@ -759,14 +776,14 @@ impl<'s> Checker<'s> {
                 "the first argument is the name of a variable, such as exists(x, x == 1)",
             );
         };
-        if VARIABLES.contains(&name.as_str()) || self.locals.iter().any(|(local, _)| local == name) {
+        if VARIABLES.contains(&name.as_str()) {
             return wrong(variable_at, format!("{name:?} has a meaning already: choose another name"));
         }
         if self.locals.len() >= MAX_LOOPS {
             return wrong(at, format!("loops are nested more than {MAX_LOOPS} deep"));
         }
         self.locals.push((name.clone(), element.clone()));
-        let condition_at = self.place(condition);
+        let condition_at = self.start(condition);
         let (condition, condition_of) = self.boxed(condition)?;
         let body = body.map(|body| self.boxed(body)).transpose()?;
         self.locals.pop();

@@ -23,10 +23,18 @@ pub(super) struct Node {
 
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
-    /// A text, number, truth value or null. The flag tells whether it was written without quotes.
-    Scalar(String, bool),
+    /// A text, number, truth value or null.
+    Scalar(String, Style),
     List(Vec<Node>),
     Map(Vec<(Node, Node)>),
+}
+
+/// How a scalar is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Style {
+    Plain,
+    Quoted,
+    Block,
 }
 
 /// Something is wrong at a byte of the file.
@@ -46,7 +54,7 @@ impl Node {
     /// What a reader would call it.
     pub(super) fn describe(&self) -> &'static str {
         match &self.kind {
-            Kind::Scalar(text, true) if is_null(text) => "nothing",
+            Kind::Scalar(text, Style::Plain) if is_null(text) => "nothing",
             Kind::Scalar(..) => "a text",
             Kind::List(_) => "a list",
             Kind::Map(_) => "a mapping",
@@ -55,15 +63,15 @@ impl Node {
 
     /// Written as null, or not at all.
     pub(super) fn is_null(&self) -> bool {
-        matches!(&self.kind, Kind::Scalar(text, true) if is_null(text))
+        matches!(&self.kind, Kind::Scalar(text, Style::Plain) if is_null(text))
     }
 
     /// As JSON would say it, with the types of YAML's core schema.
     pub(super) fn to_json(&self) -> serde_json::Value {
         use serde_json::Value;
         match &self.kind {
-            Kind::Scalar(text, false) => Value::from(text.as_str()),
-            Kind::Scalar(text, true) => match text.as_str() {
+            Kind::Scalar(text, Style::Quoted | Style::Block) => Value::from(text.as_str()),
+            Kind::Scalar(text, Style::Plain) => match text.as_str() {
                 null if is_null(null) => Value::Null,
                 "true" | "True" | "TRUE" => Value::Bool(true),
                 "false" | "False" | "FALSE" => Value::Bool(false),
@@ -152,16 +160,20 @@ impl Builder {
         let end = span.end.byte_offset().unwrap_or(at).min(text.len()).max(at);
         match event {
             Event::Scalar(value, style, anchor, tag) => {
-                Self::plain_only(at, anchor, tag.is_some())?;
-                let plain = style == ScalarStyle::Plain;
-                self.add(Node { at, end, kind: Kind::Scalar(value.into_owned(), plain) })
+                Self::plain_only(span, at, anchor, tag.is_some())?;
+                let style = match style {
+                    ScalarStyle::Plain => Style::Plain,
+                    ScalarStyle::SingleQuoted | ScalarStyle::DoubleQuoted => Style::Quoted,
+                    ScalarStyle::Literal | ScalarStyle::Folded => Style::Block,
+                };
+                self.add(Node { at, end, kind: Kind::Scalar(value.into_owned(), style) })
             }
             Event::SequenceStart(_, anchor, tag) => {
-                Self::plain_only(at, anchor, tag.is_some())?;
+                Self::plain_only(span, at, anchor, tag.is_some())?;
                 self.push(at, false)
             }
             Event::MappingStart(_, anchor, tag) => {
-                Self::plain_only(at, anchor, tag.is_some())?;
+                Self::plain_only(span, at, anchor, tag.is_some())?;
                 self.push(at, true)
             }
             Event::SequenceEnd | Event::MappingEnd => {
@@ -176,11 +188,12 @@ impl Builder {
         }
     }
 
-    fn plain_only(at: usize, anchor: usize, tagged: bool) -> Result<(), Fault> {
+    fn plain_only(span: &Span, at: usize, anchor: usize, tagged: bool) -> Result<(), Fault> {
         if anchor != 0 {
             return Err(Fault::new(at, "anchors (&name) are not read here: write the value out"));
         }
         if tagged {
+            let at = span.tag_start.and_then(|mark| mark.byte_offset()).unwrap_or(at);
             return Err(Fault::new(at, "tags (!name) are not read here: quote a text that begins with !"));
         }
         Ok(())
@@ -214,14 +227,14 @@ impl Builder {
 /// The place in the file of a byte of a decoded scalar. Exact for plain, quoted and block texts: the file is walked along
 /// with the text, over the indentation, quotes and escapes that only the file has.
 pub(super) fn place_in(text: &str, node: &Node, offset: usize) -> usize {
-    let Kind::Scalar(value, plain) = &node.kind else { return node.at };
+    let Kind::Scalar(value, style) = &node.kind else { return node.at };
     let raw = text.get(node.at..node.end).unwrap_or_default();
-    let block = !plain && !raw.starts_with(['"', '\'']);
-    // The header of a block scalar (`|`, `>-`) is a line of its own; a quote opens.
-    let mut raw_at = if block {
-        if raw.starts_with(['|', '>']) { raw.find('\n').map_or(0, |i| i + 1) } else { 0 }
-    } else {
-        usize::from(!plain)
+    let mut raw_at = match style {
+        Style::Plain => 0,
+        Style::Quoted => 1,
+        // The header (`|`, `>-`) is a line of its own, if it is part of what was read.
+        Style::Block if raw.starts_with(['|', '>']) => raw.find('\n').map_or(0, |i| i + 1),
+        Style::Block => 0,
     };
     for (i, c) in value.char_indices() {
         let rest = raw.get(raw_at..).unwrap_or_default();
@@ -232,8 +245,7 @@ pub(super) fn place_in(text: &str, node: &Node, offset: usize) -> usize {
                     || (c == '\n' && r == '\\' && rest.get(j + 1..).is_some_and(|r| r.starts_with('n')))
                     || (c == ' ' && r == '\n')
                     || (r == '\\'
-                        && !plain
-                        && !block
+                        && *style == Style::Quoted
                         && rest.get(j + 1..).is_some_and(|r| r.starts_with(['u', 'U', 'x'])))
             })
             .map_or(0, |(j, _)| j);

@@ -226,43 +226,46 @@ rules:
     assert_eq!(left, [("Ours", Severity::Critical)]);
 }
 
+/// All true of the crashing pod.
+const EXPRESSIONS: &[&str] = &[
+    "1 + 2 * 3 == 7 && 7 / 2 == 3 && -7 % 3 == -1 && 1.5 * 2.0 == 3.0",
+    "'a' + 'b' == \"ab\" && 'abc'.size() == 3 && size('äö') == 2",
+    "'payments'.startsWith('pay') && 'payments'.endsWith('ts') && 'payments'.contains('men')",
+    "pod.metadata.namespace.matches('^pay.*$') && 'a1b22'.find('[0-9]+') == '1' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
+    "'a,b,c'.split(',') == ['a', 'b', 'c'] && ['a', 'b'].join('-') == 'a-b' && 'abc'.substring(1, 2) == 'b'",
+    "'Hello'.lowerAscii() == 'hello' && ' x '.trim() == 'x' && 'aXbX'.replace('X', 'y', 1) == 'aybX'",
+    "[1, 2, 3].exists(x, x == 2) && [1, 2].all(x, x > 0) && [1, 2].exists_one(x, x == 1)",
+    "[1, 2, 3].filter(x, x > 1).map(x, x * 2) == [4, 6] && [1, 2, 3].map(x, x > 1, x) == [2, 3]",
+    "[3, 1, 2].min() == 1 && [3, 1, 2].max() == 3 && [1, 2].sum() == 3 && [1, 2].isSorted() && [].size() == 0",
+    "1 in [1, 2] && 'app' in pod.metadata.labels && pod.metadata.labels.app == 'cart'",
+    "pod.metadata.labels['team'] == 'checkout' && !has(pod.metadata.labels.nothing)",
+    "{'a': 1}['a'] == 1 && {'a': 1}.all(k, k == 'a')",
+    "container.restartCount > 2 ? true : false",
+    // One side that decides makes up for a failure of the other.
+    "true || container.state.running.startedAt < now",
+    "container.state.running.startedAt < now || true",
+    "!(false && 1 / 0 == 1) && [0, 1].exists(x, 1 / x == 1)",
+    "duration('1h30m') == duration('90m') && duration('90m').getHours() == 1",
+    "timestamp('2026-11-22T10:00:00Z') == now && now - duration('1h') < now",
+    "now - pod.metadata.creationTimestamp == duration('2h')",
+    "now.getHours() == 10 && now.getHours('Europe/Berlin') == 11 && now.getHours('-02:30') == 7",
+    "now.getFullYear() == 2026 && now.getMonth() == 10 && now.getDate() == 22 && now.getDayOfMonth() == 21 && now.getDayOfWeek() == 0",
+    "quantity('64Mi').isLessThan(quantity('1Gi')) && quantity('1Ki').asInteger() == 1024 && isQuantity('3m') && !isQuantity('x')",
+    "quantity(container.resources.requests['memory']).compareTo(quantity('64Mi')) == 0",
+    "int('7') == 7 && string(7) == '7' && double(1) == 1.0 && string(true) == 'true' && bool('true')",
+    "container.state.waiting.reason == 'CrashLoopBackOff' && !has(container.state.running)",
+    "container.type == 'app' && container.image.endsWith(':1.2') && container.name == 'cart'",
+    "container.restartsWithin(duration('10m')) == 2 && container.restartsWithin(duration('3h')) == 3",
+    "container.restartsWithin(duration('1m')) == 0",
+    "pod.spec.containers[0].name == 'cart' && pod.spec.nodeName == 'node-a' && pod.status.phase == 'Running'",
+    "pod.status.conditions.exists(c, c.type == 'Ready' && c.status == 'False')",
+    "finding.reason == 'CrashLoopBackOff' && finding.severity == 'warning' && finding.exitCode == 137",
+    "events.size() == 0",
+];
+
 #[test]
 fn expressions_mean_what_cel_says() {
-    for when in [
-        "1 + 2 * 3 == 7 && 7 / 2 == 3 && -7 % 3 == -1 && 1.5 * 2.0 == 3.0",
-        "'a' + 'b' == \"ab\" && 'abc'.size() == 3 && size('äö') == 2",
-        "'payments'.startsWith('pay') && 'payments'.endsWith('ts') && 'payments'.contains('men')",
-        "pod.metadata.namespace.matches('^pay.*$') && 'a1b22'.find('[0-9]+') == '1' && 'a1b22'.findAll('[0-9]+') == ['1', '22']",
-        "'a,b,c'.split(',') == ['a', 'b', 'c'] && ['a', 'b'].join('-') == 'a-b' && 'abc'.substring(1, 2) == 'b'",
-        "'Hello'.lowerAscii() == 'hello' && ' x '.trim() == 'x' && 'aXbX'.replace('X', 'y', 1) == 'aybX'",
-        "[1, 2, 3].exists(x, x == 2) && [1, 2].all(x, x > 0) && [1, 2].exists_one(x, x == 1)",
-        "[1, 2, 3].filter(x, x > 1).map(x, x * 2) == [4, 6] && [1, 2, 3].map(x, x > 1, x) == [2, 3]",
-        "[3, 1, 2].min() == 1 && [3, 1, 2].max() == 3 && [1, 2].sum() == 3 && [1, 2].isSorted() && [].size() == 0",
-        "1 in [1, 2] && 'app' in pod.metadata.labels && pod.metadata.labels.app == 'cart'",
-        "pod.metadata.labels['team'] == 'checkout' && !has(pod.metadata.labels.nothing)",
-        "{'a': 1}['a'] == 1 && {'a': 1}.all(k, k == 'a')",
-        "container.restartCount > 2 ? true : false",
-        // One side that decides makes up for a failure of the other.
-        "true || container.state.running.startedAt < now",
-        "container.state.running.startedAt < now || true",
-        "!(false && 1 / 0 == 1) && [0, 1].exists(x, 1 / x == 1)",
-        "duration('1h30m') == duration('90m') && duration('90m').getHours() == 1",
-        "timestamp('2026-11-22T10:00:00Z') == now && now - duration('1h') < now",
-        "now - pod.metadata.creationTimestamp == duration('2h')",
-        "now.getHours() == 10 && now.getHours('Europe/Berlin') == 11 && now.getHours('-02:30') == 7",
-        "now.getFullYear() == 2026 && now.getMonth() == 10 && now.getDate() == 22 && now.getDayOfMonth() == 21 && now.getDayOfWeek() == 0",
-        "quantity('64Mi').isLessThan(quantity('1Gi')) && quantity('1Ki').asInteger() == 1024 && isQuantity('3m') && !isQuantity('x')",
-        "quantity(container.resources.requests['memory']).compareTo(quantity('64Mi')) == 0",
-        "int('7') == 7 && string(7) == '7' && double(1) == 1.0 && string(true) == 'true' && bool('true')",
-        "container.state.waiting.reason == 'CrashLoopBackOff' && !has(container.state.running)",
-        "container.type == 'app' && container.image.endsWith(':1.2') && container.name == 'cart'",
-        "container.restartsWithin(duration('10m')) == 2 && container.restartsWithin(duration('3h')) == 3",
-        "container.restartsWithin(duration('1m')) == 0",
-        "pod.spec.containers[0].name == 'cart' && pod.spec.nodeName == 'node-a' && pod.status.phase == 'Running'",
-        "pod.status.conditions.exists(c, c.type == 'Ready' && c.status == 'False')",
-        "finding.reason == 'CrashLoopBackOff' && finding.severity == 'warning' && finding.exitCode == 137",
-        "events.size() == 0",
-    ] {
+    for when in EXPRESSIONS {
         assert!(holds(when), "{when}");
     }
 }
@@ -406,4 +409,384 @@ fn diagnose_applies_rules_and_says_what_they_have_ignored() {
     // The examples, on the command line and from files alike.
     let (_, with, _) = kubehealer(&[&files[..], &["--rules", "examples/rules", "-o", "json"]].concat());
     assert!(with.contains("KilledWithoutLimit") && with.contains("RestartedTwice"), "{with}");
+}
+
+/// The bad files: name, text, and what must be said of it, as `line:column message`.
+fn bad_files() -> Vec<(String, String, String)> {
+    let mut files: Vec<_> = std::fs::read_dir("tests/data/rules/bad")
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+        .map(|path| {
+            let read = |path: &std::path::Path| std::fs::read_to_string(path).unwrap();
+            let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+            (name, read(&path), read(&path.with_extension("expect")).trim_end().to_owned())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn every_bad_file_gets_a_clear_error_with_its_place_and_at_once() {
+    let files = bad_files();
+    assert!(files.len() >= 140, "{}", files.len());
+    for (name, text, expected) in files {
+        let started = std::time::Instant::now();
+        let errors = RuleSet::load(&[(name.clone(), text)]).expect_err(&name);
+        let took = started.elapsed();
+        let (place, says) = expected.split_once(' ').unwrap();
+        let found =
+            errors.iter().any(|e| format!("{}:{}", e.line, e.column) == place && e.message.contains(says));
+        let all: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert!(found, "{name}: {expected}\n{}", all.join("\n"));
+        assert!(took.as_secs() < 5, "{name} took {took:?}");
+    }
+}
+
+#[test]
+fn files_that_are_too_large_are_refused_at_once() {
+    let rule = |i| format!("- name: r{i}\n  when: 'true'\n  ignore: {{comment: x}}\n");
+    let many: String = (0..1001).map(rule).collect();
+    for (text, says) in [
+        (format!("rules:\n{many}"), "more than 1000 rules"),
+        (format!("# {}\nrules: []\n", "x".repeat(600_000)), "at most 524288 are read"),
+        (format!("rules: [{}]\n", "1,".repeat(150_000)), "more than 100000 values"),
+        (
+            format!(
+                "rules:\n- name: r\n  match: {{namespaces: [{}]}}\n  ignore: {{comment: x}}\n",
+                "a,".repeat(200)
+            ),
+            "more than 100 items",
+        ),
+        (format!("{}x", "- ".repeat(2000)), "nested more than 48 deep"),
+        (
+            format!("rules:\n- name: r\n  when: {}\n  ignore: {{comment: x}}\n", "(".repeat(100_000)),
+            "at most 4096 are allowed",
+        ),
+    ] {
+        let started = std::time::Instant::now();
+        let message = refused(&text);
+        assert!(message.contains(says), "{says}: {}", &message[..message.len().min(500)]);
+        assert!(message.len() < 100_000);
+        assert!(started.elapsed().as_secs() < 10, "{says}: {:?}", started.elapsed());
+    }
+}
+
+#[test]
+fn a_pattern_that_would_make_others_backtrack_is_matched_in_time() {
+    let mut pod = crashing();
+    pod.status.message = "a".repeat(30_000);
+    let rules =
+        load(&raising("pod.status.message.matches('^(a+)+$') && !pod.status.message.matches('^(a|a)*b$')"));
+    let started = std::time::Instant::now();
+    let applied = rules.apply(&pod, &[], vec![], now());
+    assert_eq!((applied.findings.len(), applied.errors.len()), (1, 0), "{:?}", applied.errors);
+    assert!(started.elapsed().as_millis() < 1000, "{:?}", started.elapsed());
+}
+
+/// Loads a text and, if it is accepted, applies it: neither may panic or take long, and every error must point into the
+/// file. Tells whether it was accepted.
+fn survives(text: &str) -> bool {
+    let started = std::time::Instant::now();
+    let loaded = RuleSet::load(&[("fuzz.yaml".to_owned(), text.to_owned())]);
+    let took = started.elapsed();
+    assert!(took.as_secs() < 20, "{took:?} to load {text:?}");
+    match loaded {
+        Ok(rules) => {
+            let started = std::time::Instant::now();
+            let pod = crashing();
+            let findings = findings(&pod);
+            rules.apply(&pod, &[], findings, now());
+            let took = started.elapsed();
+            assert!(took.as_secs() < 10, "{took:?} to apply {text:?}");
+            rules.describe().for_each(drop);
+            true
+        }
+        Err(errors) => {
+            assert!(!errors.is_empty());
+            let lines = text.lines().count() + 1;
+            for error in errors {
+                assert!((1..=lines + 1).contains(&error.line) && error.column >= 1, "{error:?} of {text:?}");
+                assert!(!error.message.contains("fault of KubeHealer"), "{error} of {text:?}");
+                assert!(!error.message.contains("the CEL parser failed"), "{error} of {text:?}");
+                assert!(!error.to_string().chars().any(|c| c.is_control() && c != '\n'), "{error:?}");
+            }
+            false
+        }
+    }
+}
+
+/// All rule files that there are, good and bad.
+fn corpus() -> Vec<String> {
+    let mut all: Vec<String> = bad_files().into_iter().map(|(_, text, _)| text).collect();
+    for entry in std::fs::read_dir("examples/rules").unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_str().unwrap().ends_with("_test.yaml") {
+            // Good ones weigh more, so that many bent files are still read to the end.
+            let text = std::fs::read_to_string(path).unwrap();
+            all.extend(std::iter::repeat_n(text, 20));
+        }
+    }
+    all.extend(EXPRESSIONS.iter().map(|when| raising(when)));
+    all
+}
+
+/// A small generator of random numbers, so that a failure can be repeated by its seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % sides.max(1) as u64) as usize
+    }
+
+    fn pick<'a, T>(&mut self, of: &'a [T]) -> &'a T {
+        &of[self.roll(of.len())]
+    }
+}
+
+/// A file of the corpus, bent in one to four places: characters changed, cut, doubled, words of the language put in,
+/// pieces of other files put in, brackets piled up.
+fn mutated(dice: &mut Dice, corpus: &[String]) -> String {
+    const WORDS: &[&str] = &[
+        "(",
+        ")",
+        "[",
+        "]",
+        "{",
+        "}",
+        "{{",
+        "}}",
+        "'",
+        "\"",
+        "\\",
+        "|",
+        ">",
+        "&a",
+        "*a",
+        "!x",
+        "? ",
+        ": ",
+        "- ",
+        "#",
+        "\n",
+        "\t",
+        " ",
+        "true",
+        "null",
+        "1",
+        "-1",
+        "9223372036854775807",
+        "1.5e308",
+        "1u",
+        "b'x'",
+        "r'",
+        "'''",
+        "//",
+        "&&",
+        "||",
+        "==",
+        "in",
+        "?",
+        "!",
+        "-",
+        ".",
+        ",",
+        "pod",
+        "container",
+        "finding",
+        "events",
+        "now",
+        ".map(x, x)",
+        ".exists(e, e)",
+        ".matches('(a*)*')",
+        ".size()",
+        "has(",
+        "duration('",
+        "timestamp('",
+        "quantity('",
+        ".replace('a', 'aa')",
+        "pod.spec.containers",
+        "labels",
+        "\u{0}",
+        "\u{7f}",
+        "é",
+        "😀",
+        "\u{202e}",
+        "\u{feff}",
+        "rules:",
+        "when:",
+        "match:",
+        "raise:",
+        "change:",
+        "ignore:",
+        "name:",
+        "%",
+        "/",
+        "%YAML 9",
+        "---",
+        "...",
+    ];
+    let mut text: Vec<char> = dice.pick(corpus).chars().collect();
+    for _ in 0..=dice.roll(4) {
+        let at = dice.roll(text.len() + 1);
+        let end = (at + dice.roll(12)).min(text.len());
+        match dice.roll(7) {
+            0 => {
+                text.drain(at..end);
+            }
+            1 => {
+                let piece = text[at..end].to_vec();
+                text.splice(at..at, piece.repeat(1 + dice.roll(40)));
+            }
+            2 => {
+                let word = dice.pick(WORDS).repeat(1 + dice.roll(3));
+                text.splice(at..at, word.chars());
+            }
+            3 => {
+                let word = dice.pick(WORDS).repeat(dice.roll(400));
+                text.splice(at..at, word.chars());
+            }
+            4 => {
+                let other: Vec<char> = dice.pick(corpus).chars().collect();
+                let from = dice.roll(other.len() + 1);
+                let to = (from + dice.roll(80)).min(other.len());
+                text.splice(at..end, other[from..to].iter().copied());
+            }
+            5 => text.truncate(at.max(1)),
+            _ => {
+                if at < text.len() {
+                    text[at] = char::from_u32(dice.roll(0x250) as u32).unwrap_or('x');
+                }
+            }
+        }
+    }
+    text.into_iter().collect()
+}
+
+#[test]
+fn bent_rule_files_never_panic_or_stall() {
+    let corpus = corpus();
+    // As many as there is time for: RULES_FUZZ=100000 for a long run, RULES_SEED to repeat one.
+    let rounds: usize = std::env::var("RULES_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let seed: u64 =
+        std::env::var("RULES_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(0x9e37_79b9_7f4a_7c15);
+    let mut dice = Dice(seed);
+    let (mut accepted, mut slowest) = (0, std::time::Duration::ZERO);
+    for _ in 0..rounds {
+        let text = mutated(&mut dice, &corpus);
+        let started = std::time::Instant::now();
+        accepted += usize::from(survives(&text));
+        slowest = slowest.max(started.elapsed());
+    }
+    println!("{rounds} files, {accepted} accepted, slowest {slowest:?}");
+    assert!(accepted > 0 && accepted < rounds);
+}
+
+/// A random expression of a type, well typed, over constants.
+fn expression(dice: &mut Dice, of: &str, depth: usize) -> String {
+    let leaf = depth == 0 || dice.roll(5) == 0;
+    let mut sub = |of: &str| expression(dice, of, depth.saturating_sub(1));
+    match of {
+        "int" if leaf => ["0", "1", "2", "7", "-3", "100"][dice.roll(6)].to_owned(),
+        "double" if leaf => ["0.0", "1.5", "-2.25", "8.0"][dice.roll(4)].to_owned(),
+        "text" if leaf => ["''", "'a'", "'abcab'", "'äö'", "'A b'"][dice.roll(5)].to_owned(),
+        "bool" if leaf => ["true", "false"][dice.roll(2)].to_owned(),
+        "list" if leaf => ["[1]", "[1, 2, 3]", "[0, 7]"][dice.roll(3)].to_owned(),
+        "int" => {
+            let (a, b, t, l, c) = (sub("int"), sub("int"), sub("text"), sub("list"), sub("bool"));
+            match dice.roll(9) {
+                0 => format!("({a} + {b})"),
+                1 => format!("({a} - {b})"),
+                2 => format!("({a} * {b})"),
+                3 => format!("({a} / {b})"),
+                4 => format!("({a} % {b})"),
+                5 => format!("size({t})"),
+                6 => format!("{l}.size()"),
+                7 => format!("({c} ? {a} : {b})"),
+                _ => format!("{l}[{a}]"),
+            }
+        }
+        "double" => {
+            let (a, b, i) = (sub("double"), sub("double"), sub("int"));
+            match dice.roll(4) {
+                0 => format!("({a} + {b})"),
+                1 => format!("({a} * {b})"),
+                2 => format!("({a} - {b})"),
+                _ => format!("double({i})"),
+            }
+        }
+        "text" => {
+            let (a, b, i, c) = (sub("text"), sub("text"), sub("int"), sub("bool"));
+            match dice.roll(3) {
+                0 => format!("({a} + {b})"),
+                1 => format!("string({i})"),
+                _ => format!("({c} ? {a} : {b})"),
+            }
+        }
+        "list" => {
+            let (a, b, i) = (sub("list"), sub("list"), sub("int"));
+            match dice.roll(4) {
+                0 => format!("({a} + {b})"),
+                1 => format!("{a}.map(x, x * {i})"),
+                2 => format!("{a}.filter(x, x > {i})"),
+                _ => format!("[{i}, {i}]"),
+            }
+        }
+        _ => {
+            let (a, b, c, d) = (sub("bool"), sub("bool"), sub("int"), sub("int"));
+            let (t, u, l, m, x, y) =
+                (sub("text"), sub("text"), sub("list"), sub("list"), sub("double"), sub("double"));
+            match dice.roll(16) {
+                0 => format!("({a} && {b})"),
+                1 => format!("({a} || {b})"),
+                2 => format!("!{a}"),
+                3 => format!("({c} < {d})"),
+                4 => format!("({c} == {d})"),
+                5 => format!("({c} in {l})"),
+                6 => format!("{t}.startsWith({u})"),
+                7 => format!("{t}.endsWith({u})"),
+                8 => format!("{t}.contains({u})"),
+                9 => format!("({t} >= {u})"),
+                10 => format!("({l} == {m})"),
+                11 => format!("({x} <= {y})"),
+                12 => format!("{l}.all(x, x != {c})"),
+                13 => format!("{l}.exists(x, x / {c} == {d})"),
+                14 => format!("{l}.exists_one(x, x == {c})"),
+                _ => format!("({a} ? {a} : {b})"),
+            }
+        }
+    }
+}
+
+#[test]
+fn expressions_have_the_value_that_another_interpreter_of_cel_gives_them() {
+    let rounds: usize = std::env::var("RULES_FUZZ").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
+    let mut dice = Dice(0x2545_f491_4f6c_dd1d);
+    let pod = crashing();
+    let mut seen = [0; 3];
+    for _ in 0..rounds {
+        let source = expression(&mut dice, "bool", 4);
+        if source.len() > 4000 {
+            continue;
+        }
+        let theirs = cel::Program::compile(&source).unwrap().execute(&cel::Context::default());
+        let ours = match RuleSet::load(&[("r.yaml".into(), raising(&source))]) {
+            Ok(rules) => rules.apply(&pod, &[], vec![], now()),
+            // Deeper than is allowed.
+            Err(errors) if errors[0].message.contains("nested more than") => continue,
+            Err(errors) => panic!("{}", errors[0]),
+        };
+        match (&theirs, ours.findings.len(), ours.errors.len()) {
+            (Ok(cel::Value::Bool(true)), 1, 0) => seen[0] += 1,
+            (Ok(cel::Value::Bool(false)), 0, 0) => seen[1] += 1,
+            (Err(_), 0, 1) => seen[2] += 1,
+            _ => panic!("{source}\ntheirs: {theirs:?}\nours: {:?} {:?}", ours.findings.len(), ours.errors),
+        }
+    }
+    println!("{rounds} expressions: {} true, {} false, {} failed in both", seen[0], seen[1], seen[2]);
+    assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
 }
