@@ -16,6 +16,7 @@ pub mod logs;
 pub mod nodes;
 pub mod owners;
 pub mod prepare;
+pub mod probe;
 pub mod problems;
 pub mod ready;
 pub mod reason;
@@ -53,8 +54,8 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
     let mut look = Look::at(now);
     // Whatever a pod does while it is being deleted is expected; only that it stays is not.
     if pod.metadata.deletion_timestamp.is_known() {
-        let stuck = ending::terminating(pod, context, &mut look);
-        return look.done(stuck.into_iter().collect());
+        let found = ending::terminating(pod, context, &mut look);
+        return look.done(found.into_iter().collect());
     }
     if pod.status.phase == "Succeeded" {
         return look.done(Vec::new());
@@ -78,13 +79,25 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
     if findings.is_empty() {
         findings.extend(ending::failed_silently(pod));
         findings.extend(scheduling::diagnose(pod, context, &mut look));
-        findings.extend(ready::gates(pod, &mut look));
+        findings.extend(ready::gates(pod, context, &mut look));
     }
     let held_up = findings.iter().any(|f| f.container_type != Some(ContainerType::Ephemeral));
     if !held_up {
         findings.extend(prepare::diagnose(pod, context, &mut look));
     }
     findings.extend(ending::resize(pod, &mut look));
-    findings.sort_by_key(|f| (std::cmp::Reverse(f.severity), f.stage != Stage::Active));
+    // A planned end is near: drain, preemption, taint. What its containers do from here on is expected.
+    if pod.status.condition(&ConditionType::DisruptionTarget).is_some_and(|c| c.is_true()) {
+        for finding in &mut findings {
+            finding.severity = Severity::Info;
+            finding.add(Source::Status, "the pod is about to be ended: DisruptionTarget", None);
+        }
+    }
+    findings.sort_by(|a, b| {
+        let key = |f: &Finding| (std::cmp::Reverse(f.severity), f.stage != Stage::Active);
+        key(a)
+            .cmp(&key(b))
+            .then_with(|| (&a.container, a.reason.as_str()).cmp(&(&b.container, b.reason.as_str())))
+    });
     look.done(findings)
 }

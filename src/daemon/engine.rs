@@ -460,6 +460,7 @@ impl Around {
             events: evidence.map_or(&[], |e| &e.events),
             logs: evidence.map_or(&[], |e| &e.logs),
             node: self.nodes.get(&pod.spec.node_name),
+            node_events: &[],
         };
         let mut diagnosis = diagnosis::diagnose(pod, &context, now);
         for finding in &mut diagnosis.findings {

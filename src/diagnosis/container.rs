@@ -55,6 +55,8 @@ pub enum AfterEnd {
     Restart,
     /// It is started again because a rule of its own says that this exit is to be answered so.
     RestartByRule,
+    /// The same, and all other containers of the pod with it.
+    RestartAllByRule,
     /// That was all.
     Stays,
 }
@@ -113,14 +115,22 @@ impl<'a> View<'a> {
         self.ended().and(self.status.last_state.terminated.as_deref())
     }
 
-    /// How many ends there have been, at least.
+    /// How many ends there have been, at least: every restart had one before it, and so has a container that does not run.
     pub fn ends(&self) -> i64 {
-        i64::from(self.status.restart_count.max(0)) + i64::from(self.ended().is_some())
+        let now = !self.is_running() && self.newest_end().is_some();
+        i64::from(self.status.restart_count.max(0)) + i64::from(now)
     }
 
-    /// What the kubelet does after an exit with this code: a rule of the container, else its policy, else the pod's, as
+    /// Whether the kubelet takes this end for a failure: to it an init container that was out of memory has failed even if
+    /// it ended with 0.
+    pub fn has_failed(&self, end: &Terminated) -> bool {
+        end.exit_code != 0 || (self.kind == ContainerType::Init && end.reason == "OOMKilled")
+    }
+
+    /// What the kubelet does after an end: a rule of the container, else its policy, else the pod's, as
     /// `ContainerShouldRestart` has it.
-    pub fn after_end(&self, exit_code: i32) -> AfterEnd {
+    pub fn after_end(&self, end: &Terminated) -> AfterEnd {
+        let exit_code = end.exit_code;
         if self.kind == ContainerType::Ephemeral {
             return AfterEnd::Stays;
         }
@@ -135,17 +145,17 @@ impl<'a> View<'a> {
                 _ => false,
             })
         };
-        if let Some(rule) = rules.iter().find(matches)
-            && matches!(rule.action.as_str(), "Restart" | "RestartAllContainers")
-        {
-            return AfterEnd::RestartByRule;
+        match rules.iter().find(matches).map(|r| r.action.as_str()) {
+            Some("Restart") => return AfterEnd::RestartByRule,
+            Some("RestartAllContainers") => return AfterEnd::RestartAllByRule,
+            _ => {}
         }
         let own = self.spec.and_then(|c| c.restart_policy.as_deref());
         let restarts = match own.unwrap_or(&self.pod.spec.restart_policy) {
             "Never" => false,
-            "OnFailure" => exit_code != 0,
+            "OnFailure" => self.has_failed(end),
             // A regular init container is done once it has succeeded.
-            _ => self.kind != ContainerType::Init || exit_code != 0,
+            _ => self.kind != ContainerType::Init || self.has_failed(end),
         };
         if restarts { AfterEnd::Restart } else { AfterEnd::Stays }
     }
@@ -176,6 +186,12 @@ pub fn bound_since(pod: &Pod) -> Option<Timestamp> {
         .and_then(|c: &Condition| c.last_transition_time.get())
         .or_else(|| pod.status.start_time.get())
         .or_else(|| pod.metadata.creation_timestamp.get())
+}
+
+/// Whether nothing of the pod is to run any more: every app container has ended and stays so. Sidecars are stopped then.
+pub fn work_is_done(pod: &Pod) -> bool {
+    let mut apps = views(pod).filter(|v| v.kind == ContainerType::App).peekable();
+    apps.peek().is_some() && apps.all(|v| v.ended().is_some_and(|e| v.after_end(e) == AfterEnd::Stays))
 }
 
 /// How long a run lasted, if both of its times are known.

@@ -36,12 +36,22 @@ pub struct Context<'a> {
     pub logs: &'a [ContainerLog],
     /// The node it runs on.
     pub node: Option<&'a Node>,
+    /// Events about that node, in any order.
+    pub node_events: &'a [Event],
+}
+
+/// By time, and where that is the same by content: never by the order in which a list came.
+pub fn oldest_first(a: &Event, b: &Event) -> std::cmp::Ordering {
+    fn key(e: &Event) -> impl Ord + '_ {
+        (e.last_seen(), e.first_seen(), e.reason.as_str(), e.message.as_str(), e.metadata.name.as_str())
+    }
+    key(a).cmp(&key(b))
 }
 
 impl<'a> Context<'a> {
     /// The pod alone.
     pub const fn pod_only() -> Self {
-        Self { sources: Sources::NONE, events: &[], logs: &[], node: None }
+        Self { sources: Sources::NONE, events: &[], logs: &[], node: None, node_events: &[] }
     }
 
     /// The events about one container: those whose field path names it, oldest first. An event that the recorder has
@@ -65,7 +75,12 @@ impl<'a> Context<'a> {
                 (named && (!combined || single)) || (single && path.is_empty())
             })
             .collect();
-        found.sort_by_key(|e| e.last_seen());
+        found.sort_by(|a, b| oldest_first(a, b));
         found.into_iter()
+    }
+
+    /// The newest event that `wanted` takes; of several at the same time always the same one.
+    pub fn newest_event(&self, wanted: impl Fn(&Event) -> bool) -> Option<&'a Event> {
+        self.events.iter().filter(|e| wanted(e)).max_by(|a, b| oldest_first(a, b))
     }
 }

@@ -7,14 +7,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::cause::CauseCode;
-use super::container::{AfterEnd, View, uptime};
-use super::context::Context;
+use super::container::{AfterEnd, View, uptime, work_is_done};
+use super::context::{Context, oldest_first};
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
 use super::logs::{self, LogTail, LogVerdict};
 use super::reason::{Reason, Severity};
-use super::{start, text};
+use super::{probe, start, text};
 use crate::objects::{Event, Probe, Terminated};
 
 /// The kubelet's own rule: a container that has run for so long has recovered, and its back-off starts anew.
@@ -37,6 +37,10 @@ enum Shape {
     Once,
     /// It was, and has recovered.
     Past,
+    /// It ended in good order, and the runtime remembers that some child process was out of memory before.
+    Child,
+    /// Its end makes the kubelet restart all containers of the pod.
+    RestartsAll,
 }
 
 /// Looks at the ends of a container.
@@ -48,20 +52,24 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     let end = view.newest_end();
     let since = since(view, shape);
     let killer = end.and_then(|e| killer(view, e, context));
+    let by_rule = end.map(|e| view.after_end(e));
     let mut finding = match (killer, end) {
         (Some(killer), Some(end)) => killed_by_kubelet(view, end, killer, shape),
+        (_, Some(end))
+            if by_rule == Some(AfterEnd::RestartAllByRule)
+                && matches!(shape, Shape::Loop | Shape::RestartsAll)
+                && end.reason != "OOMKilled" =>
+        {
+            restarts_all(view, end)
+        }
         (_, Some(end)) => by_end(view, end, shape, context),
-        // Waiting in a back-off, and the kubelet no longer knows the end.
-        (_, None) => Finding::of_container(view, Reason::CrashLoopBackOff)
-            .says(format!("container {} ends again and again", text::name(view.name)))
-            .because(CauseCode::Unexplained, "the kubelet no longer knows how it ended".to_owned())
-            .sure(Confidence::Possible),
+        (_, None) => without_end(view, shape),
     };
     facts(&mut finding, view, context);
     read_log(&mut finding, view, context);
     finding.since = since;
     match shape {
-        Shape::Past => finding = finding.recovered(),
+        Shape::Past | Shape::Child => finding = finding.recovered(),
         Shape::FirstTry => {
             finding.stage = super::Stage::Pending;
             finding.severity = Severity::Info;
@@ -69,7 +77,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         _ => {}
     }
     if let Some(end) = end
-        && view.after_end(end.exit_code) == AfterEnd::RestartByRule
+        && by_rule == Some(AfterEnd::RestartByRule)
         && finding.reason.known() != Some(Reason::OOMKilled)
     {
         finding.add(
@@ -105,6 +113,7 @@ fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
             "CrashLoopBackOff" => Some(Shape::Loop),
             "RunContainerError" | "PostStartHookError" if restarts >= 1 => Some(Shape::Loop),
             "RunContainerError" | "PostStartHookError" => Some(Shape::FirstTry),
+            "RestartingAllContainers" => view.newest_end().and_then(|e| source_of_restart(view, e)),
             _ => None,
         };
     }
@@ -112,27 +121,27 @@ fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
         if exit::is_made_up(&end.reason, end.exit_code) {
             // The kubelet lost it. If it is to run, it will be started again.
             let stays = end.reason == "ContainerStatusUnknown"
-                && (pod_ended || view.after_end(end.exit_code) == AfterEnd::Stays);
+                && (pod_ended || view.after_end(end) == AfterEnd::Stays);
             return (stays && view.pod.status.phase != "Succeeded").then_some(Shape::Final);
         }
-        let restarted = view.after_end(end.exit_code) != AfterEnd::Stays && !pod_ended;
+        let restarted = view.after_end(end) != AfterEnd::Stays && !pod_ended;
         if !restarted {
-            let harmless = end.exit_code == 0
+            let harmless = !view.has_failed(end)
                 || view.pod.status.phase == "Succeeded"
                 || view.kind == ContainerType::Sidecar;
             return (!harmless).then_some(Shape::Final);
         }
-        let lasted = uptime(end);
-        let short = lasted.is_none_or(|u| u < STABLE);
-        let soon = || {
-            let (before, started) = (view.end_before()?.finished_at.get()?, end.started_at.get()?);
-            Some(started.duration_since(before) < STABLE)
-        };
-        // A runtime that marked a child's kill does not make a clean end of an old one a loop.
-        if restarts >= 1 && (short || soon() == Some(true)) {
+        // Sidecars are stopped when the work of the pod is done, and that is no failure of theirs.
+        if view.kind == ContainerType::Sidecar && work_is_done(view.pod) {
+            return None;
+        }
+        // After a longer run the kubelet restarts it at once and its back-off begins anew: one end, however many there were
+        // weeks ago.
+        let short = uptime(end).is_none_or(|u| u < STABLE);
+        if restarts >= 1 && short {
             return Some(Shape::Loop);
         }
-        return is_oom(end).then_some(Shape::Once);
+        return if is_oom(end) { Some(Shape::Once) } else { source_of_restart(view, end) };
     }
     let end = view.newest_end()?;
     if exit::is_made_up(&end.reason, end.exit_code) {
@@ -153,7 +162,17 @@ fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
         }
         return look.within(finished?, FRESH).then_some(Shape::Past);
     }
+    if end.reason == "OOMKilled" {
+        return look.within(finished?, FRESH).then_some(Shape::Child);
+    }
     None
+}
+
+/// If this end is the one for which a rule of its container restarts all containers of the pod: the others are only its
+/// victims.
+fn source_of_restart(view: &View<'_>, end: &Terminated) -> Option<Shape> {
+    let rule = view.after_end(end) == AfterEnd::RestartAllByRule;
+    (rule && !exit::is_made_up(&end.reason, end.exit_code)).then_some(Shape::RestartsAll)
 }
 
 /// Whether this end counts as an out-of-memory kill of the container: with exit code 0 or 143 only a child was killed
@@ -186,46 +205,84 @@ fn since(view: &View<'_>, shape: Shape) -> Option<Timestamp> {
 /// What the kubelet had a container killed for, by its own event.
 #[derive(Clone, Copy)]
 enum Killer<'a> {
-    Liveness(&'a Event),
-    Startup(&'a Event),
+    Probe { name: &'static str, event: &'a Event, sure: Confidence },
     PostStart(Option<&'a Event>),
 }
+
+/// How long after an end an event about it may still be dated: clocks and seconds are rounded.
+const ROUNDING: SignedDuration = SignedDuration::from_secs(5);
 
 /// Why the kubelet killed it, from a `Killing` event of the run that ended (or from the waiting reason). The event comes
 /// up to the grace period before the end; counts and times of events are lower bounds.
 fn killer<'a>(view: &View<'a>, end: &Terminated, context: &Context<'a>) -> Option<Killer<'a>> {
     let hook = view.waiting().is_some_and(|w| w.reason == "PostStartHookError");
+    let (started, finished) = (end.started_at.get(), end.finished_at.get());
+    let killed = matches!(end.exit_code, 0 | 137 | 143);
+    let suspect = probe::suspect(view, end).map(|(name, _)| name);
     let mut hooked = None;
-    let started = end.started_at.get();
     let mut found = None;
+    let mut complained = None;
     for event in context.container_events(view) {
+        // Of a later run, that goes on or is just ending.
+        let later =
+            finished.zip(event.first_seen()).is_some_and(|(f, e)| e > f.checked_add(ROUNDING).unwrap_or(f));
+        if later {
+            continue;
+        }
+        let message = event.message.as_str();
+        let earlier = started.zip(event.last_seen()).is_some_and(|(s, e)| e < s);
         if event.reason == "FailedPostStartHook" {
             hooked = Some(event);
+        }
+        if event.reason == "Unhealthy" && !earlier && killed {
+            let said = text::uncombined(message);
+            complained = match suspect {
+                Some(name @ "liveness") if said.starts_with("Liveness") => Some((name, event)),
+                Some(name @ "startup") if said.starts_with("Startup") => Some((name, event)),
+                _ => complained,
+            };
         }
         if event.reason != "Killing" {
             continue;
         }
-        // An event of an earlier run says nothing of this one, unless the recorder dropped later ones.
-        let stale = started.zip(event.last_seen()).is_some_and(|(s, e)| e < s && event.times() < 3);
-        if stale {
+        let named = if message.contains("failed liveness probe") {
+            "liveness"
+        } else if message.contains("failed startup probe") {
+            "startup"
+        } else if message.contains("FailedPostStartHook") {
+            "postStart"
+        } else {
+            continue;
+        };
+        // An event of an earlier run tells of this one only if it ended alike, and the event of its own is still on its
+        // way or was dropped.
+        let before = view.end_before().is_some_and(|b| b.exit_code == end.exit_code);
+        let alike = killed && (event.times() >= 2 || before || suspect == Some(named));
+        if earlier && !alike {
             continue;
         }
-        let message = event.message.as_str();
-        found = if message.contains("failed liveness probe") {
-            Some(Killer::Liveness(event))
-        } else if message.contains("failed startup probe") {
-            Some(Killer::Startup(event))
-        } else if message.contains("FailedPostStartHook") {
-            Some(Killer::PostStart(Some(hooked.unwrap_or(event))))
-        } else {
-            found
-        };
+        let sure = if earlier { Confidence::Probable } else { Confidence::Confirmed };
+        found = Some(match named {
+            "postStart" => Killer::PostStart(Some(hooked.unwrap_or(event))),
+            name => Killer::Probe { name, event, sure },
+        });
     }
     if hook {
         return Some(Killer::PostStart(hooked));
     }
-    // OOM kills are the runtime's word and lead (precedence of section 8).
-    if end.reason == "OOMKilled" { None } else { found }
+    // What the runtime says of an end leads (precedence of section 8): out of memory, never started, unknown.
+    let told = matches!(end.reason.as_str(), "OOMKilled" | "StartError" | "ContainerCannotRun");
+    if told || exit::is_made_up(&end.reason, end.exit_code) {
+        return None;
+    }
+    if let Some((name, event)) = complained.filter(|_| found.is_none()) {
+        return Some(Killer::Probe { name, event, sure: Confidence::Probable });
+    }
+    // The kubelet shows its reason for a second or two only. A run that was killed, with a hook at its start and no probe
+    // that fits, most likely was for the hook; where events could be read they have the word.
+    let may_be_hook = matches!(end.exit_code, 137 | 143) && suspect.is_none() && !context.sources.events;
+    let has_hook = view.spec.and_then(|c| c.lifecycle).is_some_and(|l| l.post_start.is_some());
+    found.or((may_be_hook && has_hook).then_some(Killer::PostStart(None)))
 }
 
 fn again(shape: Shape) -> &'static str {
@@ -245,30 +302,27 @@ fn killed_by_kubelet(view: &View<'_>, end: &Terminated, killer: Killer<'_>, shap
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
     let again = spaced(again(shape));
     match killer {
-        Killer::Liveness(event) => {
-            let probe = view.spec.and_then(|c| c.liveness_probe.as_deref());
-            let mut finding = Finding::of_container(view, Reason::LivenessProbeFailed)
-                .says(format!("{kind} {container} is killed by its liveness probe{again}{lasted}"))
-                .because(
-                    CauseCode::LivenessProbe,
-                    "its liveness probe failed, so the kubelet killed it".to_owned(),
-                );
+        Killer::Probe { name, event, sure } => {
+            let startup = name == "startup";
+            let (reason, code) = if startup {
+                (Reason::StartupProbeFailed, CauseCode::StartupProbe)
+            } else {
+                (Reason::LivenessProbeFailed, CauseCode::LivenessProbe)
+            };
+            let failed = if startup { "did not pass in time" } else { "failed" };
+            let spec = view.spec;
+            let probe = if startup {
+                spec.and_then(|c| c.startup_probe.as_deref())
+            } else {
+                spec.and_then(|c| c.liveness_probe.as_deref())
+            };
+            let mut finding = Finding::of_container(view, reason)
+                .says(format!("{kind} {container} is killed by its {name} probe{again}{lasted}"))
+                .because(code, format!("its {name} probe {failed}, so the kubelet killed it"))
+                .sure(sure);
             finding.add_event(event);
-            probe_facts(&mut finding, view, "liveness", probe, end);
-            let step = finding.kubectl(&format!("logs {} -c {container} --previous", finding.pod));
-            finding.next(step)
-        }
-        Killer::Startup(event) => {
-            let probe = view.spec.and_then(|c| c.startup_probe.as_deref());
-            let mut finding = Finding::of_container(view, Reason::StartupProbeFailed)
-                .says(format!("{kind} {container} is killed by its startup probe{again}{lasted}"))
-                .because(
-                    CauseCode::StartupProbe,
-                    "its startup probe did not pass in time, so the kubelet killed it".to_owned(),
-                );
-            finding.add_event(event);
-            probe_facts(&mut finding, view, "startup", probe, end);
-            let step = finding.kubectl(&format!("logs {} -c {container} --previous", finding.pod));
+            probe_facts(&mut finding, view, name, probe, end);
+            let step = log_command(&finding, view);
             finding.next(step)
         }
         Killer::PostStart(event) => {
@@ -281,10 +335,22 @@ fn killed_by_kubelet(view: &View<'_>, end: &Terminated, killer: Killer<'_>, shap
             if let Some(event) = event {
                 finding.add_event(event);
             }
+            if event.is_none() && view.waiting().is_none_or(|w| w.reason != "PostStartHookError") {
+                finding.confidence = Confidence::Possible;
+                finding.cause.text = format!(
+                    "it was killed (exit code {}) and has a postStart hook, whose failure would do that",
+                    end.exit_code
+                );
+                finding.add(
+                    Source::Event,
+                    "events were not read: they would tell whether the hook failed",
+                    None,
+                );
+            }
             if let Some(waiting) = view.waiting().filter(|w| w.reason == "PostStartHookError") {
                 finding.cause.text = format!("its postStart hook failed: {}", text::quote(&waiting.message));
             }
-            let step = finding.kubectl(&format!("describe pod {}", finding.pod));
+            let step = finding.kubectl_pod("describe pod");
             finding
                 .next(step)
                 .next("run the hook's command by hand in the image; the kubelet's events withhold its output")
@@ -292,49 +358,49 @@ fn killed_by_kubelet(view: &View<'_>, end: &Terminated, killer: Killer<'_>, shap
     }
 }
 
-/// The probe's settings, what they allow, and how that compares with the run that ended.
+/// The probe's settings, what they allow, and how that compares with the run that ended and with the present one.
 fn probe_facts(finding: &mut Finding, view: &View<'_>, name: &str, probe: Option<&Probe>, end: &Terminated) {
     let Some(probe) = probe else { return };
-    finding.add(Source::Spec, describe_probe(name, probe), None);
+    finding.add(Source::Spec, probe::describe(name, probe), None);
     let Some(lasted) = uptime(end) else { return };
     let budget = probe.budget();
     // The container is killed within a period of its budget, and its grace period comes on top.
-    let grace = view.pod.spec.termination_grace_period_seconds.unwrap_or(30).max(0);
-    if lasted.as_secs() <= budget + probe.period() + grace + probe.timeout() {
-        let words =
-            format!("it never passed: the run lasted {}, the probe allows {budget}s", text::duration(lasted));
+    if lasted.as_secs() > probe::longest_run(view, probe) {
+        let words = format!(
+            "it had passed before: the run lasted {}, the probe allows {budget}s without a pass",
+            text::duration(lasted)
+        );
         finding.add(Source::Status, words, end.finished_at.get());
-        *finding = std::mem::replace(finding, Finding::of_container(view, Reason::Error)).next(format!(
+        return;
+    }
+    let words =
+        format!("it never passed: the run lasted {}, the probe allows {budget}s", text::duration(lasted));
+    finding.add(Source::Status, words, end.finished_at.get());
+    match probe::ready_after(view) {
+        Some(needed) => needs_longer(finding, probe, needed, "the present run"),
+        None => finding.next_steps.push(format!(
             "if it is only slow to start: give it a startupProbe with periodSeconds x failureThreshold above its start-up time, so that the {name} probe waits"
-        ));
+        )),
     }
 }
 
-/// A probe in words.
-pub fn describe_probe(name: &str, probe: &Probe) -> String {
-    let handler = &probe.handler;
-    let what = if let Some(get) = &handler.http_get {
-        format!(
-            "GET {}:{}{}",
-            if get.scheme == "HTTPS" { "https://" } else { "" },
-            get.port,
-            text::quote(&get.path)
-        )
-    } else if let Some(tcp) = &handler.tcp_socket {
-        format!("TCP port {}", tcp.port)
-    } else if let Some(grpc) = &handler.grpc {
-        format!("gRPC port {}", grpc.port)
-    } else {
-        "a command".to_owned()
+/// Adds how long the container takes to become ready, and the setting that would have let it live.
+pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration, which: &str) {
+    let took = text::duration(needed);
+    let Some(setting) = probe::setting_for(probe, needed) else {
+        finding.add(Source::Status, format!("{which} was ready after {took}"), None);
+        return;
     };
-    format!(
-        "{name} probe: {what}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until it acts",
-        probe.initial_delay_seconds,
-        probe.period(),
-        probe.timeout(),
-        probe.threshold(),
-        probe.budget(),
-    )
+    let budget = probe.budget();
+    finding.add(
+        Source::Status,
+        format!(
+            "{which} was ready after {took}, the probe kills at {budget}s: it is slow to start, not dead"
+        ),
+        None,
+    );
+    finding.next_steps.retain(|s| !s.starts_with("if it is only slow to start"));
+    finding.next_steps.insert(0, setting);
 }
 
 /// `container`, `init container`, `sidecar`.
@@ -344,6 +410,57 @@ fn kind_word(view: &View<'_>) -> &'static str {
         ContainerType::Sidecar => "sidecar",
         _ => "container",
     }
+}
+
+/// Waiting after an end that the kubelet no longer knows, or that it has not published yet.
+fn without_end(view: &View<'_>, shape: Shape) -> Finding {
+    let (container, kind) = (text::name(view.name), kind_word(view));
+    let again = spaced(again(shape));
+    let waiting = view.waiting();
+    match waiting.map(|w| (w.reason.as_str(), w.message.as_str())) {
+        Some(("RunContainerError", message)) => cannot_start(view, message, None, &again),
+        Some(("PostStartHookError", message)) => Finding::of_container(view, Reason::PostStartHookError)
+            .says(format!("{kind} {container} is killed{again} because its postStart hook failed"))
+            .because(CauseCode::HookFailed, format!("its postStart hook failed: {}", text::quote(message))),
+        _ => Finding::of_container(view, Reason::CrashLoopBackOff)
+            .says(format!("{kind} {container} ends again and again"))
+            .because(CauseCode::Unexplained, "the kubelet no longer knows how it ended".to_owned())
+            .sure(Confidence::Possible),
+    }
+}
+
+/// The runtime created the container and could not start its program.
+fn cannot_start(view: &View<'_>, message: &str, at: Option<Timestamp>, again: &str) -> Finding {
+    let (container, kind) = (text::name(view.name), kind_word(view));
+    let (code, why) = start::runtime_error(message);
+    let mut finding = Finding::of_container(view, Reason::RunContainerError);
+    let image = text::name(view.image);
+    finding.image = image.clone();
+    let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
+    let finding = finding
+        .says(format!("{kind} {container} cannot be started{again}: {why}"))
+        .because(code, why)
+        .with(Source::Status, text::quote(message), at);
+    start::advice(finding, code, &image).next(step)
+}
+
+/// An exit that the container's own rule answers by a restart of all containers of the pod.
+fn restarts_all(view: &View<'_>, end: &Terminated) -> Finding {
+    let (container, code) = (text::name(view.name), end.exit_code);
+    let mut finding = Finding::of_container(view, Reason::RestartingAllContainers)
+        .says(format!(
+            "container {container} ended with exit code {code}, and its rule restarts all containers of the pod"
+        ))
+        .because(
+            CauseCode::RestartRule,
+            format!("a restart rule of container {container} answers exit code {code} by restarting all containers"),
+        );
+    // Once or twice is what the rule is for.
+    if view.status.restart_count >= 3 {
+        finding.severity = Severity::Warning;
+    }
+    let logs = log_command(&finding, view);
+    with_message(finding, end).next(logs)
 }
 
 fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>) -> Finding {
@@ -360,19 +477,11 @@ fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>
         let message = waiting
             .filter(|w| w.reason == "RunContainerError")
             .map_or(end.message.as_str(), |w| w.message.as_str());
-        let (code, why) = start::runtime_error(message);
-        let finding = Finding::of_container(view, Reason::RunContainerError);
-        let image = text::name(view.image);
-        let step = finding.kubectl(&format!("get pod {} -o yaml", finding.pod));
-        return finding
-            .says(format!("{kind} {container} cannot be started{again}: {why}"))
-            .because(code, why)
-            .with(Source::Status, text::quote(message), end.finished_at.get())
-            .next(format!("check command and args of the container against image {image}"))
-            .next(step);
+        return cannot_start(view, message, end.finished_at.get(), &again);
     }
-    if end.reason == "OOMKilled" {
-        return out_of_memory(view, end, shape);
+    // With 143 it was stopped in good order, and the kernel's mark is of some child before.
+    if end.reason == "OOMKilled" && (end.exit_code != 143 || shape == Shape::Child) {
+        return out_of_memory(view, end, shape, context);
     }
     if end.reason == "ContainerStatusUnknown" {
         let finding = Finding::of_container(view, Reason::ContainerStatusUnknown);
@@ -381,7 +490,7 @@ fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>
             .says(format!("{kind} {container} vanished: the kubelet does not know how it ended"))
             .because(CauseCode::ContainerVanished, format!("the runtime on node {node} lost it: a restart of the node, an eviction, or a removal by hand"))
             .sure(Confidence::Probable)
-            .next(format!("kubectl describe node {node}"));
+            .next(format!("kubectl describe node {}", text::arg(&node)));
     }
     if shape == Shape::Final {
         let (code, words) = exit::meaning(end.exit_code, &end.reason);
@@ -410,10 +519,11 @@ fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>
     if matches!(end.exit_code, 137 | 143) {
         finding = unexplained_kill(finding, view, end, context);
     }
-    if end.reason == "seccomp killed" {
-        finding = finding.because(
-            CauseCode::BadSystemCall,
-            "killed by seccomp: it used a system call that its profile forbids",
+    if end.reason == "OOMKilled" {
+        finding.add(
+            Source::Status,
+            "the runtime marks it OOMKilled: some process in it was, at some time; that did not end it",
+            end.finished_at.get(),
         );
     }
     if matches!(finding.cause.code, CauseCode::IllegalInstruction)
@@ -447,9 +557,20 @@ fn unexplained_kill(
     context: &Context<'_>,
 ) -> Finding {
     let signal = if end.exit_code == 137 { "SIGKILL" } else { "SIGTERM" };
-    let suspect = probe_suspect(view, end);
+    let suspect = probe::suspect(view, end);
+    let hungry = end.finished_at.get().and_then(|at| node_out_of_memory(context, at));
     let mut why = format!("it was killed with {signal} (exit code {})", end.exit_code);
-    if let Some((name, _)) = suspect {
+    let mut sure = Confidence::Possible;
+    if let Some((event, node)) = hungry.filter(|_| end.exit_code == 137) {
+        finding.add_node_event(event);
+        if node {
+            finding.cause.code = CauseCode::NodePressure;
+            why.push_str("; the node itself was out of memory at that time and killed processes");
+            sure = Confidence::Probable;
+        } else {
+            why.push_str("; the kernel killed a process on the node for a memory limit at that time");
+        }
+    } else if let Some((name, _)) = suspect {
         why.push_str(&format!(
             "; the run lasted as long as its {name} probe allows, so that probe may be what had it killed"
         ));
@@ -459,9 +580,9 @@ fn unexplained_kill(
         why.push_str("; the runtime did not record an out-of-memory kill of this container");
     }
     finding.cause.text = why;
-    finding.confidence = Confidence::Possible;
+    finding.confidence = sure;
     if let Some((name, probe)) = suspect {
-        finding.add(Source::Spec, describe_probe(name, probe), None);
+        finding.add(Source::Spec, probe::describe(name, probe), None);
     }
     let limit = view.spec.and_then(|c| c.limit("memory"));
     if end.exit_code == 137 {
@@ -481,24 +602,23 @@ fn unexplained_kill(
             None,
         );
     }
-    let step = finding.kubectl(&format!("get events --field-selector involvedObject.name={}", finding.pod));
+    let step = finding.kubectl_events();
     finding.next(step)
 }
 
-/// The probe whose patience fits the length of the run: startup before liveness, since liveness waits for it.
-fn probe_suspect<'a>(view: &View<'a>, end: &Terminated) -> Option<(&'static str, &'a Probe)> {
-    let spec = view.spec?;
-    let lasted = uptime(end)?.as_secs();
-    let grace = view.pod.spec.termination_grace_period_seconds.unwrap_or(30).max(0);
-    let candidates =
-        [("startup", spec.startup_probe.as_deref()), ("liveness", spec.liveness_probe.as_deref())];
-    candidates.into_iter().find_map(|(name, probe)| {
-        let probe = probe?;
-        // The first probe may come at once and the failures span one period less than there are of them.
-        let least = (probe.budget() - probe.period()).max(1);
-        let most = probe.budget() + probe.period() + probe.timeout() + grace + 5;
-        (least..=most).contains(&lasted).then_some((name, probe))
-    })
+/// An event of the node that tells of an out-of-memory kill about when the container ended, and whether it was the node
+/// that was short of memory (else some cgroup was, such as a container's). The kubelet's `SystemOOM` is only of the node as
+/// a whole; a problem detector's `OOMKilling` is of both.
+fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Option<(&'a Event, bool)> {
+    let near =
+        |t: Option<Timestamp>| t.is_some_and(|t| t.duration_since(at).abs() <= SignedDuration::from_secs(30));
+    let events = context.node_events.iter().filter(|e| {
+        matches!(e.reason.as_str(), "SystemOOM" | "OOMKilling")
+            && (near(e.last_seen()) || near(e.first_seen()))
+    });
+    let event = events.max_by(|a, b| oldest_first(a, b))?;
+    let cgroup = event.message.to_lowercase().contains("memory cgroup");
+    Some((event, event.reason == "SystemOOM" || !cgroup))
 }
 
 /// Exit code 0, again and again: a command that ends where it should go on, or a server that its probe has killed and
@@ -507,10 +627,9 @@ fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> F
     let container = text::name(view.name);
     let kind = kind_word(view);
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
-    if let Some((name, probe)) = probe_suspect(view, end) {
+    if let Some((name, probe)) = probe::suspect(view, end) {
         let finding = Finding::of_container(view, Reason::CrashLoopBackOff);
-        let step =
-            finding.kubectl(&format!("get events --field-selector involvedObject.name={}", finding.pod));
+        let step = finding.kubectl_events();
         let code = if name == "startup" { CauseCode::StartupProbe } else { CauseCode::LivenessProbe };
         let mut finding = finding
             .says(format!("{kind} {container} ends again and again{lasted} with exit code 0"))
@@ -521,7 +640,7 @@ fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> F
                 ),
             )
             .sure(Confidence::Possible)
-            .with(Source::Spec, describe_probe(name, probe), None)
+            .with(Source::Spec, probe::describe(name, probe), None)
             .next(step);
         if !context.sources.events {
             finding.add(
@@ -539,14 +658,14 @@ fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> F
         .because(CauseCode::CommandCompleted, "its command completed with exit code 0, and restartPolicy Always starts it anew")
         .next("if the work is meant to end, use a Job or CronJob; if not, keep its main process in the foreground")
         .next(step);
-    if view.status.restart_count < 2 {
+    if view.ends() < 3 {
         finding.stage = super::Stage::Pending;
         finding.severity = Severity::Info;
     }
     finding
 }
 
-fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape) -> Finding {
+fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>) -> Finding {
     let container = text::name(view.name);
     let kind = kind_word(view);
     let actual = view.status.resources.as_deref().and_then(|r| r.limit("memory"));
@@ -560,7 +679,7 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape) -> Finding {
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
     let often = match shape {
         Shape::Loop => " again and again",
-        Shape::Past => ", and has recovered since",
+        Shape::Past | Shape::Child => ", and has recovered since",
         _ => "",
     };
     let at = limit.as_ref().map_or_else(
@@ -577,7 +696,8 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape) -> Finding {
                     Some(limit) => format!("it reached {whose} of {limit}"),
                     None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
                 },
-            ),
+            )
+            .sure(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
         code if is_oom(end) => finding
             .says(format!("{kind} {container} ends with exit code {code} after a process in it was killed for want of memory{at}{often}"))
             .because(
@@ -630,15 +750,21 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape) -> Finding {
         }
         _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
     };
-    let top = finding.kubectl(&format!("top pod {} --containers", finding.pod));
+    if let Some((event, node)) = end.finished_at.get().and_then(|at| node_out_of_memory(context, at)) {
+        finding.add_node_event(event);
+        if limit.is_none() && node {
+            finding.confidence = Confidence::Confirmed;
+        }
+    }
+    let top = finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)));
     finding.next(verdict).next(top)
 }
 
-/// The command that shows the log of the run that ended: after `--previous` the kubelet gives the run before the newest
-/// container, which is the one that ended only while the next one runs.
+/// The command that shows the log of the run that ended: with `--previous` the kubelet gives the run before the newest
+/// container, which is the one that ended only while the next one runs. A record that the kubelet made up has no log.
 fn log_command(finding: &Finding, view: &View<'_>) -> String {
     let previous = if view.is_running() { " --previous" } else { "" };
-    finding.kubectl(&format!("logs {} -c {}{previous}", finding.pod, text::name(view.name)))
+    finding.kubectl(&format!("logs {} -c {}{previous}", text::arg(&finding.pod), text::arg(view.name)))
 }
 
 fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
@@ -664,19 +790,27 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     for (source, words, at) in facts {
         finding.add(source, words, at);
     }
-    // What the probes said helps whoever reads it, whatever the verdict.
-    for event in context.container_events(view).filter(|e| e.reason == "Unhealthy") {
-        let about = match finding.reason.known() {
-            Some(Reason::LivenessProbeFailed) => "Liveness",
-            Some(Reason::StartupProbeFailed) => "Startup",
-            _ => continue,
-        };
-        if event.message.starts_with(about) {
-            finding.add_event(event);
-            let said = event.message.split_once(": ").map_or(event.message.as_str(), |(_, said)| said);
-            let base = finding.cause.text.split(" (").next().unwrap_or_default().to_owned();
-            finding.cause.text = format!("{base} ({})", text::quote(said));
+    // What the probe said helps whoever reads it.
+    let (about, probe) = match finding.reason.known() {
+        Some(Reason::LivenessProbeFailed) => {
+            ("Liveness", view.spec.and_then(|c| c.liveness_probe.as_deref()))
         }
+        Some(Reason::StartupProbeFailed) => ("Startup", view.spec.and_then(|c| c.startup_probe.as_deref())),
+        _ => return,
+    };
+    let unhealthy = |e: &&Event| e.reason == "Unhealthy" && text::uncombined(&e.message).starts_with(about);
+    if let Some(event) = context.container_events(view).filter(unhealthy).last() {
+        finding.add_event(event);
+        let said = text::uncombined(&event.message);
+        let said = said.split_once(": ").map_or(said, |(_, said)| said);
+        finding.cause.text = format!("{} ({})", finding.cause.text, text::quote(said));
+        if let Some(hint) = probe::hint(said, probe) {
+            finding.next_steps.insert(0, hint);
+        }
+    }
+    // A hook that failed on the way is a reason why a kill took long.
+    if let Some(event) = context.container_events(view).filter(|e| e.reason == "FailedPreStopHook").last() {
+        finding.add_event(event);
     }
 }
 

@@ -112,6 +112,12 @@ impl Finding {
         self.add(Source::Event, text, event.last_seen());
     }
 
+    /// Adds an event of the node as a fact.
+    pub fn add_node_event(&mut self, event: &Event) {
+        let text = format!("{}: {}", text::name(&event.reason), text::quote(&event.message));
+        self.add(Source::Node, text, event.last_seen());
+    }
+
     /// Adds something to do.
     pub fn next(mut self, step: impl Into<String>) -> Self {
         let step = step.into();
@@ -146,9 +152,19 @@ impl Finding {
         self
     }
 
-    /// `kubectl -n NS` for the next steps.
+    /// `kubectl -n NS` for the next steps. Names within `command` go through [`text::arg`].
     pub fn kubectl(&self, command: &str) -> String {
-        format!("kubectl -n {} {command}", self.namespace)
+        format!("kubectl -n {} {command}", text::arg(&self.namespace))
+    }
+
+    /// `kubectl -n NS VERB POD` for the next steps.
+    pub fn kubectl_pod(&self, verb: &str) -> String {
+        self.kubectl(&format!("{verb} {}", text::arg(&self.pod)))
+    }
+
+    /// The command that shows the events of the pod.
+    pub fn kubectl_events(&self) -> String {
+        self.kubectl(&format!("get events --field-selector involvedObject.name={}", text::arg(&self.pod)))
     }
 }
 

@@ -6,6 +6,7 @@ use super::cause::CauseCode;
 use super::container::{uptime, views};
 use super::context::Context;
 use super::draft::Look;
+use super::exit;
 use super::finding::{Finding, Source};
 use super::reason::{Reason, Severity};
 use super::text;
@@ -38,7 +39,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
                     CauseCode::DeadlineReached,
                     format!("it was active longer than its deadline{limit}"),
                 );
-            let logs = finding.kubectl(&format!("logs {}", finding.pod));
+            let logs = finding.kubectl_pod("logs");
             finding.next(logs).next("if the work needs longer, raise activeDeadlineSeconds")
         }
         "Preempting" => of(Reason::Preempted)
@@ -60,11 +61,12 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         word => refused(pod, word, rejected),
     };
     finding.add(Source::Status, format!("{}: {message}", text::name(&status.reason)), None);
-    let ends: Vec<(String, &Terminated)> = views(pod)
-        .filter_map(|v| Some((text::name(v.name), v.ended()?)))
-        .filter(|(_, e)| e.exit_code != 0)
-        .collect();
-    for (container, end) in &ends {
+    // The kubelet makes up ends of containers that never ran when it restarts.
+    let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
+    let mut ends: Vec<(String, &Terminated)> =
+        ends.filter(|(_, e)| e.exit_code != 0 && !exit::is_made_up(&e.reason, e.exit_code)).collect();
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    for (container, end) in ends.iter().take(10) {
         let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
         let words = format!(
             "container {container}: {} with exit code {}{lasted}",
@@ -75,7 +77,8 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
     }
     let since = ended_at(pod);
     finding.since = since;
-    let replaced = pod.metadata.controller().is_some_and(|o| o.kind != "Job" && o.kind != "Node");
+    // A Job makes another, too, or has failed itself, which is then its own finding.
+    let replaced = pod.metadata.controller().is_some_and(|o| o.kind != "Node");
     if replaced
         && let Some(since) = since
         && !look.within(since, HUSK)
@@ -90,11 +93,12 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
     Some(finding)
 }
 
-/// When the pod ended: the last end of a container, else when it stopped being ready, else when it began.
+/// When the pod ended: the last end of a container or when it stopped being ready, whichever is later, since the one may be
+/// published before the other; else when it began.
 fn ended_at(pod: &Pod) -> Option<Timestamp> {
     let last = views(pod).filter_map(|v| v.ended()?.finished_at.get()).max();
     let unready = pod.status.condition(&ConditionType::Ready).filter(|c| c.status == ConditionStatus::False);
-    last.or_else(|| unready?.last_transition_time.get())
+    last.max(unready.and_then(|c| c.last_transition_time.get()))
         .or_else(|| pod.status.start_time.get())
         .or_else(|| pod.metadata.creation_timestamp.get())
 }
@@ -108,7 +112,7 @@ fn evicted(finding: Finding, message: &str) -> Finding {
             .says(format!("the pod was evicted: node {node} was low on {resource}"))
             .because(CauseCode::NodePressure, text::quote(said))
             .about("node", node.clone())
-            .next(format!("kubectl describe node {node}"))
+            .next(format!("kubectl describe node {}", text::arg(&node)))
             .next("set requests to what the pod really uses: those above their requests go first");
     }
     if said.contains("The node had condition") {
@@ -117,7 +121,7 @@ fn evicted(finding: Finding, message: &str) -> Finding {
             .says(format!("the pod was refused: node {node} is under pressure"))
             .because(CauseCode::NodePressure, text::quote(said.trim_start_matches("Pod was rejected: ")))
             .about("node", node.clone())
-            .next(format!("kubectl describe node {node}"));
+            .next(format!("kubectl describe node {}", text::arg(&node)));
     }
     let what = if let Some(volume) = text::between(said, "EmptyDir volume \"", "\"") {
         format!("emptyDir {} grew beyond its sizeLimit", text::name(volume))
@@ -154,9 +158,9 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
         .about("node", node.clone());
     match code {
         CauseCode::NodeFull => finding
-            .next(format!("kubectl describe node {node}"))
+            .next(format!("kubectl describe node {}", text::arg(&node)))
             .next("a pod with spec.nodeName set by hand bypasses the scheduler; let the scheduler choose, or lower its requests"),
-        _ => finding.next(format!("kubectl describe node {node}")),
+        _ => finding.next(format!("kubectl describe node {}", text::arg(&node))),
     }
 }
 
@@ -165,16 +169,16 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     let due = pod.metadata.deletion_timestamp.get()?;
     let grace = Reason::StuckTerminating.grace();
     if look.within(due, grace) {
-        return None;
+        return unwilling(pod, context, due);
     }
-    let finalizers: Vec<String> = pod.metadata.finalizers.iter().map(|f| text::name(f)).collect();
-    let alive: Vec<String> =
-        views(pod).filter(super::container::View::is_running).map(|v| text::name(v.name)).collect();
+    let finalizers = &pod.metadata.finalizers;
+    let mut alive: Vec<&str> =
+        views(pod).filter(super::container::View::is_running).map(|v| v.name).collect();
+    alive.sort_unstable();
     let node = text::name(&pod.spec.node_name);
     let node_lost = context.node.is_some_and(|n| !n.is_ready());
-    let events =
-        |reason: &str| context.events.iter().filter(|e| e.reason == reason).max_by_key(|e| e.last_seen());
-    let kill = events("FailedKillPod").or_else(|| events("ExceededGracePeriod"));
+    let newest = |reason: &str| context.newest_event(|e| e.reason == reason);
+    let kill = newest("FailedKillPod").or_else(|| newest("ExceededGracePeriod"));
     let finding = Finding::of_pod(pod, Reason::StuckTerminating);
     let mut finding = if node_lost {
         finding
@@ -184,11 +188,11 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
                 format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
             )
             .about("node", node.clone())
-            .next(format!("kubectl describe node {node}"))
+            .next(format!("kubectl describe node {}", text::arg(&node)))
     } else if !finalizers.is_empty() && alive.is_empty() {
-        let list = finalizers.join(", ");
-        let step =
-            finding.kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", finding.pod));
+        let list = text::list(finalizers);
+        let step = finding
+            .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
         finding
             .says(format!("the pod is deleted but held by finalizer {list}"))
             .because(CauseCode::Finalizer, format!("finalizer {list} has not been removed by its controller"))
@@ -196,7 +200,7 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
             .next("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
             .next(step)
     } else {
-        let list = alive.join(", ");
+        let list = text::list(&alive);
         let what = if alive.is_empty() {
             "its volumes may not be unmounted".to_owned()
         } else {
@@ -208,16 +212,52 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
             .next(format!("on node {node}: the log of the kubelet and of the container runtime"))
     };
     if !finalizers.is_empty() {
-        finding.add(Source::Status, format!("finalizers: {}", finalizers.join(", ")), None);
+        finding.add(Source::Status, format!("finalizers: {}", text::list(finalizers)), None);
     }
     if !alive.is_empty() {
-        finding.add(Source::Status, format!("still running: {}", alive.join(", ")), None);
+        finding.add(Source::Status, format!("still running: {}", text::list(&alive)), None);
     }
     finding.add(Source::Status, "was to be gone, its grace period included", Some(due));
-    if let Some(event) = kill {
+    for event in kill.into_iter().chain(newest("FailedPreStopHook")) {
         finding.add_event(event);
     }
     finding.since = Some(due);
+    Some(finding)
+}
+
+/// A pod on its way out, in time, that did not go as it was asked to: its preStop hook failed, or it did not heed SIGTERM.
+fn unwilling(pod: &Pod, context: &Context<'_>, due: Timestamp) -> Option<Finding> {
+    // An event of an earlier life of the container (a probe had it killed) is none of this end.
+    let grace =
+        SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or(30).clamp(0, 1 << 32));
+    let asked = due.checked_sub(grace).unwrap_or(due);
+    let event = context.newest_event(|e| {
+        matches!(e.reason.as_str(), "FailedPreStopHook" | "ExceededGracePeriod")
+            && e.last_seen().is_none_or(|at| at >= asked)
+    })?;
+    let hook = event.reason == "FailedPreStopHook";
+    let finding = Finding::of_pod(pod, Reason::FailedPreStopHook);
+    let describe = finding.kubectl_pod("describe pod");
+    let mut finding = if hook {
+        finding
+            .says("the pod is being deleted, and a preStop hook of it failed")
+            .because(
+                CauseCode::HookFailed,
+                "its preStop hook failed; the kubelet's event withholds the output",
+            )
+            .next(describe)
+            .next("run the hook's command by hand in the image: what it should have finished may be undone")
+    } else {
+        finding
+            .says("the pod is being deleted, and its containers did not end within the grace period")
+            .because(
+                CauseCode::ContainersNotStopped,
+                "its containers did not end within the grace period and were killed",
+            )
+            .next("let the main process (PID 1) handle SIGTERM, or raise terminationGracePeriodSeconds")
+    };
+    finding.add_event(event);
+    finding.since = Some(asked);
     Some(finding)
 }
 
@@ -241,7 +281,7 @@ pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
     let said = text::quote(&condition.message);
     let since = condition.last_transition_time.get();
     let finding = Finding::of_pod(pod, reason);
-    let step = finding.kubectl(&format!("get pod {} -o yaml", finding.pod));
+    let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
     Some(
         finding
             .says(words)

@@ -4,7 +4,7 @@ use super::cause::CauseCode;
 
 /// The name of a signal, as an exit code of 128 plus its number encodes it. The kubelet never fills in `signal`.
 pub fn signal(exit_code: i32) -> Option<&'static str> {
-    Some(match exit_code - 128 {
+    Some(match exit_code.checked_sub(128)? {
         1 => "SIGHUP",
         2 => "SIGINT",
         3 => "SIGQUIT",
@@ -31,6 +31,9 @@ pub fn signal(exit_code: i32) -> Option<&'static str> {
 pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
     use CauseCode as C;
     let known = |cause, words: &str| (cause, format!("exit code {exit_code} ({words})"));
+    if reason == "seccomp killed" {
+        return known(C::BadSystemCall, "killed by seccomp: a system call that its profile forbids");
+    }
     match exit_code {
         0 => known(C::CommandCompleted, "success"),
         1 => known(C::ApplicationError, "a general error of the program itself"),

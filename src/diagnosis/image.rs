@@ -29,9 +29,13 @@ const KINDS: &[Kind] = &[
             "no image found in manifest list for architecture",
             "no image found in image index for architecture",
             "image architecture mismatch",
+            "is incompatible with a",
+            "does not match the host operating system",
+            "cannot be used on this platform",
         ],
     ),
     (CauseCode::RegistryUnreachable, &["tls handshake timeout"]),
+    (CauseCode::ImageSignature, &["source image rejected", "signature validation failed"]),
     (
         CauseCode::RegistryTlsError,
         &["x509:", "tls: ", "server gave http response to https client", "certificate "],
@@ -52,6 +56,9 @@ const KINDS: &[Kind] = &[
             "proxyconnect",
             "context deadline exceeded",
             "unexpected eof",
+            ": eof",
+            "client.timeout exceeded",
+            "timed out",
             "the registry is unavailable",
         ],
     ),
@@ -71,16 +78,22 @@ const KINDS: &[Kind] = &[
             "authentication required",
             "authorization failed",
             "access to the resource is denied",
-            "unauthorized:",
+            "unauthorized",
             "denied:",
+            "denied on resource",
+            "not authorized",
+            ": 401",
+            ": 403",
         ],
     ),
     (CauseCode::ImageShortName, &["short name mode is enforcing", "short-name"]),
-    (CauseCode::ImageSignature, &["source image rejected", "signature"]),
+    (CauseCode::ImageSignature, &["signature"]),
     (
         CauseCode::InvalidImageReference,
         &["invalid reference format", "failed to parse image reference", "couldn't parse image name"],
     ),
+    // What is gone from the node's own store is not missing at the registry.
+    (CauseCode::ImageCorrupt, &["content digest", "unexpected commit digest", "no processor for media-type"]),
     (
         CauseCode::ImageNotFound,
         &["manifest unknown", "name unknown", "404 not found", ": not found", "code = notfound"],
@@ -90,6 +103,8 @@ const KINDS: &[Kind] = &[
         &[
             "failed size validation",
             "unsupported media type",
+            "unexpected media type",
+            "no longer supported",
             "schema 1",
             "invalid tar header",
             "digest mismatch",
@@ -102,7 +117,11 @@ pub fn classify(image: &str, message: &str) -> Option<PullError> {
     let message = cause_of(message)?;
     // Several credentials give `[error, error]`, the pod's own last.
     let parts: Vec<&str> = match message.strip_prefix('[').and_then(|m| m.strip_suffix(']')) {
-        Some(inner) => inner.split("\", \"").flat_map(|p| p.split(", rpc error")).collect(),
+        Some(inner) => inner
+            .split("\", \"")
+            .flat_map(|p| p.split(", rpc error"))
+            .flat_map(|p| p.split(", failed to pull"))
+            .collect(),
         None => vec![message],
     };
     let code = parts.iter().rev().find_map(|part| kind(part)).unwrap_or(CauseCode::ImagePullFailed);
@@ -129,10 +148,18 @@ fn cause_of(message: &str) -> Option<&str> {
 
 fn kind(message: &str) -> Option<CauseCode> {
     let lower = message.to_lowercase();
+    // A name server that does not answer, not the registry.
+    if lower.contains("dial tcp: lookup ") && lower.contains("i/o timeout") {
+        return Some(CauseCode::RegistryNameNotResolved);
+    }
     let mut found =
         KINDS.iter().find(|(_, words)| words.iter().any(|w| lower.contains(w))).map(|(code, _)| *code);
     if found.is_none() && lower.contains("digest") && lower.contains("mismatch") {
         found = Some(CauseCode::ImageCorrupt);
+    }
+    // Such as `artifact x not found`, of Harbor, or `image x not found`, of old Docker.
+    if found.is_none() && lower.trim_end_matches(['"', '.', ' ']).ends_with(" not found") {
+        found = Some(CauseCode::ImageNotFound);
     }
     found
 }

@@ -16,6 +16,8 @@ use crate::objects::{Node, Pod};
 
 /// Ends of containers that belong together.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(120);
+/// A node that says itself that it is not ready is often only starting: its network comes last.
+const STARTING: SignedDuration = SignedDuration::from_secs(120);
 /// Fewer pods than this prove nothing about their node.
 const FEWEST: usize = 3;
 
@@ -23,7 +25,11 @@ const FEWEST: usize = 3;
 pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
     let name = text::name(&node.metadata.name);
     let mut findings = Vec::new();
-    let describe = format!("kubectl describe node {name}");
+    // A node that is taken out of the cluster goes silent, as it should.
+    if node.metadata.deletion_timestamp.is_known() {
+        return findings;
+    }
+    let describe = format!("kubectl describe node {}", text::arg(&name));
     if let Some(ready) = node.condition("Ready").filter(|c| c.status != "True") {
         let since = ready.last_transition_time.get();
         let silent = ready.status == "Unknown";
@@ -47,10 +53,11 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
                 "what the API says of the {} on it is frozen or soon will be; a drain moves them",
                 text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod")
             ));
-        finding.since = since;
+        // Of a silent kubelet the control plane has waited long enough already.
+        finding = finding.lasting(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
         // A cordoned node is being worked on.
         if node.spec.unschedulable {
-            finding.severity = Severity::Warning;
+            finding.severity = finding.severity.min(Severity::Warning);
             finding.add(Source::Node, "the node is cordoned: somebody may be at work on it", None);
         }
         findings.push(finding);
@@ -96,6 +103,7 @@ pub fn is_explained_by_node(reason: Reason) -> bool {
             | Reason::ReadinessGatesNotReady
             | Reason::StuckTerminating
             | Reason::PodNotStarted
+            | Reason::NodeNotReady
     )
 }
 
@@ -154,8 +162,11 @@ pub fn restarted(node: &Node, together: usize, from: Timestamp, look: &mut Look)
         .sure(Confidence::Probable)
         .with(Source::Status, format!("containers of {pods} ended within two minutes"), Some(from))
         .about("node", name.clone())
-        .next(format!("kubectl get events -A --field-selector involvedObject.kind=Node,involvedObject.name={name}"))
-        .next(format!("kubectl describe node {name}"));
+        .next(format!(
+            "kubectl get events -A --field-selector involvedObject.kind=Node,involvedObject.name={}",
+            text::arg(&name)
+        ))
+        .next(format!("kubectl describe node {}", text::arg(&name)));
     finding.since = Some(from);
     if look.within(from, STABLE) {
         return Some(finding);

@@ -11,11 +11,14 @@ use super::context::Context;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::Reason;
-use super::text;
+use super::{image, start, text};
 use crate::objects::{ConditionType, Event, Pod};
 
 /// A pull that takes longer is worth a word.
 const SLOW_PULL: SignedDuration = SignedDuration::from_secs(600);
+
+/// An event may be so much older than the state that it explains.
+const EARLY: SignedDuration = SignedDuration::from_secs(120);
 
 /// Looks at a pod that is bound to a node and of which no container has been created.
 pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
@@ -33,7 +36,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             .because(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not taken up the pod"))
             .sure(Confidence::Probable)
             .about("node", node.clone())
-            .next(format!("kubectl describe node {node}"))
+            .next(format!("kubectl describe node {}", text::arg(&node)))
             .lasting(since, None, look);
         return Some(finding).filter(Finding::is_active);
     }
@@ -47,11 +50,16 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         Some(c) if no_sandbox => c.last_transition_time.get().max(since),
         _ => since,
     };
-    if let Some(finding) = by_event(pod, context, since, no_sandbox, look) {
+    if let Some(finding) = by_event(pod, context, since, sandbox.map(|c| c.is_false()), look) {
         return Some(finding);
     }
+    // With a sandbox it is most likely a pull, which may well take that long; an event would tell.
+    let pulling = sandbox.is_some_and(|c| c.is_true()) && !context.sources.events;
+    if let Some(pull) = slow_pull(pod, context, look) {
+        return pull;
+    }
     let finding = Finding::of_pod(pod, Reason::PodNotStarted);
-    let describe = finding.kubectl(&format!("describe pod {}", finding.pod));
+    let describe = finding.kubectl_pod("describe pod");
     let mut finding = finding
         .says("the containers of the pod are not created")
         .because(
@@ -73,7 +81,8 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         "events were not read: they would tell what it waits for"
     };
     finding.add(Source::Event, missing, None);
-    Some(finding.lasting(since, None, look)).filter(Finding::is_active)
+    let grace = pulling.then_some(SLOW_PULL);
+    Some(finding.lasting(since, grace, look)).filter(Finding::is_active)
 }
 
 /// Whether some container should be created now and has no error of its own: the first init container that is not done,
@@ -81,14 +90,15 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
 fn waits_for_creation(pod: &Pod) -> bool {
     let mut blocked = false;
     for view in views(pod) {
-        let default = view
-            .waiting()
-            .is_some_and(|w| matches!(w.reason.as_str(), "ContainerCreating" | "PodInitializing" | ""));
+        let default = view.waiting().is_some_and(|w| {
+            matches!(w.reason.as_str(), "ContainerCreating" | "PodInitializing" | "")
+                || start::is_progress(&w.reason)
+        });
         match view.kind {
             super::ContainerType::Ephemeral => {}
             super::ContainerType::Init if blocked => {}
             super::ContainerType::Init => {
-                if view.ended().is_some_and(|e| e.exit_code == 0) {
+                if view.ended().is_some_and(|e| !view.has_failed(e)) {
                     continue;
                 }
                 if default {
@@ -113,62 +123,93 @@ fn waits_for_creation(pod: &Pod) -> bool {
     false
 }
 
-/// The newest event that tells what the pod waits for.
+/// What a pod waits for, by its events.
+fn is_telling(event: &Event) -> bool {
+    matches!(
+        event.reason.as_str(),
+        "FailedMount"
+            | "FailedAttachVolume"
+            | "FailedMapVolume"
+            | "FailedCreatePodSandBox"
+            | "FailedPodSandBoxStatus"
+            | "NetworkNotReady"
+            | "FailedPrepareDynamicResources"
+            | "FailedResourceClaimCreation"
+            | "FailedCreatePodContainer"
+            | "VolumePermissionChangeInProgress"
+    )
+}
+
+fn is_of_volumes(event: &Event) -> bool {
+    matches!(
+        event.reason.as_str(),
+        "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" | "VolumePermissionChangeInProgress"
+    )
+}
+
+/// Says only that some volume was not there in time, which the attempt at that volume explains in an event of its own.
+fn is_vague(event: &Event) -> bool {
+    let message = text::uncombined(&event.message);
+    message.starts_with("Unable to attach or mount volumes")
+        || message.starts_with("Unable to mount volumes for pod")
+}
+
+/// The event that tells what the pod waits for: the newest, but rather the one that says why a volume is not there.
 fn by_event(
     pod: &Pod,
     context: &Context<'_>,
     since: Option<Timestamp>,
-    no_sandbox: bool,
+    no_sandbox: Option<bool>,
     look: &mut Look,
 ) -> Option<Finding> {
-    let telling = |e: &&Event| {
-        matches!(
-            e.reason.as_str(),
-            "FailedMount"
-                | "FailedAttachVolume"
-                | "FailedMapVolume"
-                | "FailedCreatePodSandBox"
-                | "FailedPodSandBoxStatus"
-                | "NetworkNotReady"
-                | "FailedPrepareDynamicResources"
-                | "FailedResourceClaimCreation"
-                | "FailedCreatePodContainer"
-                | "VolumePermissionChangeInProgress"
-        )
+    // The kubelet mounts volumes before it makes the sandbox, and pulls after that. Kubelets before 1.28 do not tell of it.
+    if no_sandbox == Some(false) {
+        return None;
+    }
+    // Not of an earlier sandbox. An attach may fail, once, before the kubelet first says anything of the pod.
+    let current = |e: &Event| since.zip(e.last_seen()).is_none_or(|(s, at)| s.duration_since(at) <= EARLY);
+    let newest = context.newest_event(|e| is_telling(e) && current(e))?;
+    let event = if is_of_volumes(newest) {
+        context.newest_event(|e| is_of_volumes(e) && current(e) && !is_vague(e)).unwrap_or(newest)
+    } else {
+        newest
     };
-    let event = context.events.iter().filter(telling).max_by_key(|e| e.last_seen());
-    let Some(event) = event
-        .filter(|_| no_sandbox || pod.status.condition(&ConditionType::PodReadyToStartContainers).is_none())
-    else {
-        return slow_pull(pod, context, look);
-    };
-    let message = event.message.trim_start_matches("(combined from similar events): ");
+    let message = text::uncombined(&event.message);
     let said = text::quote(&text::normalise(message));
     let mut finding = match event.reason.as_str() {
-        "FailedMount" | "FailedAttachVolume" | "FailedMapVolume" | "VolumePermissionChangeInProgress" => {
+        _ if is_of_volumes(event) => {
             volume(Finding::of_pod(pod, Reason::VolumeNotReady), pod, event, message)
         }
         "FailedPrepareDynamicResources" | "FailedResourceClaimCreation" => {
             Finding::of_pod(pod, Reason::FailedPrepareDynamicResources)
                 .says("the pod cannot start: its dynamic resources (devices) cannot be prepared")
                 .because(CauseCode::DeviceAllocationFailed, said)
+                .about("node", text::name(&pod.spec.node_name))
                 .next("kubectl get resourceclaims,resourceslices; the log of the DRA driver on the node")
         }
         _ => sandbox(Finding::of_pod(pod, Reason::FailedCreatePodSandBox), pod, event, message),
     };
     finding.add_event(event);
-    let describe = finding.kubectl(&format!("describe pod {}", finding.pod));
+    let describe = finding.kubectl_pod("describe pod");
     Some(finding.next(describe).lasting(since, None, look))
 }
 
 fn volume(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding {
     let namespace = finding.namespace.clone();
-    let volume = text::between(message, "for volume \"", "\"").map(text::name).unwrap_or_default();
-    let quoted = |kind: &str| text::between(message, &format!("{kind} \""), "\"").map(text::name);
+    let volume = text::between(message, "for volume \"", "\"")
+        .or_else(|| text::between(message, "unmounted volumes=[", "]"))
+        .map(text::name)
+        .unwrap_or_default();
+    let quoted = |kind: &str| {
+        let name = text::between(message, &format!("{kind} \""), "\"")
+            .or_else(|| text::between(message, &format!("{kind}s \""), "\""));
+        // A driver's own Secret may live in another namespace, and its words are not the kubelet's.
+        name.filter(|_| !message.contains("rpc error")).map(text::name)
+    };
     if message.contains("not found")
         && let Some(name) = quoted("secret")
     {
-        let step = finding.kubectl(&format!("get secret {name}"));
+        let step = finding.kubectl(&format!("get secret {}", text::arg(&name)));
         return finding
             .says(format!("the pod cannot start: Secret {name} of volume {volume} does not exist"))
             .because(
@@ -181,7 +222,7 @@ fn volume(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding 
     if message.contains("not found")
         && let Some(name) = quoted("configmap")
     {
-        let step = finding.kubectl(&format!("get configmap {name}"));
+        let step = finding.kubectl(&format!("get configmap {}", text::arg(&name)));
         return finding
             .says(format!("the pod cannot start: ConfigMap {name} of volume {volume} does not exist"))
             .because(
@@ -207,12 +248,15 @@ fn volume(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding 
     let attach = event.reason == "FailedAttachVolume";
     let code = if attach { CauseCode::VolumeAttachFailed } else { CauseCode::VolumeMountFailed };
     let verb = if attach { "attached" } else { "mounted" };
-    let short =
-        if message.contains("Multi-Attach error") { ": it is still attached to another node" } else { "" };
+    let (short, step) = volume_trouble(message);
+    let short = if short.is_empty() { String::new() } else { format!(": {short}") };
     let mut finding = finding
         .says(format!("the pod cannot start: volume {volume} cannot be {verb}{short}"))
-        .because(code, text::quote(&text::normalise(message)))
-        .next("kubectl get pvc,pv,volumeattachments");
+        .because(code, text::quote(&text::normalise(message)));
+    if !step.is_empty() {
+        finding = finding.next(step);
+    }
+    finding = finding.next("kubectl get pvc,pv,volumeattachments");
     let claims = pod
         .spec
         .volumes
@@ -225,10 +269,77 @@ fn volume(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding 
         .or_else(|| claims.first().filter(|_| claims.len() == 1));
     if let Some((_, claim)) = named {
         let claim = text::name(&claim.claim_name);
+        if volume.is_empty() {
+            finding.summary = format!("the pod cannot start: claim {claim} cannot be {verb}");
+        }
         finding.add(Source::Spec, format!("claim {claim}"), None);
         finding = finding.about("claim", format!("{namespace}/{claim}"));
     }
     finding
+}
+
+/// What is wrong with a volume in a few words, and what to do about it.
+fn volume_trouble(message: &str) -> (&'static str, &'static str) {
+    let lower = message.to_lowercase();
+    let has = |word: &str| lower.contains(word);
+    if has("multi-attach error") {
+        return (
+            "it is still attached to another node",
+            "find the pod that still holds the volume; if its node is dead, delete that pod by force or taint the node out-of-service",
+        );
+    }
+    if has("setting volume ownership") || has("is taking longer than expected") {
+        return (
+            "changing the owner of all its files takes long",
+            "set securityContext.fsGroupChangePolicy: OnRootMismatch",
+        );
+    }
+    if has("access denied by server") {
+        return (
+            "the NFS server denies access",
+            "check the server's exports: the path, and whether they allow the node's address",
+        );
+    }
+    if has("no such file or directory") && (has("mount.nfs") || has("mounting")) {
+        return ("the server has no such path", "check the path of the volume on its server");
+    }
+    if has("wrong fs type") || has("bad superblock") {
+        return (
+            "wrong file system type, or its helper is not installed on the node",
+            "check fsType, and that the node has the client (nfs-common, cifs-utils, ...) installed",
+        );
+    }
+    if has("hostpath type check failed") {
+        return (
+            "the path on the node is not of the wanted type",
+            "check hostPath.path and type on that node",
+        );
+    }
+    if has("not registered") || has("failed to sync") || has("driver name") && has("not found in the list") {
+        return (
+            "the kubelet does not (yet) know what it needs for it",
+            "for a CSI volume: check that the driver's node pod runs on that node",
+        );
+    }
+    if has("permissiondenied") || has("permission denied") || has("access denied") || has("unauthorized") {
+        return (
+            "access is denied",
+            "check the credentials and rights of the storage driver, or of the pod's identity",
+        );
+    }
+    if has("deadlineexceeded") || has("deadline exceeded") || has("timed out") || has("timeout") {
+        return ("it timed out", "look at the pods of the storage driver, on that node and its controller");
+    }
+    if has("operation with the given volume id") || has("operation already exists") {
+        return ("an earlier attempt still runs", "look at the pod of the storage driver on that node");
+    }
+    if has("nodeaffinity check failed") {
+        return (
+            "the volume lives on another node or zone",
+            "let the pod go where the volume is, or restore the volume",
+        );
+    }
+    ("", "")
 }
 
 fn source<'a>(pod: &'a Pod, volume: &str) -> Option<&'a crate::objects::pod::VolumeSource> {
@@ -277,47 +388,147 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         finding.add(Source::Spec, format!("memory limit: {}", limits.join(", ")), None);
         return finding;
     }
-    let network = event.reason == "NetworkNotReady"
-        || ["network", "cni", "ipam", "ip address"].iter().any(|w| lower.contains(w));
     if lower.contains("runtime handler") || lower.contains("no runtime for") {
         let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
         return finding
             .says(format!("the pod cannot start: node {node} does not know the runtime of RuntimeClass {class}"))
             .because(CauseCode::SandboxFailed, said)
             .about("runtimeclass", class.clone())
-            .next(format!("kubectl get runtimeclass {class} -o yaml; its handler must be set up in the node's container runtime"));
+            .next(format!("kubectl get runtimeclass {} -o yaml; its handler must be set up in the node's container runtime", text::arg(&class)));
     }
-    if network {
+    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    if has(&["failed to get sandbox image", "failed to pull image", "error pulling image"]) {
+        // The pause image, which the node's own configuration names.
+        let pull = image::classify("", message).map_or(CauseCode::ImagePullFailed, |e| e.code);
         return finding
-            .says("the pod cannot start: its network cannot be set up")
+            .says(format!("the pod cannot start: node {node} cannot pull the sandbox (pause) image"))
+            .because(pull, said)
+            .about("node", node.clone())
+            .next(format!("on node {node}: the runtime's setting of the sandbox image, and whether that registry can be reached"));
+    }
+    if has(&[
+        "failed to assign an ip address",
+        "no available ip",
+        "no ip addresses available",
+        "no addresses available",
+    ]) || has(&[
+        "range is full",
+        "no more free",
+        "insufficientcidrblocks",
+        "no free ip",
+        "no available addresses",
+    ]) || has(&[
+        "ips exhausted",
+        "pool exhausted",
+        "addresses exhausted",
+        "unable to allocate ip",
+        "unable to assign an ip",
+    ]) {
+        return finding
+            .says("the pod cannot start: no IP address is left for it")
+            .because(CauseCode::NetworkSetupFailed, format!("no IP address could be given to the pod: {said}"))
+            .about("node", node.clone())
+            .next("free addresses (pods, subnets, IP pools), or let the node take fewer pods; the CNI's log on the node says which pool");
+    }
+    let cni = event.reason == "NetworkNotReady"
+        || has(&["network", "cni", "ipam", "ip address", "calico", "cilium", "flannel", "multus", "veth"]);
+    if cni {
+        let why = if has(&[
+            "cni plugin not initialized",
+            "cni config uninitialized",
+            "no networks found",
+            "runtimenetworknotready",
+            "network is not ready",
+        ]) {
+            ": the node has no working CNI (yet)"
+        } else if has(&["failed to find plugin"]) {
+            ": a CNI plugin is not installed on the node"
+        } else if has(&["unauthorized", "forbidden", "x509"]) {
+            ": the CNI may not talk to the API server"
+        } else if has(&[
+            "connection refused",
+            "timeout",
+            "timed out",
+            "deadline exceeded",
+            "no such file or directory",
+        ]) {
+            ": the CNI's own daemon on the node does not answer"
+        } else {
+            ""
+        };
+        return finding
+            .says(format!("the pod cannot start: its network cannot be set up{why}"))
             .because(CauseCode::NetworkSetupFailed, said)
             .about("node", node.clone())
-            .next(format!("look at the CNI pod on node {node}"));
+            .next(format!(
+                "kubectl get pods -A -o wide --field-selector spec.nodeName={}: look at the CNI's pod there",
+                text::arg(&node)
+            ));
     }
+    let (code, why) = if has(&["no space left on device", "disk quota exceeded"]) {
+        (CauseCode::NodeDiskFull, ": the node's disk is full")
+    } else if has(&["is reserved for", "name is reserved"]) {
+        (CauseCode::ContainerNameReserved, ": the runtime still holds one from an attempt that took too long")
+    } else if has(&["apparmor", "seccomp", "selinux", "user namespace", "userns", "sysctl"]) {
+        (CauseCode::NodeRefused, ": the node cannot apply its security settings")
+    } else if has(&["deadlineexceeded", "deadline exceeded", "timed out", "timeout"]) {
+        (CauseCode::RuntimeTimeout, ": the runtime did not answer in time")
+    } else {
+        (CauseCode::SandboxFailed, "")
+    };
     finding
-        .says("the pod cannot start: its sandbox cannot be created")
-        .because(CauseCode::SandboxFailed, said)
+        .says(format!("the pod cannot start: its sandbox cannot be created{why}"))
+        .because(code, said)
         .about("node", node.clone())
         .next(format!("on node {node}: the log of the kubelet and of the container runtime"))
 }
 
-/// A pull that began long ago and has neither ended nor failed.
-fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
-    let newest = context
-        .events
-        .iter()
-        .filter(|e| {
-            matches!(e.reason.as_str(), "Pulling" | "Pulled" | "Failed" | "BackOff" | "Created" | "Started")
-        })
-        .max_by_key(|e| e.last_seen())?;
-    let began = newest.last_seen().filter(|_| newest.reason == "Pulling")?;
-    let image = text::between(&newest.message, "Pulling image \"", "\"").map(text::name).unwrap_or_default();
-    let mut finding = Finding::of_pod(pod, Reason::PodNotStarted)
-        .says(format!("image {image} is being pulled for a long time"))
-        .because(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither ended nor failed"))
-        .sure(Confidence::Probable)
-        .next("the kubelet pulls one image after the other by default: another large one may be ahead of it");
-    finding.image = image;
+/// What the newest event about a container says of a pod that has a sandbox: a pull that has neither ended nor failed, or a
+/// step after it that hangs. The outer option says whether an event tells.
+fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option<Finding>> {
+    let newest = context.newest_event(|e| {
+        matches!(e.reason.as_str(), "Pulling" | "Pulled" | "Failed" | "BackOff" | "Created" | "Started")
+    })?;
+    let at = newest.last_seen();
+    let finding = Finding::of_pod(pod, Reason::PodNotStarted);
+    let node = text::name(&pod.spec.node_name);
+    let (mut finding, grace) = match newest.reason.as_str() {
+        "Pulling" => {
+            let image =
+                text::between(&newest.message, "Pulling image \"", "\"").map(text::name).unwrap_or_default();
+            let mut finding = finding
+                .says(format!("image {image} is being pulled for a long time"))
+                .because(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither ended nor failed"))
+                .sure(Confidence::Probable)
+                .next("the kubelet pulls one image after the other by default: another large one may be ahead of it");
+            finding.image = image;
+            (finding, Some(SLOW_PULL))
+        }
+        "Started" => (
+            finding
+                .says("a container of the pod was started, and the kubelet does not get on")
+                .because(
+                    CauseCode::HookFailed,
+                    "the container was started and is not shown as running, as while its postStart hook runs",
+                )
+                .sure(Confidence::Possible)
+                .next("if the container has a postStart hook: it has not ended"),
+            None,
+        ),
+        "Pulled" | "Created" => (
+            finding
+                .says("a container of the pod is not started although its image is there")
+                .because(
+                    CauseCode::RuntimeTimeout,
+                    format!("the container runtime on node {node} has not finished to create or start it"),
+                )
+                .sure(Confidence::Probable)
+                .about("node", node.clone())
+                .next(format!("on node {node}: the log of the kubelet and of the container runtime")),
+            None,
+        ),
+        _ => return None,
+    };
     finding.add_event(newest);
-    Some(finding.lasting(Some(began), Some(SLOW_PULL), look)).filter(Finding::is_active)
+    Some(Some(finding.lasting(at, grace, look)).filter(Finding::is_active))
 }

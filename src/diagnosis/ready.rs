@@ -6,12 +6,11 @@ use jiff::SignedDuration;
 use super::cause::CauseCode;
 use super::container::View;
 use super::context::Context;
-use super::crash::describe_probe;
 use super::draft::Look;
 use super::finding::{Confidence, ContainerType, Finding, Source};
-use super::reason::Reason;
-use super::text;
-use crate::objects::{ConditionType, Pod};
+use super::reason::{Reason, Severity};
+use super::{probe as probes, text};
+use crate::objects::{ConditionType, Pod, Probe};
 
 /// Looks at a container that runs.
 pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
@@ -21,7 +20,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     match view.kind {
         ContainerType::Init => init_stuck(view, look),
         ContainerType::Sidecar => not_started(view, context, look).or_else(|| not_ready(view, context, look)),
-        ContainerType::App => not_ready(view, context, look),
+        ContainerType::App => never_started(view, context, look).or_else(|| not_ready(view, context, look)),
         ContainerType::Ephemeral => None,
     }
 }
@@ -36,13 +35,13 @@ fn init_stuck(view: &View<'_>, look: &mut Look) -> Option<Finding> {
     let container = text::name(view.name);
     let waiting: Vec<String> = view.pod.spec.containers.iter().map(|c| text::name(&c.name)).collect();
     let finding = Finding::of_container(view, Reason::InitStuck);
-    let step = finding.kubectl(&format!("logs {} -c {container}", finding.pod));
+    let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     Some(
         finding
             .says(format!("init container {container} is still running: the app containers have not started"))
             .because(CauseCode::InitWaiting, format!("init container {container} has not ended since it started, as one does that waits for a dependency"))
             .sure(Confidence::Probable)
-            .with(Source::Status, format!("running; waiting for it: {}", waiting.join(", ")), Some(started))
+            .with(Source::Status, format!("running; waiting for it: {}", text::list(&waiting)), Some(started))
             .next(step)
             .lasting(Some(started), None, look),
     )
@@ -61,7 +60,7 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
     let container = text::name(view.name);
     let budget = probe.map_or(60, crate::objects::Probe::budget);
     let finding = Finding::of_container(view, Reason::SidecarNotStarted);
-    let step = finding.kubectl(&format!("logs {} -c {container}", finding.pod));
+    let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
         .says(format!(
             "sidecar {container} runs but has not started by its startup probe: the containers behind it wait"
@@ -69,10 +68,43 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
         .because(CauseCode::StartupProbe, "its startup probe has not passed".to_owned())
         .next(step);
     if let Some(probe) = probe {
-        finding.add(Source::Spec, describe_probe("startup", probe), None);
+        finding.add(Source::Spec, probes::describe("startup", probe), None);
     }
-    unhealthy(&mut finding, view, context, "Startup");
+    unhealthy(&mut finding, view, context, "Startup", probe);
     Some(finding.lasting(Some(started), Some(SignedDuration::from_secs(budget)), look))
+}
+
+/// An app container whose startup probe neither passes nor has it killed: the kubelet does not count a probe that it could
+/// not carry out.
+fn never_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let probe = view.spec?.startup_probe.as_deref()?;
+    if view.status.started == Some(true) || view.status.ready {
+        return None;
+    }
+    if context.node.is_some_and(|n| !n.is_ready()) {
+        return None;
+    }
+    let started = view.running_since()?;
+    // What fails as it should is killed by then, and is a matter of its end.
+    let due = SignedDuration::from_secs(probes::longest_run(view, probe).saturating_add(60));
+    if look.within(started, due) {
+        return None;
+    }
+    let container = text::name(view.name);
+    let finding = Finding::of_container(view, Reason::StartupProbeFailed);
+    let describe = finding.kubectl_pod("describe pod");
+    let mut finding = finding
+        .says(format!("container {container} runs but has not started by its startup probe"))
+        .because(
+            CauseCode::StartupProbe,
+            "its startup probe has not passed, nor has the kubelet counted it as failed".to_owned(),
+        )
+        .sure(Confidence::Probable)
+        .with(Source::Spec, probes::describe("startup", probe), None)
+        .next(describe);
+    unhealthy(&mut finding, view, context, "Startup", Some(probe));
+    finding.since = Some(started);
+    Some(finding)
 }
 
 /// Running and started, and not ready for longer than its probe explains.
@@ -80,7 +112,8 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     if view.status.ready || view.status.started == Some(false) {
         return None;
     }
-    let probe = view.spec?.readiness_probe.as_deref()?;
+    let spec = view.spec?;
+    let probe = spec.readiness_probe.as_deref()?;
     // What a silent node says of its containers is frozen (trap 11).
     if context.node.is_some_and(|n| !n.is_ready()) {
         return None;
@@ -89,8 +122,15 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     let ready = view.pod.status.condition(&ConditionType::Ready).filter(|c| c.is_false());
     let unready = ready.and_then(|c| c.last_transition_time.get()).unwrap_or(started);
     let since = unready.max(started);
-    let startup = if unready <= started { i64::from(probe.initial_delay_seconds.max(0)) } else { 0 };
-    let grace = (3 * probe.period() * probe.threshold()).max(60) + startup;
+    // Readiness is not asked before the startup probe has passed, and nothing tells when that was.
+    let startup = if unready <= started {
+        let first = i64::from(probe.initial_delay_seconds.max(0));
+        first.saturating_add(spec.startup_probe.as_deref().map_or(0, Probe::budget))
+    } else {
+        0
+    };
+    let patience = probe.period().saturating_mul(probe.threshold()).saturating_mul(3);
+    let grace = patience.max(60).saturating_add(startup);
     if look.within(
         started,
         SignedDuration::from_secs(i64::from(probe.initial_delay_seconds.max(0)) + probe.period()),
@@ -99,11 +139,11 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     }
     let container = text::name(view.name);
     let finding = Finding::of_container(view, Reason::ReadinessProbeFailed);
-    let step = finding.kubectl(&format!("logs {} -c {container}", finding.pod));
+    let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
         .says(format!("container {container} runs but is not ready: its readiness probe fails"))
         .because(CauseCode::ReadinessProbe, "its readiness probe does not pass".to_owned())
-        .with(Source::Spec, describe_probe("readiness", probe), None);
+        .with(Source::Spec, probes::describe("readiness", probe), None);
     if let Some(ready) = ready {
         finding.add(
             Source::Status,
@@ -111,19 +151,22 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
             ready.last_transition_time.get(),
         );
     }
-    unhealthy(&mut finding, view, context, "Readiness");
-    let describe = finding.kubectl(&format!("describe pod {}", finding.pod));
+    unhealthy(&mut finding, view, context, "Readiness", Some(probe));
+    let describe = finding.kubectl_pod("describe pod");
     Some(finding.next(step).next(describe).lasting(Some(since), Some(SignedDuration::from_secs(grace)), look))
 }
 
 /// What the probe said, by the newest event about it.
-fn unhealthy(finding: &mut Finding, view: &View<'_>, context: &Context<'_>, probe: &str) {
+fn unhealthy(
+    finding: &mut Finding,
+    view: &View<'_>,
+    context: &Context<'_>,
+    kind: &str,
+    probe: Option<&Probe>,
+) {
     let newest = context
         .container_events(view)
-        .filter(|e| {
-            e.reason == "Unhealthy"
-                && e.message.trim_start_matches("(combined from similar events): ").starts_with(probe)
-        })
+        .filter(|e| e.reason == "Unhealthy" && text::uncombined(&e.message).starts_with(kind))
         .last();
     match newest {
         Some(event) => {
@@ -131,6 +174,9 @@ fn unhealthy(finding: &mut Finding, view: &View<'_>, context: &Context<'_>, prob
             let said = event.message.split_once("probe failed: ").or_else(|| event.message.split_once(": "));
             let said = said.map_or(event.message.as_str(), |(_, said)| said);
             finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(said));
+            if let Some(hint) = probes::hint(said, probe) {
+                finding.next_steps.insert(0, hint);
+            }
         }
         None if context.sources.events => {
             finding.add(Source::Event, "no event tells what the probe said: events last about an hour", None);
@@ -141,10 +187,12 @@ fn unhealthy(finding: &mut Finding, view: &View<'_>, context: &Context<'_>, prob
 
 /// A device that the container was given and that is not healthy.
 pub fn device(view: &View<'_>, look: &mut Look) -> Option<Finding> {
-    let (resource, sick) = view.status.allocated_resources_status.iter().find_map(|s| {
-        // Only what is said to be unhealthy: unknown is what a plugin that does not report says for ever.
-        s.resources.iter().find(|r| r.health == "Unhealthy").map(|r| (text::name(&s.name), r))
-    })?;
+    // Only what is said to be unhealthy: unknown is what a plugin that does not report says for ever.
+    let devices = view.status.allocated_resources_status.iter();
+    let sick = devices.flat_map(|s| s.resources.iter().map(move |r| (&s.name, r)));
+    let sick = sick.filter(|(_, r)| r.health == "Unhealthy");
+    let (resource, sick) = sick.min_by_key(|(name, r)| (name.as_str(), r.resource_id.as_str()))?;
+    let resource = text::name(resource);
     let container = text::name(view.name);
     let id = text::quote(&sick.resource_id);
     let said = sick.message.as_deref().map(|m| format!(": {}", text::quote(m))).unwrap_or_default();
@@ -162,22 +210,21 @@ pub fn device(view: &View<'_>, look: &mut Look) -> Option<Finding> {
     )
 }
 
-/// All containers are ready and a readiness gate is not.
-pub fn gates(pod: &Pod, look: &mut Look) -> Option<Finding> {
-    let ready = pod
-        .status
-        .condition(&ConditionType::Ready)
-        .filter(|c| c.is_false() && &*c.reason == "ReadinessGatesNotReady")?;
-    let open: Vec<String> = pod
-        .spec
-        .readiness_gates
-        .iter()
-        .filter(|g| !pod.status.conditions.iter().any(|c| c.kind.as_str() == g.condition_type && c.is_true()))
-        .map(|g| text::name(&g.condition_type))
-        .collect();
-    let gates = open.join(", ");
+/// All containers are ready and the pod is not: a readiness gate, or a node that the control plane has given up on.
+pub fn gates(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let ready = pod.status.condition(&ConditionType::Ready).filter(|c| c.is_false())?;
+    let since = ready.last_transition_time.get();
+    let said = format!("Ready False: {}", text::quote(&ready.message));
+    if &*ready.reason != "ReadinessGatesNotReady" {
+        return marked_unready(pod, context, look);
+    }
+    let is_set = |gate: &str| pod.status.conditions.iter().any(|c| c.kind.as_str() == gate && c.is_true());
+    let open = pod.spec.readiness_gates.iter().map(|g| g.condition_type.as_str());
+    let mut open: Vec<&str> = open.filter(|gate| !is_set(gate)).collect();
+    open.sort_unstable();
+    let gates = text::list(&open);
     let finding = Finding::of_pod(pod, Reason::ReadinessGatesNotReady);
-    let describe = finding.kubectl(&format!("describe pod {}", finding.pod));
+    let describe = finding.kubectl_pod("describe pod");
     Some(
         finding
             .says(format!("all containers are ready, but the pod is not: readiness gate {gates} is not True"))
@@ -185,15 +232,43 @@ pub fn gates(pod: &Pod, look: &mut Look) -> Option<Finding> {
                 CauseCode::ReadinessGate,
                 format!("readiness gate {gates} has not been set by its controller"),
             )
-            .with(
-                Source::Status,
-                format!("Ready False: {}", text::quote(&ready.message)),
-                ready.last_transition_time.get(),
-            )
+            .with(Source::Status, said, since)
             .next(describe)
             .next(
                 "look at the log of the controller that sets this condition, such as that of a load balancer",
             )
-            .lasting(ready.last_transition_time.get(), None, look),
+            .lasting(since, None, look),
     )
+}
+
+/// The node lifecycle controller marks the pods of a silent node as not ready and touches nothing else. Where nodes can be
+/// read, the node itself is the finding.
+fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    if context.sources.nodes || pod.status.phase != "Running" {
+        return None;
+    }
+    let ready = pod.status.condition(&ConditionType::Ready)?;
+    let mut apps = super::container::views(pod).filter(|v| v.kind != ContainerType::Ephemeral).peekable();
+    apps.peek()?;
+    let done = |v: &View<'_>| v.kind == ContainerType::Init && v.ended().is_some_and(|e| !v.has_failed(e));
+    if !apps.all(|v| done(&v) || (v.is_running() && v.status.ready)) {
+        return None;
+    }
+    let node = text::name(&pod.spec.node_name);
+    let since = ready.last_transition_time.get();
+    let grace = Reason::ReadinessGatesNotReady.grace();
+    let mut finding = Finding::of_pod(pod, Reason::NodeNotReady)
+        .says(format!("the pod is marked not ready although all of its containers are: node {node} is silent"))
+        .because(
+            CauseCode::KubeletSilent,
+            format!("the control plane no longer hears from node {node}, so what the pod says of its containers is old"),
+        )
+        .sure(Confidence::Probable)
+        .about("node", node.clone())
+        .with(Source::Status, "Ready False, and every container is ready", since)
+        .with(Source::Node, "nodes were not read: they would tell", None)
+        .next(format!("kubectl describe node {}", text::arg(&node)));
+    // It is a node's reason, but one pod is never critical by itself.
+    finding.severity = Severity::Warning;
+    Some(finding.lasting(since, Some(grace), look))
 }

@@ -6,7 +6,8 @@ use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::Reason;
 use super::text;
-use crate::objects::{ConditionType, Pod};
+use crate::objects::{ConditionType, Event, Pod};
+use jiff::SignedDuration;
 
 /// How many nodes one constraint rules out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,13 @@ pub struct FitError {
     pub constraints: Vec<Constraint>,
 }
 
+/// A new node takes so long to come: the autoscaler has its turn first.
+const AUTOSCALER: SignedDuration = SignedDuration::from_secs(300);
+
 /// Takes the sentence apart; none if it is none.
 pub fn parse(message: &str) -> Option<FitError> {
+    // Before 1.27 a comma stands within the words about a taint.
+    let message = &message.replace("}, that the pod", "} that the pod");
     let (head, rest) = message
         .split_once(" nodes are available: ")
         .or_else(|| message.split_once(" nodes are available"))?;
@@ -47,7 +53,10 @@ pub fn parse(message: &str) -> Option<FitError> {
         };
         constraints.push(Constraint { nodes, words: text::quote(words), code: kind(words) });
     }
-    constraints.sort_by_key(|c| std::cmp::Reverse(c.nodes.unwrap_or(u32::MAX)));
+    constraints.sort_by(|a, b| {
+        let nodes = |c: &Constraint| c.nodes.unwrap_or(u32::MAX);
+        nodes(b).cmp(&nodes(a)).then_with(|| a.words.cmp(&b.words))
+    });
     Some(FitError { total, constraints })
 }
 
@@ -78,19 +87,22 @@ fn kind(words: &str) -> CauseCode {
     let has = |w: &str| words.contains(w);
     if has("Too many pods") {
         C::TooManyPods
-    } else if has("Insufficient") {
+    } else if has("Insufficient") || has("enough free storage") || has("enough resource") {
         C::InsufficientResources
+    } else if has("resourceclaim") || has("allocate all claims") || has("dynamic resource") {
+        C::DeviceAllocationFailed
     } else if has("taint") {
         C::UntoleratedTaint
     } else if has("pod affinity") || has("anti-affinity") || has("topology spread") {
         C::AffinityUnsatisfied
     } else if has("volume node affinity") {
         C::VolumeUnavailable
-    } else if has("node affinity") || has("node selector") || has("match node") {
+    } else if has("node affinity") || has("node selector") || has("match node") || has("requested node name")
+    {
         C::NodeSelectorMismatch
     } else if has("free ports") {
         C::HostPortTaken
-    } else if has("ersistentvolume") || has("PersistentVolume") || has("volume") {
+    } else if has("ersistentvolume") || has("PersistentVolume") || has("volume") || has("pvc") {
         C::VolumeUnavailable
     } else if has("unschedulable") {
         C::NodesUnschedulable
@@ -101,17 +113,23 @@ fn kind(words: &str) -> CauseCode {
 
 /// Looks at a pod that has no node.
 pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
-    let condition = pod.status.condition(&ConditionType::PodScheduled).filter(|c| !c.is_true())?;
+    let Some(condition) = pod.status.condition(&ConditionType::PodScheduled) else {
+        return unseen(pod, look);
+    };
+    if condition.is_true() || !pod.spec.node_name.is_empty() {
+        return None;
+    }
     let since = condition.last_transition_time.get().or_else(|| pod.metadata.creation_timestamp.get());
     let message = text::quote(&condition.message);
     let describe = |f: Finding| {
-        let step = f.kubectl(&format!("describe pod {}", f.pod));
+        let step = f.kubectl_pod("describe pod");
         f.next(step)
     };
     match &*condition.reason {
         "SchedulingGated" => {
-            let gates: Vec<String> = pod.spec.scheduling_gates.iter().map(|g| text::name(&g.name)).collect();
-            let gates = gates.join(", ");
+            let mut gates: Vec<&str> = pod.spec.scheduling_gates.iter().map(|g| g.name.as_str()).collect();
+            gates.sort_unstable();
+            let gates = text::list(&gates);
             let finding = Finding::of_pod(pod, Reason::SchedulingGated)
                 .says(format!("the pod is held back by scheduling gate {gates}"))
                 .because(CauseCode::SchedulingGate, format!("scheduling gate {gates} has not been removed"))
@@ -130,29 +148,42 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         "Unschedulable" => {
             let mut finding = describe(unschedulable(pod, &condition.message));
             finding.evidence.insert(0, super::Evidence { source: Source::Status, text: message, at: since });
-            if let Some(event) =
-                context.events.iter().filter(|e| e.reason == "FailedScheduling").max_by_key(|e| e.last_seen())
-            {
+            if let Some(event) = context.newest_event(|e| e.reason == "FailedScheduling") {
                 // The condition is current; the event may hold the first sentence only. It adds how long and how often.
                 let times = event.times();
                 finding.add(Source::Event, format!("FailedScheduling (x{times})"), event.last_seen());
             }
-            Some(finding.lasting(since, None, look))
+            let scaling = context.newest_event(is_autoscaler);
+            if let Some(event) = scaling {
+                finding.add_event(event);
+            }
+            let coming = scaling.is_some_and(|e| e.reason != "NotTriggerScaleUp");
+            Some(finding.lasting(since, coming.then_some(AUTOSCALER), look))
         }
-        // Not looked at yet.
-        _ => {
-            let finding = describe(
-                Finding::of_pod(pod, Reason::SchedulerError)
-                    .says("no scheduler has looked at this pod")
-                    .because(
-                        CauseCode::SchedulingConstraints,
-                        "the scheduler that the pod names does not run, or cannot keep up".to_owned(),
-                    )
-                    .sure(Confidence::Probable),
-            );
-            Some(finding.lasting(since, None, look)).filter(|f| f.is_active())
-        }
+        _ => unseen(pod, look),
     }
+}
+
+/// What autoscalers say of a pod: that a node is coming for it, or that none will.
+fn is_autoscaler(event: &Event) -> bool {
+    matches!(event.reason.as_str(), "TriggeredScaleUp" | "NotTriggerScaleUp" | "Nominated")
+}
+
+/// A pod that no scheduler has taken up: there is not even a condition.
+fn unseen(pod: &Pod, look: &mut Look) -> Option<Finding> {
+    let waits = pod.spec.node_name.is_empty() && matches!(pod.status.phase.as_str(), "Pending" | "");
+    let since = pod.metadata.creation_timestamp.get().filter(|_| waits)?;
+    let finding = Finding::of_pod(pod, Reason::SchedulerError)
+        .says("no scheduler has looked at this pod")
+        .because(
+            CauseCode::SchedulingConstraints,
+            "the scheduler that the pod names does not run, or cannot keep up".to_owned(),
+        )
+        .sure(Confidence::Probable);
+    let step = finding
+        .kubectl(&format!("get pod {} -o jsonpath='{{.spec.schedulerName}}'", text::arg(&finding.pod)));
+    Some(finding.next(step).next("look whether that scheduler runs").lasting(Some(since), None, look))
+        .filter(Finding::is_active)
 }
 
 fn unschedulable(pod: &Pod, message: &str) -> Finding {
@@ -224,34 +255,30 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
 fn details(finding: &mut Finding, pod: &Pod, fit: &FitError) {
     let has = |code| fit.constraints.iter().any(|c| c.code == code);
     if has(CauseCode::InsufficientResources) {
-        for container in &pod.spec.containers {
+        for container in pod.spec.containers.iter().take(10) {
             let Some(resources) = &container.resources else { continue };
-            let asks: Vec<String> = resources
-                .requests
-                .iter()
-                .map(|r| format!("{} {}", text::name(&r.key), text::name(&r.value.string)))
-                .collect();
+            let asks = resources.requests.iter().map(|r| format!("{} {}", r.key, r.value.string));
+            let mut asks: Vec<String> = asks.collect();
+            asks.sort();
             if !asks.is_empty() {
-                let words = format!("container {} requests {}", text::name(&container.name), asks.join(", "));
+                let words =
+                    format!("container {} requests {}", text::name(&container.name), text::list(&asks));
                 finding.add(Source::Spec, words, None);
             }
         }
     }
     if has(CauseCode::NodeSelectorMismatch) && !pod.spec.node_selector.is_empty() {
-        let labels: Vec<String> = pod
-            .spec
-            .node_selector
-            .iter()
-            .map(|l| format!("{}={}", text::name(&l.key), text::name(&l.value)))
-            .collect();
-        let labels = labels.join(", ");
+        let labels = pod.spec.node_selector.iter().map(|l| format!("{}={}", l.key, l.value));
+        let mut labels: Vec<String> = labels.collect();
+        labels.sort();
+        let labels = text::list(&labels);
         finding.add(Source::Spec, format!("nodeSelector {labels}"), None);
         finding.scope = Some(super::Scope { kind: "selector", name: labels });
     }
     if has(CauseCode::HostPortTaken) {
         let ports: Vec<String> =
             pod.spec.containers.iter().flat_map(|c| &c.ports).map(|p| p.host_port.to_string()).collect();
-        finding.add(Source::Spec, format!("host port {}", ports.join(", ")), None);
+        finding.add(Source::Spec, format!("host port {}", text::list(&ports)), None);
     }
     if has(CauseCode::VolumeUnavailable) {
         let claims: Vec<String> = pod
@@ -264,7 +291,7 @@ fn details(finding: &mut Finding, pod: &Pod, fit: &FitError) {
         if let Some(first) = claims.first() {
             finding.scope =
                 Some(super::Scope { kind: "claim", name: format!("{}/{first}", finding.namespace) });
-            finding.add(Source::Spec, format!("claims: {}", claims.join(", ")), None);
+            finding.add(Source::Spec, format!("claims: {}", text::list(&claims)), None);
         }
     }
 }

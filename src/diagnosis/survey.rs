@@ -5,13 +5,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use super::container::views;
 use super::draft::Look;
 use super::owners::Owners;
 use super::{
-    Cause, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, nodes, problems,
+    Cause, CauseCode, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, crash,
+    nodes, probe, problems, text,
 };
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
@@ -174,6 +176,11 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
     for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
         events.entry(&event.involved_object.uid).or_default().push(event.clone());
     }
+    // The kubelet gives a node's name for its uid.
+    let mut node_events: HashMap<&str, Vec<Event>> = HashMap::new();
+    for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "Node") {
+        node_events.entry(&event.involved_object.name).or_default().push(event.clone());
+    }
     let by_name: HashMap<&str, &Node> =
         snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
 
@@ -200,6 +207,7 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
                 .map(Vec::as_slice)
                 .unwrap_or_default(),
             node: by_name.get(pod.spec.node_name.as_str()).copied(),
+            node_events: node_events.get(pod.spec.node_name.as_str()).map(Vec::as_slice).unwrap_or_default(),
         };
         let mut found = super::diagnose(pod, &context, now).findings;
         let workload = owners.workload_of(pod);
@@ -208,6 +216,9 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
         }
         findings.append(&mut judge(Some(pod), Some(&workload), &of_pod, found));
     }
+    slow_starters(&mut findings, &snapshot.pods, &owners);
+    // Owners quote the findings of their pods: always the same ones.
+    findings.sort_by(worst_first);
     let none: &[Event] = &[];
     let events_of = |uid: &str| events.get(uid).map_or(none, Vec::as_slice);
     let (of_owners, _) = owners.diagnose(&events_of, &findings, now);
@@ -236,6 +247,42 @@ impl Survey {
         };
         let problems = problems::group(&findings);
         Self { observed_at, findings, problems, summary }
+    }
+}
+
+/// What a probe kills in one pod may be up and ready in another of its workload: then the time that one took tells whether
+/// the container is only slow to start.
+fn slow_starters(findings: &mut [Finding], pods: &[Pod], owners: &Owners) {
+    let by_probe = |f: &Finding| matches!(f.cause.code, CauseCode::LivenessProbe | CauseCode::StartupProbe);
+    if !findings.iter().any(by_probe) {
+        return;
+    }
+    type Place<'a> = (&'a str, WorkloadRef, &'a str);
+    let mut longest: HashMap<Place<'_>, (SignedDuration, &str)> = HashMap::new();
+    for pod in pods {
+        for view in views(pod) {
+            let Some(took) = probe::ready_after(&view) else { continue };
+            let place = (pod.metadata.namespace.as_str(), owners.workload_of(pod), view.name);
+            let new = (took, pod.metadata.name.as_str());
+            longest.entry(place).and_modify(|old| *old = (*old).max(new)).or_insert(new);
+        }
+    }
+    let by_uid: HashMap<&str, &Pod> = pods.iter().map(|p| (p.metadata.uid.as_str(), p)).collect();
+    for finding in findings.iter_mut().filter(|f| by_probe(f)) {
+        let Some(workload) = finding.workload.clone() else { continue };
+        let place = (finding.namespace.as_str(), workload, finding.container.as_str());
+        let Some(&(took, other)) = longest.get(&place) else { continue };
+        if other == finding.pod {
+            continue;
+        }
+        let Some(pod) = by_uid.get(finding.uid.as_str()) else { continue };
+        let Some(spec) = views(pod).find(|v| v.name == finding.container).and_then(|v| v.spec) else {
+            continue;
+        };
+        let startup = finding.cause.code == CauseCode::StartupProbe;
+        let probe = if startup { &spec.startup_probe } else { &spec.liveness_probe };
+        let Some(probe) = probe.as_deref() else { continue };
+        crash::needs_longer(finding, probe, took, &format!("pod {}", text::name(other)));
     }
 }
 

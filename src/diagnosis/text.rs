@@ -20,6 +20,28 @@ pub fn name(text: &str) -> String {
     redact::cut(&redact::clean(text), 253).to_owned()
 }
 
+/// A name as a word of a shell command that a person may paste: quoted unless it is harmless as it stands. Names of
+/// referenced objects are not validated by the API server, nor is anything in a file.
+pub fn arg(text: &str) -> String {
+    let name = name(text);
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "-_.:/@%+,=".contains(c);
+    if !name.is_empty() && !name.starts_with('-') && name.chars().all(harmless) {
+        return name;
+    }
+    format!("'{}'", name.replace('\'', "'\\''"))
+}
+
+/// Names in a row, the first ten of them in full.
+pub fn list<S: AsRef<str>>(names: &[S]) -> String {
+    const SHOWN: usize = 10;
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|n| name(n.as_ref())).collect();
+    let shown = shown.join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
 /// A duration as people say it: `3s`, `4m10s`, `2h5m`, `3d4h`.
 pub fn duration(d: SignedDuration) -> String {
     let s = d.as_secs().max(0);
@@ -76,6 +98,11 @@ pub fn normalise(text: &str) -> String {
     out
 }
 
+/// The message of an event without the recorder's remark that it stands for several.
+pub fn uncombined(message: &str) -> &str {
+    message.strip_prefix("(combined from similar events): ").unwrap_or(message)
+}
+
 /// `1 restart`, `2 restarts`.
 pub fn count(n: i64, noun: &str) -> String {
     if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
@@ -102,6 +129,22 @@ mod tests {
             r#"configmap "gateway-config" not found"#
         );
         assert_eq!(normalise("payments/api:4.9.9"), "payments/api:4.9.9");
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_a_command() {
+        assert_eq!(arg("cart-7d9f"), "cart-7d9f");
+        assert_eq!(arg("x;reboot"), "'x;reboot'");
+        assert_eq!(arg("$(id)'"), "'$(id)'\\'''");
+        assert_eq!(arg("-o"), "'-o'");
+        assert_eq!(arg(""), "''");
+    }
+
+    #[test]
+    fn long_lists_are_cut() {
+        let names: Vec<String> = (0..12).map(|n| format!("c{n}")).collect();
+        assert_eq!(list(&names), "c0, c1, c2, c3, c4, c5, c6, c7, c8, c9 and 2 more");
+        assert_eq!(list(&["a", "b"]), "a, b");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The slim Pod: what the analyzer reads of `core/v1.Pod`, and no more.
 //!
-//! Field numbers are those of `k8s.io/api/core/v1/generated.proto`. `env`, `envFrom`, `command`, `args` and `lifecycle` have
-//! no field here on purpose: they hold secrets.
+//! Field numbers are those of `k8s.io/api/core/v1/generated.proto`. `env`, `envFrom`, `command` and `args` have no field here on
+//! purpose: they hold secrets. Of `lifecycle` only the presence of a postStart hook is read.
 
 use bytes::{Buf, BufMut};
 use prost::DecodeError;
@@ -49,7 +49,9 @@ impl Object for Pod {
         spec.init_containers.shrink_to_fit();
         spec.ephemeral_containers.shrink_to_fit();
         let status = &mut self.status;
-        status.conditions.retain(Condition::is_wanted);
+        let ready = status.condition(&ConditionType::Ready).is_some_and(Condition::is_true);
+        let staged = !spec.init_containers.is_empty();
+        status.conditions.retain(|c| c.is_wanted(ready, staged));
         status.conditions.shrink_to_fit();
         for container in &mut status.container_statuses {
             container.compact(spec.containers.iter().find(|c| c.name == container.name));
@@ -293,6 +295,10 @@ pub struct Container {
     #[prost(message, optional, boxed, tag = "11")]
     #[serde(deserialize_with = "lenient::some_boxed")]
     pub readiness_probe: Option<Box<Probe>>,
+    /// Hooks: only whether there is one that runs at the start.
+    #[prost(message, optional, tag = "12")]
+    #[serde(deserialize_with = "lenient::some_object")]
+    pub lifecycle: Option<Lifecycle>,
     /// The other probes wait for it; failing it restarts the container.
     #[prost(message, optional, boxed, tag = "22")]
     #[serde(deserialize_with = "lenient::some_boxed")]
@@ -330,6 +336,16 @@ impl Container {
     pub fn request(&self, resource: &str) -> Option<&str> {
         self.resources.as_ref().and_then(|r| r.request(resource))
     }
+}
+
+/// `core/v1.Lifecycle`, without what its hooks do.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Lifecycle {
+    /// Failing it has the container killed.
+    #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "lenient::some_object")]
+    pub post_start: Option<Empty>,
 }
 
 /// `core/v1.EphemeralContainer`.
@@ -515,6 +531,7 @@ impl Probe {
 
     /// Seconds from the start of the container until the probe has used up its failures.
     pub fn budget(&self) -> i64 {
+        // The product of two 32-bit numbers and a third fit into 64 bits.
         i64::from(self.initial_delay_seconds.max(0)) + self.period() * self.threshold()
     }
 }
@@ -805,16 +822,15 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// `ContainersReady` and `Initialized` follow from the container statuses; what else is True and has no reason says
-    /// only when: that is needed of `Ready`, `PodScheduled` and of readiness gates.
-    fn is_wanted(&self) -> bool {
+    /// `ContainersReady` follows from the container statuses. `Initialized` says when the app containers could start, which
+    /// matters where there are init containers; a sandbox that is there matters for as long as the pod is not ready.
+    fn is_wanted(&self, ready: bool, staged: bool) -> bool {
+        let telling = self.status != ConditionStatus::True || !self.reason.is_empty();
         match self.kind {
             ConditionType::ContainersReady | ConditionType::Unset => false,
-            ConditionType::Initialized
-            | ConditionType::PodReadyToStartContainers
-            | ConditionType::AllContainersRestarting => {
-                self.status != ConditionStatus::True || !self.reason.is_empty()
-            }
+            ConditionType::Initialized => telling || staged,
+            ConditionType::PodReadyToStartContainers => telling || !ready,
+            ConditionType::AllContainersRestarting => telling,
             _ => true,
         }
     }

@@ -15,4 +15,5 @@ mod report;
 mod rules;
 mod runbooks;
 mod simulator;
+mod steady;
 mod watch;

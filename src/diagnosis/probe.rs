@@ -1,0 +1,118 @@
+//! Probes: what they allow, what they said, and which setting would have let a slow starter live.
+//!
+//! The kubelet kills a container for its liveness or startup probe and leaves no trace of that in the pod: exit code 137,
+//! 143, or whatever the program ends with when it is asked to. Only events name the probe.
+
+use jiff::SignedDuration;
+
+use super::container::{View, uptime};
+use super::text;
+use crate::objects::{ConditionType, Probe, Terminated};
+
+/// A probe in words.
+pub fn describe(name: &str, probe: &Probe) -> String {
+    let handler = &probe.handler;
+    let what = if let Some(get) = &handler.http_get {
+        let scheme = if get.scheme == "HTTPS" { "https://" } else { "" };
+        format!("GET {scheme}:{}{}", text::name(&get.port.to_string()), text::quote(&get.path))
+    } else if let Some(tcp) = &handler.tcp_socket {
+        format!("TCP port {}", text::name(&tcp.port.to_string()))
+    } else if let Some(grpc) = &handler.grpc {
+        format!("gRPC port {}", grpc.port)
+    } else {
+        "a command".to_owned()
+    };
+    format!(
+        "{name} probe: {what}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until it acts",
+        probe.initial_delay_seconds,
+        probe.period(),
+        probe.timeout(),
+        probe.threshold(),
+        probe.budget(),
+    )
+}
+
+/// Seconds that a container may take to stop, as far as they matter to compare times: an hour at most.
+pub fn grace(view: &View<'_>) -> i64 {
+    view.pod.spec.termination_grace_period_seconds.unwrap_or(30).clamp(0, 3600)
+}
+
+/// The longest run of a container that never passed this probe: its budget, and the time until the kill is done.
+pub fn longest_run(view: &View<'_>, probe: &Probe) -> i64 {
+    probe.budget() + probe.period() + probe.timeout() + grace(view) + 5
+}
+
+/// The probe whose patience fits the length of the run: startup before liveness, since liveness waits for it.
+pub fn suspect<'a>(view: &View<'a>, end: &Terminated) -> Option<(&'static str, &'a Probe)> {
+    let spec = view.spec?;
+    let lasted = uptime(end)?.as_secs();
+    let candidates =
+        [("startup", spec.startup_probe.as_deref()), ("liveness", spec.liveness_probe.as_deref())];
+    candidates.into_iter().find_map(|(name, probe)| {
+        let probe = probe?;
+        // The first probe may come at once and the failures span one period less than there are of them.
+        let least = (probe.budget() - probe.period()).max(1);
+        (least..=longest_run(view, probe)).contains(&lasted).then_some((name, probe))
+    })
+}
+
+/// What to do about what a probe said. `said` is the text behind `probe failed: `.
+pub fn hint(said: &str, probe: Option<&Probe>) -> Option<String> {
+    let said = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
+    let fixed = if has(&["timeout exceeded", "deadline exceeded", "timed out", "did not complete within"]) {
+        let timeout = probe.map_or(1, Probe::timeout);
+        return Some(format!(
+            "the answer takes longer than timeoutSeconds {timeout}: raise it, or make the check cheaper"
+        ));
+    } else if has(&["connection refused"]) {
+        "nothing listens on the probe's port, or not yet: check the port and how long the program takes to start"
+    } else if has(&["no route to host", "i/o timeout", "network is unreachable"]) {
+        "the node cannot reach the pod's address: check network policies and the CNI"
+    } else if has(&["statuscode: 404"]) {
+        "the probe's path does not exist in the program: check path and port"
+    } else if has(&["statuscode: 401", "statuscode: 403"]) {
+        "the probe's path wants credentials: give it one that does not, or a header"
+    } else if has(&["server gave http response to https client"]) {
+        "the port speaks HTTP and the probe HTTPS: set scheme HTTP"
+    } else if has(&["malformed http", "http request to an https server", "eof"]) {
+        "the port does not speak plain HTTP: check port and scheme"
+    } else if has(&["x509:", "tls:"]) {
+        "the TLS handshake of the probe fails: check the program's certificate and TLS settings"
+    } else if has(&["does not implement the grpc health protocol", "unknown service"]) {
+        "the program has no gRPC health service (or not under that name): add it, or use another kind of probe"
+    } else if has(&["executable file not found", "no such file or directory", "not found in $path"]) {
+        "the probe's command is not in the image"
+    } else if has(&["permission denied"]) {
+        "the probe's command may not be executed"
+    } else {
+        return None;
+    };
+    Some(fixed.to_owned())
+}
+
+/// How long the present run took until the pod was ready, if both times are known. Without a readiness or startup probe a
+/// container is ready as soon as it runs, which proves nothing.
+pub fn ready_after(view: &View<'_>) -> Option<SignedDuration> {
+    let spec = view.spec?;
+    let probed = spec.readiness_probe.is_some() || spec.startup_probe.is_some();
+    let started = view.running_since().filter(|_| probed && view.status.ready)?;
+    let ready = view.pod.status.condition(&ConditionType::Ready).filter(|c| c.is_true())?;
+    let ready = ready.last_transition_time.get()?;
+    (ready >= started).then(|| ready.duration_since(started))
+}
+
+/// The setting that lets a container live that needs `needed` to start, with half of that to spare; none if the probe as it
+/// is allows for it.
+pub fn setting_for(probe: &Probe, needed: SignedDuration) -> Option<String> {
+    let wanted = needed.as_secs().max(0).saturating_mul(3) / 2;
+    if needed.as_secs() < probe.budget() - probe.period() {
+        return None;
+    }
+    let period = probe.period();
+    let threshold = (wanted + period - 1) / period;
+    Some(format!(
+        "a startupProbe with periodSeconds {period} and failureThreshold {threshold} ({}s) would let it live",
+        threshold.saturating_mul(period)
+    ))
+}
