@@ -244,7 +244,7 @@ impl Matcher {
 /// Words of which each match of the pattern holds at least one, whatever its case.
 #[expect(clippy::expect_used, reason = "the patterns are constants, and the tests parse each of them")]
 fn words(find: &str) -> BTreeSet<String> {
-    let hir = regex_syntax::parse(find).expect("a pattern of the log table does not parse");
+    let hir = regex_syntax::parse(&ascii(find)).expect("a pattern of the log table does not parse");
     // A pattern without any needed word would be run on every line: the empty word is in all of them.
     needed(&hir).unwrap_or_else(|| BTreeSet::from([String::new()]))
 }
@@ -269,9 +269,22 @@ fn needed(hir: &Hir) -> Option<BTreeSet<String>> {
     }
 }
 
+/// The pattern with the ASCII meaning of its classes: those of Unicode made the table several times slower to compile.
+fn ascii(find: &str) -> String {
+    [
+        (r"\w", "[0-9A-Za-z_]"),
+        (r"\d", "[0-9]"),
+        (r"\s", r"[\t-\r ]"),
+        (r"\S", r"[^\t-\r ]"),
+        (r"\b", r"(?-u:\b)"),
+    ]
+    .iter()
+    .fold(find.to_owned(), |text, (class, plain)| text.replace(class, plain))
+}
+
 #[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each of them")]
 fn pattern(text: &str) -> Regex {
-    RegexBuilder::new(text)
+    RegexBuilder::new(&ascii(text))
         .case_insensitive(true)
         .dfa_size_limit(256 << 10)
         .build()
@@ -294,7 +307,7 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         if best.as_ref().is_some_and(|(score, _)| *score > 110 + 30 - distance) {
             break;
         }
-        let view = view(line, lines.get(index + 1));
+        let view = view(lines, index);
         let level = level(line);
         // An indented line continues another, which says it better.
         let indent = if line.starts_with(' ') { 4 } else { 0 };
@@ -335,13 +348,13 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
     if let Some((_, verdict)) = best {
         return Some(verdict);
     }
-    let last = lines.iter().rfind(|line| !noise(line)).or(lines.last())?;
-    Some(unknown("last-line", "the last line of the log is", last, &view(last, None)))
+    let last = lines.iter().rposition(|line| !noise(line)).or(lines.len().checked_sub(1))?;
+    Some(unknown("last-line", "the last line of the log is", lines.get(last)?, &view(lines, last)))
 }
 
 fn unknown(rule: &'static str, words: &str, line: &str, view: &str) -> LogVerdict {
     let said = message(view);
-    let text = format!("{words} \"{}\"", shortened(said, MAX_PART));
+    let text = format!("{words} \"{}\"", shortened(&said, MAX_PART));
     LogVerdict { code: CauseCode::LoggedError, text, line: quote(line, view, 0), specific: false, rule }
 }
 
@@ -418,7 +431,8 @@ fn noise(line: &str) -> bool {
 
 /// The line as the patterns see it: the words of a JSON line, quotes without backslashes, and with the next line where
 /// the first only announces it.
-fn view<'a>(line: &'a str, next: Option<&String>) -> Cow<'a, str> {
+fn view<'a>(lines: &'a [String], index: usize) -> Cow<'a, str> {
+    let line = lines.get(index).map_or("", String::as_str);
     if line.starts_with('{')
         && line.ends_with('}')
         && let Ok(value) = serde_json::from_str::<Value>(line)
@@ -429,10 +443,19 @@ fn view<'a>(line: &'a str, next: Option<&String>) -> Cow<'a, str> {
             return Cow::Owned(redact::clean(&words).into_owned());
         }
     }
-    let announces =
-        (line.contains("panicked at ") || line.starts_with("Unhandled exception")) && line.ends_with(':');
-    if announces && let Some(next) = next {
-        return Cow::Owned(format!("{line} {}", next.trim_start()));
+    // How many of the next lines say what this one announces.
+    let more = match line {
+        _ if line.contains("panicked at ") || line.starts_with("Unhandled exception") => {
+            usize::from(line.ends_with(':'))
+        }
+        _ if line.ends_with("unmarshal errors:") || line == "Description:" => 1,
+        _ if line.contains(" validation error") => 2,
+        _ if line.starts_with("ZodError") => 10,
+        _ => 0,
+    };
+    if more > 0 {
+        let next = lines.get(index + 1..).unwrap_or_default().iter().take(more);
+        return Cow::Owned(next.fold(line.to_owned(), |text, next| text + " " + next.trim()));
     }
     if line.contains("\\\"") {
         return Cow::Owned(line.replace("\\\"", "\""));
@@ -475,15 +498,28 @@ fn collect(value: &Value, depth: usize, out: &mut String) {
     }
 }
 
-/// What is left of a line without its level, time and source in front.
-fn message(line: &str) -> &str {
+/// What is left of a line without its level, time and source in front; of a line in `key=value` form its message and error.
+fn message(line: &str) -> Cow<'_, str> {
     static HEAD: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(
-            r"^(?:[\[(]?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d[^\sa-z\])]*Z?[\])]?\s*|[\[(]?(?:fatal|critical|error|severe|panic|emerg)[\])]?:?\s+|[EF]\d{4} [\d:.]+\s+\d+ )+",
-        )
+        pattern(concat!(
+            r"^(?:[\[(]?\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d+)?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?[\])]?\s+",
+            r"|\[?(?:fatal|critical|error|severe|panic|emerg)\]?:?\s+|\[\d+\]:?\s+|[EF]\d{4} [\d:.]+\s+\d+ (?:[\w.-]+:\d+\] )?)+",
+        ))
     });
+    static FIELD: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r#"\b(?:msg|message|err|error)=("(?:[^"]|\\")*?"(?:\s|$)|\S+)"#));
+    if line.contains("level=") || line.contains("lvl=") {
+        let said: Vec<&str> = FIELD
+            .captures_iter(line)
+            .filter_map(|field| field.get(1))
+            .map(|value| value.as_str().trim().trim_matches('"'))
+            .collect();
+        if !said.is_empty() {
+            return Cow::Owned(said.join(": "));
+        }
+    }
     let rest = HEAD.find(line).and_then(|head| line.get(head.end()..)).unwrap_or(line);
-    if rest.trim().is_empty() { line } else { rest }
+    Cow::Borrowed(if rest.trim().is_empty() { line } else { rest.trim() })
 }
 
 /// Fills a sentence of the table.
