@@ -6,6 +6,7 @@
 
 mod groups;
 mod markdown;
+mod page;
 mod table;
 mod text;
 
@@ -14,6 +15,7 @@ use serde::Serialize;
 use crate::diagnosis::{Finding, Problem, Snapshot, Summary, Survey};
 
 pub use markdown::markdown;
+pub use page::{glossary, page};
 pub use table::table;
 
 /// What is reported.

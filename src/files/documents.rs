@@ -151,6 +151,8 @@ pub(super) struct Collector {
     objects: usize,
 }
 
+const CUT: &str = "ends in the middle of a JSON document";
+
 /// What stopped a document.
 enum Stop {
     /// It is cut off or no document at all.
@@ -172,7 +174,10 @@ impl Collector {
             Some(Stop::Broken { line, why }) => Err(Broken {
                 place: line.map_or(place.to_owned(), |line| format!("{place}, line {line}")),
                 why: why.to_owned(),
-                hint: "it may be cut off: write it again, in whole",
+                hint: match why {
+                    CUT => "it may be cut off: write it again, in whole",
+                    _ => HOW_TO_DUMP,
+                },
             }),
             Some(Stop::Other) if self.objects == before && !among_others => Err(Broken {
                 place: place.to_owned(),
@@ -203,8 +208,7 @@ impl Collector {
                 }
                 Some(Err(error)) => {
                     let line = line_of(text, at) - 1 + error.line();
-                    let why =
-                        if error.is_eof() { "ends in the middle of a JSON document" } else { "not JSON" };
+                    let why = if error.is_eof() { CUT } else { "not JSON" };
                     broken.get_or_insert(Stop::Broken { line: Some(line), why });
                     self.undecodable.push(undecodable(format!("{place}, line {line}"), why));
                     match text.get(start + 1..).and_then(|rest| rest.find("\n{")) {
@@ -243,7 +247,7 @@ impl Collector {
         let mut stop = None;
         let mut whole = 0;
         for (line, document) in yaml_documents(text) {
-            let options = yaml_options();
+            let options = yaml_options(document);
             let outline = match serde_saphyr::from_str_with_options::<Outline>(document, options.clone()) {
                 Ok(outline) => outline,
                 Err(error) => {
@@ -516,13 +520,15 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
-/// A cluster's dump is large, and repeats no anchors; a key that stands twice is no reason to lose the file.
-fn yaml_options() -> serde_saphyr::Options {
+/// A cluster's dump is large, and repeats nothing by aliases: a document makes no more events than it has characters, or
+/// nearly so. A key that stands twice is no reason to lose the file.
+fn yaml_options(document: &str) -> serde_saphyr::Options {
+    let events = document.len().saturating_mul(4).saturating_add(10_000);
     serde_saphyr::options! {
         budget: serde_saphyr::budget! {
-            max_events: usize::MAX,
-            max_nodes: usize::MAX,
-            max_total_scalar_bytes: usize::MAX,
+            max_events: events,
+            max_nodes: events,
+            max_total_scalar_bytes: events,
             max_depth: 128,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,

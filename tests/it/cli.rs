@@ -112,6 +112,30 @@ fn completions_are_printed_for_the_usual_shells() {
 }
 
 #[test]
+fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
+    let list = kubehealer(&["explain"]);
+    assert_eq!(list.code, 0);
+    for reason in kubehealer::diagnosis::Reason::ALL {
+        assert!(list.out.contains(reason.as_str()), "{reason}");
+        let run = kubehealer(&["explain", &reason.as_str().to_lowercase()]);
+        assert_eq!(run.code, 0, "{reason}: {}", run.err);
+        assert!(run.out.starts_with(&format!("{reason}\n")), "{reason}: {}", run.out);
+        assert!(!run.out.contains("```") && !run.out.contains("**"), "{reason}");
+    }
+    assert!(kubehealer(&["explain", "ErrImagePull"]).out.contains("form of ImagePullBackOff"));
+    for (wrong, words) in [
+        ("OOMKiled", "did you mean OOMKilled"),
+        ("crashloop", "did you mean CrashLoopBackOff"),
+        ("MissingSecret", "is a cause"),
+        ("zzz", "lists all"),
+    ] {
+        let run = kubehealer(&["explain", wrong]);
+        assert_eq!((run.code, run.out.as_str()), (2, ""), "{wrong}");
+        assert!(run.err.contains(words), "{wrong}: {}", run.err);
+    }
+}
+
+#[test]
 fn the_exit_code_tells_whether_something_is_at_or_above_the_limit() {
     let code = |args: &[&str]| kubehealer(&[&["diagnose", "-f", FINAL], args].concat()).code;
     assert_eq!(code(&[]), 0, "findings alone are no failure");

@@ -6,6 +6,7 @@ mod contract;
 mod decode;
 mod demo;
 mod diagnosis;
+mod files;
 mod layers;
 mod log_classifier;
 mod objects;
