@@ -870,7 +870,13 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict) {
         if finding.cause.code != CauseCode::CommandCompleted {
             finding.cause.code = verdict.code;
         }
-        finding.cause.text = format!("{}{ended}", verdict.text);
+        // What is only the general sort of thing is worth less than the program's own words.
+        let own_words = if verdict.code == CauseCode::LoggedError {
+            format!(": {}", verdict.line)
+        } else {
+            String::new()
+        };
+        finding.cause.text = format!("{}{own_words}{ended}", verdict.text);
         finding.confidence = finding.confidence.min(Confidence::Probable);
     } else {
         finding.cause.text = format!("{}; its log says last: {}", finding.cause.text, verdict.line);
