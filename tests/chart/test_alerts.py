@@ -132,6 +132,11 @@ OTHERS = {
         0,
         {**WORKLOAD, "container": "cart", "reason": "OOMKilled"},
     ),
+    "RuleMatched": (
+        incident("ImageWithoutDigest"),
+        0,
+        {**CONTAINER, "reason": "ImageWithoutDigest"},
+    ),
     "WorkloadDown": (down("CrashLoopBackOff", 3, 3), 5, WORKLOAD),
     "NodeUnhealthy": (incident("NodeNotReady"), 2, {"node": "node-a", "reason": "NodeNotReady"}),
     "NodeCorrelatedFailures": (problem("node", "node-a", "NodeNotReady", 3), 2, {"node": "node-a", "cause": "NodeNotReady"}),
@@ -165,7 +170,9 @@ def kind_of(alert):
 
 
 def labels_of(alert, subject):
-    return {**subject, "severity": RULES[alert]["labels"]["severity"]}
+    severity = RULES[alert]["labels"]["severity"]
+    # That of a rule of the user's comes from the rule; these scenarios have the usual one.
+    return {**subject, "severity": severity if "{" not in severity else "warning"}
 
 
 def test_every_alert_is_tested():
@@ -265,6 +272,20 @@ def test_every_reason_of_the_program_has_its_alert():
     assert len(program) > 50
     named = {reason for alert in RULES for reason in reasons(alert)}
     assert program == named
+    (others,) = re.findall(r'reason!~"([^"]*)"', RULES["RuleMatched"]["expr"])
+    assert program == set(others.split("|"))
+
+
+@pytest.mark.parametrize("severity", ["info", "warning", "critical"])
+def test_a_rule_of_the_users_pages_as_severely_as_it_says(severity, tmp_path):
+    inputs = unhealthy("RestartedTwice", between(5, 30), 30, severity=severity)
+    one = [{**CONTAINER, "reason": "RestartedTwice", "severity": severity}]
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": [firing("RuleMatched", 10, one)]}]) == ""
+
+
+def test_what_is_built_in_is_no_rule_of_the_users(tmp_path):
+    inputs = [one for reason in ("OOMKilled", "FailedCreate", "NodeNotReady") for one in incident(reason)(between(5, 30), 30, A)]
+    silent("RuleMatched", inputs, 30, tmp_path)
 
 
 def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
@@ -511,7 +532,8 @@ def test_the_page_of_alerts_names_each_with_its_severity_and_reasons():
     lines = dict(re.findall(r"^\| `(\w+)` (\|.*)$", DOCS.read_text(), re.M))
     assert set(lines) == set(RULES)
     for alert, line in lines.items():
-        assert line.startswith(f"| {RULES[alert]['labels']['severity']} |")
+        severity = RULES[alert]["labels"]["severity"]
+        assert line.startswith(f"| {severity} |") or (alert == "RuleMatched" and line.startswith("| the rule's |"))
         assert set(re.findall(r"\[([\w-]+)\]", line)) == set(reasons(alert)), alert
         if age := re.search(r":since > (\d+)", RULES[alert]["expr"]):
             assert f"{int(age[1]) // 60} minute" in line
@@ -559,13 +581,13 @@ def spoken(alert):
     if alert == "ContainerOOMKillLoop":
         make = all_of(oom_kill([5, 10, 15]), incident("OOMKilled", cause="MemoryLimitReached"), workload_pods(10))
         return make(between(5, 40), 40, A), 20
-    if alert in OTHERS and alert not in ("ContainerOOMKilled", "WorkloadDown"):
+    if alert in OTHERS and alert not in ("ContainerOOMKilled", "WorkloadDown", "RuleMatched"):
         make, wait, _ = OTHERS[alert]
         return make(between(BEGIN, 40), 40, A), BEGIN + wait + 3
     if alert == "WorkloadDown":
         make = all_of(workload_pods(2), *(incident("ImagePullBackOff", pod=f"cart-{n}", cause="ImageNotFound") for n in (1, 2)))
         return make(between(BEGIN, 40), 40, A), 20
-    reason = reasons(alert)[0]
+    reason = "ImageWithoutDigest" if alert == "RuleMatched" else reasons(alert)[0]
     both = [incident(reason, pod=f"cart-{n}", cause="SomeCause", **kind_of(alert)) for n in (1, 2)]
     more = [oom_kill([BEGIN]), oom_kill([BEGIN], pod="cart-2")] if alert == "ContainerOOMKilled" else []
     return all_of(workload_pods(10), *both, *more)(between(BEGIN, 40), 40, A), BEGIN + INCIDENTS.get(alert, 0) + 3
