@@ -1,0 +1,358 @@
+"""From a failing container to the pager, with everything real but the cluster.
+
+The rules and the examples are taken as they are, with every time in them divided by SPEED: ten minutes are twenty seconds. What
+KubeHealer itself waits for is not shortened.
+"""
+
+import collections
+import http.server
+import json
+import os
+import pathlib
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+import urllib.request
+
+import pytest
+import yaml
+from cluster import Cluster, CrashLoops, Deployment, stamp
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIN = pathlib.Path(os.environ["KUBEHEALER_BIN"])
+SPEED = 30
+
+
+def faster(text):
+    """Durations and ages in seconds, divided."""
+    unit = {"s": 1, "m": 60, "h": 3600}
+    text = re.sub(r"(?<![:\w])(\d+)([smh])\b", lambda m: f"{max(1, int(m[1]) * unit[m[2]] // SPEED)}s", text)
+    return re.sub(r"([<>] )(\d{2,})\b", lambda m: m[1] + str(int(m[2]) // SPEED), text)
+
+
+def faster_rules(text):
+    rules = yaml.safe_load(text)
+    for rule in rules["groups"][0]["rules"]:
+        if rule.get("alert") == "KubeHealerWatchStale":
+            continue  # signs of life come at the pace of the API server
+        for key in ("expr", "for", "keep_firing_for"):
+            if key in rule:
+                rule[key] = faster(rule[key])
+        for key, text in rule.get("annotations", {}).items():
+            rule["annotations"][key] = text.replace("[5m]", f"[{300 // SPEED}s]")
+    return rules
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def get(url):
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return answer.read().decode()
+
+
+def until(what, found, seconds=60):
+    """Waits until it is found, and returns it."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            result = found()
+        except OSError:
+            result = None
+        if result:
+            return result
+        assert time.monotonic() < end, f"waited {seconds} s for: {what}"
+        time.sleep(0.2)
+
+
+class Process:
+    def __init__(self, folder, name, command, ready):
+        self.name, self.command, self.ready = name, [str(word) for word in command], ready
+        self.log = open(folder / f"{name}.log", "a")
+        self.start()
+
+    def start(self):
+        environment = {**os.environ, "RUST_LOG": "info"}
+        self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, env=environment)
+        until(f"{self.name} to be ready", lambda: self.process.poll() is not None or get(self.ready))
+        assert self.process.poll() is None, f"{self.name} has ended: {pathlib.Path(self.log.name).read_text()[-3000:]}"
+
+    def stop(self):
+        self.process.terminate()
+        try:
+            return self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
+
+    def restart(self):
+        assert self.stop() == 0, self.name
+        self.start()
+
+
+class Pager:
+    """Alertmanager's webhook: every notification, as it came."""
+
+    def __init__(self):
+        self.notes = notes = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                notes.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def alerts(self, status):
+        """(name, workload) of each alert in each notification in which it has this status."""
+        return [
+            (alert["labels"]["alertname"], alert["labels"].get("workload", ""))
+            for note in list(self.notes)
+            for alert in note["alerts"]
+            if alert["status"] == status
+        ]
+
+    def alert(self, name, status="firing"):
+        (found,) = [a for note in self.notes for a in note["alerts"] if a["status"] == status and a["labels"]["alertname"] == name]
+        return found
+
+
+class Stack:
+    """The cluster, the daemon, Prometheus, Alertmanager and the pager."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        kubeconfig = folder / "kubeconfig"
+        self.cluster = Cluster(BIN / "examples/simulated_cluster", kubeconfig)
+        until("the simulated cluster's kubeconfig", kubeconfig.exists)
+        ports = [free_port() for _ in range(3)]
+        self.pager = Pager()
+        self.urls = [f"http://127.0.0.1:{port}" for port in ports]
+        daemon, prometheus, alertmanager = self.urls
+
+        config = yaml.safe_load((ROOT / "deploy/prometheus/alertmanager.yaml").read_text())
+        (receiver,) = [r for r in config["receivers"] if r["name"] == "on-call"]
+        receiver["webhook_configs"][0]["url"] = self.pager.url
+        (folder / "alertmanager.yaml").write_text(faster(yaml.safe_dump(config, width=10000)).replace(faster(self.pager.url), self.pager.url))
+
+        rules = faster_rules((ROOT / "charts/kubehealer/files/alerts.yaml").read_text())
+        (folder / "alerts.yaml").write_text(yaml.safe_dump(rules))
+        config = yaml.safe_load(faster((ROOT / "deploy/prometheus/prometheus.yaml").read_text()))
+        (job,) = config["scrape_configs"]
+        # What discovery in a cluster adds to a target: with honor_labels none of it may end up in what is said of other pods.
+        labels = {"namespace": "monitoring", "pod": "kubehealer-0", "container": "kubehealer", "service": "kubehealer", "node": "node-z"}
+        job["static_configs"] = [{"targets": [f"127.0.0.1:{ports[0]}"], "labels": labels}]
+        config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{ports[2]}"]}]
+        (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
+
+        node = {"metadata": {"name": "node-a"}, "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": stamp(3600)}]}}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Node", **node})
+        self.daemon_command = [BIN / "kubehealer", "watch", "--kubeconfig", kubeconfig, "--listen", f"127.0.0.1:{ports[0]}"]
+        self.daemon = Process(folder, "kubehealer", self.daemon_command, daemon + "/readyz")
+        self.alertmanager = Process(
+            folder,
+            "alertmanager",
+            [
+                "prometheus-alertmanager",
+                f"--config.file={folder}/alertmanager.yaml",
+                f"--storage.path={folder}/alertmanager",
+                f"--web.listen-address=127.0.0.1:{ports[2]}",
+                "--cluster.listen-address=",
+            ],
+            alertmanager + "/-/ready",
+        )
+        self.prometheus = Process(
+            folder,
+            "prometheus",
+            [
+                "prometheus",
+                f"--config.file={folder}/prometheus.yaml",
+                f"--storage.tsdb.path={folder}/prometheus",
+                f"--web.listen-address=127.0.0.1:{ports[1]}",
+                # Defaults of Prometheus, divided like the rest.
+                f"--rules.alert.for-grace-period={600 // SPEED}s",
+                f"--rules.alert.resend-delay={60 // SPEED}s",
+                f"--query.lookback-delta={300 // SPEED}s",
+            ],
+            prometheus + "/-/ready",
+        )
+
+    def query(self, expr):
+        answer = json.loads(get(f"{self.urls[1]}/api/v1/query?" + urllib.parse.urlencode({"query": expr})))
+        assert answer["status"] == "success", answer
+        return answer["data"]["result"]
+
+    def stop(self):
+        (self.folder / "notifications.json").write_text(json.dumps(self.pager.notes, indent=2))
+        for process in (self.prometheus, self.alertmanager, self.daemon):
+            process.stop()
+        self.cluster.close()
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("e2e")
+    print("logs in", folder, file=sys.stderr)
+    stack = Stack(folder)
+    yield stack
+    stack.stop()
+
+
+EXPECTED = {
+    ("ContainerCrashLooping", "cart"),
+    ("ContainerOOMKilled", "pay"),
+    ("ContainerImagePullFailing", "search"),
+    ("WorkloadDown", "api"),
+}
+
+
+def dashboard():
+    fill = {"$namespace": ".*", "$across": "max", "$__rate_interval": "20s", "$__range": "1m"}
+    for panel in json.loads((ROOT / "charts/kubehealer/files/dashboard.json").read_text())["panels"]:
+        for target in panel.get("targets", []):
+            expr = target["expr"]
+            for variable, value in fill.items():
+                expr = expr.replace(variable, value)
+            yield panel["title"], expr
+
+
+def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(stack):
+    pager, cluster = stack.pager, stack.cluster
+
+    web = Deployment(cluster, "shop", "web", 3)
+    for _ in range(3):
+        web.pod(age=3600).runs()
+    cart, api = Deployment(cluster, "shop", "cart", 3), Deployment(cluster, "shop", "api", 2)
+    pay, search = Deployment(cluster, "shop", "pay", 2, limit="64Mi"), Deployment(cluster, "shop", "search", 3)
+    cart.pod(age=3600).runs(), cart.pod(age=3600).runs()
+    pay_pods = [pay.pod(age=3600) for _ in range(2)]
+    for pod in pay_pods:
+        pod.runs()
+    search.pod(age=3600).runs()
+
+    until("a scrape", lambda: stack.query("kubehealer_tracked_pods == 8"))
+    assert not pager.notes
+
+    # --- Things break.
+    broken_search = [search.pod(age=600), search.pod(age=600)]
+    for pod in broken_search:
+        pod.finds_no_image()
+    broken_cart, broken_api = cart.pod(), [api.pod(), api.pod()]
+    loops = CrashLoops(broken_cart, *broken_api)
+    try:
+        pay_pods[0].is_killed_for_memory()
+        # Never has a status said so of the present: every scrape finds the container running.
+        until("all pages", lambda: set(pager.alerts("firing")) >= EXPECTED, 150)
+
+        # --- While they are broken, the daemon is restarted, then Prometheus. Longer than any of their waits.
+        before = len(pager.notes)
+        stack.daemon.restart()
+        time.sleep(1200 // SPEED)
+        stack.prometheus.restart()
+        time.sleep(1200 // SPEED)
+        assert pager.notes[before:] == [], "a second page"
+
+        empty = [(title, expr) for title, expr in dashboard() if not stack.query(expr)]
+        assert not empty, "panels without data"
+    finally:
+        loops.stop()
+
+    # --- They are mended: a new release, a higher limit, an image that was pushed after all.
+    for pod in [broken_cart, *broken_api, pay_pods[0]]:
+        pod.is_deleted()
+    for deployment in (cart, api, api, pay):
+        deployment.pod().runs()
+    for pod in broken_search:
+        pod.runs()
+    until("all resolutions", lambda: set(pager.alerts("resolved")) >= EXPECTED, 150)
+    time.sleep(600 // SPEED)
+
+    # --- What arrived: each once, and nothing else.
+    assert collections.Counter(pager.alerts("firing")) == collections.Counter(EXPECTED)
+    assert collections.Counter(pager.alerts("resolved")) == collections.Counter(EXPECTED)
+
+    labels = {name: pager.alert(name)["labels"] for name, _ in EXPECTED}
+    subject = {"namespace": "shop", "workload_kind": "Deployment"}
+    assert labels["ContainerCrashLooping"] == {
+        **subject,
+        "alertname": "ContainerCrashLooping",
+        "severity": "warning",
+        "workload": "cart",
+        "container": "cart",
+        "container_type": "app",
+        "reason": "CrashLoopBackOff",
+    }
+    assert labels["ContainerOOMKilled"] == {
+        **subject,
+        "alertname": "ContainerOOMKilled",
+        "severity": "warning",
+        "workload": "pay",
+        "container": "pay",
+        "reason": "OOMKilled",
+    }
+    assert labels["ContainerImagePullFailing"]["reason"] == "ImagePullBackOff"
+    assert labels["WorkloadDown"] == {**subject, "alertname": "WorkloadDown", "severity": "critical", "workload": "api"}
+
+    said = {name: pager.alert(name)["annotations"] for name, _ in EXPECTED}
+    assert said["ContainerCrashLooping"]["summary"] == "Deployment/cart is crash looping"
+    assert "1 of 3 pods: container cart of Deployment/cart in namespace shop" in said["ContainerCrashLooping"]["description"]
+    assert broken_cart.meta["name"] in said["ContainerCrashLooping"]["description"]
+    assert "OOMKilled" in said["ContainerOOMKilled"]["description"] and "Cause: " in said["ContainerOOMKilled"]["description"]
+    assert "2 of 3 pods" in said["ContainerImagePullFailing"]["description"]
+    assert "Cause: ImageNotFound." in said["ContainerImagePullFailing"]["description"]
+    assert "All 2 pods of Deployment/api in namespace shop are down." in said["WorkloadDown"]["description"]
+    for name, annotations in said.items():
+        assert annotations["runbook_url"].startswith("https://github.com/kubehealer/kubehealer/blob/main/docs/"), name
+
+
+def test_the_rules_are_evaluated_without_errors(stack):
+    groups = json.loads(get(stack.urls[1] + "/api/v1/rules"))["data"]["groups"]
+    rules = [rule for group in groups for rule in group["rules"]]
+    assert len(rules) > 30
+    assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
+
+
+def test_the_metrics_of_the_daemon_pass_promtool(stack):
+    """The daemon lives on after the other tests; its /metrics is what Prometheus' own linter likes."""
+    text = get(stack.urls[0] + "/metrics")
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", sorted((ROOT / "charts/kubehealer/ci").glob("*-values.yaml")), ids=lambda file: file.stem)
+def test_the_program_takes_every_argument_that_the_chart_gives_it(values, tmp_path):
+    done = subprocess.run(["helm4", "template", "rel", ROOT / "charts/kubehealer", "--values", values], capture_output=True, text=True)
+    objects = [obj for obj in yaml.safe_load_all(done.stdout) if obj]
+    # A mounted ConfigMap is a folder of links into a folder of links.
+    mounted = tmp_path / "..2026_11_22"
+    mounted.mkdir()
+    (tmp_path / "..data").symlink_to(mounted.name)
+    for config in objects:
+        if config["kind"] == "ConfigMap" and config["metadata"]["name"].endswith("-rules"):
+            for name, text in config["data"].items():
+                (mounted / name).write_text(text)
+                (tmp_path / name).symlink_to(f"..data/{name}")
+    workloads = [obj for obj in objects if obj["kind"] in ("Deployment", "StatefulSet", "DaemonSet")]
+    assert workloads
+    stand_ins = {"$(POD_NAME)": "rel-kubehealer-1", "$(NODE_NAME)": "node-a", "/etc/kubehealer/rules": str(tmp_path)}
+    for workload in workloads:
+        args = [*workload["spec"]["template"]["spec"]["containers"][0]["args"], "--listen=127.0.0.1:0", "--kubeconfig=/nowhere"]
+        args.remove(next(arg for arg in args if arg.startswith("--listen=0.0.0.0:")))
+        for name, value in stand_ins.items():
+            args = [arg.replace(name, value) for arg in args]
+        # It gets as far as looking for the cluster.
+        run = subprocess.run([BIN / "kubehealer", *args], capture_output=True, text=True, timeout=20)
+        assert run.returncode != 0 and "/nowhere" in run.stderr and "Usage:" not in run.stderr, run.stderr
