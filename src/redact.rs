@@ -156,9 +156,9 @@ fn pattern(text: &str) -> Regex {
 /// A line without any of this holds nothing that a pass below could hide: most lines end here.
 static HINT: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?ix) pass|pwd|secret|token|key|auth|cookie|credential|conn|dsn|jwt|sig|session|bearer|basic|identified|://|-u\x20|@tcp|@unix|thin:
+        r"(?ix) pass|pwd|secret|token|key|auth|cookie|credential|conn|dsn|jwt|sig|sess|bearer|basic|identified|://|-u\x20|@tcp|@unix|thin:
         | [?&] | -----BEGIN | eyJ | AKIA|ASIA | AIza | ya29 | GOCSPX | _pat_|pat- | gh[pousr]_ | gl[a-z]{2,6}- | xox | xapp- | [sr]k_ | sk- | whsec_ | npm_
-        | hv[sbr]\. | dop_v1_ | SG\. | pypi- | shp | hf_ | glsa_ | glc_ | dapi | NRAK | ATATT | SK[0-9a-f]{32} | \d{8,10}:[\w-]{35} | ^\s*[A-Za-z0-9+/=]{40,}\s*$",
+        | hv[sbr]\. | k8s-aws-v1 | \$(?:2[aby]|apr1|[156y]|argon2) | mysql|mariadb|sshpass|ldapsearch|redis-cli|docker\x20login | dop_v1_ | SG\. | pypi- | shp | hf_ | glsa_ | glc_ | dapi | NRAK | ATATT | SK[0-9a-f]{32} | \d{8,10}:[\w-]{35} | ^\s*[A-Za-z0-9+/=]{40,}\s*$",
     )
 });
 
@@ -197,6 +197,7 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
         pass(
             r"(?x)
             \b(?: (?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12,}           # AWS key ids
+              | k8s-aws-v1\.[A-Za-z0-9_-]{10,} | AGE-SECRET-KEY-1[A-Z0-9]{10,}
               | AIza[A-Za-z0-9_-]{30,} | ya29\.[A-Za-z0-9_-]{10,} | GOCSPX-[A-Za-z0-9_-]{10,}   # Google
               | gh[pousr]_[A-Za-z0-9]{20,} | github_pat_[A-Za-z0-9_]{20,}
               | gl(?:pat|rt|dt|ptt|cbt|ft|imt|agent|soat)-[A-Za-z0-9_-]{10,}
@@ -259,6 +260,26 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
             r"((?i:aws|s3|secret|credential)[^\n]{0,200}?[\s:=\x22',])([A-Za-z0-9/+]{40})($|[\s\x22',;)\]}])",
             |found| {
                 if mixed(group(found, 2)) { second(found) } else { group(found, 0).to_owned() }
+            },
+        ),
+        // Hashes of passwords.
+        pass(r"\$(?:2[aby]|apr1|[156y]|argon2\w{1,2})\$[^\s\x22',;:]{8,}", |_| HOLE.to_string()),
+        // Options of commands that take a password under a letter.
+        pass(
+            r"(\b(?:mysql|mysqldump|mysqladmin|mariadb|mariadb-dump)\s[^\n|;]{0,200}?\s-p)([^\s'\x22]+)()",
+            second,
+        ),
+        pass(r"(\bredis-cli\s[^\n|;]{0,200}?-a\s+)(\S+)()", second),
+        pass(r"(\b(?:sshpass|docker login|ldapsearch)\s(?:[^\n|;]{0,200}?\s)?-[pw]\s*)([^\s-]\S*)()", second),
+        // A variable as Kubernetes writes it, in JSON or in YAML on one line.
+        pass(
+            r"(\bname\\*\x22?:\s*\\*\x22?([\w.-]+)\\*\x22?\s*,?\s*(?:\\*\x22)?value\\*\x22?:\s*\\*\x22?)([^\x22\\,}\s]+)",
+            |found| {
+                if secret_key(group(found, 2)).is_some() {
+                    format!("{}{HOLE}", group(found, 1))
+                } else {
+                    group(found, 0).to_owned()
+                }
             },
         ),
         // Passwords that stand behind words of their own.
@@ -357,7 +378,7 @@ enum Kind {
 /// What a key that ends with one of these holds is secret, however its words are joined.
 const SECRET_ENDS: &str = "secret secrets token pwd apikey accesskey secretkey privatekey authkey accountkey encryptionkey \
     signingkey masterkey sessionkey sharedaccesskey sharedkey sshkey licensekey hmackey credential \
-    credentials jwt sessionid secretid secretkeybase signature tokenvalue secretvalue secretdata \
+    credentials jwt sessionid sessid secretid secretkeybase signature tokenvalue secretvalue secretdata \
     dockerconfigjson privatekeydata webhookurl otp passcode";
 
 /// Last words that make a key's value a name, a place, a number or a time, not the secret.
@@ -453,6 +474,11 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     }
     // Controllers name a Secret object under the key `secret`: "ns/name".
     if key.eq_ignore_ascii_case("secret") && is_object_name(value) {
+        return None;
+    }
+    // `failed to fetch token: serviceaccounts "default" is forbidden`
+    let word = value.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'.');
+    if prose && word && after.starts_with([' ']) && after.trim_start().starts_with(['"', '\'', '\\']) {
         return None;
     }
     if prose

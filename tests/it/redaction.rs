@@ -120,3 +120,43 @@ proptest! {
         }
     }
 }
+
+/// All strings of a JSON value under a key of this name.
+fn texts<'a>(value: &'a serde_json::Value, key: &str, found: &mut Vec<&'a str>) {
+    match value {
+        serde_json::Value::Object(fields) => {
+            for (name, field) in fields {
+                match field {
+                    serde_json::Value::String(text) if name == key => found.push(text),
+                    _ => texts(field, key, found),
+                }
+            }
+        }
+        serde_json::Value::Array(items) => items.iter().for_each(|item| texts(item, key, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn the_recorded_messages_hold_no_secret_and_stay_as_they_are() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings");
+    let mut seen = 0;
+    for file in [
+        "final/events.json",
+        "final/pods.json",
+        "final/jobs.json",
+        "changes/final/events.json",
+        "changes/final/pods.json",
+    ] {
+        let list: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(data.join(file)).unwrap()).unwrap();
+        let mut found = Vec::new();
+        texts(&list, "message", &mut found);
+        for text in found {
+            let clean = kubehealer::redact::clean(text);
+            assert_eq!(redact(text), clean, "in {file}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 1000, "only {seen} messages");
+}
