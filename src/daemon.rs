@@ -11,8 +11,10 @@
 mod announce;
 mod engine;
 mod evidence;
+pub mod rules;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -76,6 +78,8 @@ pub struct Settings {
     pub max_series: usize,
     /// The user's own rules.
     pub rules: Arc<RuleSet>,
+    /// The files that they were read from: read again when they change.
+    pub rule_files: Vec<PathBuf>,
     /// The time.
     pub clock: Clock,
 }
@@ -94,6 +98,7 @@ impl Settings {
             nodes: true,
             max_series: 20_000,
             rules: Arc::default(),
+            rule_files: Vec::new(),
             clock: wall_clock(),
         }
     }
@@ -203,7 +208,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let mut tasks = JoinSet::new();
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Arc::new(Metrics::new(settings.max_series));
-    metrics.sources.loaded_rules(&settings.rules);
+    metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let (jobs, queue) = evidence::queue();
     let engine = Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), jobs));
@@ -222,6 +227,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         let namespace = scope.namespace.clone();
         let watch = Watch::new(Resource::PODS, scope, settings.watch);
         metrics.sources.add(watch.health());
+        engine.list_pods_anew_with(watch.list_anew());
         let sink = Arc::clone(&engine).pods(namespace);
         let client = client.clone();
         tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
@@ -267,6 +273,10 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     }
     for worker in evidence::workers(client, queue, &engine) {
         tasks.spawn(until_stop(&stop, Box::pin(worker)));
+    }
+    if !settings.rule_files.is_empty() {
+        let rules = rules::ReloadingRules::new(settings.rule_files.clone(), &settings.rules);
+        tasks.spawn(until_stop(&stop, Box::pin(rules::watch_files(rules, Arc::clone(&engine)))));
     }
     tasks.spawn(until_stop(&stop, Box::pin(tick(Arc::clone(&engine), Arc::clone(&pulse)))));
 

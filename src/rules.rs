@@ -19,6 +19,7 @@ mod yaml;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
@@ -120,6 +121,7 @@ pub struct RuleSet {
     by_namespace: HashMap<Box<str>, Vec<usize>>,
     /// All other rules; rising.
     anywhere: Vec<usize>,
+    fingerprint: u64,
 }
 
 /// What became of the findings of one pod.
@@ -168,7 +170,19 @@ impl RuleSet {
                 None => anywhere.push(i),
             }
         }
-        Ok(Self { rules, by_namespace, anywhere })
+        Ok(Self { rules, by_namespace, anywhere, fingerprint: Self::fingerprint_of(files) })
+    }
+
+    /// Of the files that the rules were read from.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
+    }
+
+    /// Tells files from other files, within one process.
+    pub fn fingerprint_of(files: &[(String, String)]) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        files.hash(&mut hasher);
+        hasher.finish()
     }
 
     /// How many rules.
@@ -408,7 +422,9 @@ impl<'a> Subject<'a> {
         applied: &mut Applied,
         allowed: &mut u32,
     ) -> bool {
-        if rule.uses.now {
+        // How many restarts a time holds changes while nothing happens only where there are some.
+        let restarts = || container.and_then(|c| c.status).is_some_and(|s| s.restart_count > 0);
+        if rule.uses.now || rule.uses.restarts && restarts() {
             self.recheck(applied, self.now.checked_add(RECHECK).ok());
         }
         let Some(when) = &rule.when else { return true };

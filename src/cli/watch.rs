@@ -119,6 +119,7 @@ impl Args {
         settings.logs = self.logs;
         settings.max_series = self.max_series;
         settings.rules = Arc::new(super::rules::load(&self.rules)?);
+        settings.rule_files = self.rules;
         Ok(settings)
     }
 }

@@ -17,6 +17,7 @@ use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
+use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 use tracing::{debug, info, warn};
 
@@ -381,6 +382,7 @@ pub struct Watch {
     scope: WatchScope,
     settings: Settings,
     health: Arc<WatchHealth>,
+    list_anew: Arc<Notify>,
     /// Where to go on; none before the first list and when that is too old.
     resume: Option<String>,
     /// What the server has shown not to offer.
@@ -408,6 +410,7 @@ impl Watch {
     pub fn new(resource: Resource, scope: WatchScope, settings: Settings) -> Self {
         Self {
             health: WatchHealth::new(&resource, &scope, &settings),
+            list_anew: Arc::default(),
             protobuf: settings.protobuf && resource.protobuf,
             watch_list: settings.initial == InitialList::Auto,
             resume: None,
@@ -424,6 +427,11 @@ impl Watch {
         Arc::clone(&self.health)
     }
 
+    /// Makes it list anew, whenever it is notified.
+    pub fn list_anew(&self) -> Arc<Notify> {
+        Arc::clone(&self.list_anew)
+    }
+
     /// What it shows.
     pub fn scope(&self) -> &WatchScope {
         &self.scope
@@ -432,7 +440,15 @@ impl Watch {
     /// Watches until it is dropped. The sink is called in between and must not take long.
     pub async fn run<T: Object>(mut self, client: Client, mut sink: impl FnMut(Change<T>)) -> Infallible {
         loop {
-            let failure = match self.once(&client, &mut sink).await {
+            let list_anew = Arc::clone(&self.list_anew);
+            let end = tokio::select! {
+                end = self.once(&client, &mut sink) => end,
+                () = list_anew.notified() => {
+                    self.resume = None;
+                    continue;
+                }
+            };
+            let failure = match end {
                 Ok(()) | Err(End::Otherwise) => continue,
                 Err(End::Failed(failure)) => failure,
             };

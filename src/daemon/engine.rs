@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
@@ -24,7 +25,7 @@ use crate::incidents::{IncidentEvent, Incidents, Sight, uid_of};
 use crate::metrics::Metrics;
 use crate::objects::{self, CronJob, Node, Object, Pod, Workload};
 use crate::report;
-use crate::rules::RuleSet;
+use crate::rules::{EvaluationError, RuleSet};
 
 /// The state, and what is done with each change of it.
 pub(super) struct Engine {
@@ -36,6 +37,8 @@ pub(super) struct Engine {
     pub(super) metrics: Arc<Metrics>,
     /// Owners, nodes or findings have changed since workloads and nodes were looked at.
     others_changed: AtomicBool,
+    /// Makes the watches of pods list anew.
+    list_anew: Mutex<Vec<Arc<Notify>>>,
 }
 
 /// What surrounds the pods.
@@ -93,6 +96,7 @@ impl Engine {
             jobs,
             metrics,
             others_changed: AtomicBool::new(false),
+            list_anew: Mutex::default(),
         }
     }
 
@@ -106,6 +110,21 @@ impl Engine {
 
     fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// How to make a watch of pods list anew.
+    pub(super) fn list_pods_anew_with(&self, notify: Arc<Notify>) {
+        self.list_anew.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+    }
+
+    /// Puts other rules in force. Pods at rest are not kept, so all pods are listed anew: a new rule may be about them.
+    pub(super) fn set_rules(&self, rules: Arc<RuleSet>) {
+        self.metrics.sources.loaded_rules(&rules, self.now());
+        self.around().rules = rules;
+        self.others_changed.store(true, Relaxed);
+        for notify in self.list_anew.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            notify.notify_one();
+        }
     }
 
     /// The sink of a watch of pods. `namespace` is what it is limited to.
@@ -356,7 +375,7 @@ impl Engine {
         recheck = recheck.into_iter().chain(look.done(Vec::new()).recheck).min();
         if !around.rules.is_empty() {
             let applied = around.rules.apply_without_pod(findings, now);
-            self.metrics.sources.count_rules(&applied);
+            log_rule_errors(&self.metrics.sources.count_rules(&applied));
             recheck = recheck.into_iter().chain(applied.recheck).min();
             findings = applied.findings;
         }
@@ -435,6 +454,12 @@ impl Engine {
     }
 }
 
+fn log_rule_errors(errors: &[EvaluationError]) {
+    for error in errors {
+        tracing::warn!(rule = &*error.rule, "the rule {} cannot be evaluated: {}", error.rule, error.message);
+    }
+}
+
 /// The kind that a resource's objects are of.
 pub(super) fn kind_of(resource: &Resource) -> &'static str {
     match resource.plural {
@@ -472,21 +497,10 @@ impl Around {
         if self.rules.is_empty() {
             return diagnosis;
         }
-        let applied = self.rules.apply(pod, context.events, diagnosis.findings, now);
-        for error in metrics.sources.count_rules(&applied) {
-            tracing::warn!(
-                rule = &*error.rule,
-                "the rule {} cannot be evaluated: {}",
-                error.rule,
-                error.message
-            );
-        }
-        let mut findings = applied.findings;
-        for finding in findings.iter_mut().filter(|f| f.workload.is_none()) {
-            finding.workload = Some(workload.clone());
-        }
+        let applied = self.rules.apply_for(pod, workload, context.events, diagnosis.findings, now);
+        log_rule_errors(&metrics.sources.count_rules(&applied));
         let recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
-        PodDiagnosis { findings, recheck }
+        PodDiagnosis { findings: applied.findings, recheck }
     }
 
     /// The job to be done for a pod that is not at rest: at once when something has happened to it, and when what is

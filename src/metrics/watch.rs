@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
+
 use crate::cluster::watch::WatchHealth;
 use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
 
@@ -15,7 +17,18 @@ pub struct Sources {
     /// Whether each source of evidence can be read, as far as it was tried.
     available: Mutex<BTreeMap<&'static str, bool>>,
     evidence: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
-    rules: Mutex<RuleCounters>,
+    rules: Mutex<Rules>,
+}
+
+/// The user's rules.
+#[derive(Debug, Default)]
+struct Rules {
+    counters: RuleCounters,
+    loaded: usize,
+    loaded_at: Option<Timestamp>,
+    refused: u64,
+    /// The newest version that was read is the one in force.
+    newest: bool,
 }
 
 impl Sources {
@@ -40,13 +53,74 @@ impl Sources {
     }
 
     /// Rules have been loaded.
-    pub fn loaded_rules(&self, rules: &RuleSet) {
-        lock(&self.rules).reloaded(rules);
+    pub fn loaded_rules(&self, rules: &RuleSet, now: Timestamp) {
+        let mut own = lock(&self.rules);
+        own.counters.reloaded(rules);
+        own.loaded = rules.len();
+        own.loaded_at = Some(now);
+        own.newest = true;
+    }
+
+    /// A new version of the rules was refused.
+    pub fn refused_rules(&self) {
+        let mut own = lock(&self.rules);
+        own.refused += 1;
+        own.newest = false;
     }
 
     /// Rules were applied. Gives the errors that are to be logged.
     pub fn count_rules(&self, applied: &Applied) -> Vec<EvaluationError> {
-        lock(&self.rules).add(applied)
+        lock(&self.rules).counters.add(applied)
+    }
+
+    fn write_rules(&self, out: &mut String) {
+        let rules = lock(&self.rules);
+        single(out, "kubehealer_rules_loaded", Kind::Gauge, "Rules in force.", rules.loaded);
+        if rules.loaded == 0 && rules.refused == 0 {
+            return;
+        }
+        single(
+            out,
+            "kubehealer_rules_last_reload_successful",
+            Kind::Gauge,
+            "1 if the newest version of the rules is in force, 0 if it was refused and an older one is.",
+            u8::from(rules.newest),
+        );
+        if let Some(at) = rules.loaded_at {
+            single(
+                out,
+                "kubehealer_rules_last_reload_timestamp_seconds",
+                Kind::Gauge,
+                "When the rules in force were loaded.",
+                at.as_second(),
+            );
+        }
+        single(
+            out,
+            "kubehealer_rules_reload_errors_total",
+            Kind::Counter,
+            "Versions of the rules that were refused.",
+            rules.refused,
+        );
+        let family = |name, help| FamilyText::new(name, Kind::Counter, help, usize::MAX);
+        let mut findings = family(
+            "kubehealer_rule_findings_total",
+            "Findings that a rule raised or changed, once per look at their pod.",
+        );
+        let mut ignored = family(
+            "kubehealer_rule_ignored_total",
+            "Findings that a rule ignored, once per look at their pod.",
+        );
+        let mut errors = family("kubehealer_rule_errors_total", "Looks at a pod in which a rule failed.");
+        for (rule, counts) in rules.counters.iter() {
+            let label = [("rule", rule)];
+            findings.series(&label, super::as_int(counts.findings));
+            ignored.series(&label, super::as_int(counts.ignored));
+            errors.series(&label, super::as_int(counts.errors));
+        }
+        for family in [findings, ignored, errors] {
+            family.finish(out);
+        }
     }
 
     /// Writes the metrics.
@@ -138,6 +212,7 @@ impl Sources {
             evidence.series(&[("source", source), ("result", result)], super::as_int(*count));
         }
         evidence.finish(out);
+        self.write_rules(out);
         single(
             out,
             "kubehealer_watches",

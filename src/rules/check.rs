@@ -46,6 +46,8 @@ pub(super) struct Uses {
     pub(super) events: bool,
     /// Its value may change while nothing happens.
     pub(super) now: bool,
+    /// The same, of a container that was restarted.
+    pub(super) restarts: bool,
 }
 
 impl Uses {
@@ -56,6 +58,7 @@ impl Uses {
             finding: self.finding || other.finding,
             events: self.events || other.events,
             now: self.now || other.now,
+            restarts: self.restarts || other.restarts,
         }
     }
 }
@@ -534,7 +537,10 @@ impl<'s> Checker<'s> {
             }
         }
         if function.name == "restartsWithin" {
-            self.uses.now = true;
+            match nodes.first() {
+                Some(Node { op: Op::Variable(Variable::Container), .. }) => self.uses.restarts = true,
+                _ => self.uses.now = true,
+            }
         }
         Ok((Op::Call(function, nodes), function.gives.of(first)))
     }

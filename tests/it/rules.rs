@@ -790,3 +790,188 @@ fn expressions_have_the_value_that_another_interpreter_of_cel_gives_them() {
     println!("{rounds} expressions: {} true, {} false, {} failed in both", seen[0], seen[1], seen[2]);
     assert!(seen.iter().all(|n| *n > 0), "{seen:?}");
 }
+
+/// A daemon that watches a simulated cluster, with rules, at a fixed time.
+async fn daemon(
+    cluster: &kubehealer::simulator::Cluster,
+    rules: RuleSet,
+    files: Vec<std::path::PathBuf>,
+    now: Timestamp,
+) -> kubehealer::daemon::Running {
+    use kubehealer::daemon::{Settings, Target, start};
+    let mut settings =
+        Settings::new(Target::Client(kubehealer::simulator::client(cluster), "a simulation".into()));
+    settings.listen = ([127, 0, 0, 1], 0).into();
+    settings.clock = std::sync::Arc::new(move || now);
+    settings.rules = std::sync::Arc::new(rules);
+    settings.rule_files = files;
+    start(settings).await.unwrap()
+}
+
+async fn get(address: std::net::SocketAddr, path: &str) -> String {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: kubehealer\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Asks again and again, for half a minute, until the answer will do.
+async fn wait_for(
+    address: std::net::SocketAddr,
+    path: &str,
+    what: &str,
+    will_do: impl Fn(&str) -> bool,
+) -> String {
+    let mut answer = String::new();
+    for _ in 0..300 {
+        answer = get(address, path).await;
+        if will_do(&answer) {
+            return answer;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    panic!("{what}: {answer}");
+}
+
+/// Reason, pod, container and severity of each finding, sorted.
+fn named(findings: &Value) -> Vec<String> {
+    let word = |f: &Value, key: &str| f[key].as_str().unwrap_or_default().to_owned();
+    let mut all: Vec<String> = findings
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|f| ["reason", "pod", "container", "severity"].map(|key| word(f, key)).join(" "))
+        .collect();
+    all.sort();
+    all
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_shipped_example_does_the_same_in_the_daemon_as_from_files() {
+    let mut cases = 0;
+    for entry in std::fs::read_dir("examples/rules").unwrap() {
+        let path = entry.unwrap().path();
+        if !kubehealer::files::rules::is_test_file(&path) {
+            continue;
+        }
+        let tests = kubehealer::rules::read_tests("test", &std::fs::read_to_string(&path).unwrap()).unwrap();
+        let rules: Vec<_> = tests.rules.iter().map(|r| path.with_file_name(r)).collect();
+        for case in tests.cases {
+            let now = case.now.unwrap();
+            let load = || RuleSet::load(&kubehealer::files::rules::read_rules(&rules).unwrap()).unwrap();
+            let list = json!({"kind": "List", "items": case.objects}).to_string();
+            let dump = kubehealer::files::read(&["-".into()], std::io::Cursor::new(list));
+            let expected = load().survey(&dump.snapshot, now, |_| {}).findings;
+            let expected = named(&serde_json::to_value(expected).unwrap());
+
+            let cluster = kubehealer::simulator::Cluster::new();
+            cluster.set_clock(now, 0.0);
+            for object in &case.objects {
+                cluster.apply(object.clone()).unwrap();
+            }
+            let running = daemon(&cluster, load(), Vec::new(), now).await;
+            wait_for(running.address, "/readyz", "ready", |a| a.starts_with("ok")).await;
+            wait_for(
+                running.address,
+                "/api/v1/diagnosis",
+                &format!("{}: {expected:?}", case.name),
+                |answer| {
+                    let document: Value = serde_json::from_str(answer).unwrap();
+                    named(&document["findings"]) == expected
+                },
+            )
+            .await;
+            running.stop().await;
+            cases += 1;
+        }
+    }
+    assert!(cases >= 14, "{cases}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_rule_file_is_put_in_force_and_a_bad_one_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("rules.yaml");
+    let rule = |reason: &str| {
+        format!(
+            "rules:\n- name: all\n  when: container.restartCount > 0\n  raise: {{reason: {reason}, severity: critical, summary: restarted}}\n- name: broken\n  when: container.state.terminated.exitCode == 1\n  raise: {{reason: Never, severity: info, summary: never}}\n"
+        )
+    };
+    std::fs::write(&file, rule("First")).unwrap();
+    let files = vec![file.clone()];
+    let rules = RuleSet::load(&kubehealer::files::rules::read_rules(&files).unwrap()).unwrap();
+    let cluster = kubehealer::simulator::Cluster::new();
+    cluster.set_clock(now(), 0.0);
+    // A healthy pod that was restarted long ago: at rest as far as the analyzer goes.
+    cluster
+        .apply(json!({
+            "kind": "Pod", "metadata": {"name": "web", "namespace": "shop", "creationTimestamp": "2026-11-01T00:00:00Z"},
+            "spec": {"nodeName": "n", "containers": [{"name": "web", "image": "web:1"}]},
+            "status": {
+                "phase": "Running", "startTime": "2026-11-01T00:00:00Z", "conditions": [{"type": "Ready", "status": "True"}],
+                "containerStatuses": [{"name": "web", "ready": true, "started": true, "restartCount": 1, "state": {"running": {"startedAt": "2026-11-02T00:00:00Z"}}}],
+            },
+        }))
+        .unwrap();
+    let running = daemon(&cluster, rules, files, now()).await;
+    let raised = |reason: &'static str| {
+        move |a: &str| a.lines().any(|l| l.starts_with("kubehealer_pod_unhealthy{") && l.contains(reason))
+    };
+    let metrics = wait_for(running.address, "/metrics", "the first rule", raised("First")).await;
+    for line in [
+        "kubehealer_rules_loaded 2",
+        "kubehealer_rules_last_reload_successful 1",
+        "kubehealer_rules_reload_errors_total 0",
+        "kubehealer_rule_ignored_total{rule=\"all\"} 0",
+    ] {
+        assert!(metrics.lines().any(|l| l == line), "{line}\n{metrics}");
+    }
+    // Once per look, and the pod may have been looked at again with its events.
+    let errors = metrics.lines().find_map(|l| l.strip_prefix("kubehealer_rule_errors_total{rule=\"broken\"} "));
+    assert!(errors.unwrap().parse::<u32>().unwrap() > 0, "{metrics}");
+
+    std::fs::write(&file, "rules:\n- name: all\n  when: nonsense\n  ignore: {comment: x}\n").unwrap();
+    let refused = |a: &str| a.contains("kubehealer_rules_reload_errors_total 1");
+    let metrics = wait_for(running.address, "/metrics", "the bad version", refused).await;
+    assert!(raised("First")(&metrics), "the old version stays in force: {metrics}");
+    assert!(metrics.contains("kubehealer_rules_last_reload_successful 0"), "{metrics}");
+    assert!(metrics.contains("kubehealer_rules_loaded 2"), "{metrics}");
+
+    std::fs::write(&file, rule("Second")).unwrap();
+    let metrics = wait_for(running.address, "/metrics", "the good version", raised("Second")).await;
+    assert!(metrics.contains("kubehealer_rules_last_reload_successful 1"), "{metrics}");
+    running.stop().await;
+}
+
+#[cfg(unix)]
+#[test]
+fn a_config_map_that_is_swapped_is_read_anew() {
+    use kubehealer::daemon::rules::{Reload, ReloadingRules};
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let version = |name: &str, text: &str| {
+        std::fs::create_dir(at(name)).unwrap();
+        std::fs::write(at(name).join("rules.yaml"), text).unwrap();
+        std::os::unix::fs::symlink(name, at("..data_tmp")).unwrap();
+        std::fs::rename(at("..data_tmp"), at("..data")).unwrap();
+    };
+    version("..1", "rules:\n- name: one\n  match: {namespaces: a}\n  ignore: {comment: x}\n");
+    std::os::unix::fs::symlink("..data/rules.yaml", at("rules.yaml")).unwrap();
+    let paths = vec![dir.path().to_owned()];
+    let rules = RuleSet::load(&kubehealer::files::rules::read_rules(&paths).unwrap()).unwrap();
+    let mut reloading = ReloadingRules::new(paths, &rules);
+    assert!(matches!(reloading.poll(), Reload::Same));
+    version("..2", "rules:\n- name: two\n  match: {namespaces: a}\n  ignore: {comment: x}\n");
+    assert!(matches!(reloading.poll(), Reload::New(rules) if rules.names().any(|n| &**n == "two")));
+    version("..3", "rules: [");
+    assert!(
+        matches!(reloading.poll(), Reload::Refused(why) if why.contains("rules.yaml:1:8: not valid YAML"))
+    );
+    // Said once.
+    assert!(matches!(reloading.poll(), Reload::Same));
+    std::fs::remove_file(at("rules.yaml")).unwrap();
+    assert!(matches!(reloading.poll(), Reload::Refused(why) if why.contains("no such files")));
+}
