@@ -281,12 +281,12 @@ async fn look(args: &Args) -> Result<Seen, Trouble> {
 }
 
 /// Logs that are read at most: they are one request each.
-const MOST_LOGS: usize = 100;
-/// Of pods that fail alike, so many: the others' logs say the same.
-const LOGS_ALIKE: usize = 2;
+const MOST_LOGS: usize = 300;
+/// Of pods of one controller that fail alike, so many: the others' logs say the same.
+const LOGS_ALIKE: usize = 10;
 
-/// The logs of containers that crashed. What `--previous` gives depends on the state: while the container runs, the run that
-/// ended; after that, the one before the newest, and the newest is what stands without.
+/// The logs of containers that crashed: of the present run and of the one before. Which of them holds the end depends on
+/// the state, and either may be gone.
 fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogRef> {
     let pods: HashMap<(&str, &str), &Pod> = snapshot
         .pods
@@ -300,32 +300,21 @@ fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogRef> {
         if !crashed || finding.container.is_empty() || finding.pod.is_empty() {
             continue;
         }
-        let seen = alike
-            .entry((&finding.namespace, &finding.workload, &finding.container, finding.reason.as_str()))
-            .or_default();
+        let Some(pod) = pods.get(&(finding.namespace.as_str(), finding.pod.as_str())) else { continue };
+        let controller =
+            pod.metadata.controller().map_or(pod.metadata.uid.as_str(), |owner| owner.uid.as_str());
+        let seen = alike.entry((controller, &finding.container, finding.reason.as_str())).or_default();
         *seen += 1;
-        if finding.workload.is_some() && *seen > LOGS_ALIKE {
+        if *seen > LOGS_ALIKE {
             continue;
         }
-        let Some(pod) = pods.get(&(finding.namespace.as_str(), finding.pod.as_str())) else { continue };
-        let status = &pod.status;
-        let running = status
-            .container_statuses
-            .iter()
-            .chain(&status.init_container_statuses)
-            .chain(&status.ephemeral_container_statuses)
-            .find(|c| c.name == finding.container)
-            .is_some_and(|c| c.state.running.is_some());
         let log = |previous| LogRef {
             namespace: finding.namespace.clone(),
             pod: finding.pod.clone(),
             container: finding.container.clone(),
             previous,
         };
-        if !running {
-            wanted.push(log(false));
-        }
-        wanted.push(log(true));
+        wanted.extend([log(true), log(false)]);
     }
     wanted.truncate(MOST_LOGS);
     wanted
