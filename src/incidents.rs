@@ -12,6 +12,8 @@
 pub mod accounting;
 pub mod frequent;
 pub mod incident;
+#[cfg(test)]
+mod property;
 pub mod store;
 pub mod terminations;
 
@@ -91,8 +93,11 @@ pub struct Incidents {
     resolved: VecDeque<IncidentEvent>,
     open: usize,
     stale: u64,
-    /// When this process first saw a pod.
+    /// When this process first saw a pod, or a list without one.
     began: Option<Timestamp>,
+    /// A bug put in on purpose, to show that the property test finds it.
+    #[cfg(test)]
+    bug: Option<property::Bug>,
 }
 
 impl Incidents {
@@ -128,6 +133,8 @@ impl Incidents {
             self.stale += 1;
             return Vec::new();
         }
+        #[cfg(test)]
+        let repeated = known && version == record.version;
         record.version = version;
         let home = Arc::clone(&record.home);
         if before.as_ref() != Some(&record.node) {
@@ -142,7 +149,12 @@ impl Incidents {
         let created = meta.creation_timestamp.get();
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
         let ours = known || (sight == Sight::Later && !older);
-        let (ends, mut memory) = accounting::book(ours.then_some(&*record.booked), &pod);
+        #[cfg(test)]
+        let (ours, pod) = property::break_pod(self.bug, ours, pod);
+        let booked = &*record.booked;
+        #[cfg(test)]
+        let booked = property::break_memory(self.bug, repeated, booked);
+        let (ends, mut memory) = accounting::book(ours.then_some(booked), &pod);
         accounting::keep_hidden(&record.booked, &mut memory);
         let long_runs: Vec<LongRun> = ends.iter().filter_map(LongRun::of).collect();
         for end in &ends {
@@ -244,7 +256,10 @@ impl Incidents {
 
     /// The list that began at `mark` is complete: what it did not show is gone. `namespace` is its scope; none for all.
     pub fn sweep(&mut self, mark: Mark, namespace: Option<&str>, now: Timestamp) -> Vec<IncidentEvent> {
+        self.began.get_or_insert(now);
         let unseen = self.store.unseen(mark, namespace);
+        #[cfg(test)]
+        let unseen = if self.bug == Some(property::Bug::DropDeletesOfRelists) { Vec::new() } else { unseen };
         unseen.into_iter().flat_map(|uid| self.gone(uid, None, now)).collect()
     }
 

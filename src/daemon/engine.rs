@@ -53,9 +53,18 @@ struct Around {
     rules: Arc<RuleSet>,
     /// The findings of workloads and nodes, by uid, as they were found last.
     others: BTreeMap<String, Vec<Finding>>,
+    /// Workloads that lack pods, by uid: their events are read, and read again, until they have them.
+    lacking: HashMap<Uid, Lacking>,
     /// When to look at workloads and nodes again, even if nothing changes.
     others_recheck: Option<Timestamp>,
     others_looked: Option<(Instant, Duration)>,
+}
+
+/// A workload that lacks pods.
+struct Lacking {
+    namespace: String,
+    name: String,
+    uid: String,
 }
 
 /// How often workloads and nodes are looked at, at most.
@@ -89,6 +98,7 @@ impl Engine {
                 sources,
                 rules: Arc::clone(&settings.rules),
                 others: BTreeMap::new(),
+                lacking: HashMap::new(),
                 others_recheck: None,
                 others_looked: None,
             }),
@@ -190,6 +200,7 @@ impl Engine {
         for uid in due {
             self.look_again(uid, false);
         }
+        self.ask_for_workloads();
         self.look_at_others();
         self.announcer.summarize();
     }
@@ -218,6 +229,10 @@ impl Engine {
             let mut around = self.around();
             let Some(evidence) = around.evidence.get_mut(&uid) else { return };
             take(evidence);
+            if around.lacking.contains_key(&uid) {
+                self.others_changed.store(true, Relaxed);
+                return;
+            }
         }
         self.look_again(uid, true);
     }
@@ -237,32 +252,79 @@ impl Engine {
     fn forget_evidence(&self) {
         let mut around = self.around();
         let incidents = self.incidents();
-        around.evidence.retain(|uid, _| incidents.pod(*uid).is_some());
+        let Around { evidence, lacking, .. } = &mut *around;
+        evidence.retain(|uid, _| incidents.pod(*uid).is_some() || lacking.contains_key(uid));
     }
 
     /// The sink of a watch of ReplicaSets, Deployments, StatefulSets or DaemonSets.
     pub(super) fn workloads(self: Arc<Self>, kind: &'static str) -> impl FnMut(Change<Workload>) + Send {
+        let engine = Arc::clone(&self);
         self.others(
-            move |owners, w: Workload| owners.apply(kind, w),
+            move |around, w: Workload| {
+                engine.lacks_pods(around, kind, &w);
+                around.owners.apply(kind, w);
+            },
             move |owners, namespace, name| owners.remove(kind, namespace, name),
         )
     }
 
     /// The sink of a watch of Jobs.
     pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(Change<objects::Job>) + Send {
-        self.others(Owners::apply_job, |owners, namespace, name| owners.remove("Job", namespace, name))
+        self.others(
+            |around, job| around.owners.apply_job(job),
+            |owners, namespace, name| owners.remove("Job", namespace, name),
+        )
     }
 
     /// The sink of a watch of CronJobs.
     pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(Change<CronJob>) + Send {
-        self.others(Owners::apply_cron_job, |owners, namespace, name| {
-            owners.remove("CronJob", namespace, name)
-        })
+        self.others(
+            |around, job| around.owners.apply_cron_job(job),
+            |owners, namespace, name| owners.remove("CronJob", namespace, name),
+        )
+    }
+
+    /// Only events tell why a StatefulSet, a DaemonSet or a ReplicaSet of its own cannot create pods.
+    fn lacks_pods(&self, around: &mut Around, kind: &str, workload: &Workload) {
+        let meta = &workload.metadata;
+        let uid = Uid::of(&meta.uid);
+        let of_deployment = meta.controller().is_some_and(|o| o.kind == "Deployment");
+        let lacks = kind != "Deployment" && !of_deployment && workload.status.replicas < workload.wanted();
+        if !lacks {
+            if around.lacking.remove(&uid).is_some() {
+                around.evidence.remove(&uid);
+            }
+            return;
+        }
+        around.lacking.entry(uid).or_insert_with(|| Lacking {
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+        });
+    }
+
+    /// Reads the events of workloads that lack pods, now and then.
+    fn ask_for_workloads(&self) {
+        let mut around = self.around();
+        if !around.sources.events || around.lacking.is_empty() {
+            return;
+        }
+        let Around { evidence, lacking, .. } = &mut *around;
+        let mut jobs = Vec::new();
+        for (uid, of) in lacking {
+            let evidence = evidence.entry(*uid).or_default();
+            if evidence.asked.is_none_or(|at| at.elapsed() >= EVIDENCE_AGE) {
+                evidence.asked = Some(Instant::now());
+                jobs.push(Job::of_workload(*uid, &of.namespace, &of.name, &of.uid));
+            }
+        }
+        drop(around);
+        jobs.into_iter().for_each(|job| self.ask(Some(job)));
     }
 
     fn others<T: Object>(
         self: Arc<Self>,
-        put: impl Fn(&mut Owners, T) + Send,
+        put: impl Fn(&mut Around, T) + Send,
         remove: impl Fn(&mut Owners, &str, &str) + Send,
     ) -> impl FnMut(Change<T>) + Send {
         let mut known = Known::default();
@@ -273,7 +335,7 @@ impl Engine {
                 Change::Apply(object) => {
                     let meta = object.meta();
                     known.saw(&meta.namespace, &meta.name);
-                    put(&mut around.owners, object);
+                    put(&mut around, object);
                 }
                 Change::Delete(object) => {
                     let meta = object.meta();

@@ -84,6 +84,20 @@ impl Job {
     }
 }
 
+impl Job {
+    /// For a workload that lacks pods.
+    pub(super) fn of_workload(uid: Uid, namespace: &str, name: &str, uid_text: &str) -> Self {
+        Self {
+            uid,
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            uids: vec![uid_text.to_owned()],
+            events: true,
+            logs: Vec::new(),
+        }
+    }
+}
+
 /// Where jobs are left.
 #[derive(Clone, Debug)]
 pub(super) struct Jobs(mpsc::Sender<Job>);

@@ -126,10 +126,21 @@ struct Memory {
     run: u32,
     /// Digest of the newest end that is booked (or was there before the first look); 0 for none.
     end: u32,
-    /// Whether the run has ended.
-    ended: bool,
+    /// How far the run with this count is.
+    run_is: RunIs,
     /// The kind of container, which the record of a pod that is gone does not tell.
     container_type: ContainerType,
+}
+
+/// How far a run is, as far as it was shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum RunIs {
+    /// Counted, and not begun: its container was not created yet, or not started.
+    Ahead,
+    /// It has begun.
+    On,
+    /// It has ended, and its end is booked.
+    Over,
 }
 
 const DIGEST_BITS: u32 = 30;
@@ -142,28 +153,34 @@ impl Memory {
             count: booked.restart_count,
             run: (bits & DIGEST_MASK) as u32,
             end: (bits >> DIGEST_BITS & DIGEST_MASK) as u32,
-            ended: bits >> 60 & 1 == 1,
-            container_type: match bits >> 61 {
-                2 => ContainerType::Init,
-                3 => ContainerType::Sidecar,
-                4 => ContainerType::Ephemeral,
-                _ => ContainerType::App,
+            run_is: match bits >> 60 & 3 {
+                1 => RunIs::Ahead,
+                2 => RunIs::On,
+                _ => RunIs::Over,
+            },
+            container_type: match bits >> 62 {
+                0 => ContainerType::App,
+                1 => ContainerType::Init,
+                2 => ContainerType::Sidecar,
+                _ => ContainerType::Ephemeral,
             },
         }
     }
 
-    /// Never 0, since the kind is not.
+    /// Never 0.
     fn pack(self) -> u64 {
-        let container_type: u64 = match self.container_type {
-            ContainerType::App => 1,
-            ContainerType::Init => 2,
-            ContainerType::Sidecar => 3,
-            ContainerType::Ephemeral => 4,
+        let run_is: u64 = match self.run_is {
+            RunIs::Ahead => 1,
+            RunIs::On => 2,
+            RunIs::Over => 3,
         };
-        u64::from(self.run)
-            | u64::from(self.end) << DIGEST_BITS
-            | u64::from(self.ended) << 60
-            | container_type << 61
+        let container_type: u64 = match self.container_type {
+            ContainerType::App => 0,
+            ContainerType::Init => 1,
+            ContainerType::Sidecar => 2,
+            ContainerType::Ephemeral => 3,
+        };
+        u64::from(self.run) | u64::from(self.end) << DIGEST_BITS | run_is << 60 | container_type << 62
     }
 }
 
@@ -230,7 +247,7 @@ pub fn keep_hidden<'a>(memory: &'a [Booked], new: &mut Vec<(&'a str, i32, u64)>)
 pub fn unobserved(memory: &[Booked]) -> impl Iterator<Item = End<'_>> {
     memory.iter().filter_map(|booked| {
         let memory = Memory::unpack(booked);
-        (!memory.ended).then_some(End {
+        (memory.run_is == RunIs::On).then_some(End {
             container: &booked.container,
             container_type: memory.container_type,
             reason: EndReason::Unobserved,
@@ -256,7 +273,7 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
     let (newest, previous) = match in_state {
         Some(end) if !end.container_id.is_empty() => (Some(end), last),
         // Made up: it tells of the run that was known to go on, and of nothing else.
-        Some(end) if before.is_some_and(|m| m.count == count && !m.ended) => (Some(end), last),
+        Some(end) if before.is_some_and(|m| m.count == count && m.run_is == RunIs::On) => (Some(end), last),
         Some(_) => (None, last),
         None if running => (None, last),
         None => match last.filter(|l| !l.container_id.is_empty() && l.container_id == status.container_id) {
@@ -267,7 +284,7 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
     let newest = newest.map(|end| Shows { end, number: count.saturating_add(1) });
     let previous = previous.map(|end| Shows { end, number: count });
 
-    let begun = running || newest.is_some() || count > 0 || run != 0;
+    let begun = running || newest.is_some() || count > 0;
     let Some(was) = before else {
         if !begun {
             return None;
@@ -277,31 +294,36 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
         return Some(remember(view, count, run, newest, previous, 0));
     };
 
-    let open = i64::from(!was.ended);
+    let was_over = was.run_is == RunIs::Over;
+    let open = i64::from(!was_over);
     let now_ended = i64::from(newest.is_some());
     let new = match count.cmp(&was.count) {
         std::cmp::Ordering::Greater => open + i64::from(count) - i64::from(was.count) - 1 + now_ended,
-        std::cmp::Ordering::Equal if !same_run(was) => open + now_ended,
+        std::cmp::Ordering::Equal if !same_run(was) => i64::from(was.run_is == RunIs::On) + now_ended,
         std::cmp::Ordering::Equal => {
-            if was.ended && (!running || run == was.run && run != 0) {
+            if was_over && (!running || run == was.run && run != 0) {
                 // Shown already, whatever the status reads now.
                 let mut same = was;
                 same.run = if run == 0 { was.run } else { run };
                 return Some(same);
             }
-            if was.ended { 0 } else { now_ended }
+            if was_over { 0 } else { now_ended }
         }
         // The same container with a smaller count: only the count was lost.
         std::cmp::Ordering::Less if run != 0 && run == was.run => now_ended.min(open),
-        std::cmp::Ordering::Less => open + i64::from(count) + now_ended,
+        std::cmp::Ordering::Less => i64::from(was.run_is == RunIs::On) + i64::from(count) + now_ended,
     };
     push(ends, view, new, newest, previous, was.end);
-    let mut after = remember(view, count, run, newest, previous, was.end);
-    if run == 0 && count == was.count {
+    // Made-up records are told apart by their numbers, which begin again with the count.
+    let known_end = if count < was.count { 0 } else { was.end };
+    let mut after = remember(view, count, run, newest, previous, known_end);
+    let same = same_run(was) && count == was.count || run != 0 && run == was.run && count < was.count;
+    if run == 0 && same {
         after.run = was.run;
     }
-    if run != 0 && run == was.run && was.ended && count < was.count {
-        after.ended = true;
+    // A run that has begun does not go back, whatever a status leaves out.
+    if same && after.run_is == RunIs::Ahead || same && was_over && !running {
+        after.run_is = was.run_is;
     }
     Some(after)
 }
@@ -318,7 +340,11 @@ fn remember(
         count,
         run,
         end: newest.or(previous).map_or(end, Shows::identity),
-        ended: newest.is_some(),
+        run_is: match newest {
+            Some(_) => RunIs::Over,
+            None if view.status.state.running.is_some() => RunIs::On,
+            None => RunIs::Ahead,
+        },
         container_type: view.kind,
     }
 }

@@ -3,10 +3,12 @@
 
 mod cli;
 mod contract;
+mod daemon;
 mod decode;
 mod demo;
 mod diagnosis;
 mod files;
+mod kubelet_model;
 mod layers;
 mod log_classifier;
 mod objects;

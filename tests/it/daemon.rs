@@ -1,0 +1,299 @@
+//! The daemon as a whole, against the simulated cluster.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kubehealer::cluster::snapshot::{self, Progress, Wanted};
+use kubehealer::daemon::{self, Running, Settings, StartError, Target};
+use kubehealer::diagnosis::survey;
+use kubehealer::report;
+use kubehealer::simulator::{self, Cluster, Fault};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::replay::recordings;
+
+fn settings(cluster: &Cluster) -> Settings {
+    let target = Target::Client(simulator::client(cluster), "a simulated cluster".to_owned());
+    let mut settings = Settings::new(target);
+    settings.listen = ([127, 0, 0, 1], 0).into();
+    let clock = cluster.clone();
+    settings.clock = Arc::new(move || clock.now());
+    settings
+}
+
+/// Status and body.
+async fn get(running: &Running, path: &str) -> (u16, String) {
+    let mut stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, body) = answer.split_once("\r\n\r\n").unwrap();
+    (status, body.to_owned())
+}
+
+async fn json(running: &Running, path: &str) -> Value {
+    serde_json::from_str(&get(running, path).await.1).unwrap()
+}
+
+/// Asks until the answer is as wanted; gives up after ten seconds.
+async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < Duration::from_secs(10), "not within 10 s: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn reasons(list: &Value) -> Vec<String> {
+    list["items"].as_array().unwrap().iter().map(|i| i["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+/// What was recorded at one instant, in a cluster whose time stands still there.
+fn recorded() -> Cluster {
+    let cluster = Cluster::new();
+    let folder = recordings().join("final");
+    for kind in [
+        "namespaces",
+        "nodes",
+        "pods",
+        "events",
+        "deployments",
+        "replicasets",
+        "statefulsets",
+        "daemonsets",
+        "jobs",
+        "cronjobs",
+    ] {
+        let text = std::fs::read_to_string(folder.join(format!("{kind}.json"))).unwrap();
+        let list: Value = serde_json::from_str(&text).unwrap();
+        let version = &list["apiVersion"];
+        let kind = list["kind"].as_str().unwrap().trim_end_matches("List");
+        let items = list["items"].as_array().unwrap().iter().cloned().map(|mut item| {
+            if item["kind"].is_null() {
+                (item["apiVersion"], item["kind"]) = (version.clone(), json!(kind));
+            }
+            item
+        });
+        cluster.load(items).unwrap();
+    }
+    cluster.set_clock("2026-11-22T11:23:29Z".parse().unwrap(), 0.0);
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn incidents_open_in_the_log_the_metrics_and_the_api_and_end_with_what_they_are_about() {
+    let cluster = simulator::demo(60.0);
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    let wanted = ["CrashLoopBackOff", "OOMKilled", "ImagePullBackOff", "Unschedulable", "StuckTerminating"];
+    until("the demo's failures", async || {
+        let found = reasons(&json(&running, "/api/v1/incidents").await);
+        wanted.iter().all(|w| found.iter().any(|f| f == w)).then_some(())
+    })
+    .await;
+    let metrics = get(&running, "/metrics").await.1;
+    for reason in wanted {
+        assert!(
+            metrics
+                .lines()
+                .any(|l| l.starts_with("kubehealer_pod_unhealthy{")
+                    && l.contains(&format!("reason=\"{reason}\""))),
+            "{reason} is not in the metrics"
+        );
+    }
+    until("an incident that is resolved", async || {
+        let list = json(&running, "/api/v1/incidents").await;
+        list["resolved"].as_array()?.iter().any(|r| r["reason"] == "ImagePullBackOff").then_some(())
+    })
+    .await;
+    let problems = json(&running, "/api/v1/problems").await;
+    assert_eq!(problems["kind"], "ProblemList");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
+    let cluster = recorded();
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    let seen = snapshot::snapshot(&simulator::client(&cluster), &Wanted::default(), &Progress::default())
+        .await
+        .unwrap();
+    let now = cluster.now();
+    let survey = survey(&seen.snapshot, now);
+    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted_value: Value = serde_json::from_str(&wanted).unwrap();
+    let began = Instant::now();
+    let mut got = String::new();
+    // The evidence comes in the background.
+    while began.elapsed() < Duration::from_secs(30) && got != wanted {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        got = get(&running, "/api/v1/diagnosis").await.1;
+    }
+    let got_value: Value = serde_json::from_str(&got).unwrap();
+    let list = |v: &Value| v["findings"].as_array().unwrap().clone();
+    for finding in list(&wanted_value) {
+        let same = |f: &&Value| ["uid", "container", "reason"].iter().all(|key| f[key] == finding[key]);
+        assert_eq!(list(&got_value).iter().find(same), Some(&finding));
+    }
+    assert_eq!(got_value["summary"], wanted_value["summary"]);
+    assert_eq!(got, wanted);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_may_not_list_pods_says_so_keeps_trying_and_is_ready_once_it_may() {
+    let cluster = recorded();
+    cluster.fault("pods", Fault::Forbidden);
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    let (status, why) = until("the refusal", async || {
+        Some(get(&running, "/readyz").await).filter(|(_, why)| why.contains("not allowed"))
+    })
+    .await;
+    assert_eq!(status, 503);
+    assert!(why.contains("pods") && why.contains("ClusterRole"), "{why}");
+    assert_eq!(get(&running, "/livez").await.0, 200, "it lives, whatever the API server says");
+    cluster.heal("pods");
+    until("readiness", async || (get(&running, "/readyz").await.0 == 200).then_some(())).await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_events_owners_and_nodes_forbidden_pods_are_watched_all_the_same() {
+    let cluster = recorded();
+    for resource in
+        ["events", "nodes", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs"]
+    {
+        cluster.fault(resource, Fault::Forbidden);
+    }
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    until("readiness", async || (get(&running, "/readyz").await.0 == 200).then_some(())).await;
+    until("incidents", async || {
+        let found = reasons(&json(&running, "/api/v1/incidents").await);
+        ["OOMKilled", "ImagePullBackOff", "CreateContainerConfigError"]
+            .iter()
+            .all(|w| found.iter().any(|f| f == w))
+            .then_some(())
+    })
+    .await;
+    until("the metric", async || {
+        get(&running, "/metrics")
+            .await
+            .1
+            .contains("kubehealer_source_available{source=\"events\"} 0")
+            .then_some(())
+    })
+    .await;
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_port_that_is_taken_is_said_before_anything_is_begun() {
+    let cluster = Cluster::new();
+    let first = daemon::start(settings(&cluster)).await.unwrap();
+    let mut second = settings(&cluster);
+    second.listen = first.address;
+    let Err(error) = daemon::start(second).await else { panic!("two daemons on one port") };
+    assert!(matches!(error, StartError::Bind(_)));
+    let text = error.to_string();
+    assert!(text.contains(&first.address.to_string()) && text.contains("--listen"), "{text}");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_ends_within_two_seconds_whatever_its_clients_do() {
+    let cluster = simulator::demo(60.0);
+    cluster.fault("nodes", Fault::BlackHole);
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    // One client says nothing, one has sent half a request.
+    let _silent = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    let mut half = tokio::net::TcpStream::connect(running.address).await.unwrap();
+    half.write_all(b"GET /metrics HTT").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let began = Instant::now();
+    running.stop().await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn evidence_that_is_slow_does_not_hold_up_an_incident() {
+    let cluster = recorded();
+    cluster.fault("events", Fault::Delay(Duration::from_secs(30)));
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    until("readiness", async || (get(&running, "/readyz").await.0 == 200).then_some(())).await;
+    let mut pod = cluster.get("pods", "shop", "price-export").unwrap();
+    pod["metadata"]["name"] = json!("price-export-2");
+    pod["metadata"]["uid"] = json!("00000000-0000-4000-8000-00000000abcd");
+    pod["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+    let began = Instant::now();
+    cluster.apply(pod).unwrap();
+    until("the incident", async || {
+        let list = json(&running, "/api/v1/incidents?namespace=shop").await;
+        list["items"].as_array()?.iter().any(|i| i["pod"] == "price-export-2").then_some(())
+    })
+    .await;
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_make_no_sense_are_answered_in_words() {
+    let cluster = Cluster::new();
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    assert_eq!(get(&running, "/nope").await.0, 404);
+    let (status, why) = get(&running, "/api/v1/incidents?severity=loud").await;
+    assert_eq!((status, why.contains("one of info, warning, critical")), (400, true), "{why}");
+    let (status, why) = get(&running, "/api/v1/incidents?colour=red").await;
+    assert_eq!((status, why.contains("known are namespace")), (400, true), "{why}");
+    for page in ["/", "/status.js", "/status.css"] {
+        assert_eq!(get(&running, page).await.0, 200, "{page}");
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_metrics_pass_promtool() {
+    if std::process::Command::new("promtool").arg("--version").output().is_err() {
+        eprintln!("promtool is not installed: not checked");
+        return;
+    }
+    let cluster = recorded();
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    until("incidents", async || {
+        get(&running, "/metrics").await.1.contains("kubehealer_pod_unhealthy{").then_some(())
+    })
+    .await;
+    let text = get(&running, "/metrics").await.1;
+    running.stop().await;
+    let mut child = std::process::Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.trim().is_empty(), "{said}");
+}
+
+/// For a look by hand: `STAY=60 cargo test --test it daemon::stay -- --ignored`, then open http://127.0.0.1:18080/.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "for a look by hand"]
+async fn stay() {
+    daemon::init_logging(daemon::LogFormat::Text);
+    let cluster = simulator::demo(10.0);
+    let mut settings = settings(&cluster);
+    settings.logs = true;
+    settings.listen = ([127, 0, 0, 1], 18080).into();
+    let running = daemon::start(settings).await.unwrap();
+    let seconds = std::env::var("STAY").map_or(60, |s| s.parse().unwrap());
+    tokio::time::sleep(Duration::from_secs(seconds)).await;
+    running.stop().await;
+}
