@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Renders deploy/kustomize/kubehealer.yaml from the chart. `deploy/render.sh -` prints it instead.
+# Renders deploy/kustomize/kubehealer.yaml from the chart, and copies the chart's alerts to where kustomize may read them.
+# `deploy/render.sh -` prints the manifests instead.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 helm=${HELM:-helm}
@@ -12,4 +13,9 @@ render() {
     # One blank line between objects in every version of Helm.
     awk 'NF { print }'
 }
-if [ "${1:-}" = - ]; then render; else render >deploy/kustomize/kubehealer.yaml; fi
+if [ "${1:-}" = - ]; then
+  render
+else
+  render >deploy/kustomize/kubehealer.yaml
+  cp charts/kubehealer/files/alerts.yaml deploy/prometheus/alerts.yaml
+fi

@@ -38,8 +38,36 @@ def test_kustomize_builds_valid_objects(tmp_path):
     assert "Helm" not in done.stdout
 
 
-def test_links_lead_to_the_one_source():
-    assert (DEPLOY / "prometheus/alerts.yaml").resolve() == ALERTS
+def test_the_small_prometheus_is_valid_restricted_and_finds_its_files(tmp_path):
+    done = sh("kubectl", "kustomize", str(DEPLOY / "prometheus"))
+    assert done.returncode == 0, done.stderr
+    file = tmp_path / "all.yaml"
+    file.write_text(done.stdout)
+    checked = sh("kubernetes-validate", "--strict", "-k", "1.37", str(file))
+    assert checked.returncode == 0 and "WARN" not in checked.stdout + checked.stderr, checked.stdout + checked.stderr
+    objects = list(yaml.safe_load_all(done.stdout))
+    assert {obj["metadata"]["namespace"] for obj in objects} == {"kubehealer"}
+    files = {obj["metadata"]["name"]: set(obj["data"]) for obj in objects if obj["kind"] == "ConfigMap"}
+    services = {obj["metadata"]["name"]: obj["spec"]["ports"][0]["port"] for obj in objects if obj["kind"] == "Service"}
+    for workload in [obj for obj in objects if obj["kind"] == "Deployment"]:
+        pod = workload["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        (config,) = [arg.split("=")[1] for arg in container["args"] if arg.startswith("--config.file=")]
+        folder, _, name = config.rpartition("/")
+        (volume,) = [mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == folder]
+        (source,) = [vol["configMap"]["name"] for vol in pod["volumes"] if vol["name"] == volume]
+        assert name in files[source]
+        # As the namespace of deploy/kustomize demands.
+        assert pod["securityContext"]["runAsNonRoot"] and pod["securityContext"]["seccompProfile"]["type"] == "RuntimeDefault"
+        assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    example = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
+    (target,) = example["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"]
+    assert target == f"alertmanager:{services['alertmanager']}"
+
+
+def test_copies_and_links_show_the_one_source():
+    assert (DEPLOY / "prometheus/alerts.yaml").read_text() == ALERTS.read_text(), "run deploy/render.sh"
     assert (DEPLOY / "grafana-dashboard.json").resolve() == ROOT / "charts/kubehealer/files/dashboard.json"
 
 
