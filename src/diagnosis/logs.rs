@@ -311,14 +311,15 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         let level = level(line);
         // An indented line continues another, which says it better.
         let indent = if line.starts_with(' ') { 4 } else { 0 };
-        let weight = level.weight() - distance - indent;
+        let borne = if borne(&view) { 60 } else { 0 };
+        let weight = level.weight() - distance - indent - borne;
         for candidate in MATCHER.candidates(&view) {
             let (Some(rule), Some(compiled)) = (table::RULES.get(candidate), MATCHER.patterns.get(candidate))
             else {
                 continue;
             };
             let score = rule.rank + weight + fit(rule.cause, exit_code);
-            if score < 20 || best.as_ref().is_some_and(|(best, _)| *best >= score) {
+            if score < 12 || best.as_ref().is_some_and(|(best, _)| *best >= score) {
                 continue;
             }
             let regex = compiled.get_or_init(|| pattern(rule.find));
@@ -388,7 +389,7 @@ impl Level {
             Level::Fatal => 6,
             Level::Error | Level::Unknown => 0,
             Level::Warning => -12,
-            Level::Chatter => -40,
+            Level::Chatter => -50,
         }
     }
 }
@@ -401,12 +402,14 @@ fn level(line: &str) -> Level {
             r"|^(?<klog>[IWEF])\d{4} \d\d:",
             r"|[\[<|(]\s?(?<bracket>fatal|panic|critical|crit|emerg|alert|error|err|severe|warn|warning|notice|note|info|debug|trace)\s?[\]>|)]",
             r"|^[^a-z]{0,40}(?<start>fatal|panic|critical|error|severe|warning|warn|info|debug)(?: error)?:",
+            r"|:\s(?<middle>info|notice|debug|warn|warning):\s",
             r"|(?-i:\b(?<word>FATAL|PANIC|CRITICAL|ERROR|SEVERE|WARN|WARNING|INFO|DEBUG|TRACE|EMERG|NOTICE|LOG)\b)",
         ))
     });
     let head = line.get(..line.floor_boundary(240)).unwrap_or(line);
     let Some(found) = LEVEL.captures(head) else { return Level::Unknown };
-    let word = ["field", "klog", "bracket", "start", "word"].iter().find_map(|name| found.name(name));
+    let word =
+        ["field", "klog", "bracket", "start", "middle", "word"].iter().find_map(|name| found.name(name));
     match word.map_or("", |word| word.as_str()).to_ascii_lowercase().as_str() {
         "fatal" | "panic" | "critical" | "crit" | "emerg" | "alert" | "severe" | "f" | "60" => Level::Fatal,
         "error" | "err" | "e" | "50" => Level::Error,
@@ -414,6 +417,17 @@ fn level(line: &str) -> Level {
         "info" | "debug" | "trace" | "notice" | "note" | "i" | "30" | "20" | "10" => Level::Chatter,
         _ => Level::Unknown,
     }
+}
+
+/// Whether the line says itself that the program goes on in spite of it, or complains about somebody else.
+fn borne(line: &str) -> bool {
+    static BORNE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(concat!(
+            r"\b(?:using (?:the |a )?defaults?|default(?:s|ing)? to|fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+",
+            r"|previous error|TLS handshake error from)\b",
+        ))
+    });
+    BORNE.is_match(line)
 }
 
 /// Lines that come after the one that counts: stack frames, advice, epilogues of the common runtimes.

@@ -138,6 +138,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("refused-postgres", C::DependencyUnreachable, 84,
         r#"connection to server at "(?P<host>[^"]+)"(?: \([^)]*\))?, port (?P<port>\d+) failed: (?P<what>Connection refused|Connection timed out|timeout expired|No route to host|server closed)|server running on (?:that )?host "(?P<old>[^"]+)"|on (?:Unix domain )?socket "(?P<socket>[^"]*PGSQL[^"]*)""#,
         "PostgreSQL at [{host}:{port}][{old}][{socket}] cannot be reached[ ({what})]"),
+    rule("refused-pg-isready", C::DependencyUnreachable, 82, r"(?P<host>[\w.-]+:\d+) - (?P<what>no response|rejecting connections)", "PostgreSQL at {host} does not answer ({what})"),
     rule("refused-mysql", C::DependencyUnreachable, 84,
         r"Can't connect to (?:local )?(?:MySQL|MariaDB)? ?server (?:on|through socket) '(?P<host>[^']+)'(?: \((?P<what>\d+)[^)]*\))?",
         "the MySQL server at {host} cannot be reached[ (error {what})]"),
@@ -224,10 +225,10 @@ pub(super) const RULES: &[Rule] = &[
     rule("leader-lost", C::DependencyUnreachable, 84, r"leader ?election lost|lost leader(?:ship| election)|failed to renew lease (?P<name>\S+)",
         "it lost its leader election and ended itself[ (lease {name})]: the API server was slow or not reachable"),
     rule("http-unauthorized", C::AuthenticationFailed, 80,
-        r"\b401 Unauthorized|status(?: code)?[ :=]*401\b|HTTP(?:/[\d.]+)? 401\b|Unauthorized: |invalid_client|invalid_grant|Bad credentials|Authentication failed for '(?P<name>[^']+)'|Invalid credentials|authentication required|must be logged in to the server|code = Unauthenticated",
+        r"\b401 Unauthorized|status(?: code)?[ :]*401\b|HTTP(?:/[\d.]+)? 401\b|Unauthorized: |invalid_client|invalid_grant|Bad credentials|Authentication failed for '(?P<name>[^']+)'|Invalid credentials|authentication required|must be logged in to the server|code = Unauthenticated",
         "a service refuses its credentials[: {name}]"),
-    rule("http-forbidden", C::PermissionDenied, 78, r"\b403 Forbidden|status(?: code)?[ :=]*403\b|HTTP(?:/[\d.]+)? 403\b|Code: 403", "a service does not allow what it asks for (403)"),
-    rule("rate-limited", C::DependencyError, 76, r"\b429 Too Many|status(?: code)?[ :=]*429\b|HTTP(?:/[\d.]+)? 429\b|rate limit(?:ed)? exceeded|TooManyRequests|ThrottlingException",
+    rule("http-forbidden", C::PermissionDenied, 78, r"\b403 Forbidden|status(?: code)?[ :]*403\b|HTTP(?:/[\d.]+)? 403\b|Code: 403", "a service does not allow what it asks for (403)"),
+    rule("rate-limited", C::DependencyError, 76, r"\b429 Too Many|status(?: code)?[ :]*429\b|HTTP(?:/[\d.]+)? 429\b|rate limit(?:ed)? exceeded|TooManyRequests|ThrottlingException",
         "a service limits its rate of calls (429)"),
     rule("vault-sealed", C::DependencyError, 90, r"Vault is sealed|error during unseal", "Vault is sealed: it has to be unsealed first"),
 
@@ -411,11 +412,11 @@ pub(super) const RULES: &[Rule] = &[
     rule("runtime-version", C::InvalidConfiguration, 88, r#"engine "node" is incompatible|requires (?:Node(?:\.js)?|Python|Ruby|PHP|Java) (?:version )?(?P<version>[^\n]{1,40})|Your Ruby version is (?P<ruby>[\d.]+)|Unsupported engine"#, "the language runtime in the image has the wrong version[: it wants {version}][: {ruby}]"),
 
     // Licences, services.
-    rule("license", C::LicenseInvalid, 90, r"licen[cs]e\b[^\n]{0,60}?(?:expired|invalid|not valid|not found|missing|exceeded|required|rejected|could not be)|(?:expired|invalid|missing|no valid|no) licen[cs]e", "its licence is missing or not valid any more"),
+    rule("license", C::LicenseInvalid, 90, r"licen[cs]e\b[^\n]{0,60}?(?:expired|invalid|not valid|not found|missing|exceeded|is required|rejected|could not be)|(?:expired|invalid|missing|no valid) licen[cs]e", "its licence is missing or not valid any more"),
     rule("http-error", C::DependencyError, 74,
-        r"(?:\bHTTP(?:/[\d.]+)?|status(?: code)?|returned|responded with|response(?: code| status)?|answered|got)[ :=]*(?P<status>5\d\d)\b(?: (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway Timeout))?(?: from (?P<name>[^\n]{1,60}))?|\b(?P<code>50[0234]) (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)|upstream connect error|no healthy upstream",
+        r"(?:\bHTTP(?:/[\d.]+)?|status(?: code)?|returned|responded with|response(?: code| status)?|answered|got)[ :]*(?P<status>5\d\d)\b(?: (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway Timeout))?(?: from (?P<name>[^\n]{1,60}))?|\b(?P<code>50[0234]) (?:Internal Server Error|Bad Gateway|Service Unavailable|Gateway Time-?out)|upstream connect error|no healthy upstream",
         "a service that it depends on answers with an error[: HTTP {status}][: HTTP {code}][ from {name}]"),
-    rule("http-not-found", C::DependencyError, 64, r"(?:\bHTTP(?:/[\d.]+)?|status(?: code)?|returned|responded with|response code)[ :=]*404\b|\b404 Not Found", "a service does not know what it asks for (404)"),
+    rule("http-not-found", C::DependencyError, 64, r"(?:\bHTTP(?:/[\d.]+)?|status(?: code)?|returned|responded with|response code)[ :]*404\b|\b404 Not Found", "a service does not know what it asks for (404)"),
     rule("grpc-unavailable", C::DependencyUnreachable, 74, r"code = Unavailable|StatusCode\.UNAVAILABLE|status: UNAVAILABLE|14 UNAVAILABLE", "a gRPC service that it depends on is not available[: {addr}]"),
 
     // Crashes.
@@ -429,7 +430,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("stack-overflow", C::Panic, 88, r"StackOverflowError|RecursionError|maximum recursion depth exceeded|Maximum call stack size exceeded|has overflowed its stack|goroutine stack exceeds|stack level too deep|fatal error: stack overflow", "its calls nest without end (stack overflow)"),
     rule("java-exception", C::Panic, 64, r#"Exception in thread "(?P<name>[^"]*)" (?P<type>[\w.$]+)(?:: (?P<what>[^\n]+))?"#, "the Java thread {name} ended with {type}[: {what}]"),
     rule("java-cause", C::Panic, 63, r"^\s*Caused by: (?P<type>[\w.$]+)(?:: (?P<what>[^\n]+))?", "the cause of the exception is {type}[: {what}]"),
-    rule("exception", C::Panic, 62, r"^(?P<type>(?:[A-Za-z_]\w*\.)*(?-i:[A-Z])\w*(?:Error|Exception|Interrupt|Warning|DoesNotExist|NotFound|Timeout))(?:: (?P<what>[^\n]+))?$", "an exception that nobody caught ended it: {type}[: {what}]"),
+    rule("exception", C::Panic, 62, r"^(?P<type>(?:[A-Za-z_]\w*\.)*(?-i:[A-Z])\w*(?:Error|Exception|Interrupt|DoesNotExist|NotFound|Timeout))(?:: (?P<what>[^\n]+))?$", "an exception that nobody caught ended it: {type}[: {what}]"),
     rule("js-exception", C::Panic, 64, r"(?:Uncaught(?: exception)?:? |Unhandled (?:promise )?rejection:? )(?P<type>\w*Error): (?P<what>[^\n]+)|UnhandledPromiseRejection\w*: (?P<reason>[^\n]+)|ERR_UNHANDLED_REJECTION",
         "an exception that nobody caught ended it[: {type}: {what}][: {reason}]"),
     rule("dotnet-exception", C::Panic, 64, r"Unhandled exception[.:]? +(?P<type>[\w.]+)(?:: (?P<what>[^\n]+))?", "an exception that nobody caught ended it: {type}[: {what}]"),
