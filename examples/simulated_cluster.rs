@@ -1,7 +1,10 @@
 //! A simulated cluster for tests of whole programs: answers the Kubernetes API on a port, and takes what happens in it from its
 //! standard input, as lines of `kubectl get -w --output-watch-events -o json`: `{"type": "MODIFIED", "object": {...}}`.
 //!
-//! `cargo run --example simulated_cluster -- KUBECONFIG` writes a kubeconfig for it to that file, and ends with its input.
+//! `cargo run --example simulated_cluster -- KUBECONFIG` writes a kubeconfig for it to that file, and ends with its input. Then
+//! it tells what it was asked for, one `list pods` a line.
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context, bail};
 use kubehealer::simulator::{self, Cluster, RESOURCES};
@@ -26,6 +29,15 @@ async fn main() -> anyhow::Result<()> {
         println!("ok");
     }
     server.abort();
+    // What was asked of it, for whoever wonders which rights that takes.
+    let asked: BTreeSet<String> = cluster
+        .requests()
+        .into_iter()
+        .map(|request| format!("{} {}", request.verb, request.resource))
+        .collect();
+    for request in asked {
+        println!("{request}");
+    }
     Ok(())
 }
 

@@ -248,7 +248,7 @@ def test_nothing_is_granted_but_reading_and_never_secrets(values):
 def test_what_is_read_follows_what_is_switched_on():
     assert set(granted(render())) == ALL_RESOURCES
     off = {"events": False, "owners": False, "nodes": False}
-    assert granted(with_values({"watch": off})) == {"pods": {"get", "list", "watch"}}
+    assert granted(with_values({"watch": off})) == {"pods": {"list", "watch"}}
     assert granted(with_values({"watch": {"logs": True}}))["pods/log"] == {"get"}
     assert "nodes" not in granted(with_values({"watch": {"nodes": False}}))
     for switch, flag in (("events", "--no-events"), ("owners", "--no-owners"), ("nodes", "--no-nodes")):

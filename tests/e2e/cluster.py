@@ -36,8 +36,11 @@ class Cluster:
         self.happens("DELETED", obj)
 
     def close(self):
+        """Ends it, and tells what it was asked for: verb and resource."""
         self.process.stdin.close()
+        asked = self.process.stdout.read().splitlines()
         self.process.wait(10)
+        return {tuple(line.split(" ", 1)) for line in asked}
 
 
 class Deployment:

@@ -160,7 +160,7 @@ class Stack:
 
         node = {"metadata": {"name": "node-a"}, "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": stamp(3600)}]}}
         self.cluster.apply({"apiVersion": "v1", "kind": "Node", **node})
-        self.daemon_command = [BIN / "kubehealer", "watch", "--kubeconfig", kubeconfig, "--listen", f"127.0.0.1:{ports[0]}"]
+        self.daemon_command = [BIN / "kubehealer", "watch", "--kubeconfig", kubeconfig, "--listen", f"127.0.0.1:{ports[0]}", "--logs"]
         self.daemon = Process(folder, "kubehealer", self.daemon_command, daemon + "/readyz")
         self.alertmanager = Process(
             folder,
@@ -199,7 +199,7 @@ class Stack:
         (self.folder / "notifications.json").write_text(json.dumps(self.pager.notes, indent=2))
         for process in (self.prometheus, self.alertmanager, self.daemon):
             process.stop()
-        self.cluster.close()
+        return self.cluster.close()
 
 
 @pytest.fixture(scope="module")
@@ -208,7 +208,8 @@ def stack(tmp_path_factory):
     print("logs in", folder, file=sys.stderr)
     stack = Stack(folder)
     yield stack
-    stack.stop()
+    if stack.prometheus.process.poll() is None:
+        stack.stop()
 
 
 EXPECTED = {
@@ -330,6 +331,19 @@ def test_the_metrics_of_the_daemon_pass_promtool(stack):
     text = get(stack.urls[0] + "/metrics")
     done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_daemon_asks_for_what_the_chart_grants_and_the_chart_grants_no_more(stack):
+    """The last one that needs the stack: it ends it."""
+    asked = {(verb, resource) for verb, resource in stack.stop() if not resource.startswith("/")}
+    # Logs are read too in this stack, so that the right for them is seen to be used.
+    values = "--set=watch.logs=true"
+    done = subprocess.run(["helm4", "template", "rel", ROOT / "charts/kubehealer", values], capture_output=True, text=True)
+    (role,) = [obj for obj in yaml.safe_load_all(done.stdout) if obj and obj["kind"] == "ClusterRole"]
+    granted = {(verb, resource) for rule in role["rules"] for resource in rule["resources"] for verb in rule["verbs"]}
+    assert asked <= granted
+    # A server that streams lists is not asked for them; an older one is.
+    assert granted - asked <= {("list", resource) for verb, resource in asked if verb == "watch"}
 
 
 @pytest.mark.parametrize("values", sorted((ROOT / "charts/kubehealer/ci").glob("*-values.yaml")), ids=lambda file: file.stem)

@@ -97,7 +97,7 @@ imagePullSecrets:
 {{- define "kubehealer.rules" -}}
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 {{- if .Values.watch.logs }}
 - apiGroups: [""]
   resources: [pods/log]
@@ -106,7 +106,7 @@ imagePullSecrets:
 {{- if .Values.watch.events }}
 - apiGroups: [""]
   resources: [events]
-  verbs: [list, watch]
+  verbs: [list]
 {{- end }}
 {{- if .Values.watch.owners }}
 - apiGroups: [apps]
