@@ -42,23 +42,32 @@ pub(super) async fn with_progress<T>(progress: &Progress, work: impl Future<Outp
         return work.await;
     }
     let mut work = std::pin::pin!(work);
-    let mut shown = false;
+    let mut line = Line { shown: false };
     let mut ticks = tokio::time::interval(Duration::from_secs(1));
     ticks.tick().await;
-    let done = loop {
+    loop {
         tokio::select! {
-            done = &mut work => break done,
+            done = &mut work => return done,
             _ = ticks.tick() => {
                 let (what, objects) = progress.get();
                 let _ = write!(io::stderr(), "\r\x1b[Klooking at {what}: {objects} read so far");
-                shown = true;
+                line.shown = true;
             }
         }
-    };
-    if shown {
-        let _ = write!(io::stderr(), "\r\x1b[K");
     }
-    done
+}
+
+/// The line that says how far it has come. It vanishes when the work is done, or given up.
+struct Line {
+    shown: bool,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if self.shown {
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
 }
 
 /// Whether stdout gets colour.

@@ -57,6 +57,9 @@ impl<'a> Group<'a> {
     }
 }
 
+/// From so many on, bare pods of which the same is said share a line.
+const MANY: usize = 5;
+
 /// The survey in lines: worst first, then the farthest reach.
 pub(super) fn groups(survey: &Survey, each: bool) -> Vec<Group<'_>> {
     let mut taken = vec![false; survey.findings.len()];
@@ -80,21 +83,32 @@ pub(super) fn groups(survey: &Survey, each: bool) -> Vec<Group<'_>> {
         if taken.get(at).copied().unwrap_or(false) {
             continue;
         }
-        // A bare pod is its own workload, so it stands alone.
-        let pod = if finding.workload.is_none() || finding.pod.is_empty() || each { at } else { usize::MAX };
+        let alone = finding.pod.is_empty() || each;
+        // Bare pods have no workload in common; what they may have in common is what is said of them.
+        let workload = finding.workload.as_ref().filter(|w| w.name != finding.pod);
+        let (container, said) = match workload {
+            Some(_) => (finding.container.as_str(), ""),
+            None => ("", finding.cause.text.as_str()),
+        };
         let key = (
-            pod,
+            if alone { at } else { usize::MAX },
             Reverse(finding.severity),
             finding.stage as u8,
             finding.reason.as_str(),
             finding.cause.code.as_str(),
             finding.namespace.as_str(),
-            finding.workload.as_ref(),
-            finding.container.as_str(),
+            workload,
+            (container, said),
         );
         alike.entry(key).or_default().push(finding);
     }
-    groups.extend(alike.into_values().map(|findings| Group { findings, problem: None }));
+    for ((.., workload, _), findings) in alike {
+        if workload.is_none() && findings.len() < MANY {
+            groups.extend(findings.into_iter().map(|f| Group { findings: vec![f], problem: None }));
+        } else {
+            groups.push(Group { findings, problem: None });
+        }
+    }
     groups.sort_by_cached_key(|group| {
         let first = group.findings.first();
         (

@@ -262,6 +262,35 @@ fn text_from_a_cluster_cannot_command_a_terminal_or_a_page() {
 }
 
 #[test]
+fn many_bare_pods_of_which_the_same_is_said_share_a_line_and_few_do_not() {
+    let lines = |number: usize| {
+        let findings = (0..number)
+            .map(|n| {
+                let pod = format!("job-{n}");
+                let mut finding = finding(
+                    Reason::Error,
+                    &pod,
+                    "app",
+                    &pod,
+                    CauseCode::ApplicationError,
+                    "it ended with exit code 3",
+                );
+                finding.workload = Some(WorkloadRef { kind: "Pod".to_owned(), name: pod.clone() });
+                finding
+            })
+            .collect();
+        let survey = survey(findings);
+        let snapshot = snapshot();
+        let look = Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+        let text = report::table(&look, &Style { width: 120, wide: false, colour: false });
+        text.lines().filter(|l| l.starts_with("warning ")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(lines(3).len(), 3);
+    let many = lines(2000);
+    assert!(many.len() == 1 && many[0].contains("2,000 pods"), "{many:?}");
+}
+
+#[test]
 fn two_thousand_pods_that_fail_from_one_image_are_one_line() {
     let image = "registry.example/shop/web:1.9.0-rc1";
     let pods: Vec<Value> = (0..2000)

@@ -930,7 +930,8 @@ async fn a_changed_rule_file_is_put_in_force_and_a_bad_one_is_refused() {
         assert!(metrics.lines().any(|l| l == line), "{line}\n{metrics}");
     }
     // Once per look, and the pod may have been looked at again with its events.
-    let errors = metrics.lines().find_map(|l| l.strip_prefix("kubehealer_rule_errors_total{rule=\"broken\"} "));
+    let errors =
+        metrics.lines().find_map(|l| l.strip_prefix("kubehealer_rule_errors_total{rule=\"broken\"} "));
     assert!(errors.unwrap().parse::<u32>().unwrap() > 0, "{metrics}");
 
     std::fs::write(&file, "rules:\n- name: all\n  when: nonsense\n  ignore: {comment: x}\n").unwrap();
