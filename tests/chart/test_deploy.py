@@ -247,3 +247,12 @@ def test_the_workflow_reads_the_base_images_that_the_dockerfile_has():
     dockerfile = (ROOT / "Dockerfile").read_text()
     for name in ("BUILDER", "BASE"):
         assert len(re.findall(rf"^ARG {name}=\S+$", dockerfile, re.M)) == 1
+
+
+def test_alerts_and_dashboard_use_metrics_that_are_documented():
+    documented = set(re.findall(r"`((?:kubehealer|process)_\w+)`", (ROOT / "docs/metrics.md").read_text()))
+    alerts = ALERTS.read_text()
+    used = set(re.findall(r"\b(kubehealer_\w+)\b", alerts)) | {
+        name for _, expr in expressions() for name in re.findall(r"\b((?:kubehealer|process)_\w+)\b", expr)
+    }
+    assert used and used <= documented, used - documented
