@@ -61,6 +61,10 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         word => refused(pod, word, rejected),
     };
     finding.add(Source::Status, format!("{}: {message}", text::name(&status.reason)), None);
+    if finding.next_steps.is_empty() {
+        let describe = finding.kubectl_pod("describe pod");
+        finding = finding.next(describe);
+    }
     // The kubelet makes up ends of containers that never ran when it restarts.
     let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
     let mut ends: Vec<(String, &Terminated)> =

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::cause::CauseCode;
+use super::context::oldest_first;
 use super::draft::{self, Look};
 use super::finding::{Confidence, Finding, Source, Stage, WorkloadRef};
 use super::reason::{Reason, Severity};
@@ -153,6 +154,9 @@ impl Owners {
                 let failing = by_workload.get(&(namespace.as_str(), &of)).unwrap_or(&none);
                 findings.extend(self.failed_job(job, failing, &mut look));
             }
+            for job in jobs.values() {
+                findings.extend(self.podless_job(job, events_of(&job.metadata.uid), &mut look));
+            }
         }
         (findings, look.done(Vec::new()).recheck)
     }
@@ -177,7 +181,8 @@ impl Owners {
         let of = WorkloadRef { kind: kind.to_owned(), name: text::name(&meta.name) };
         if let Some(condition) = workload.condition("ReplicaFailure").filter(|c| c.status == "True") {
             let since = condition.last_transition_time.get();
-            let mut finding = failed_create(meta, &of, &condition.message, workload);
+            let mut finding =
+                failed_create(meta, &of, &condition.message, Some((workload.ready(), workload.wanted())));
             finding.add(
                 Source::Owner,
                 format!(
@@ -193,13 +198,14 @@ impl Owners {
         let refused = events
             .iter()
             .filter(|e| e.reason == "FailedCreate" && e.is_warning())
-            .max_by_key(|e| e.last_seen())
+            .max_by(|a, b| oldest_first(a, b))
             .filter(|_| workload.status.replicas < workload.wanted() && workload.ready() < workload.wanted());
         if kind != "Deployment"
             && kind != "ReplicaSet"
             && let Some(event) = refused
         {
-            let mut finding = failed_create(meta, &of, &event.message, workload);
+            let mut finding =
+                failed_create(meta, &of, &event.message, Some((workload.ready(), workload.wanted())));
             finding.add_event(event);
             return Some(finding.lasting(event.first_seen(), None, look));
         }
@@ -256,8 +262,8 @@ impl Owners {
         if let Some(first) = of_new.first() {
             finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
         }
-        let status = finding.kubectl(&format!("rollout status deployment/{name}"));
-        let undo = finding.kubectl(&format!("rollout undo deployment/{name}"));
+        let status = finding.kubectl(&format!("rollout status deployment/{}", text::arg(&name)));
+        let undo = finding.kubectl(&format!("rollout undo deployment/{}", text::arg(&name)));
         finding.next(status).next(if old_ready > 0 {
             undo
         } else {
@@ -281,6 +287,24 @@ impl Owners {
         let success = self.cron_jobs.get(&job.metadata.namespace).and_then(|c| c.get(&owner.name));
         let success = success.and_then(|c| c.status.last_successful_time.get());
         newest.is_none_or(|n| n < (mine, &job.metadata.name)) && success.is_none_or(|s| s < mine)
+    }
+
+    /// A Job that goes on and whose pods are refused: only its events tell.
+    pub fn podless_job(&self, job: &Job, events: &[Event], look: &mut Look) -> Option<Finding> {
+        let meta = &job.metadata;
+        let over = verdict(job).is_some() || job.status.completion_time.is_known();
+        if meta.deletion_timestamp.is_known() || job.spec.suspend || over {
+            return None;
+        }
+        let newest =
+            |reason: &str| events.iter().filter(|e| e.reason == reason).max_by(|a, b| oldest_first(a, b));
+        let refused = newest("FailedCreate").filter(|e| e.is_warning())?;
+        if newest("SuccessfulCreate").is_some_and(|made| made.last_seen() >= refused.last_seen()) {
+            return None;
+        }
+        let mut finding = failed_create(meta, &job_workload(job), &refused.message, None);
+        finding.add_event(refused);
+        Some(finding.lasting(refused.first_seen(), None, look))
     }
 
     /// Looks at a Job that has failed for good. `pods` are the findings of its pods (and of those of its CronJob).
@@ -347,8 +371,8 @@ impl Owners {
             finding.add(Source::Owner, "its pods are gone, and their logs with them", None);
             finding.confidence = Confidence::Probable;
         }
-        let logs = finding.kubectl(&format!("logs job/{name} --all-containers"));
-        let describe = finding.kubectl(&format!("describe job {name}"));
+        let logs = finding.kubectl(&format!("logs job/{} --all-containers", text::arg(&name)));
+        let describe = finding.kubectl(&format!("describe job {}", text::arg(&name)));
         let _ = look;
         Some(if failing.is_empty() { finding.next(describe) } else { finding.next(logs).next(describe) })
     }
@@ -394,64 +418,100 @@ fn quote_pods<'a>(finding: &mut Finding, pods: impl Iterator<Item = &'a Finding>
 }
 
 /// Why pods cannot be created: the API server's answer to their controller.
-fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, workload: &Workload) -> Finding {
+/// `pods` are how many of them are ready and wanted, where the owner counts that.
+fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Option<(i32, i32)>) -> Finding {
     let lower = message.to_lowercase();
     let namespace = text::name(&meta.namespace);
     // The name of the pod is a new one at every try.
     let said = message.split_once(" is forbidden: ").map_or(message, |(_, said)| said);
     let said = text::quote(said);
-    let (code, short, scope) = if lower.contains("exceeded quota") {
-        let quota = text::between(message, "exceeded quota: ", ",").map(text::name).unwrap_or_default();
+    let has = |word: &str| lower.contains(word);
+    let named =
+        |before: &str, after: &str| text::between(message, before, after).map(text::name).unwrap_or_default();
+    // A webhook's own words may hold any of the others.
+    let (code, short, scope) = if has("failed calling webhook") || has("failed to call webhook") {
+        let webhook = named("webhook \"", "\"");
+        (
+            CauseCode::WebhookDenied,
+            format!("admission webhook {webhook} cannot be reached or does not answer"),
+            Some(("webhook", webhook)),
+        )
+    } else if has("admission webhook") {
+        let webhook = named("webhook \"", "\"");
+        (
+            CauseCode::WebhookDenied,
+            format!("admission webhook {webhook} refuses them"),
+            Some(("webhook", webhook)),
+        )
+    } else if has("validatingadmissionpolicy") {
+        let policy = named("ValidatingAdmissionPolicy '", "'");
+        (
+            CauseCode::AdmissionDenied,
+            format!("admission policy {policy} refuses them"),
+            Some(("policy", policy)),
+        )
+    } else if has("exceeded quota") {
+        let quota = named("exceeded quota: ", ",");
         (
             CauseCode::QuotaExceeded,
             format!("quota {quota} is used up"),
             Some(("quota", format!("{namespace}/{quota}"))),
         )
-    } else if lower.contains("failed quota") || lower.contains("must specify") {
+    } else if has("failed quota") || has("must specify") {
+        let quota = named("failed quota: ", ":");
         (
             CauseCode::QuotaExceeded,
-            "a quota wants limits or requests that the pods do not have".to_owned(),
-            None,
+            format!("quota {quota} wants limits or requests that the pods do not have"),
+            Some(("quota", format!("{namespace}/{quota}"))),
         )
-    } else if lower.contains("serviceaccount") || lower.contains("service account") {
-        let account = text::between(message, "serviceaccount \"", "\"").map(text::name).unwrap_or_default();
+    } else if has("violates podsecurity") || has("pod security") {
+        (
+            CauseCode::AdmissionDenied,
+            "the namespace's Pod Security level does not allow them".to_owned(),
+            Some(("namespace", namespace.clone())),
+        )
+    } else if has("security context constraint") {
+        (
+            CauseCode::AdmissionDenied,
+            "no security context constraint (SCC) that their ServiceAccount may use allows them".to_owned(),
+            Some(("namespace", namespace.clone())),
+        )
+    } else if has("usage per container") || has("usage per pod") || has("limit to request ratio") {
+        (
+            CauseCode::AdmissionDenied,
+            "a LimitRange of the namespace does not allow their requests or limits".to_owned(),
+            Some(("namespace", namespace.clone())),
+        )
+    } else if has("serviceaccount") || has("service account") {
+        let account = named("serviceaccount \"", "\"");
         (
             CauseCode::MissingServiceAccount,
             format!("ServiceAccount {account} does not exist"),
             Some(("serviceaccount", format!("{namespace}/{account}"))),
         )
-    } else if lower.contains("violates podsecurity") || lower.contains("pod security") {
-        (
-            CauseCode::AdmissionDenied,
-            "the namespace's Pod Security level does not allow them".to_owned(),
-            None,
-        )
-    } else if lower.contains("webhook") {
-        let webhook = text::between(message, "webhook \"", "\"").map(text::name).unwrap_or_default();
-        (
-            CauseCode::WebhookDenied,
-            format!("admission webhook {webhook} refuses them or cannot be reached"),
-            Some(("webhook", webhook)),
-        )
+    } else if has("priorityclass") {
+        (CauseCode::CreateRefused, "their PriorityClass does not exist".to_owned(), None)
+    } else if has("it is being terminated") {
+        (CauseCode::CreateRefused, "their namespace is being deleted".to_owned(), None)
     } else {
         (CauseCode::CreateRefused, "the API server refuses them".to_owned(), None)
     };
-    let (ready, wanted) = (workload.ready(), workload.wanted());
+    let ready = match pods {
+        Some((ready, wanted)) => format!("; {ready} of {wanted} are ready"),
+        None => String::new(),
+    };
     let kind = of.kind.to_lowercase();
     let mut finding = Finding::of_object(meta, Reason::FailedCreate)
-        .says(format!(
-            "pods of {} {} cannot be created: {short}; {ready} of {wanted} are ready",
-            of.kind, of.name
-        ))
+        .says(format!("pods of {} {} cannot be created: {short}{ready}", of.kind, of.name))
         .because(code, said);
     finding.workload = Some(of.clone());
     if let Some((kind, name)) = scope {
         finding = finding.about(kind, name);
     }
-    if ready == 0 && wanted > 0 {
+    if pods.is_some_and(|(ready, wanted)| ready == 0 && wanted > 0) {
         finding.severity = Severity::Critical;
     }
-    let describe = finding.kubectl(&format!("describe {kind} {}", of.name));
+    let describe = finding.kubectl(&format!("describe {} {}", text::arg(&kind), text::arg(&of.name)));
     finding = match code {
         CauseCode::QuotaExceeded => {
             let step = finding.kubectl("describe resourcequota");
@@ -462,7 +522,7 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, workload: &
             finding.next(step)
         }
         CauseCode::AdmissionDenied => {
-            finding.next(format!("kubectl get namespace {namespace} --show-labels"))
+            finding.next(format!("kubectl get namespace {} --show-labels", text::arg(&namespace)))
         }
         CauseCode::WebhookDenied => {
             finding.next("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")

@@ -104,7 +104,7 @@ fn kind(words: &str) -> CauseCode {
         C::HostPortTaken
     } else if has("ersistentvolume") || has("PersistentVolume") || has("volume") || has("pvc") {
         C::VolumeUnavailable
-    } else if has("unschedulable") {
+    } else if has("were unschedulable") {
         C::NodesUnschedulable
     } else {
         C::SchedulingConstraints

@@ -12,6 +12,7 @@ mod kubelet_model;
 mod layers;
 mod log_classifier;
 mod objects;
+mod reasons;
 mod redaction;
 mod replay;
 mod report;
