@@ -156,7 +156,7 @@ fn failures(survey: &Survey, expected: &Value, sources: &[&str]) -> Vec<String> 
         }
         if let Some(kind) = case["container_type"].as_str() {
             let wanted = |f: &&&Finding| f.container_type.is_none_or(|t: ContainerType| t.as_str() == kind);
-            if !named.iter().any(|f| wanted(f)) {
+            if !named.iter().any(wanted) {
                 wrong.push(format!("{name}: expected a container of type {kind}"));
             }
         }
