@@ -311,9 +311,10 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         let level = level(line);
         // An indented line continues another, which says it better.
         let indent = if line.starts_with(' ') { 4 } else { 0 };
-        let borne = if borne(&view) { 60 } else { 0 };
+        let candidates = MATCHER.candidates(&view);
+        let borne = if !candidates.is_empty() && borne(&view) { 60 } else { 0 };
         let weight = level.weight() - distance - indent - borne;
-        for candidate in MATCHER.candidates(&view) {
+        for candidate in candidates {
             let (Some(rule), Some(compiled)) = (table::RULES.get(candidate), MATCHER.patterns.get(candidate))
             else {
                 continue;
