@@ -712,3 +712,58 @@ impl RuleCounters {
         self.counts.iter().map(|(name, counts)| (&**name, *counts))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::fmt::Write as _;
+
+    use super::functions::FUNCTIONS;
+    use super::value::Kind;
+
+    /// The fields and functions, as the manual lists them.
+    fn reference() -> String {
+        let mut text = String::new();
+        for kind in Kind::ALL {
+            let fields: Vec<String> =
+                kind.fields().iter().map(|f| format!("`{}` {}", f.name, (f.of)())).collect();
+            let _ = writeln!(text, "- **{}**: {}", kind.name(), fields.join(", "));
+        }
+        text.push_str("\nFunctions:\n\n");
+        let mut by_name: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for function in FUNCTIONS {
+            by_name.entry(function.name).or_default().push(format!("`{function}`"));
+        }
+        for (name, form) in [
+            ("matches", "`string.matches(pattern)`, `matches(string, pattern)`"),
+            ("find", "`string.find(pattern)`"),
+            ("findAll", "`string.findAll(pattern)`, `string.findAll(pattern, limit)`"),
+            (
+                "getFullYear",
+                "and `getMonth`, `getDate`, `getDayOfMonth`, `getDayOfWeek`, `getDayOfYear`, `getHours`, `getMinutes`, `getSeconds`, `getMilliseconds`, of a timestamp, each with a time zone or without (UTC): `now.getHours('Europe/Berlin')`; counted as in CEL: months, days of the month, week (from Sunday) and year from 0, `getDate` from 1",
+            ),
+        ] {
+            by_name.entry(name).or_default().push(form.to_owned());
+        }
+        for (name, forms) in by_name {
+            let _ = writeln!(text, "- **{name}**: {}", forms.join(", "));
+        }
+        text
+    }
+
+    #[test]
+    fn the_manual_lists_every_field_and_function_there_is() {
+        const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md");
+        let manual = std::fs::read_to_string(PATH).unwrap();
+        let (before, rest) = manual.split_once("<!-- generated -->\n").unwrap();
+        let (listed, after) = rest.split_once("<!-- end -->").unwrap();
+        let wanted = format!("\n{}\n", reference());
+        if listed != wanted {
+            if std::env::var_os("UPDATE_MANUAL").is_some() {
+                let text = format!("{before}<!-- generated -->\n{wanted}<!-- end -->{after}");
+                std::fs::write(PATH, text).unwrap();
+            }
+            panic!("docs/rules.md is behind: run this test with UPDATE_MANUAL=1");
+        }
+    }
+}

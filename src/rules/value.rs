@@ -262,7 +262,7 @@ macro_rules! kinds {
         pub(super) enum Obj<'a> { $($kind($inner)),* }
 
         impl Kind {
-            #[allow(dead_code, reason = "the docs are tested with it")]
+            #[cfg(test)]
             /// All of them, in the order of the docs.
             pub(super) const ALL: &[Self] = &[$(Self::$kind),*];
 

@@ -324,10 +324,13 @@ def test_the_modes_divide_the_work():
     assert not [arg for arg in args_of(render()) if "shard" in arg or "node" in arg]
 
 
-def test_a_change_of_rules_restarts_the_pod():
+def test_a_change_of_rules_does_not_restart_the_pod():
+    # They are read anew from the ConfigMap, which is therefore mounted as a directory.
     pods = [with_values({"rules": {"a.yaml": text}}) for text in ("rules: []", "rules: [] #")]
-    first, second = (pods_of(objects)[0]["metadata"]["annotations"]["checksum/rules"] for objects in pods)
-    assert first != second
+    first, second = (pods_of(objects)[0] for objects in pods)
+    assert first == second
+    mounts = first["spec"]["containers"][0]["volumeMounts"]
+    assert [m for m in mounts if m["name"] == "rules" and "subPath" not in m]
     assert "--rules=/etc/kubehealer/rules" in args_of(pods[0])
 
 

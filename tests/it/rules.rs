@@ -976,3 +976,25 @@ fn a_config_map_that_is_swapped_is_read_anew() {
     std::fs::remove_file(at("rules.yaml")).unwrap();
     assert!(matches!(reloading.poll(), Reload::Refused(why) if why.contains("no such files")));
 }
+
+#[test]
+fn the_first_steps_of_the_manual_work_as_they_are_written() {
+    let manual = std::fs::read_to_string("docs/rules.md").unwrap();
+    let blocks: Vec<&str> =
+        manual.split("```yaml\n").skip(1).map(|b| b.split("```").next().unwrap()).collect();
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("restarts.yaml"), blocks[0]).unwrap();
+    std::fs::write(dir.path().join("restarts_test.yaml"), blocks[1]).unwrap();
+    let path = dir.path().to_str().unwrap();
+    let (code, out, _) = kubehealer(&["rules", "check", path]);
+    assert_eq!((code, out.contains("1 rule")), (0, true), "{out}");
+    let (code, out, _) = kubehealer(&["rules", "test", path]);
+    assert_eq!((code, out.ends_with("1 test, nothing wrong\n")), (0, true), "{out}");
+    // The mistake that it shows gives the message that it shows.
+    std::fs::write(dir.path().join("restarts.yaml"), blocks[0].replace("restartsWithin", "restartWithin"))
+        .unwrap();
+    let (code, out, _) = kubehealer(&["rules", "check", path]);
+    let shown =
+        manual.split("$ kubehealer rules check rules/\n").nth(1).unwrap().split("```").next().unwrap();
+    assert_eq!((code, out.replace(path, "rules").as_str()), (1, shown));
+}

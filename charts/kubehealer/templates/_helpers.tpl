@@ -139,9 +139,6 @@ metadata:
     {{- end }}
   annotations:
     kubectl.kubernetes.io/default-container: kubehealer
-    {{- if $values.rules }}
-    checksum/rules: {{ toJson $values.rules | sha256sum }}
-    {{- end }}
     {{- with $values.podAnnotations }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
