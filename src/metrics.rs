@@ -21,7 +21,7 @@ use crate::incidents::accounting::EndReason;
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, Incidents, recent_ends};
 use text::{FamilyText, Kind};
-pub use watch::Sources;
+pub use watch::{OWNERS, Sources};
 
 /// Pods that are written under one lock.
 const CHUNK: usize = 200;

@@ -130,3 +130,22 @@ fn line(event: &IncidentEvent) {
 fn some(text: &str) -> Option<&str> {
     (!text.is_empty()).then_some(text)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn in_a_storm_a_bounded_number_of_lines_is_written_and_it_recovers() {
+        let announcer = Announcer::new();
+        let take = |times: usize| {
+            let mut state = announcer.0.lock().unwrap();
+            (0..times).filter(|_| state.take()).count()
+        };
+        assert_eq!(take(30_000), 100);
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(take(30_000), 20);
+        tokio::time::advance(Duration::from_secs(600)).await;
+        assert_eq!(take(30_000), 100);
+    }
+}

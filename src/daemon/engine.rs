@@ -22,7 +22,7 @@ use crate::diagnosis::{
 };
 use crate::incidents::store::Uid;
 use crate::incidents::{IncidentEvent, Incidents, Sight, uid_of};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Node, Object, Pod, Workload};
 use crate::report;
 use crate::rules::{EvaluationError, RuleSet};
@@ -409,27 +409,21 @@ impl Engine {
     /// Looks at workloads and nodes, if there is a reason to.
     fn look_at_others(&self) {
         let now = self.now();
-        let mut around = self.around();
-        let due = around.others_recheck.is_some_and(|at| at <= now);
-        if let Some((at, took)) = around.others_looked
-            && at.elapsed() < OTHERS.max(took * OTHERS_SHARE)
         {
-            return;
-        }
-        if !self.others_changed.swap(false, Relaxed) && !due {
-            return;
+            let around = self.around();
+            let due = around.others_recheck.is_some_and(|at| at <= now);
+            if let Some((at, took)) = around.others_looked
+                && at.elapsed() < OTHERS.max(took * OTHERS_SHARE)
+            {
+                return;
+            }
+            if !self.others_changed.swap(false, Relaxed) && !due {
+                return;
+            }
         }
         let began = Instant::now();
-        let (pods, ends): (Vec<Finding>, Vec<(String, Timestamp)>) = {
-            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            let findings = incidents.active_pods().flat_map(|p| p.findings).map(|f| (**f).clone()).collect();
-            let ends = incidents
-                .active_pods()
-                .filter(|p| !matches!(p.pod.status.phase.as_str(), "Failed" | "Succeeded"))
-                .filter_map(|p| Some((p.pod.spec.node_name.clone(), nodes::ended_with_node(p.pod)?)))
-                .collect();
-            (findings, ends)
-        };
+        let (pods, ends) = self.all_findings();
+        let mut around = self.around();
         let events_of = |uid: &str| around.evidence.get(&Uid::of(uid)).map_or(&[][..], |e| &e.events);
         let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods, now);
         let mut look = Look::at(now);
@@ -470,6 +464,25 @@ impl Engine {
         self.announcer.announce(&events);
     }
 
+    /// The findings of all pods, and when which node's pods ended as with their node. In pieces, so that no update waits.
+    fn all_findings(&self) -> (Vec<Finding>, Vec<(String, Timestamp)>) {
+        const PIECE: usize = 200;
+        let read = || self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let uids: Vec<Uid> = read().active_uids().collect();
+        let (mut findings, mut ends) = (Vec::new(), Vec::new());
+        for piece in uids.chunks(PIECE) {
+            let incidents = read();
+            for pod in piece.iter().filter_map(|uid| incidents.pod(*uid)) {
+                findings.extend(pod.findings.iter().map(|f| (**f).clone()));
+                let ended = matches!(pod.pod.status.phase.as_str(), "Failed" | "Succeeded");
+                if let Some(end) = nodes::ended_with_node(pod.pod).filter(|_| !ended) {
+                    ends.push((pod.pod.spec.node_name.clone(), end));
+                }
+            }
+        }
+        (findings, ends)
+    }
+
     fn of_nodes(&self, around: &Around, mut ends: Vec<(String, Timestamp)>, look: &mut Look) -> Vec<Finding> {
         const TOGETHER: SignedDuration = SignedDuration::from_secs(120);
         const FEWEST: usize = 3;
@@ -501,16 +514,15 @@ impl Engine {
 
     /// What `diagnose -A -o json` would print.
     pub(super) fn document(&self) -> String {
+        let (mut findings, _) = self.all_findings();
+        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
         let around = self.around();
-        let (mut findings, pods) = {
-            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            let findings: Vec<Finding> =
-                incidents.active_pods().flat_map(|p| p.findings).map(|f| (**f).clone()).collect();
-            (findings, incidents.pods())
-        };
         findings.extend(around.others.values().flatten().cloned());
-        let snapshot = Snapshot { sources: around.sources, ..Snapshot::default() };
+        let mut sources = around.sources;
         drop(around);
+        sources.owners &= self.metrics.sources.is_synced(OWNERS);
+        sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
+        let snapshot = Snapshot { sources, ..Snapshot::default() };
         let survey = Survey::of(findings, pods, self.now());
         report::json(&report::Look { survey: &survey, snapshot: &snapshot, notes: &[] })
     }

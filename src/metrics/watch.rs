@@ -10,6 +10,9 @@ use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
 
 use super::text::{FamilyText, Kind, single};
 
+/// The resources that owners of pods are of.
+pub const OWNERS: &[&str] = &["replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"];
+
 /// Everything that is read.
 #[derive(Debug, Default)]
 pub struct Sources {
@@ -71,6 +74,11 @@ impl Sources {
     /// Rules were applied. Gives the errors that are to be logged.
     pub fn count_rules(&self, applied: &Applied) -> Vec<EvaluationError> {
         lock(&self.rules).counters.add(applied)
+    }
+
+    /// Whether everything of these resources is known; also if none of them is watched.
+    pub fn is_synced(&self, resources: &[&str]) -> bool {
+        lock(&self.watches).iter().filter(|w| resources.contains(&w.resource)).all(|w| w.is_synced())
     }
 
     fn write_rules(&self, out: &mut String) {
@@ -201,6 +209,14 @@ impl Sources {
         );
         for (source, yes) in lock(&self.available).iter() {
             available.series(&[("source", source)], i64::from(*yes));
+        }
+        for (source, resources) in [("owners", OWNERS), ("nodes", &["nodes"])] {
+            let mut watches =
+                by_resource.iter().filter(|(r, _)| resources.contains(*r)).flat_map(|(_, w)| w).peekable();
+            if watches.peek().is_some() {
+                let yes = watches.all(|w| w.is_synced() && w.trouble().is_none());
+                available.series(&[("source", source)], i64::from(yes));
+            }
         }
         available.finish(out);
         let mut evidence = family(

@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
 use kubehealer::diagnosis::{self, Context, Finding, Severity, Sources};
 use kubehealer::incidents::{Ending, IncidentEvent, Incidents, Sight, What, uid_of};
+use kubehealer::metrics::Metrics;
 use kubehealer::objects::{Event, Object, Pod};
 use serde_json::Value;
 
@@ -280,12 +281,25 @@ fn cut_anywhere_and_listed_anew_the_open_incidents_and_the_totals_are_the_same()
     }
 }
 
+/// The series that tell of pods and workloads, but for counters.
+fn series(watcher: &mut Watcher, now: Timestamp) -> BTreeSet<String> {
+    let incidents = RwLock::new(std::mem::take(&mut watcher.incidents));
+    let text = Metrics::new(1_000_000).render(&incidents, now);
+    watcher.incidents = incidents.into_inner().unwrap();
+    let about_pods =
+        ["kubehealer_pod_", "kubehealer_workload_", "kubehealer_problem_", "kubehealer_container_last_"];
+    let lines: BTreeSet<String> =
+        text.lines().filter(|l| about_pods.iter().any(|p| l.starts_with(p))).map(str::to_owned).collect();
+    assert!(lines.len() > 10);
+    lines
+}
+
 #[test]
 fn a_restart_in_between_leaves_the_same_incidents_open() {
     for folder in ["watch", "changes/watch"] {
         let steps = steps(folder, false);
         let end = steps.last().unwrap().0;
-        let whole = cut(&steps, steps.len() + 1, 0);
+        let mut whole = cut(&steps, steps.len() + 1, 0);
         let mut there: BTreeMap<&str, &Pod> = BTreeMap::new();
         for (_, step) in &steps {
             match step {
@@ -297,6 +311,7 @@ fn a_restart_in_between_leaves_the_same_incidents_open() {
         let mut fresh = Watcher::default();
         fresh.relist(&there.values().copied().collect::<Vec<_>>(), Sight::First, end);
         assert_eq!(fresh.open(), whole.open(), "{folder}");
+        assert_eq!(series(&mut fresh, end), series(&mut whole, end), "{folder}");
         assert_eq!(fresh.totals(), BTreeMap::new(), "the past is not booked");
         assert!(fresh.log.iter().all(|e| e.what == What::Found), "no news at a start");
     }
