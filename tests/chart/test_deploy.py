@@ -250,9 +250,7 @@ def test_the_workflow_reads_the_base_images_that_the_dockerfile_has():
 
 
 def test_alerts_and_dashboard_use_metrics_that_are_documented():
-    documented = set(re.findall(r"`((?:kubehealer|process)_\w+)`", (ROOT / "docs/metrics.md").read_text()))
-    alerts = ALERTS.read_text()
-    used = set(re.findall(r"\b(kubehealer_\w+)\b", alerts)) | {
-        name for _, expr in expressions() for name in re.findall(r"\b((?:kubehealer|process)_\w+)\b", expr)
-    }
-    assert used and used <= documented, used - documented
+    documented = set(re.findall(r"`(kubehealer_\w+)", (ROOT / "docs/metrics.md").read_text()))
+    texts = [ALERTS.read_text(), *(expr for _, expr in expressions())]
+    used = {name for text in texts for name in re.findall(r"\bkubehealer_\w+", text)}
+    assert len(used) > 10 and used <= documented, used - documented
