@@ -345,15 +345,16 @@ async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
         let events = |kind: &str| {
             sample(&text, &format!("kubehealer_watch_events_total{{resource=\"pods\",type=\"{kind}\"}}"))
         };
-        let mut tally = shared.0.lock().unwrap();
-        tally.updates = events("modified");
-        tally.open = running.incidents.read().unwrap().open_count();
-        if tally.open != tally.opened as usize {
-            tally.opened = tally.open as u64;
-            tally.last_opened = measure::now();
+        {
+            let mut tally = shared.0.lock().unwrap();
+            tally.updates = events("modified");
+            tally.open = running.incidents.read().unwrap().open_count();
+            if tally.open != tally.opened as usize {
+                tally.opened = tally.open as u64;
+                tally.last_opened = measure::now();
+            }
         }
         let lists = 1 + sample(&text, "kubehealer_watch_relists_total{resource=\"pods\"}");
-        drop(tally);
         let done = get(running.address, "/readyz").await.starts_with("HTTP/1.1 200");
         if done && lists > shared.0.lock().unwrap().lists {
             // Begun is not done: the list is when every pod has been shown again.
