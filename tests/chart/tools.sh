@@ -14,7 +14,12 @@ flock 9
 missing=()
 command -v prometheus >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
-if [ "$(id -u)" = 0 ]; then command -v buildah >/dev/null || missing+=(buildah); fi
+# The image is built and run by root only.
+if [ "$(id -u)" = 0 ]; then
+  command -v buildah >/dev/null || missing+=(buildah)
+  command -v ip >/dev/null || missing+=(iproute2)
+  command -v readelf >/dev/null || missing+=(binutils)
+fi
 command -v python3 >/dev/null || missing+=(python3 python3-venv)
 command -v unzip >/dev/null || missing+=(unzip)
 if [ ${#missing[@]} -gt 0 ]; then
