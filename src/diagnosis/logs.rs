@@ -45,7 +45,6 @@ pub struct TailReader {
     current: Vec<u8>,
     /// A carriage return came last: if text follows, it overwrites the line, as on a terminal.
     returned: bool,
-    dropped: bool,
 }
 
 impl TailReader {
@@ -88,7 +87,6 @@ impl TailReader {
             self.lines.push_back(self.current.as_slice().into());
             while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
                 self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
-                self.dropped = true;
             }
         }
         self.current.clear();
@@ -115,7 +113,7 @@ impl TailReader {
                 text.contains("PRIVATE KEY") && text.contains("-----BEGIN") && !text.contains("-----END");
             lines.push(redact::redact(text).trim_end().to_owned());
         }
-        LogTail { lines, truncated: self.dropped }
+        LogTail { lines }
     }
 }
 
@@ -138,14 +136,16 @@ fn without_time(line: &str) -> &str {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogTail {
     lines: Vec<String>,
-    truncated: bool,
 }
 
 impl LogTail {
-    /// The tail of a log that is in memory already.
+    /// The tail of a log that is in memory already. A log of [`MAX_BYTES`] or more may have been cut in the middle of a line,
+    /// and half a line may hold a secret without its name: the first one is left out.
     pub fn from_bytes(log: &[u8]) -> Self {
+        let cut = log.iter().position(|byte| *byte == b'\n').filter(|_| log.len() >= MAX_BYTES);
+        let whole = cut.and_then(|end| log.get(end + 1..)).filter(|rest| !rest.is_empty()).unwrap_or(log);
         let mut reader = TailReader::new();
-        reader.push(log);
+        reader.push(whole);
         reader.finish()
     }
 
@@ -157,11 +157,6 @@ impl LogTail {
     /// Whether there is not one line.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
-    }
-
-    /// Whether the log had more lines than these.
-    pub fn truncated(&self) -> bool {
-        self.truncated
     }
 
     /// Whether this is not a log but the kubelet's word, under HTTP 200, that the log is not there any more.

@@ -192,9 +192,21 @@ fn an_endless_log_costs_no_more_than_its_bound() {
     }
     reader.push(b"fatal: cannot open /etc/app.toml\n");
     let tail = reader.finish();
-    assert!(tail.truncated());
     assert_eq!(tail.lines().len(), MAX_LINES);
     assert_eq!(classify(&tail, Some(6)).expect("a verdict").rule, "file-missing-config");
+}
+
+#[test]
+fn a_log_that_was_cut_within_a_line_does_not_show_the_half_of_it() {
+    let mut log = "hunter2 of a line that began with a name\n".to_owned();
+    while log.len() < MAX_BYTES {
+        log.push_str(&"word ".repeat(700));
+        log.push('\n');
+    }
+    let tail = LogTail::from_bytes(&log.as_bytes()[..MAX_BYTES]);
+    assert!(tail.lines().len() < MAX_LINES && !tail.lines().iter().any(|line| line.contains("hunter2")));
+    let short = LogTail::from_bytes(b"first\nsecond");
+    assert_eq!(short.lines(), ["first", "second"]);
 }
 
 #[test]
