@@ -24,7 +24,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Stage, WorkloadRef};
+use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef};
 use crate::objects::{Pod, Terminated};
 use accounting::EndReason;
 use frequent::LongRun;
@@ -407,13 +407,15 @@ impl Incidents {
             if view.status.restart_count == 0 {
                 continue;
             }
-            let flaps = frequent::find(&pod, view, &long_runs, &home.workload, now);
+            let flaps = frequent::find(&pod, view, &long_runs, &home.workload, now)
+                .map(|(finding, until)| (Arc::new(finding), until))
+                .or_else(|| still_flaps(&incidents, view, now));
             if let Some((finding, until)) = flaps {
                 look_at(Some(until));
                 let key = finding.key();
                 if !findings.iter().any(|f| f.stage != Stage::Recovered && f.key() == key) {
                     findings.retain(|f| f.key() != key);
-                    findings.push(Arc::new(finding));
+                    findings.push(finding);
                 }
             }
         }
@@ -478,6 +480,15 @@ pub fn recent_ends<'a>(pod: &Pod, view: View<'a>, now: Timestamp) -> impl Iterat
             && EndReason::of(end) != EndReason::Completed
             && end.finished_at.get().is_some_and(|at| now.duration_since(at) < RECENT)
     })
+}
+
+/// A container that has flapped does so until its last end is out of the window: its ends may come a little too seldom for
+/// three of them to be within it at all times.
+fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option<(Arc<Finding>, Timestamp)> {
+    let flaps = |f: &Finding| f.container == view.name && f.reason == Reason::FrequentRestarts.into();
+    let finding = incidents.iter().map(|i| &i.finding).find(|f| flaps(f))?;
+    let until = view.newest_end()?.finished_at.get()?.checked_add(frequent::WINDOW).ok()?;
+    (now < until).then(|| (Arc::clone(finding), until))
 }
 
 /// Why a finding about a pod that is still there has gone.

@@ -8,6 +8,7 @@ mod decode;
 mod demo;
 mod diagnosis;
 mod files;
+mod incidents;
 mod kubelet_model;
 mod layers;
 mod log_classifier;

@@ -1,0 +1,198 @@
+//! Incidents over time, one story each.
+
+use std::sync::RwLock;
+
+use jiff::{SignedDuration, Timestamp};
+use kubehealer::diagnosis::{Context, diagnose, workload_of};
+use kubehealer::incidents::{Ending, IncidentEvent, Incidents, Sight, What, uid_of};
+use kubehealer::metrics::Metrics;
+use kubehealer::objects::{Object, Pod};
+use serde_json::{Value, json};
+
+fn at(seconds: i64) -> Timestamp {
+    "2026-01-01T00:00:00Z".parse::<Timestamp>().unwrap() + SignedDuration::from_secs(seconds)
+}
+
+fn text(seconds: i64) -> String {
+    at(seconds).to_string()
+}
+
+/// A pod of Deployment `cart`, created at 0, with this status of its one container.
+fn pod(uid: &str, name: &str, status: Value) -> Pod {
+    let mut status = status;
+    status["name"] = json!("app");
+    let ready = if status["ready"] == true { "True" } else { "False" };
+    let value = json!({
+        "metadata": {"name": name, "namespace": "shop", "uid": uid, "creationTimestamp": text(0),
+            "labels": {"pod-template-hash": "5d8f"},
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "cart-5d8f", "uid": "rs", "controller": true}]},
+        "spec": {"nodeName": "node-a", "containers": [{"name": "app", "image": "cart:1"}]},
+        "status": {"phase": "Running", "startTime": text(0), "containerStatuses": [status],
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": text(0)},
+                {"type": "Ready", "status": ready, "lastTransitionTime": text(0)}]}
+    });
+    let mut pod: Pod = serde_json::from_value(value).unwrap();
+    pod.compact();
+    pod
+}
+
+fn waiting(reason: &str, message: &str) -> Value {
+    json!({"state": {"waiting": {"reason": reason, "message": message}}, "restartCount": 0})
+}
+
+/// Running since `since`; the run before began at `from` and ended then.
+fn running(run: i64, since: i64, from: i64) -> Value {
+    let mut status = json!({"state": {"running": {"startedAt": text(since)}}, "ready": true, "started": true,
+        "restartCount": run, "containerID": format!("containerd://{run}")});
+    if run > 0 {
+        status["lastState"] = json!({"terminated": {"exitCode": 1, "reason": "Error", "startedAt": text(from),
+            "finishedAt": text(since - 1), "containerID": format!("containerd://{}", run - 1)}});
+    }
+    status
+}
+
+#[derive(Default)]
+struct Watcher {
+    incidents: Incidents,
+    log: Vec<IncidentEvent>,
+}
+
+impl Watcher {
+    fn see(&mut self, pod: &Pod, sight: Sight, now: i64) {
+        self.wait(now);
+        let diagnosis = diagnose(pod, &Context::pod_only(), at(now));
+        self.log.extend(self.incidents.apply(pod.clone(), &workload_of(pod), diagnosis, sight, at(now)));
+    }
+
+    fn wait(&mut self, now: i64) {
+        while let Some(due) = self.incidents.next_due().filter(|t| *t <= at(now)) {
+            for uid in self.incidents.due(due) {
+                let diagnosis = diagnose(self.incidents.pod(uid).unwrap().pod, &Context::pod_only(), due);
+                self.log.extend(self.incidents.recheck(uid, diagnosis, due));
+            }
+        }
+    }
+
+    fn words(&self) -> Vec<String> {
+        self.log.iter().map(|e| format!("{} {}", e.what.as_str(), e.finding.reason.as_str())).collect()
+    }
+
+    fn metrics(&mut self, max_series: usize, now: i64) -> String {
+        let incidents = RwLock::new(std::mem::take(&mut self.incidents));
+        let text = Metrics::new(max_series).render(&incidents, at(now));
+        self.incidents = incidents.into_inner().unwrap();
+        text
+    }
+}
+
+#[test]
+fn a_crash_every_29_minutes_is_one_incident_until_it_has_stopped_for_an_hour() {
+    let mut watcher = Watcher::default();
+    let period = 29 * 60;
+    for run in 0..8 {
+        let since = run * period;
+        watcher.see(&pod("u1", "cart-5d8f-a", running(run, since, since - period + 1)), Sight::Later, since);
+    }
+    assert_eq!(watcher.words(), ["opened FrequentRestarts"]);
+    assert_eq!(watcher.incidents.open_count(), 1);
+    watcher.wait(7 * period + 3_700);
+    assert_eq!(watcher.words(), ["opened FrequentRestarts", "resolved FrequentRestarts"]);
+    assert_eq!(watcher.log[1].what, What::Resolved(Ending::Recovered));
+    assert!(
+        watcher.log[1].text.starts_with("The container has been running since"),
+        "{}",
+        watcher.log[1].text
+    );
+}
+
+#[test]
+fn an_image_that_is_fixed_and_then_a_missing_secret_is_one_incident() {
+    let mut watcher = Watcher::default();
+    let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+    watcher.see(&pod("u1", "cart-5d8f-a", image), Sight::Later, 5);
+    watcher.wait(90);
+    let secret = waiting("CreateContainerConfigError", "secret \"cart-env\" not found");
+    watcher.see(&pod("u1", "cart-5d8f-a", secret), Sight::Later, 100);
+    watcher.wait(200);
+    assert_eq!(watcher.words(), ["opened ImagePullBackOff", "changed CreateContainerConfigError"]);
+    assert_eq!(watcher.log[0].id, watcher.log[1].id);
+    assert_eq!(watcher.incidents.open_count(), 1);
+}
+
+#[test]
+fn a_name_that_is_used_again_is_another_pod() {
+    let mut watcher = Watcher::default();
+    watcher.see(&pod("u1", "db-0", running(3, 100, 90)), Sight::First, 100);
+    let gone = watcher.incidents.gone(uid_of(&pod("u1", "db-0", json!({}))), None, at(110));
+    watcher.log.extend(gone);
+    let mut new = pod("u2", "db-0", running(1, 130, 120));
+    new.metadata.creation_timestamp = at(111).into();
+    watcher.see(&new, Sight::Later, 130);
+    let total = |w: &Watcher| -> u64 {
+        w.incidents
+            .terminations()
+            .iter()
+            .flat_map(|(_, reasons)| reasons.map(|(_, n)| n).collect::<Vec<_>>())
+            .sum()
+    };
+    // The end of the old one that nobody saw, and the end of the new one: no past of the old one, nothing twice.
+    assert_eq!(total(&watcher), 2);
+    assert_eq!(watcher.incidents.pods(), 1);
+}
+
+#[test]
+fn a_list_from_a_cache_that_is_behind_changes_nothing() {
+    let mut watcher = Watcher::default();
+    let version = |version: &str, run, since, from| {
+        let mut pod = pod("u1", "cart-5d8f-a", running(run, since, from));
+        pod.metadata.resource_version = version.to_owned();
+        pod
+    };
+    watcher.see(&version("10", 0, 0, 0), Sight::First, 0);
+    watcher.see(&version("20", 1, 30, 0), Sight::Later, 30);
+    watcher.see(&version("10", 0, 0, 0), Sight::Later, 31);
+    watcher.see(&version("20", 1, 30, 0), Sight::Later, 32);
+    let totals: Vec<u64> = watcher
+        .incidents
+        .terminations()
+        .iter()
+        .flat_map(|(_, r)| r.map(|(_, n)| n).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(totals, [1]);
+    assert_eq!(watcher.incidents.stale(), 1);
+}
+
+#[test]
+fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
+    let mut watcher = Watcher::default();
+    for n in 0..50 {
+        let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+        watcher.see(&pod(&format!("u{n}"), &format!("cart-5d8f-{n}"), image), Sight::First, 100);
+    }
+    let text = watcher.metrics(10, 200);
+    let count = |name: &str| text.lines().filter(|l| l.starts_with(&format!("{name}{{"))).count();
+    assert_eq!(count("kubehealer_pod_unhealthy"), 10);
+    assert!(text.contains("kubehealer_series_dropped_total{metric=\"kubehealer_pod_unhealthy\"} 40\n"));
+    let whole = "kubehealer_workload_unhealthy_pods{namespace=\"shop\",workload_kind=\"Deployment\",workload=\"cart\",reason=\"ImagePullBackOff\"} 50\n";
+    assert!(text.contains(whole), "{text}");
+    assert!(text.contains("workload=\"cart\"} 50\n"), "kubehealer_workload_pods");
+    assert!(text.contains("kubehealer_open_incidents 50\n"));
+}
+
+#[test]
+fn a_pod_that_is_gone_takes_its_series_along_and_leaves_its_terminations() {
+    let mut watcher = Watcher::default();
+    let looping = |run, since| pod("u1", "cart-5d8f-a", running(run, since, since - 2));
+    watcher.see(&looping(0, 0), Sight::Later, 0);
+    for run in 1..5 {
+        watcher.see(&looping(run, run * 20), Sight::Later, run * 20);
+    }
+    assert!(watcher.metrics(1_000, 100).contains("pod=\"cart-5d8f-a\""));
+    let mark = watcher.incidents.mark();
+    let events = watcher.incidents.sweep(mark, None, at(110));
+    watcher.log.extend(events);
+    let text = watcher.metrics(1_000, 110);
+    assert!(!text.contains("pod=\"cart-5d8f-a\""), "{text}");
+    assert!(text.contains("reason=\"Error\"} 4\n") && text.contains("reason=\"Unobserved\"} 1\n"), "{text}");
+    assert_eq!(watcher.words(), ["opened CrashLoopBackOff", "resolved CrashLoopBackOff"]);
+}
