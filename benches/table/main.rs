@@ -9,6 +9,7 @@ mod client;
 mod measure;
 mod parent;
 mod plot;
+mod scrape;
 mod server;
 
 fn main() {
@@ -26,6 +27,8 @@ fn main() {
             let only = flag("--only");
             if flag("--plot").is_some() {
                 parent::plot();
+            } else if flag("--scrape").is_some() {
+                parent::scrape();
             } else if flag("--storm").is_some() {
                 parent::storm(flag("--pods").map_or(150_000, |n| n.parse().unwrap()));
             } else {

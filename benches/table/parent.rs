@@ -200,26 +200,32 @@ pub fn table(pods: u32, only: Option<&str>) {
     }
 }
 
+/// All pods of a server, as it writes them.
+fn page(pods: u32, failing: f64, accept: &str) -> Vec<u8> {
+    use http_body_util::BodyExt as _;
+    let server = Server::start(pods, failing);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let file = kube::config::Kubeconfig::read_from(&server.1).unwrap();
+        let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
+        let client = kube::Client::try_from(config).unwrap();
+        let request = http::Request::get("/api/v1/pods").header("accept", accept);
+        let request = request.body(kube::client::Body::empty()).unwrap();
+        client.send(request).await.unwrap().into_body().collect().await.unwrap().to_bytes().to_vec()
+    })
+}
+
+/// Scrapes of 2 % of 150,000 pods, and of as many as make 150,000 series.
+pub fn scrape() {
+    for (pods, failing) in [(150_000, FAILING), (60_000, 1.0)] {
+        crate::scrape::run(&page(pods, failing, "application/vnd.kubernetes.protobuf"));
+    }
+}
+
 /// Decoding alone, of one page.
 fn decode_alone() {
-    let server = Server::start(500, FAILING);
-    let page = |accept: &'static str| -> Vec<u8> {
-        let kubeconfig = server.1.clone();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async move {
-            use http_body_util::BodyExt as _;
-            let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
-            let config = kube::Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
-            let client = kube::Client::try_from(config).unwrap();
-            let request = http::Request::get("/api/v1/pods")
-                .header("accept", accept)
-                .body(kube::client::Body::empty())
-                .unwrap();
-            client.send(request).await.unwrap().into_body().collect().await.unwrap().to_bytes().to_vec()
-        })
-    };
-    let json = page("application/json");
-    let protobuf = page("application/vnd.kubernetes.protobuf");
+    let json = page(500, FAILING, "application/json");
+    let protobuf = page(500, FAILING, "application/vnd.kubernetes.protobuf");
     println!(
         "decode alone, {} B of JSON and {} B of protobuf a pod:",
         json.len() / 500,
