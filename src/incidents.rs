@@ -398,7 +398,7 @@ impl Incidents {
                 recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
             }
         };
-        let mut findings: Vec<Arc<Finding>> = diagnosis.findings.into_iter().map(Arc::new).collect();
+        let mut findings: Vec<Arc<Finding>> = diagnosis.findings.into_iter().map(kept).collect();
         for view in views(&pod) {
             for end in recent_ends(&pod, view, now) {
                 look_at(end.finished_at.get().and_then(|at| at.checked_add(RECENT).ok()));
@@ -447,6 +447,11 @@ impl Incidents {
             self.resolved.truncate(REMEMBERED);
         }
     }
+}
+
+fn kept(mut finding: Finding) -> Arc<Finding> {
+    finding.compact();
+    Arc::new(finding)
 }
 
 fn late(at: Timestamp) -> Timestamp {

@@ -146,6 +146,21 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     let ((), update) = cost(|| copies.into_iter().for_each(|pod| apply(&mut incidents, pod, Sight::Later)));
     gate.hold("allocations of an update that changes nothing", update.times as f64 / 20_000.0, UPDATE_TIMES);
 
+    drop(incidents);
+
+    // A pod that fails, with all that is known of it: what a storm multiplies.
+    let failing = decode(&list(2_000, 1.0, "application/vnd.kubernetes.protobuf"), Encoding::Protobuf);
+    let mut incidents = Incidents::new();
+    let before = GLOBAL.stats();
+    for pod in failing.iter().cloned() {
+        apply(&mut incidents, pod, Sight::First);
+    }
+    let after = GLOBAL.stats();
+    let held = (after.bytes_allocated - before.bytes_allocated)
+        - (after.bytes_deallocated - before.bytes_deallocated);
+    assert!(incidents.open_count() > 1_000);
+    gate.hold("heap of a pod that fails, bytes", held as f64 / 2_000.0, FAIL_HEAP);
+
     assert!(gate.0.is_empty(), "{:#?}", gate.0);
 }
 
@@ -156,4 +171,5 @@ const JSON_ASKED: f64 = 0.117;
 const PB_TIMES: f64 = 0.372;
 const PB_ASKED: f64 = 0.125;
 const REST_HEAP: f64 = 291.0;
+const FAIL_HEAP: f64 = 9276.0;
 const UPDATE_TIMES: f64 = 3.0;

@@ -35,6 +35,8 @@ struct Tally {
     opened: u64,
     open: usize,
     address: Option<std::net::SocketAddr>,
+    /// Whether the daemon is asked for its counters.
+    scraping: bool,
     last_opened: u64,
 }
 
@@ -117,6 +119,7 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
     let mut started = (0, Duration::ZERO, 0);
     while let Some(command) = commands.recv().await {
         let words: Vec<&str> = command.split(' ').collect();
+        shared.0.lock().unwrap().scraping = matches!(words[0], "stop" | "relist");
         match words[0] {
             "go" => {
                 let mut tally = shared.0.lock().unwrap();
@@ -341,19 +344,24 @@ async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
     listed(&shared);
     loop {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        let text = get(running.address, "/metrics").await;
-        let events = |kind: &str| {
-            sample(&text, &format!("kubehealer_watch_events_total{{resource=\"pods\",type=\"{kind}\"}}"))
-        };
-        {
+        let scraping = {
             let mut tally = shared.0.lock().unwrap();
-            tally.updates = events("modified");
             tally.open = running.incidents.read().unwrap().open_count();
             if tally.open != tally.opened as usize {
                 tally.opened = tally.open as u64;
                 tally.last_opened = measure::now();
             }
+            tally.scraping
+        };
+        // Asking costs as well, and is not to be measured.
+        if !scraping {
+            continue;
         }
+        let text = get(running.address, "/metrics").await;
+        let events = |kind: &str| {
+            sample(&text, &format!("kubehealer_watch_events_total{{resource=\"pods\",type=\"{kind}\"}}"))
+        };
+        shared.0.lock().unwrap().updates = events("modified");
         let lists = 1 + sample(&text, "kubehealer_watch_relists_total{resource=\"pods\"}");
         let done = get(running.address, "/readyz").await.starts_with("HTTP/1.1 200");
         if done && lists > shared.0.lock().unwrap().lists {

@@ -71,7 +71,7 @@ pub fn draw(lines: &[(&str, Vec<(u32, Row)>)]) -> String {
     }
     let bottom = PANEL * FIGURES.len() as f64 + 40.0;
     for (n, ((name, _), colour)) in lines.iter().zip(COLOURS).enumerate() {
-        let x = 70.0 + 220.0 * n as f64;
+        let x = 50.0 + 215.0 * n as f64;
         writeln!(
             svg,
             "<rect x=\"{x}\" y=\"{}\" width=\"12\" height=\"12\" fill=\"{colour}\"/><text x=\"{}\" y=\"{}\">{name}</text>",
