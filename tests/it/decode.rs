@@ -5,7 +5,7 @@ use std::path::Path;
 use kubehealer::objects::decode::{
     Encoding, Frames, ListEnd, ListError, Unread, WatchEvent, decode_list, decode_status, decode_watch_frame,
 };
-use kubehealer::objects::{Event, Object, Packed, Pod};
+use kubehealer::objects::{Event, Object, Pod};
 use prost::Message;
 
 fn recording(path: &str) -> Vec<u8> {
@@ -267,15 +267,4 @@ fn bytes_without_end_are_refused_rather_than_kept() {
         frames.next_frame().is_err()
     });
     assert!(refused);
-}
-
-#[test]
-fn a_packed_pod_is_the_same_when_it_is_unpacked() {
-    for path in ["final/pods.json", "after-node-restart/pods.json", "changes/final/pods.json"] {
-        let (pods, _) = list::<Pod>(&recording(path), Encoding::Json).unwrap();
-        assert!(pods.len() > 30);
-        for pod in pods {
-            assert!(Packed::new(&pod).unpack() == pod, "{}", pod.metadata.name);
-        }
-    }
 }
