@@ -104,7 +104,12 @@ fn json_lists() -> Vec<(Vec<u8>, Encoding)> {
     let pods: Vec<Value> = (0..100)
         .map(|i| if i % 20 == 0 { failing[i % failing.len()].clone() } else { well[i % well.len()].clone() })
         .collect();
-    vec![(json!({"kind": "PodList", "items": pods}).to_string().into_bytes(), Encoding::Json)]
+    vec![(
+        json!({"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": pods})
+            .to_string()
+            .into_bytes(),
+        Encoding::Json,
+    )]
 }
 
 /// Lists as an API server sent them in protobuf: cheaper to decode, and most of these pods fail.

@@ -318,6 +318,22 @@ impl Rule {
     }
 }
 
+/// What conditions leave behind besides their value.
+struct Notes<'n> {
+    errors: &'n mut Vec<EvaluationError>,
+    recheck: &'n mut Option<Timestamp>,
+}
+
+impl<'n> Notes<'n> {
+    fn of(applied: &'n mut Applied) -> Self {
+        Self { errors: &mut applied.errors, recheck: &mut applied.recheck }
+    }
+}
+
+fn earlier(recheck: &mut Option<Timestamp>, at: Option<Timestamp>) {
+    *recheck = recheck.iter().copied().chain(at).min();
+}
+
 /// What the rules are asked about.
 struct Subject<'a> {
     pod: Option<&'a Pod>,
@@ -349,14 +365,18 @@ impl<'a> Subject<'a> {
         let given = allowed;
         match rule.over {
             Over::Pod => {
-                if let Action::Raise(raise) = &rule.action {
+                if let Action::Raise(raise) = &rule.action
+                    && self.holds(rule, None, None, &mut Notes::of(applied), &mut allowed)
+                {
                     self.raise(rule, raise, None, None, applied, &mut allowed);
                 }
             }
             Over::Containers => {
                 let (Action::Raise(raise), Some(pod)) = (&rule.action, self.pod) else { return };
                 for container in ContainerView::all(pod) {
-                    if rule.matcher.fits_container(container.name, Some(container.kind)) {
+                    if rule.matcher.fits_container(container.name(), Some(container.kind))
+                        && self.holds(rule, Some(container), None, &mut Notes::of(applied), &mut allowed)
+                    {
                         self.raise(rule, raise, Some(container), None, applied, &mut allowed);
                     }
                 }
@@ -370,41 +390,41 @@ impl<'a> Subject<'a> {
         if !applied.findings.iter().any(|f| rule.matcher.fits_finding(f)) {
             return;
         }
-        let findings = std::mem::take(&mut applied.findings);
-        let mut kept = Vec::with_capacity(findings.len());
         let (mut hits, mut ignored) = (0, 0);
-        for mut finding in findings {
+        // Those that the rule itself raises come behind, and it does not see them.
+        let mut i = 0;
+        let mut end = applied.findings.len();
+        while i < end {
+            let Some(finding) = applied.findings.get(i) else { break };
             let container = self.pod.and_then(|pod| matcher::container_of(pod, &finding.container));
             // A condition about a container says nothing about a finding that has none.
-            let asked = rule.matcher.fits_finding(&finding) && !(rule.uses.container && container.is_none());
-            if !asked {
-                kept.push(finding);
+            let asked = rule.matcher.fits_finding(finding) && !(rule.uses.container && container.is_none());
+            let Applied { findings, errors, recheck, .. } = &mut *applied;
+            let mut notes = Notes { errors, recheck };
+            if !asked || !self.holds(rule, container, findings.get(i), &mut notes, allowed) {
+                i += 1;
                 continue;
             }
+            // Copied only now: most conditions do not hold.
+            let Some(mut finding) = findings.get(i).cloned() else { break };
             match &rule.action {
-                // Raised findings wait in `applied`, so that a rule does not see its own.
-                Action::Raise(raise) => {
-                    self.raise(rule, raise, container, Some(&finding), applied, allowed);
-                    kept.push(finding);
-                }
+                Action::Raise(raise) => self.raise(rule, raise, container, Some(&finding), applied, allowed),
                 Action::Change(change) => {
-                    if self.holds(rule, container, Some(&finding), applied, allowed) {
-                        self.change(rule, change, container, &mut finding, applied, allowed);
-                        hits += 1;
+                    self.change(rule, change, container, &mut finding, applied, allowed);
+                    if let Some(place) = applied.findings.get_mut(i) {
+                        *place = finding;
                     }
-                    kept.push(finding);
+                    hits += 1;
                 }
                 Action::Ignore(_) => {
-                    if self.holds(rule, container, Some(&finding), applied, allowed) {
-                        ignored += 1;
-                    } else {
-                        kept.push(finding);
-                    }
+                    applied.findings.remove(i);
+                    end -= 1;
+                    ignored += 1;
+                    continue;
                 }
             }
+            i += 1;
         }
-        kept.append(&mut applied.findings);
-        applied.findings = kept;
         if hits > 0 {
             applied.hits.push((Arc::clone(&rule.name), hits));
         }
@@ -419,26 +439,22 @@ impl<'a> Subject<'a> {
         rule: &Rule,
         container: Option<ContainerView<'_>>,
         finding: Option<&Finding>,
-        applied: &mut Applied,
+        notes: &mut Notes<'_>,
         allowed: &mut u32,
     ) -> bool {
         // How many restarts a time holds changes while nothing happens only where there are some.
-        let restarts = || container.and_then(|c| c.status).is_some_and(|s| s.restart_count > 0);
+        let restarts = || container.and_then(|c| c.status()).is_some_and(|s| s.restart_count > 0);
         if rule.uses.now || rule.uses.restarts && restarts() {
-            self.recheck(applied, self.now.checked_add(RECHECK).ok());
+            earlier(notes.recheck, self.now.checked_add(RECHECK).ok());
         }
         let Some(when) = &rule.when else { return true };
         let mut run = Run::new(self.scope(container, finding), *allowed);
         let result = run.test(when);
         *allowed = run.left();
         result.unwrap_or_else(|failure| {
-            report(rule, &failure, applied);
+            notes.errors.push(rule.failed(&failure));
             false
         })
-    }
-
-    fn recheck(&self, applied: &mut Applied, at: Option<Timestamp>) {
-        applied.recheck = applied.recheck.into_iter().chain(at).min();
     }
 
     fn raise(
@@ -450,9 +466,6 @@ impl<'a> Subject<'a> {
         applied: &mut Applied,
         allowed: &mut u32,
     ) {
-        if !self.holds(rule, container, finding, applied, allowed) {
-            return;
-        }
         let Some(pod) = self.pod else { return };
         let mut run = Run::new(self.scope(container, finding), *allowed);
         let mut text = |template: &'_ template::Template| -> String {
@@ -471,12 +484,12 @@ impl<'a> Subject<'a> {
         *allowed = run.left();
 
         let reason = ReasonName::Rule(raise.reason.clone());
-        let of_container = container.map_or("", |c| c.name);
+        let of_container = container.map_or("", |c| c.name());
         let same = |f: &Finding| f.reason == reason && f.container == of_container;
         if applied.findings.iter().any(same) {
             return;
         }
-        let status = container.and_then(|c| c.status);
+        let status = container.and_then(|c| c.status());
         let stage = finding.map_or(Stage::Active, |f| f.stage);
         let mut evidence = vec![by_rule(rule, "raised")];
         if let Some(finding) = finding {
@@ -510,7 +523,7 @@ impl<'a> Subject<'a> {
             },
             restart_count: status.map(|s| s.restart_count),
             exit_code: ended.map(|e| e.exit_code),
-            image: container.map_or_else(String::new, |c| redact::clean(c.image).into_owned()),
+            image: container.map_or_else(String::new, |c| redact::clean(c.image()).into_owned()),
             scope: None,
             evidence,
             next_steps,
@@ -564,7 +577,7 @@ impl<'a> Subject<'a> {
             if self.now < end {
                 finding.stage = Stage::Pending;
                 finding.severity = Severity::Info;
-                self.recheck(applied, Some(end));
+                earlier(&mut applied.recheck, Some(end));
             } else if finding.stage == Stage::Pending {
                 finding.stage = Stage::Active;
                 finding.severity = finding.reason.known().map_or(Severity::Warning, |r| r.severity());
@@ -591,10 +604,6 @@ fn by_rule(rule: &Rule, what: &str) -> Evidence {
     let when = if when.is_empty() { String::new() } else { format!(" since {}", redact::cut(&when, 300)) };
     let text = redact::clean(&format!("{what} by the rule {}{when}", rule.name)).into_owned();
     Evidence { source: Source::Rule, text, at: None }
-}
-
-fn report(rule: &Rule, failure: &Failure, applied: &mut Applied) {
-    applied.errors.push(rule.failed(failure));
 }
 
 fn report_text(rule: &Rule, failure: &Failure, applied: &mut Applied) {

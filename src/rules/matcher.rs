@@ -252,7 +252,7 @@ impl Matcher {
 
 /// The container that a finding is about.
 pub(super) fn container_of<'a>(pod: &'a Pod, name: &str) -> Option<ContainerView<'a>> {
-    (!name.is_empty()).then(|| ContainerView::all(pod).find(|c| c.name == name)).flatten()
+    (!name.is_empty()).then(|| ContainerView::all(pod).find(|c| c.name() == name)).flatten()
 }
 
 #[cfg(test)]

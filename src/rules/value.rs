@@ -10,7 +10,7 @@ use std::rc::Rc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::{Cause, CauseCode, ContainerType, Evidence, Finding, WorkloadRef};
-use crate::objects::pod::{ResourceQuantity, ResourceRequirements};
+use crate::objects::pod::{EphemeralContainerCommon, ResourceQuantity, ResourceRequirements};
 use crate::objects::{
     Condition, Container, ContainerState, ContainerStatus, Event, Label, ObjectMeta, ObjectReference,
     OwnerReference, Pod, PodStatus, Probe, Running, Terminated, Time, Waiting,
@@ -136,55 +136,79 @@ impl fmt::Debug for Field {
     }
 }
 
-/// A container: what the spec wants and what the status says, joined by name.
+/// A container: what the spec wants and what the status says, joined by name. Small, since values are copied a lot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ContainerView<'a> {
-    pub(super) name: &'a str,
-    pub(super) kind: ContainerType,
-    pub(super) image: &'a str,
-    /// None for a debug container, of which the spec is not read further.
-    pub(super) spec: Option<&'a Container>,
-    /// None before the kubelet has seen the pod.
-    pub(super) status: Option<&'a ContainerStatus>,
     pub(super) pod: &'a Pod,
+    pub(super) kind: ContainerType,
+    /// In its list of the spec.
+    index: u32,
 }
 
 impl<'a> ContainerView<'a> {
     /// All containers of a pod: init containers and sidecars first, as they start.
     pub(super) fn all(pod: &'a Pod) -> impl Iterator<Item = ContainerView<'a>> {
-        let init = pod.spec.init_containers.iter().map(|c| {
-            let sidecar = c.restart_policy.as_deref() == Some("Always");
-            (
-                c,
-                if sidecar { ContainerType::Sidecar } else { ContainerType::Init },
-                &pod.status.init_container_statuses,
-            )
+        let view = move |kind| move |index| ContainerView { pod, kind, index };
+        let counted = |len: usize| 0..u32::try_from(len).unwrap_or(u32::MAX);
+        let init = counted(pod.spec.init_containers.len()).map(view(ContainerType::Init)).map(|mut c| {
+            if c.spec().is_some_and(|s| s.restart_policy.as_deref() == Some("Always")) {
+                c.kind = ContainerType::Sidecar;
+            }
+            c
         });
-        let app = pod.spec.containers.iter().map(|c| (c, ContainerType::App, &pod.status.container_statuses));
-        let debug = pod.spec.ephemeral_containers.iter().map(|c| ContainerView {
-            name: &c.common.name,
-            kind: ContainerType::Ephemeral,
-            image: &c.common.image,
-            spec: None,
-            status: pod.status.ephemeral_container_statuses.iter().find(|s| s.name == c.common.name),
-            pod,
-        });
-        init.chain(app)
-            .map(move |(c, kind, statuses)| ContainerView {
-                name: &c.name,
-                kind,
-                image: &c.image,
-                spec: Some(c),
-                status: statuses.iter().find(|s| s.name == c.name),
-                pod,
-            })
-            .chain(debug)
+        init.chain(counted(pod.spec.containers.len()).map(view(ContainerType::App)))
+            .chain(counted(pod.spec.ephemeral_containers.len()).map(view(ContainerType::Ephemeral)))
+    }
+
+    /// None for a debug container, of which the spec is not read further.
+    pub(super) fn spec(self) -> Option<&'a Container> {
+        match self.kind {
+            ContainerType::Init | ContainerType::Sidecar => {
+                self.pod.spec.init_containers.get(self.index as usize)
+            }
+            ContainerType::App => self.pod.spec.containers.get(self.index as usize),
+            ContainerType::Ephemeral => None,
+        }
+    }
+
+    fn debug(self) -> Option<&'a EphemeralContainerCommon> {
+        let containers = &self.pod.spec.ephemeral_containers;
+        (self.kind == ContainerType::Ephemeral)
+            .then(|| containers.get(self.index as usize).map(|c| &c.common))?
+    }
+
+    pub(super) fn name(self) -> &'a str {
+        self.spec()
+            .map(|c| c.name.as_str())
+            .or_else(|| self.debug().map(|c| c.name.as_str()))
+            .unwrap_or_default()
+    }
+
+    pub(super) fn image(self) -> &'a str {
+        self.spec()
+            .map(|c| c.image.as_str())
+            .or_else(|| self.debug().map(|c| c.image.as_str()))
+            .unwrap_or_default()
+    }
+
+    /// None before the kubelet has seen the pod.
+    pub(super) fn status(self) -> Option<&'a ContainerStatus> {
+        let status = &self.pod.status;
+        let (list, name) = (
+            match self.kind {
+                ContainerType::Init | ContainerType::Sidecar => &status.init_container_statuses,
+                ContainerType::App => &status.container_statuses,
+                ContainerType::Ephemeral => &status.ephemeral_container_statuses,
+            },
+            self.name(),
+        );
+        list.iter().find(|s| s.name == name)
     }
 
     /// When the container was last ended or started again, as far as its status proves: newest first.
     fn restarts(&self) -> impl Iterator<Item = Timestamp> {
-        let last = self.status.and_then(|s| s.last_state.terminated.as_deref());
-        let now = self.status.map(|s| &s.state);
+        let last = self.status().and_then(|s| s.last_state.terminated.as_deref());
+        let now = self.status().map(|s| &s.state);
         let times = match now {
             // It runs: it was started again then.
             Some(ContainerState { running: Some(running), .. }) => [Some(running.started_at), None],
@@ -201,7 +225,7 @@ impl<'a> ContainerView<'a> {
     /// How often it was restarted within a time, as far as the pod proves it. A status holds the times of the newest two
     /// restarts only; of a pod that is younger than the time, `restartCount` tells all of them.
     pub(super) fn restarts_within(&self, within: SignedDuration, now: Timestamp) -> i64 {
-        let count = self.status.map_or(0, |s| i64::from(s.restart_count)).max(0);
+        let count = self.status().map_or(0, |s| i64::from(s.restart_count)).max(0);
         let young = |t: Timestamp| now.duration_since(t) <= within;
         let born = self.pod.status.start_time.get().or(self.pod.metadata.creation_timestamp.get());
         if born.is_some_and(young) {
@@ -212,11 +236,11 @@ impl<'a> ContainerView<'a> {
 
     /// Since when it is as it is.
     pub(super) fn since(&self) -> Option<Timestamp> {
-        let state = self.status.map(|s| &s.state)?;
+        let state = self.status().map(|s| &s.state)?;
         let time = match state {
             ContainerState { running: Some(running), .. } => running.started_at,
             ContainerState { terminated: Some(ended), .. } => ended.finished_at,
-            _ => self.status.and_then(|s| s.last_state.terminated.as_deref()).map(|l| l.finished_at)?,
+            _ => self.status().and_then(|s| s.last_state.terminated.as_deref()).map(|l| l.finished_at)?,
         };
         time.get()
     }
@@ -365,23 +389,23 @@ kinds! {
         "lastTransitionTime" Type::Time, time(condition.last_transition_time);
     }
     Container "container" c: ContainerView<'a> {
-        "name" Type::Text, Some(text(c.name));
+        "name" Type::Text, Some(text(c.name()));
         "type" Type::Text, Some(text(c.kind.as_str())), CONTAINER_TYPES;
-        "image" Type::Text, Some(text(c.image));
-        "containerID" Type::Text, Some(text(c.status.map_or("", |s| &s.container_id)));
+        "image" Type::Text, Some(text(c.image()));
+        "containerID" Type::Text, Some(text(c.status().map_or("", |s| &s.container_id)));
         "restartPolicy" Type::Text,
-            Some(text(c.spec.and_then(|s| s.restart_policy.as_deref()).unwrap_or_default())),
+            Some(text(c.spec().and_then(|s| s.restart_policy.as_deref()).unwrap_or_default())),
             &["Always", "OnFailure", "Never", ""];
-        "ready" Type::Bool, Some(Value::Bool(c.status.is_some_and(|s| s.ready)));
-        "started" Type::Bool, Some(Value::Bool(c.status.is_some_and(|s| s.started == Some(true))));
-        "restartCount" Type::Int, int(c.status.map_or(0, |s| s.restart_count));
-        "state" Type::Object(Kind::State), c.status.map(|s| Value::Object(Obj::State(&s.state)));
-        "lastState" Type::Object(Kind::State), c.status.map(|s| Value::Object(Obj::State(&s.last_state)));
+        "ready" Type::Bool, Some(Value::Bool(c.status().is_some_and(|s| s.ready)));
+        "started" Type::Bool, Some(Value::Bool(c.status().is_some_and(|s| s.started == Some(true))));
+        "restartCount" Type::Int, int(c.status().map_or(0, |s| s.restart_count));
+        "state" Type::Object(Kind::State), c.status().map(|s| Value::Object(Obj::State(&s.state)));
+        "lastState" Type::Object(Kind::State), c.status().map(|s| Value::Object(Obj::State(&s.last_state)));
         "resources" Type::Object(Kind::Resources), Some(Value::Object(Obj::Resources(
-            c.spec.and_then(|s| s.resources.as_deref()).unwrap_or(&NO_RESOURCES))));
-        "livenessProbe" Type::Object(Kind::Probe), c.spec.and_then(|s| s.liveness_probe.as_deref()).map(|p| Value::Object(Obj::Probe(p)));
-        "readinessProbe" Type::Object(Kind::Probe), c.spec.and_then(|s| s.readiness_probe.as_deref()).map(|p| Value::Object(Obj::Probe(p)));
-        "startupProbe" Type::Object(Kind::Probe), c.spec.and_then(|s| s.startup_probe.as_deref()).map(|p| Value::Object(Obj::Probe(p)));
+            c.spec().and_then(|s| s.resources.as_deref()).unwrap_or(&NO_RESOURCES))));
+        "livenessProbe" Type::Object(Kind::Probe), c.spec().and_then(|s| s.liveness_probe.as_deref()).map(|p| Value::Object(Obj::Probe(p)));
+        "readinessProbe" Type::Object(Kind::Probe), c.spec().and_then(|s| s.readiness_probe.as_deref()).map(|p| Value::Object(Obj::Probe(p)));
+        "startupProbe" Type::Object(Kind::Probe), c.spec().and_then(|s| s.startup_probe.as_deref()).map(|p| Value::Object(Obj::Probe(p)));
     }
     State "state" state: &'a ContainerState {
         "waiting" Type::Object(Kind::Waiting), state.waiting.as_deref().map(|w| Value::Object(Obj::Waiting(w)));
