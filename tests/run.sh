@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # All the tests. Installs what they need into .cache/ and through the package manager; nothing is skipped for want of a tool.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 started=$SECONDS
 failed=()
