@@ -659,7 +659,7 @@ impl From<Failure> for Stop {
 /// As CEL counts: months, days of the month (`getDayOfMonth`), of the week (from Sunday) and of the year from 0,
 /// `getDate` from 1.
 fn calendar(part: Part, time: Timestamp, zone: &TimeZone) -> i64 {
-    let t = time.to_zoned(zone.clone());
+    let t = zone.to_datetime(time);
     match part {
         Part::FullYear => t.year().into(),
         Part::Month => i64::from(t.month()) - 1,
