@@ -10,7 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::select::{Kind, Selection, Selector, Target};
 use super::{Colour, Trouble, output};
 use crate::cluster::client::{self, Connect, Failure};
-use crate::cluster::snapshot::{self, LogRef, Progress, Wanted};
+use crate::cluster::evidence::LogOf;
+use crate::cluster::snapshot::{self, Progress, Wanted};
 use crate::diagnosis::{Family, Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::{ObjectMeta, Pod};
@@ -287,7 +288,7 @@ const LOGS_ALIKE: usize = 10;
 
 /// The logs of containers that crashed: of the present run and of the one before. Which of them holds the end depends on
 /// the state, and either may be gone.
-fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogRef> {
+fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
     let pods: HashMap<(&str, &str), &Pod> = snapshot
         .pods
         .iter()
@@ -308,7 +309,7 @@ fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogRef> {
         if *seen > LOGS_ALIKE {
             continue;
         }
-        let log = |previous| LogRef {
+        let log = |previous| LogOf {
             namespace: finding.namespace.clone(),
             pod: finding.pod.clone(),
             container: finding.container.clone(),

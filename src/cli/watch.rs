@@ -54,7 +54,7 @@ pub(super) struct Args {
     /// Only pods that have no node yet: beside one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_UNSCHEDULED", value_parser = clap::builder::FalseyValueParser::new())]
     unscheduled: bool,
-    /// Which part of the namespaces this one watches, such as 0/3
+    /// Which share of the pods this one is for, by their uids, counted from 0, such as 0/3
     #[arg(long, env = "KUBEHEALER_SHARD", value_name = "INDEX/COUNT", conflicts_with_all = ["shard_from_name", "shards"])]
     shard: Option<Share>,
     /// The index of the shard is the number at the end of this name: that of a StatefulSet's pod

@@ -17,14 +17,14 @@ const EVENTS_BYTES: usize = 4 << 20;
 /// Events that are asked for.
 const EVENTS: u32 = 200;
 /// Lines of a log that are asked for.
-const LOG_LINES: i64 = 100;
+const LOG_LINES: i64 = 200;
 /// Bytes of a log's end that are kept.
 const LOG_TAIL: usize = 64 << 10;
 /// Bytes of a log that are read: its lines may be long.
 const LOG_BYTES: usize = 4 << 20;
 
 /// Whose log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogOf {
     /// Of the pod.
     pub namespace: String,

@@ -13,10 +13,11 @@ use http::{Request, header};
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::Client;
-use kube::api::{ListParams, LogParams};
+use kube::api::ListParams;
 use kube::client::Body;
 
 use super::client::{Failure, Kind};
+use super::evidence::{self, LogOf};
 use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable};
 use crate::objects::decode::{Encoding, ListEnd, decode_list};
 use crate::objects::{Object, Pod};
@@ -74,12 +75,6 @@ const LISTS: usize = 3;
 const LOGS_AT_A_TIME: usize = 8;
 /// For one log. A kubelet that does not answer must not hold up the look.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
-/// Of one log, in lines from its end.
-const LOG_LINES: i64 = 200;
-/// Read of one log, in bytes: 200 lines without end must not fill the memory.
-const LOG_BYTES: usize = 1 << 20;
-/// Kept of one log, in bytes from its end.
-const LOG_TAIL: usize = 64 << 10;
 
 /// Looks at pods, their events, owners and nodes. Logs are [`logs`], since only the pods tell which ones matter.
 pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Seen, Failure> {
@@ -281,30 +276,17 @@ struct Answer {
     server_time: Option<Timestamp>,
 }
 
-/// A log to read.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LogRef {
-    /// Of the pod.
-    pub namespace: String,
-    /// Its name.
-    pub pod: String,
-    /// The container's name.
-    pub container: String,
-    /// Of the container before the present one.
-    pub previous: bool,
-}
-
 /// Reads the ends of logs. What cannot be read is said once for each reason; a log that does not exist (any more) is no
 /// failure.
 pub async fn logs(
     client: &Client,
-    wanted: Vec<LogRef>,
+    wanted: Vec<LogOf>,
     progress: &Progress,
 ) -> (Vec<ContainerLog>, Vec<String>) {
     progress.begin("logs");
     let results: Vec<_> = futures::stream::iter(wanted)
         .map(|log| async move {
-            let tail = tokio::time::timeout(LOG_TIMEOUT, tail(client, &log)).await;
+            let tail = tokio::time::timeout(LOG_TIMEOUT, evidence::log(client, &log)).await;
             let tail = tail.unwrap_or_else(|_| {
                 let text = format!("no answer within {} s", LOG_TIMEOUT.as_secs());
                 Err(Failure::new(Kind::Timeout, text))
@@ -317,7 +299,7 @@ pub async fn logs(
         .await;
     let mut logs = Vec::new();
     let mut failures: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
-    for (LogRef { namespace, pod, container, previous }, tail) in results {
+    for (LogOf { namespace, pod, container, previous }, tail) in results {
         match tail {
             Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail }),
             Err(failure) if failure.kind == Kind::Refused => {}
@@ -330,39 +312,4 @@ pub async fn logs(
     });
     let notes = failures.into_values().map(|(number, text)| format!("without {number} of the logs: {text}"));
     (logs, notes.collect())
-}
-
-async fn tail(client: &Client, log: &LogRef) -> Result<Vec<u8>, Failure> {
-    // `limitBytes` would cut off the end that matters.
-    let params = LogParams {
-        container: Some(log.container.clone()),
-        previous: log.previous,
-        tail_lines: Some(LOG_LINES),
-        ..LogParams::default()
-    };
-    let request = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", log.namespace))
-        .logs(&log.pod, &params)
-        .map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
-    let response = client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
-    if !response.status().is_success() {
-        return Err(Failure::response(response).await);
-    }
-    let mut body = response.into_body();
-    let mut tail = Vec::new();
-    let mut read = 0;
-    while let Some(frame) = body.frame().await {
-        let Ok(frame) = frame else { break };
-        if let Some(bytes) = frame.data_ref() {
-            read += bytes.len();
-            tail.extend_from_slice(bytes);
-            if tail.len() > 2 * LOG_TAIL {
-                tail.drain(..tail.len() - LOG_TAIL);
-            }
-            if read > LOG_BYTES {
-                break;
-            }
-        }
-    }
-    tail.drain(..tail.len().saturating_sub(LOG_TAIL));
-    Ok(tail)
 }
