@@ -3,7 +3,6 @@
 //! Must not know what is asked for. Messages never quote a kubeconfig, a token or the output of a credential plugin.
 
 use std::error::Error as _;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -70,7 +69,12 @@ pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
     config.connect_timeout = Some(Duration::from_secs(10));
     let namespace = config.default_namespace.clone();
     let server = server_of(&config.cluster_url);
-    let client = Client::try_from(config).map_err(|e| ConnectError(Failure::of(&e).text))?;
+    let client = Client::try_from(config).map_err(|e| {
+        ConnectError(format!(
+            "cannot connect with what {source} says: {}. Are its certificates and its proxy right?",
+            innermost(&e)
+        ))
+    })?;
     Ok(Connected { client, source, namespace, server })
 }
 
@@ -257,13 +261,18 @@ impl Failure {
             kube::Error::SerdeError(_) => {
                 Self::new(Kind::Protocol, "the answer of the API server cannot be read")
             }
-            other => Self::new(
-                Kind::Unreachable,
-                format!(
-                    "no connection to the API server: {}. Is it up, is its address right?",
-                    innermost(other)
-                ),
-            ),
+            other => {
+                let why = innermost(other);
+                // How rustls says that it does not take the server's certificate; it has no error of its own in kube.
+                let hint = match why.contains("peer certificate") {
+                    true => {
+                        "Is the certificate authority in the kubeconfig that of this cluster, and is it reached under a name \
+                             that its certificate has?"
+                    }
+                    false => "Is it up, is its address right?",
+                };
+                Self::new(Kind::Unreachable, format!("no connection to the API server: {why}. {hint}"))
+            }
         }
     }
 
@@ -316,7 +325,7 @@ impl Failure {
 }
 
 /// The last cause, which is the telling one: `Connection refused` rather than `client error (Connect)`.
-fn innermost(error: &kube::Error) -> impl fmt::Display {
+fn innermost(error: &kube::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
@@ -324,4 +333,17 @@ fn innermost(error: &kube::Error) -> impl fmt::Display {
         cause = error.source();
     }
     clean(cut(&text, MAX_MESSAGE)).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_is_not_taken_for_a_server_that_is_down() {
+        let text = |why: &str| Failure::of(&kube::Error::Service(std::io::Error::other(why).into())).text;
+        let untrusted = text("invalid peer certificate: UnknownIssuer");
+        assert!(untrusted.contains("UnknownIssuer. Is the certificate authority"), "{untrusted}");
+        assert!(text("Connection refused (os error 111)").ends_with("Is it up, is its address right?"));
+    }
 }
