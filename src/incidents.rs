@@ -12,6 +12,7 @@
 pub mod accounting;
 pub mod frequent;
 pub mod incident;
+pub mod packed;
 #[cfg(test)]
 mod property;
 pub mod store;
@@ -24,11 +25,12 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef};
-use crate::objects::{Pod, Terminated};
+use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes};
+use crate::objects::Pod;
 use accounting::EndReason;
 use frequent::LongRun;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
+use packed::Packed;
 use store::{Home, Identity, Mark, Store, Uid};
 use terminations::Terminations;
 
@@ -53,13 +55,25 @@ pub enum Sight {
 /// What is kept of a pod that is not at rest.
 #[derive(Debug)]
 pub struct Active {
-    /// The pod.
-    pub pod: Pod,
+    pod: Packed<Pod>,
     /// All that is found now, graces and recoveries included.
-    pub findings: Vec<Arc<Finding>>,
+    findings: Vec<Arc<Finding>>,
     incidents: Vec<Incident>,
     long_runs: Vec<LongRun>,
     recheck: Option<Timestamp>,
+    recent: Box<[RecentEnd]>,
+    ended_with_node: Option<Timestamp>,
+}
+
+/// An end of a container that is shown for a while.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecentEnd {
+    /// The container's name.
+    pub container: Box<str>,
+    /// Why it ended.
+    pub reason: EndReason,
+    /// When.
+    pub at: Timestamp,
 }
 
 /// A pod that is not at rest.
@@ -69,12 +83,30 @@ pub struct ActivePod<'a> {
     pub uid: Uid,
     /// Its namespace and workload.
     pub home: &'a Arc<Home>,
-    /// The pod.
-    pub pod: &'a Pod,
-    /// All that is found now.
+    /// Its name.
+    pub name: &'a str,
+    /// Where it runs; empty until it is scheduled.
+    pub node: &'a str,
+    /// All that is found now, graces and recoveries included.
     pub findings: &'a [Arc<Finding>],
     /// Its open incidents.
     pub incidents: &'a [Incident],
+    /// When its containers ended as they do when their node restarts, if they did and the pod goes on.
+    pub ended_with_node: Option<Timestamp>,
+    recent: &'a [RecentEnd],
+    packed: &'a Packed<Pod>,
+}
+
+impl<'a> ActivePod<'a> {
+    /// The pod as it was last shown. Unpacks it, which takes some microseconds.
+    pub fn pod(&self) -> Pod {
+        self.packed.unpack()
+    }
+
+    /// The newest ends of its containers that were not what was wanted, if they are recent: at most one per reason.
+    pub fn recent_ends(&self, now: Timestamp) -> impl Iterator<Item = &'a RecentEnd> {
+        self.recent.iter().filter(move |end| is_recent(end.at, now))
+    }
 }
 
 /// The incidents, the books, and the pods that they are about.
@@ -213,7 +245,7 @@ impl Incidents {
         }
         let Some(active) = record.active.as_deref_mut() else { return Vec::new() };
         let was = active.incidents.len();
-        let (ending, text) = departed(&active.pod, &home.workload, newest, left);
+        let (ending, text) = departed(&active.pod.unpack(), &home.workload, newest, left);
         let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
             (ending, format!("The pod is gone: {text}"))
         });
@@ -273,7 +305,8 @@ impl Incidents {
             }
             self.timers.pop();
             let active = self.store.get(uid).and_then(|r| r.active.as_deref());
-            if active.is_some_and(|a| a.recheck == Some(at)) {
+            // A timer may have been set to this time more than once.
+            if active.is_some_and(|a| a.recheck == Some(at)) && due.last() != Some(&uid) {
                 due.push(uid);
             }
         }
@@ -292,9 +325,13 @@ impl Incidents {
         Some(ActivePod {
             uid,
             home: &record.home,
-            pod: &active.pod,
+            name: &record.name,
+            node: &record.node,
             findings: &active.findings,
             incidents: &active.incidents,
+            ended_with_node: active.ended_with_node,
+            recent: &active.recent,
+            packed: &active.pod,
         })
     }
 
@@ -384,11 +421,13 @@ impl Incidents {
         let newest = self.newest.get(home).copied();
         let Some(record) = self.store.get_mut(uid) else { return Vec::new() };
         let was = record.active.take().map(|a| *a);
-        let (old_pod, mut incidents, mut long_runs, old_recheck) = match was {
+        let (packed, mut incidents, mut long_runs, old_recheck) = match was {
             Some(a) => (Some(a.pod), a.incidents, a.long_runs, a.recheck),
             None => (None, Vec::new(), Vec::new(), None),
         };
-        let Some(pod) = pod.or(old_pod) else { return Vec::new() };
+        // What was packed stands for a pod that has not changed.
+        let packed = packed.filter(|_| pod.is_none());
+        let Some(pod) = pod.or_else(|| packed.as_ref().map(Packed::unpack)) else { return Vec::new() };
 
         long_runs.extend(new_runs);
         frequent::forget(&mut long_runs, now);
@@ -399,9 +438,11 @@ impl Incidents {
             }
         };
         let mut findings: Vec<Arc<Finding>> = diagnosis.findings.into_iter().map(kept).collect();
+        let mut recent = Vec::new();
         for view in views(&pod) {
             for end in recent_ends(&pod, view, now) {
-                look_at(end.finished_at.get().and_then(|at| at.checked_add(RECENT).ok()));
+                look_at(end.at.checked_add(RECENT).ok());
+                recent.push(end);
             }
             // A container without an end has nothing to flap with: the common case.
             if view.status.restart_count == 0 {
@@ -430,14 +471,43 @@ impl Incidents {
         if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
             self.active.remove(&uid);
         } else {
-            if let Some(at) = recheck.filter(|at| Some(*at) != old_recheck) {
-                self.timers.push(Reverse((at, uid)));
-            }
-            record.active = Some(Box::new(Active { pod, findings, incidents, long_runs, recheck }));
+            let set = recheck.filter(|at| Some(*at) != old_recheck);
+            let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
+            let ended_with_node = nodes::ended_with_node(&pod).filter(|_| !over);
+            // Kept for as long as the failure lasts: no room is left over.
+            findings.shrink_to_fit();
+            incidents.shrink_to_fit();
+            long_runs.shrink_to_fit();
+            record.active = Some(Box::new(Active {
+                pod: packed.unwrap_or_else(|| Packed::new(&pod)),
+                findings,
+                incidents,
+                long_runs,
+                recheck,
+                recent: recent.into(),
+                ended_with_node,
+            }));
             self.active.insert(uid);
+            if let Some(at) = set {
+                self.set_timer(at, uid);
+            }
         }
         self.count(open, still_open, &events);
         events
+    }
+
+    /// A timer that was set to another time meanwhile stays where it is until it is due, or until such ones are too many.
+    fn set_timer(&mut self, at: Timestamp, uid: Uid) {
+        self.timers.push(Reverse((at, uid)));
+        if self.timers.len() > 4 * self.active.len() + 1024 {
+            let recheck = |uid| self.store.get(uid)?.active.as_deref()?.recheck;
+            let mut timers = std::mem::take(&mut self.timers).into_vec();
+            timers.retain(|Reverse((at, uid))| recheck(*uid) == Some(*at));
+            timers.sort_unstable();
+            timers.dedup();
+            timers.shrink_to_fit();
+            self.timers = timers.into();
+        }
     }
 
     fn count(&mut self, was: usize, is: usize, events: &[IncidentEvent]) {
@@ -475,16 +545,20 @@ fn differs(booked: &[store::Booked], memory: &[(&str, i32, u64)]) -> bool {
 
 /// The ends that a container's status shows, if they are recent and were not what was wanted: at most one per reason, newest
 /// first. The past of a pod that is being deleted is of no interest.
-pub fn recent_ends<'a>(pod: &Pod, view: View<'a>, now: Timestamp) -> impl Iterator<Item = &'a Terminated> {
+fn recent_ends(pod: &Pod, view: View<'_>, now: Timestamp) -> impl Iterator<Item = RecentEnd> {
     let deleting = pod.metadata.deletion_timestamp.is_known();
     let state = view.status.state.terminated.as_deref();
     let last = view.status.last_state.terminated.as_deref();
     let last = last.filter(|l| state.is_none_or(|s| EndReason::of(s) != EndReason::of(l)));
-    [state, last].into_iter().flatten().filter(move |end| {
-        !deleting
-            && EndReason::of(end) != EndReason::Completed
-            && end.finished_at.get().is_some_and(|at| now.duration_since(at) < RECENT)
+    [state, last].into_iter().flatten().filter_map(move |end| {
+        let (reason, at) = (EndReason::of(end), end.finished_at.get()?);
+        let shown = !deleting && reason != EndReason::Completed && is_recent(at, now);
+        shown.then(|| RecentEnd { container: view.name.into(), reason, at })
     })
+}
+
+fn is_recent(at: Timestamp, now: Timestamp) -> bool {
+    now.duration_since(at) < RECENT
 }
 
 /// A container that has flapped does so until its last end is out of the window: its ends may come a little too seldom for
@@ -571,4 +645,25 @@ fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32)
         format!("{kind}/{name} keeps {others} other pods, so it was scaled down, or is about to replace it")
     };
     (Ending::Deleted, text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timers_that_are_set_anew_with_every_update_do_not_pile_up() {
+        let mut incidents = Incidents::new();
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let mut pod = Pod::default();
+        pod.metadata.uid = "a".to_owned();
+        let workload = WorkloadRef { kind: "Pod".to_owned(), name: "a".to_owned() };
+        let at = |n: i64| now + SignedDuration::from_secs(60 + n % 100);
+        for n in 0..10_000 {
+            let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: Some(at(n)) };
+            incidents.apply(pod.clone(), &workload, diagnosis, Sight::Later, now);
+            assert!(incidents.timers.len() < 2_000, "{}", incidents.timers.len());
+        }
+        assert_eq!(incidents.due(at(9_999) + SLACK), [Uid::of("a")]);
+    }
 }

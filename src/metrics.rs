@@ -15,11 +15,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use crate::diagnosis::container::views;
 use crate::diagnosis::{CauseCode, Finding, Scope};
 use crate::incidents::accounting::EndReason;
 use crate::incidents::store::{Home, Uid};
-use crate::incidents::{ActivePod, Incidents, recent_ends};
+use crate::incidents::{ActivePod, Incidents};
 use text::{FamilyText, Kind};
 pub use watch::{OWNERS, Sources};
 
@@ -234,25 +233,21 @@ fn write_pod(
 ) {
     let namespace = &*pod.home.namespace;
     let workload = &pod.home.workload;
-    let name = &*pod.pod.metadata.name;
     for incident in pod.incidents {
         write_finding(&incident.finding, pods, since);
     }
-    for view in views(pod.pod) {
-        for end in recent_ends(pod.pod, view, now) {
-            let Some(at) = end.finished_at.get() else { continue };
-            last.series(
-                &[
-                    ("namespace", namespace),
-                    ("pod", name),
-                    ("container", view.name),
-                    ("workload_kind", &workload.kind),
-                    ("workload", &workload.name),
-                    ("reason", EndReason::of(end).as_str()),
-                ],
-                at.as_second(),
-            );
-        }
+    for end in pod.recent_ends(now) {
+        last.series(
+            &[
+                ("namespace", namespace),
+                ("pod", pod.name),
+                ("container", &end.container),
+                ("workload_kind", &workload.kind),
+                ("workload", &workload.name),
+                ("reason", end.reason.as_str()),
+            ],
+            end.at.as_second(),
+        );
     }
 }
 

@@ -184,7 +184,7 @@ impl Engine {
             around.evidence.remove(&uid);
             return;
         };
-        let diagnosis = around.look(&self.metrics, active.pod, &active.home.workload, now);
+        let diagnosis = around.look(&self.metrics, &active.pod(), &active.home.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
         let job =
             if fresh_evidence { None } else { around.wants_evidence(&incidents, uid, !events.is_empty()) };
@@ -399,7 +399,7 @@ impl Engine {
     fn look_at_node(&self, name: &str) {
         let pods: Vec<Uid> = {
             let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            incidents.active_pods().filter(|p| p.pod.spec.node_name == name).map(|p| p.uid).collect()
+            incidents.active_pods().filter(|p| p.node == name).map(|p| p.uid).collect()
         };
         for uid in pods {
             self.look_again(uid, false);
@@ -474,10 +474,7 @@ impl Engine {
             let incidents = read();
             for pod in piece.iter().filter_map(|uid| incidents.pod(*uid)) {
                 findings.extend(pod.findings.iter().map(|f| (**f).clone()));
-                let ended = matches!(pod.pod.status.phase.as_str(), "Failed" | "Succeeded");
-                if let Some(end) = nodes::ended_with_node(pod.pod).filter(|_| !ended) {
-                    ends.push((pod.pod.spec.node_name.clone(), end));
-                }
+                ends.extend(pod.ended_with_node.map(|end| (pod.node.to_owned(), end)));
             }
         }
         (findings, ends)
@@ -596,7 +593,7 @@ impl Around {
             return None;
         }
         evidence.asked = Some(now);
-        Some(Job::of(active.pod, active.findings, self.sources))
+        Some(Job::of(&active.pod(), active.findings, self.sources))
     }
 
     /// Whether a workload or node with these findings is still there.

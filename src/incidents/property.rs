@@ -528,7 +528,7 @@ impl World {
             return;
         }
         for uid in self.incidents.due(self.now) {
-            let diagnosis = self.look(self.incidents.pod(uid).unwrap().pod);
+            let diagnosis = self.look(&self.incidents.pod(uid).unwrap().pod());
             let now = self.now;
             self.log.extend(self.incidents.recheck(uid, diagnosis, now));
         }

@@ -889,7 +889,9 @@ impl Serialize for Condition {
 impl prost::Message for Condition {
     fn encode_raw(&self, buf: &mut impl BufMut) {
         for (tag, text) in self.texts() {
-            encoding::string::encode(tag, &text.to_owned(), buf);
+            encoding::encode_key(tag, WireType::LengthDelimited, buf);
+            encoding::encode_varint(text.len() as u64, buf);
+            buf.put_slice(text.as_bytes());
         }
         encoding::message::encode(4, &self.last_transition_time, buf);
     }
@@ -917,10 +919,10 @@ impl prost::Message for Condition {
     }
 
     fn encoded_len(&self) -> usize {
-        self.texts()
-            .iter()
-            .map(|&(tag, text)| encoding::string::encoded_len(tag, &text.to_owned()))
-            .sum::<usize>()
+        let length = |(tag, text): (u32, &str)| {
+            encoding::key_len(tag) + encoding::encoded_len_varint(text.len() as u64) + text.len()
+        };
+        self.texts().map(length).sum::<usize>()
             + encoding::message::encoded_len(4, &self.last_transition_time)
     }
 
@@ -930,8 +932,11 @@ impl prost::Message for Condition {
 }
 
 impl Condition {
-    fn texts(&self) -> [(u32, &str); 4] {
-        [(1, self.kind.as_str()), (2, self.status.as_str()), (5, &self.reason), (6, &self.message)]
+    /// The texts that are not empty, by tag.
+    fn texts(&self) -> impl Iterator<Item = (u32, &str)> {
+        let all: [(u32, &str); 4] =
+            [(1, self.kind.as_str()), (2, self.status.as_str()), (5, &self.reason), (6, &self.message)];
+        all.into_iter().filter(|(_, text)| !text.is_empty())
     }
 }
 

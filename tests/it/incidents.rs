@@ -67,7 +67,7 @@ impl Watcher {
     fn wait(&mut self, now: i64) {
         while let Some(due) = self.incidents.next_due().filter(|t| *t <= at(now)) {
             for uid in self.incidents.due(due) {
-                let diagnosis = diagnose(self.incidents.pod(uid).unwrap().pod, &Context::pod_only(), due);
+                let diagnosis = diagnose(&self.incidents.pod(uid).unwrap().pod(), &Context::pod_only(), due);
                 self.log.extend(self.incidents.recheck(uid, diagnosis, due));
             }
         }

@@ -101,7 +101,7 @@ impl Watcher {
     pub fn pass_time(&mut self, until: Timestamp) {
         while let Some(at) = self.incidents.next_due().filter(|at| *at <= until) {
             for uid in self.incidents.due(at) {
-                let diagnosis = self.look(self.incidents.pod(uid).unwrap().pod, at);
+                let diagnosis = self.look(&self.incidents.pod(uid).unwrap().pod(), at);
                 self.log.extend(self.incidents.recheck(uid, diagnosis, at));
             }
         }
@@ -131,7 +131,7 @@ impl Watcher {
                 of_pod.push((**event).clone());
                 let uid = kubehealer::incidents::store::Uid::of(uid);
                 if let Some(active) = self.incidents.pod(uid) {
-                    let diagnosis = self.look(active.pod, now);
+                    let diagnosis = self.look(&active.pod(), now);
                     self.log.extend(self.incidents.recheck(uid, diagnosis, now));
                 }
             }

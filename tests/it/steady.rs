@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kubehealer::diagnosis::{
     self, Context, Finding, PodDiagnosis, Reason, Severity, Snapshot, Sources, Stage,
 };
+use kubehealer::incidents::packed::Packed;
 use kubehealer::objects::{Event, Node, Object, Pod};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -264,6 +265,26 @@ fn items<T: Object + serde::de::DeserializeOwned>(path: &str) -> Vec<T> {
 }
 
 #[test]
+fn a_packed_pod_comes_out_as_it_went_in_and_is_diagnosed_alike() {
+    let streams = ["watch", "changes/watch"].map(|folder| steps(folder, false));
+    let streamed = streams.into_iter().flatten().filter_map(|(_, step)| match step {
+        Step::Applied(pod) | Step::Deleted(pod) => Some(*pod),
+        Step::Event(_) => None,
+    });
+    let listed =
+        ["final/pods.json", "after-node-restart/pods.json", "changes/final/pods.json"].map(items::<Pod>);
+    let now = "2026-11-22T11:23:11Z".parse().unwrap();
+    let mut count = 0;
+    for pod in listed.into_iter().flatten().chain(streamed) {
+        let unpacked = Packed::new(&pod).unpack();
+        assert_eq!(unpacked, pod);
+        assert_eq!(look(&unpacked, None, now), look(&pod, None, now));
+        count += 1;
+    }
+    assert!(count > 500, "{count}");
+}
+
+#[test]
 fn a_restart_of_the_node_is_one_finding_and_blames_no_healthy_pod() {
     let nodes: Vec<Node> = items("final/nodes.json");
     let sources = Sources { nodes: true, ..Sources::NONE };
@@ -468,6 +489,7 @@ proptest! {
         }
         let Ok(mut pod) = serde_json::from_value::<Pod>(pod) else { return Ok(()) };
         pod.compact();
+        prop_assert_eq!(&Packed::new(&pod).unpack(), &pod, "packing loses something");
         let events: Vec<Event> = events.into_iter().filter_map(|e| serde_json::from_value(e).ok()).collect();
         let now = later("2026-11-22T11:23:11Z".parse().unwrap(), seconds);
         for events in [None, Some(events.as_slice())] {
