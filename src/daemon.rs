@@ -26,9 +26,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::FORCED_LOG_DIRECTIVES;
 use crate::cluster::client::{Connect, ConnectError, connect};
-use crate::cluster::watch::{self, Resource, Selection, Watch};
+use crate::cluster::watch::{self, Change, Resource, Selection, Watch};
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
+use crate::objects::Object;
 use crate::rules::RuleSet;
 use crate::server::{BindError, Bound, Shown};
 use engine::Engine;
@@ -104,7 +105,7 @@ impl Settings {
     }
 }
 
-/// Why it cannot begin.
+/// Why it cannot begin, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The port.
@@ -113,6 +114,9 @@ pub enum StartError {
     /// The kubeconfig.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// A part of it has panicked; where, the panic itself has told.
+    #[error("a part of the daemon has failed: it ends rather than go on without it")]
+    Failed,
 }
 
 /// How log lines are written.
@@ -147,16 +151,24 @@ pub fn init_logging(format: LogFormat) {
 
 /// Runs until a signal ends it: SIGTERM or Ctrl-C, and at once with a second one.
 pub async fn run(settings: Settings) -> Result<(), StartError> {
-    let running = start(settings).await?;
-    let signal = end_signal().await;
+    let mut running = start(settings).await?;
+    let signal = tokio::select! {
+        signal = end_signal() => signal,
+        () = running.failed() => return Err(StartError::Failed),
+    };
     tracing::info!("{signal}: ending; once more ends at once");
+    end_at_once_with_the_next_signal();
+    running.stop().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Whoever asks a second time does not want to wait any longer.
+pub fn end_at_once_with_the_next_signal() {
     tokio::spawn(async {
         end_signal().await;
         std::process::exit(130);
     });
-    running.stop().await;
-    tracing::info!("ended");
-    Ok(())
 }
 
 /// Waits for a signal that asks the process to end, and names it.
@@ -179,15 +191,43 @@ pub struct Running {
     pub address: SocketAddr,
     /// The incidents, to be read.
     pub incidents: Arc<RwLock<Incidents>>,
-    stop: CancellationToken,
-    tasks: JoinSet<()>,
+    tasks: Tasks,
 }
 
 impl Running {
+    /// Waits until a part of it has failed. No part ends by itself: one that does has panicked, and without it the rest would
+    /// look alive and be blind.
+    pub async fn failed(&mut self) {
+        self.tasks.running.join_next().await;
+    }
+
     /// Ends it: the server answers what it has begun to answer, everything else is dropped.
     pub async fn stop(mut self) {
-        self.stop.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        self.tasks.stop.cancel();
+        while self.tasks.running.join_next().await.is_some() {}
+    }
+}
+
+/// The parts that run side by side until they are told to stop.
+struct Tasks {
+    running: JoinSet<()>,
+    stop: CancellationToken,
+    client: Client,
+    metrics: Arc<Metrics>,
+}
+
+impl Tasks {
+    fn spawn(&mut self, work: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        self.running.spawn(async move {
+            stop.run_until_cancelled_owned(work).await;
+        });
+    }
+
+    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(Change<T>) + Send + 'static) {
+        self.metrics.sources.add(watch.health());
+        let client = self.client.clone();
+        self.spawn(async move { match watch.run(client, sink).await {} });
     }
 }
 
@@ -204,81 +244,57 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     };
     tracing::info!(%address, "watching {name}; serving http://{address}/");
 
-    let stop = CancellationToken::new();
-    let mut tasks = JoinSet::new();
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Arc::new(Metrics::new(settings.max_series));
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let (jobs, queue) = evidence::queue();
     let engine = Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), jobs));
-
-    let until_stop = |stop: &CancellationToken, work: std::pin::Pin<Box<dyn Future<Output = ()> + Send>>| {
-        let stop = stop.clone();
-        async move {
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = work => {}
-            }
-        }
+    let mut tasks = Tasks {
+        running: JoinSet::new(),
+        stop: CancellationToken::new(),
+        client: client.clone(),
+        metrics: Arc::clone(&metrics),
     };
 
     for scope in settings.selection.pods() {
         let namespace = scope.namespace.clone();
         let watch = Watch::new(Resource::PODS, scope, settings.watch);
-        metrics.sources.add(watch.health());
         engine.list_pods_anew_with(watch.list_anew());
-        let sink = Arc::clone(&engine).pods(namespace);
-        let client = client.clone();
-        tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        tasks.watch(watch, Arc::clone(&engine).pods(namespace));
     }
+    let watches = |resource: Resource| {
+        let scopes = settings.selection.others(&resource);
+        scopes.into_iter().map(move |scope| Watch::new(resource, scope, settings.watch))
+    };
     if settings.owners {
         for resource in
             [Resource::REPLICA_SETS, Resource::DEPLOYMENTS, Resource::STATEFUL_SETS, Resource::DAEMON_SETS]
         {
-            for scope in settings.selection.others(&resource) {
-                let watch = Watch::new(resource, scope, settings.watch);
-                metrics.sources.add(watch.health());
-                let sink = Arc::clone(&engine).workloads(engine::kind_of(&resource));
-                let client = client.clone();
-                tasks.spawn(until_stop(
-                    &stop,
-                    Box::pin(async move { match watch.run(client, sink).await {} }),
-                ));
+            for watch in watches(resource) {
+                tasks.watch(watch, Arc::clone(&engine).workloads(engine::kind_of(&resource)));
             }
         }
-        for scope in settings.selection.others(&Resource::JOBS) {
-            let watch = Watch::new(Resource::JOBS, scope, settings.watch);
-            metrics.sources.add(watch.health());
-            let sink = Arc::clone(&engine).jobs();
-            let client = client.clone();
-            tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        for watch in watches(Resource::JOBS) {
+            tasks.watch(watch, Arc::clone(&engine).jobs());
         }
-        for scope in settings.selection.others(&Resource::CRON_JOBS) {
-            let watch = Watch::new(Resource::CRON_JOBS, scope, settings.watch);
-            metrics.sources.add(watch.health());
-            let sink = Arc::clone(&engine).cron_jobs();
-            let client = client.clone();
-            tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        for watch in watches(Resource::CRON_JOBS) {
+            tasks.watch(watch, Arc::clone(&engine).cron_jobs());
         }
     }
     if settings.nodes {
-        for scope in settings.selection.others(&Resource::NODES) {
-            let watch = Watch::new(Resource::NODES, scope, settings.watch);
-            metrics.sources.add(watch.health());
-            let sink = Arc::clone(&engine).nodes();
-            let client = client.clone();
-            tasks.spawn(until_stop(&stop, Box::pin(async move { match watch.run(client, sink).await {} })));
+        for watch in watches(Resource::NODES) {
+            tasks.watch(watch, Arc::clone(&engine).nodes());
         }
     }
     for worker in evidence::workers(client, queue, &engine) {
-        tasks.spawn(until_stop(&stop, Box::pin(worker)));
+        tasks.spawn(worker);
     }
     if !settings.rule_files.is_empty() {
         let rules = rules::ReloadingRules::new(settings.rule_files.clone(), &settings.rules);
-        tasks.spawn(until_stop(&stop, Box::pin(rules::watch_files(rules, Arc::clone(&engine)))));
+        tasks.spawn(rules::watch_files(rules, Arc::clone(&engine)));
     }
-    tasks.spawn(until_stop(&stop, Box::pin(tick(Arc::clone(&engine), Arc::clone(&pulse)))));
+    tasks.spawn(tick(Arc::clone(&engine), Arc::clone(&pulse)));
 
     let shown = Arc::new(Shown {
         incidents: Arc::clone(&incidents),
@@ -291,8 +307,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             move || engine.document()
         }),
     });
-    tasks.spawn(bound.serve(shown, stop.clone()));
-    Ok(Running { address, incidents, stop, tasks })
+    // It drains by itself when it is told to stop.
+    tasks.running.spawn(bound.serve(shown, tasks.stop.clone()));
+    Ok(Running { address, incidents, tasks })
 }
 
 /// How often is looked whether time alone has changed something. Costs nothing when it has not.

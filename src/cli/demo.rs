@@ -87,11 +87,14 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
         Some(recording) => replayed(recording, args.speed),
     };
     tokio::spawn(simulator::serve(listener, cluster.clone()));
-    let running = start(&args, &cluster).await?;
+    let mut running = start(&args, &cluster).await?;
     output::print(&what_to_try(&running, &kubeconfig.0, &args))?;
     // Only now, so that what to try comes first.
     daemon::init_logging(daemon::LogFormat::Text);
-    end(args.duration).await;
+    tokio::select! {
+        () = end(args.duration) => {}
+        () = running.failed() => return Err(StartError::Failed.into()),
+    }
     running.stop().await;
     Ok(())
 }
@@ -157,12 +160,7 @@ async fn end(duration: Option<u64>) {
     };
     tokio::select! {
         () = time => {}
-        _ = daemon::end_signal() => {
-            tokio::spawn(async {
-                daemon::end_signal().await;
-                std::process::exit(130);
-            });
-        }
+        _ = daemon::end_signal() => daemon::end_at_once_with_the_next_signal(),
     }
 }
 

@@ -254,3 +254,16 @@ async fn requests_that_make_no_sense_are_answered_in_words() {
     }
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_of_which_a_part_has_panicked_ends_rather_than_look_alive() {
+    let cluster = Cluster::new();
+    let mut settings = settings(&cluster);
+    let began = Instant::now();
+    settings.clock = Arc::new(move || {
+        assert!(began.elapsed() < Duration::from_millis(300), "this test's clock has stopped");
+        cluster.now()
+    });
+    let ended = tokio::time::timeout(Duration::from_secs(10), daemon::run(settings)).await;
+    assert!(matches!(ended, Ok(Err(StartError::Failed))), "{ended:?}");
+}

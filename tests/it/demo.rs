@@ -117,6 +117,25 @@ fn the_demo_shows_failures_and_a_recovery_within_a_minute_and_ends_with_ctrl_c()
 }
 
 #[test]
+fn a_second_signal_ends_it_at_once() {
+    let mut demo = demo(&[]);
+    // A client that has sent half a request is waited for, if only for a moment.
+    let mut client = TcpStream::connect(&demo.address).unwrap();
+    client.write_all(b"GET / HTT").unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
+    let status = loop {
+        demo.interrupt();
+        std::thread::sleep(Duration::from_millis(50));
+        if let Some(status) = demo.child.try_wait().unwrap() {
+            break status;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "it does not end");
+    };
+    assert_eq!(status.code(), Some(130), "after {:?}", begun.elapsed());
+}
+
+#[test]
 fn the_demo_replays_a_recorded_watch_and_ends_after_its_time() {
     let mut demo = demo(&[
         "--replay",
