@@ -61,7 +61,8 @@ pub fn group(findings: &[Finding]) -> Vec<Problem> {
     problems
 }
 
-fn reach(findings: &[&Finding]) -> Reach {
+/// How far these findings reach together. Pods and workloads of one name in two namespaces are two.
+pub fn reach(findings: &[&Finding]) -> Reach {
     let pods: BTreeSet<_> =
         findings.iter().filter(|f| !f.pod.is_empty()).map(|f| (&f.namespace, &f.pod)).collect();
     let workloads: BTreeSet<_> =

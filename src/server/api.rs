@@ -210,10 +210,7 @@ fn group(open: &[(IncidentId, Arc<Finding>)]) -> Vec<Problem> {
         .filter(|(_, members)| members.len() > 1)
         .filter_map(|(key, members)| {
             let worst = members.iter().max_by_key(|(_, f)| f.severity)?.1;
-            let pods: BTreeSet<&str> =
-                members.iter().map(|(_, f)| f.pod.as_str()).filter(|p| !p.is_empty()).collect();
-            let nodes: BTreeSet<&str> =
-                members.iter().map(|(_, f)| f.node.as_str()).filter(|n| !n.is_empty()).collect();
+            let findings: Vec<&Finding> = members.iter().map(|(_, f)| *f).collect();
             let workloads: BTreeSet<String> = members
                 .iter()
                 .filter_map(|(_, f)| {
@@ -226,7 +223,7 @@ fn group(open: &[(IncidentId, Arc<Finding>)]) -> Vec<Problem> {
                 severity: worst.severity,
                 reasons: members.iter().map(|(_, f)| f.reason.as_str().to_owned()).collect(),
                 since: members.iter().filter_map(|(_, f)| f.since).min(),
-                reach: Reach { pods: pods.len(), workloads: workloads.len(), nodes: nodes.len() },
+                reach: problems::reach(&findings),
                 workloads: workloads.into_iter().take(NAMED).collect(),
                 incidents: members.iter().map(|(id, _)| *id).take(NAMED).collect(),
             })

@@ -256,6 +256,32 @@ async fn requests_that_make_no_sense_are_answered_in_words() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pods_of_one_name_in_two_namespaces_count_as_two_in_the_reach_of_a_problem() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 0.0);
+    let image = "registry.example/shop/web:1.9";
+    let began = "2026-11-22T09:00:00Z";
+    for namespace in ["blue", "green"] {
+        let pod = json!({"kind": "Pod", "apiVersion": "v1",
+            "metadata": {"namespace": namespace, "name": "web-0", "creationTimestamp": began},
+            "spec": {"nodeName": "node-a", "containers": [{"name": "web", "image": image}]},
+            "status": {"phase": "Pending", "startTime": began,
+                "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": began}],
+                "containerStatuses": [{"name": "web", "image": image, "ready": false, "restartCount": 0, "state": {"waiting": {
+                    "reason": "ImagePullBackOff", "message": format!("Back-off pulling image \"{image}\": ErrImagePull: rpc error: code = NotFound desc = {image}: not found")}}}]}});
+        cluster.apply(pod).unwrap();
+    }
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    let problem = until("the problem", async || {
+        let list = json(&running, "/api/v1/problems").await;
+        list["items"].as_array()?.iter().find(|p| p["scope"]["kind"] == "image").cloned()
+    })
+    .await;
+    assert_eq!(problem["reach"], json!({"pods": 2, "workloads": 2, "nodes": 1}));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_of_which_a_part_has_panicked_ends_rather_than_look_alive() {
     let cluster = Cluster::new();
     let mut settings = settings(&cluster);
