@@ -67,7 +67,7 @@ pub struct Seen {
 
 /// Objects in one answer. The API server's own page size for its own clients.
 const PAGE: u32 = 500;
-/// Of one request, until its answer is there in whole. A page of 500 pods is 5 MB.
+/// Of one request, until its answer is there in whole, tries anew included. A page of 500 pods is 5 MB.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// A list whose pages expire is begun again so often: a large cluster may take longer than the server remembers.
 const LISTS: usize = 3;
@@ -231,7 +231,10 @@ impl Reader<'_> {
             request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
             let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.answer(request)).await;
             let answer = answer.unwrap_or_else(|_| {
-                let text = format!("the API server gave no answer within {} s", REQUEST_TIMEOUT.as_secs());
+                let text = format!(
+                    "the API server gave no answer of use within {} s. Is it up, is it overloaded?",
+                    REQUEST_TIMEOUT.as_secs()
+                );
                 Err(Failure::new(Kind::Timeout, text))
             })?;
             let before = whole.items.len();

@@ -225,3 +225,20 @@ fn pods_in_pages_and_a_page_that_expires_are_read_all_the_same() {
     assert_eq!(run.code, 2, "pages that always expire end with words");
     assert!(run.err.starts_with("kubehealer: "), "{}", run.err);
 }
+
+#[test]
+fn a_server_that_is_busy_for_a_moment_is_asked_again() {
+    let server = Server::recorded();
+    server.cluster.fault("*", Fault::TooManyRequests { retry_after: 1 });
+    let cluster = server.cluster.clone();
+    let healing = std::thread::spawn(move || {
+        while cluster.asked("list", "pods") == 0 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+        cluster.heal_all();
+    });
+    let run = server.diagnose(&["-n", "shop", "--now", NOW]);
+    healing.join().unwrap();
+    assert_eq!(run.code, 0, "{}", run.err);
+    assert!(run.out.contains("CrashLoopBackOff"), "{}", run.out);
+}
