@@ -211,16 +211,19 @@ impl Selection {
                 kept.insert(at);
             }
         }
-        let named: BTreeSet<(&str, &str)> = kept
+        // Two namespaces may have workloads of one name. Nodes have no namespace.
+        let place = |kind: &str, namespace: &str| match kind {
+            "Node" => String::new(),
+            _ => namespace.to_owned(),
+        };
+        let named: BTreeSet<(String, String, String)> = kept
             .iter()
             .filter_map(|&at| snapshot.pods.get(at))
-            .flat_map(|pod| owners(pod, snapshot))
-            .collect::<BTreeSet<_>>();
-        let named: BTreeSet<(String, String)> =
-            named.into_iter().map(|(kind, name)| (kind.to_owned(), name.to_owned())).collect();
+            .flat_map(|pod| owners(pod, snapshot).into_iter().map(|owner| (&pod.metadata.namespace, owner)))
+            .map(|(namespace, (kind, name))| (kind.to_owned(), place(kind, namespace), name.to_owned()))
+            .collect();
 
         let mut keep = |kind: Kind, meta: &ObjectMeta| -> bool {
-            // Nodes have no namespace.
             if kind != Kind::Node && !self.in_namespace(meta) {
                 return false;
             }
@@ -231,7 +234,11 @@ impl Selection {
                 }
             }
             (everything && (kind != Kind::Node || self.namespace.is_none()))
-                || named.contains(&(kind.name().to_owned(), meta.name.clone()))
+                || named.contains(&(
+                    kind.name().to_owned(),
+                    place(kind.name(), &meta.namespace),
+                    meta.name.clone(),
+                ))
                 || meta.controller().is_some_and(|owner| {
                     self.targets.iter().any(|t| t.kind.name() == owner.kind && t.name == owner.name)
                 })

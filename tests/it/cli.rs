@@ -344,6 +344,33 @@ fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
 }
 
 #[test]
+fn a_workload_of_the_same_name_in_another_namespace_is_not_taken_along() {
+    let deployment = |namespace: &str, progressing: &str, reason: &str| {
+        json!({"kind": "Deployment", "apiVersion": "apps/v1",
+            "metadata": {"namespace": namespace, "name": "web", "uid": format!("d-{namespace}"), "creationTimestamp": "2026-11-22T08:00:00Z"},
+            "spec": {"replicas": 1},
+            "status": {"conditions": [{"type": "Progressing", "status": progressing, "reason": reason, "lastTransitionTime": "2026-11-22T09:00:00Z"}]}})
+    };
+    let dump = json!({"kind": "List", "apiVersion": "v1", "items": [
+        {"kind": "Pod", "apiVersion": "v1",
+         "metadata": {"namespace": "shop", "name": "web-5f6d-abcde", "uid": "p", "labels": {"team": "a", "pod-template-hash": "5f6d"},
+            "creationTimestamp": "2026-11-22T08:00:00Z",
+            "ownerReferences": [{"kind": "ReplicaSet", "name": "web-5f6d", "uid": "r", "controller": true}]},
+         "spec": {"nodeName": "node-a", "containers": [{"name": "web", "image": "web"}]},
+         "status": {"phase": "Running", "startTime": "2026-11-22T08:00:00Z"}},
+        deployment("shop", "True", "NewReplicaSetAvailable"),
+        deployment("ml", "False", "ProgressDeadlineExceeded"),
+    ]});
+    let findings = |args: &[&str]| {
+        let args = [&["diagnose", "-f", "-", "--now", "2026-11-22T10:00:00Z", "-o", "json"], args].concat();
+        with_input(&args, dump.to_string().as_bytes()).out.matches("\"ProgressDeadlineExceeded\"").count()
+    };
+    assert_eq!(findings(&[]), 1);
+    assert_eq!(findings(&["deployment/web"]), 1, "both are asked for");
+    assert_eq!(findings(&["-l", "team=a"]), 0);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_error() {
     let mut child = command()
         .args(["diagnose", "-f", FINAL, "-o", "json"])
