@@ -78,9 +78,13 @@ fn unknown(wanted: &str) -> Trouble {
         .filter(|(likeness, _)| *likeness > 0.8)
         .collect();
     near.sort_by(|a, b| b.0.total_cmp(&a.0));
-    let mut names: Vec<&str> = near.into_iter().map(|(_, name)| name).collect();
-    names.dedup();
-    names.truncate(3);
+    let mut names: Vec<&str> = Vec::new();
+    for (_, name) in near {
+        // Several words may stand for one reason.
+        if names.len() < 3 && !names.contains(&name) {
+            names.push(name);
+        }
+    }
     let what = format!("explain: there is no reason {wanted:?}");
     if let Some(code) = CauseCode::ALL.iter().find(|c| c.as_str().eq_ignore_ascii_case(wanted)) {
         return Trouble::new(

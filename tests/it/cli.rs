@@ -133,6 +133,8 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
         assert_eq!((run.code, run.out.as_str()), (2, ""), "{wrong}");
         assert!(run.err.contains(words), "{wrong}: {}", run.err);
     }
+    let guess = kubehealer(&["explain", "pull"]).err;
+    assert_eq!(guess.matches("ImagePullBackOff").count(), 1, "one reason is named once: {guess}");
 }
 
 #[test]
