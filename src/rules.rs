@@ -35,7 +35,7 @@ use eval::{Failure, Run, STEPS_PER_RULE, Scope};
 use file::{Action, Change, Over, Raise, Rule};
 use value::ContainerView;
 
-pub use testing::{TestCase, TestFile, TestOutcome, read_tests};
+pub use testing::{TestCase, TestFile, read_tests};
 
 /// The labels that a rule may set: a fixed list, so that metrics keep a fixed shape.
 pub const LABELS: &[&str] =

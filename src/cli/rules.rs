@@ -87,8 +87,10 @@ fn place(error: &RuleError) -> String {
 }
 
 fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Trouble> {
-    rule_files::read_rules(paths).map_err(|e| Trouble::new(e, "are the paths right?"))
+    rule_files::read_rules(paths).map_err(|e| Trouble::new(e, RULE_FILES))
 }
+
+const RULE_FILES: &str = "give YAML files of rules, or directories that hold some";
 
 /// One file that was checked, or one test that was run.
 struct Case {
@@ -144,7 +146,7 @@ fn test(paths: &[PathBuf]) -> Result<Vec<Case>, Trouble> {
     let mut cases = Vec::new();
     for path in paths {
         let file = path.display().to_string();
-        let text = rule_files::read_text(&path).map_err(|e| Trouble::new(e, "are the paths right?"))?;
+        let text = rule_files::read_text(&path).map_err(|e| Trouble::new(e, RULE_FILES))?;
         let failed =
             |failures| Case { name: file.clone(), file: file.clone(), passed: String::new(), failures };
         let tests = match read_tests(&file, &text) {
@@ -196,7 +198,7 @@ fn run_case(case: &TestCase, rules: &RuleSet, beside: &dyn Fn(&String) -> PathBu
         return failures;
     };
     if failures.is_empty() {
-        failures = case.run(rules, &dump.snapshot, now).failures;
+        failures = case.run(rules, &dump.snapshot, now);
     }
     failures
 }

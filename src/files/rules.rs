@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-/// More than this of one file is not read, in bytes; whoever loads the rules says that it is too long.
+/// A file of more bytes is not read to its end. Well above what a rule file may have, which whoever loads it says better.
 const MAX_FILE: u64 = 1 << 20;
 
 /// Whether a file holds tests of rules rather than rules: by the end of its name.
@@ -50,8 +50,11 @@ pub fn expand(paths: &[PathBuf], wanted: impl Fn(&Path) -> bool) -> Result<Vec<P
 pub fn read_text(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     File::open(path)
-        .and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))
         .map_err(|e| format!("{}: {e}", path.display()))?;
+    if bytes.len() as u64 > MAX_FILE {
+        return Err(format!("{}: larger than {} KiB: split it", path.display(), MAX_FILE >> 10));
+    }
     String::from_utf8(bytes).map_err(|_| format!("{}: this is not a text in UTF-8", path.display()))
 }
 

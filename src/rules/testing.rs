@@ -28,8 +28,6 @@ pub struct TestFile {
 pub struct TestCase {
     /// Its name.
     pub name: String,
-    /// Where it stands.
-    pub line: usize,
     /// The time to judge by; none: the newest time of the objects.
     pub now: Option<Timestamp>,
     /// Objects that are written out, as Kubernetes writes them.
@@ -45,17 +43,6 @@ pub struct TestCase {
 struct Expected {
     line: usize,
     fields: Map<String, Value>,
-}
-
-/// What came of a test.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TestOutcome {
-    /// Its name.
-    pub name: String,
-    /// Where it stands in its file.
-    pub line: usize,
-    /// What is not as expected; empty: passed.
-    pub failures: Vec<String>,
 }
 
 /// What a test may say of a finding.
@@ -172,7 +159,6 @@ impl Reader<'_> {
         }
         Some(TestCase {
             name: name.unwrap_or_default(),
-            line: yaml::line_and_column(self.text, node.at).0,
             now,
             objects,
             files,
@@ -240,8 +226,8 @@ impl Reader<'_> {
 }
 
 impl TestCase {
-    /// Runs the test on the objects that it names.
-    pub fn run(&self, rules: &RuleSet, snapshot: &Snapshot, now: Timestamp) -> TestOutcome {
+    /// Runs the test on the objects that it names. Gives what is not as expected; nothing: passed.
+    pub fn run(&self, rules: &RuleSet, snapshot: &Snapshot, now: Timestamp) -> Vec<String> {
         let mut ignored: BTreeMap<String, u32> = BTreeMap::new();
         let mut errors: BTreeMap<Arc<str>, Vec<String>> = BTreeMap::new();
         let survey = rules.survey(snapshot, now, |applied| {
@@ -303,7 +289,7 @@ impl TestCase {
                 failures.push(format!("rule {rule} did not fail, expected {wanted} times"));
             }
         }
-        TestOutcome { name: self.name.clone(), line: self.line, failures }
+        failures
     }
 }
 

@@ -474,6 +474,16 @@ fn files_that_are_too_large_are_refused_at_once() {
 }
 
 #[test]
+fn a_file_that_is_cut_within_a_character_is_said_to_be_too_large() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("large.yaml");
+    std::fs::write(&file, format!("#{}", "é".repeat(1 << 20))).unwrap();
+    let (code, out, err) = kubehealer(&["rules", "check", file.to_str().unwrap()]);
+    assert_eq!((code, out.as_str()), (2, ""));
+    assert!(err.contains("large.yaml: larger than 1024 KiB: split it"), "{err}");
+}
+
+#[test]
 fn a_pattern_that_would_make_others_backtrack_is_matched_in_time() {
     let mut pod = crashing();
     pod.status.message = "a".repeat(30_000);
