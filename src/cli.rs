@@ -12,6 +12,7 @@ mod select;
 mod watch;
 
 use std::fmt::Display;
+use std::panic::UnwindSafe;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -76,9 +77,13 @@ const COULD_NOT_LOOK: u8 = 2;
 
 /// Runs the command that the arguments ask for.
 pub fn main() -> ExitCode {
+    guarded(|| run(Cli::parse()))
+}
+
+/// Whatever goes wrong in the work ends in words and in an exit code, a bug of ours as well.
+fn guarded(work: impl FnOnce() -> Result<ExitCode, Trouble> + UnwindSafe) -> ExitCode {
     std::panic::set_hook(Box::new(panicked));
-    let result = std::panic::catch_unwind(|| run(Cli::parse()));
-    match result {
+    match std::panic::catch_unwind(work) {
         Ok(Ok(code)) => code,
         Ok(Err(trouble)) => {
             output::complain(&trouble.what, &trouble.hint);
@@ -152,4 +157,32 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
             env!("CARGO_PKG_VERSION")
         ),
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    #[ignore = "for the test below, which runs it in a process of its own: a hook is the whole process'"]
+    fn panics() {
+        let code = guarded(|| panic!("lost the pod with token=hunter2"));
+        assert_eq!(format!("{code:?}"), format!("{:?}", ExitCode::from(COULD_NOT_LOOK)));
+    }
+
+    #[test]
+    fn a_bug_of_ours_is_told_with_its_place_and_what_to_do_and_without_secrets() {
+        let mut child = Command::new(std::env::current_exe().unwrap());
+        let output =
+            child.args(["--ignored", "--exact", "--nocapture", "cli::tests::panics"]).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{told}");
+        let lines: Vec<&str> = told.lines().collect();
+        let [what, hint] = lines.as_slice() else { panic!("{told}") };
+        assert!(what.starts_with("kubehealer: internal error at src/cli.rs:"), "{what}");
+        assert!(what.ends_with(": lost the pod with token=[redacted]"), "{what}");
+        assert!(hint.contains("this is a bug in kubehealer 0.1.0: please report"), "{hint}");
+    }
 }
