@@ -2,10 +2,10 @@
 //!
 //! Must not know what the evidence is for. A log is never logged, nor quoted in a failure.
 
-use http::{Request, header};
+use http::header;
 use http_body_util::{BodyExt, Limited};
 use kube::Client;
-use kube::api::LogParams;
+use kube::api::{ListParams, LogParams};
 use kube::client::Body;
 
 use super::client::{Failure, Kind};
@@ -47,13 +47,11 @@ pub async fn events(
         [uid] => format!("involvedObject.uid={uid}"),
         _ => format!("involvedObject.kind=Pod,involvedObject.name={name}"),
     };
-    let query = form_urlencode(&selector);
-    let uri = format!("/api/v1/namespaces/{namespace}/events?limit={EVENTS}&fieldSelector={query}");
-    let request = Request::get(uri)
-        .header(header::ACCEPT, "application/json")
-        .body(Body::empty())
-        .map_err(|_| Failure::new(Kind::Protocol, "the pod's name does not fit into a request"))?;
-    let response = client.send(request).await.map_err(|e| Failure::of(&e))?;
+    let mut request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/events"))
+        .list(&ListParams::default().fields(&selector).limit(EVENTS))
+        .map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
+    request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
+    let response = client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
     if !response.status().is_success() {
         return Err(Failure::response(response).await);
     }
@@ -103,14 +101,4 @@ pub async fn log(client: &Client, of: &LogOf) -> Result<Vec<u8>, Failure> {
     }
     tail.drain(..tail.len().saturating_sub(LOG_TAIL));
     Ok(tail)
-}
-
-/// Names and uids hold nothing that needs it, unless somebody means harm.
-fn form_urlencode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => char::from(b).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }

@@ -889,9 +889,11 @@ pub(super) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> S
     let mut known: Vec<&str> = known.filter(|k| !k.is_empty()).collect();
     known.sort_unstable();
     known.dedup();
+    // No word is so long, and the time grows with the length.
+    let lower: String = name.to_lowercase().chars().take(64).collect();
     let near = known
         .iter()
-        .map(|k| (distance(&name.to_lowercase(), &k.to_lowercase()), *k))
+        .map(|k| (strsim::levenshtein(&lower, &k.to_lowercase()), *k))
         .filter(|&(d, k)| d <= 1 + k.len() / 4)
         .min();
     match near {
@@ -899,29 +901,6 @@ pub(super) fn suggest<'k>(name: &str, known: impl Iterator<Item = &'k str>) -> S
         None if known.len() <= 30 => format!("; there are {}", known.join(", ")),
         None => String::new(),
     }
-}
-
-/// Edits from one word to another.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().take(64).enumerate() {
-        let mut corner = i;
-        let mut left = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let above = row.get(j + 1).copied().unwrap_or_default();
-            let best = if x == *y { corner } else { 1 + corner.min(above).min(left) };
-            corner = above;
-            if let Some(cell) = row.get_mut(j) {
-                *cell = left;
-            }
-            left = best;
-        }
-        if let Some(last) = row.get_mut(b.len()) {
-            *last = left;
-        }
-    }
-    row.last().copied().unwrap_or_default()
 }
 
 /// Compiles a regular expression. The engine never backtracks: it takes time by the length of the text and the size of the

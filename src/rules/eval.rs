@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use regex::Regex;
 
+use super::STEPS_PER_POD;
 use super::functions::Function;
 use super::value::{ContainerView, Field, Map, Obj, Value};
 use crate::diagnosis::Finding;
@@ -636,7 +637,7 @@ impl Stop {
             Self::Here(Fail::Exhausted) => Failure {
                 at: node.at,
                 message: format!(
-                    "takes more than the {STEPS_PER_RULE} steps that a rule may take for one pod"
+                    "takes too many steps: for one pod, one rule may take {STEPS_PER_RULE} and all of them {STEPS_PER_POD}"
                 ),
                 exhausted: true,
             },
