@@ -9,14 +9,16 @@
 //! metrics      what Prometheus scrapes, written from the incidents at scrape time
 //! server       /metrics, probes, API, status page
 //! report       what `diagnose` prints
+//! redact       text from a cluster made safe to show
+//! runbooks     what to do about each reason, built in from docs/runbooks
 //! files        what `diagnose -f` reads
 //! cli          flags -> checked settings -> one call
 //! daemon       puts the parts together
 //! simulator    a simulated cluster, for the demo, the tests and the benchmarks
 //! ```
 //!
-//! `objects`, `diagnosis`, `rules`, `incidents` and `report` are pure: they name no runtime, no client and no metrics
-//! library, and read no clock. Time comes in as a [`jiff::Timestamp`].
+//! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact` and `files` name no runtime, no client and no metrics
+//! library, and read no clock: time comes in as a [`jiff::Timestamp`]. A test holds who may know whom.
 
 pub mod cli;
 pub mod cluster;

@@ -640,7 +640,7 @@ fn is_path(value: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"/._-".contains(&byte))
 }
 
-/// `namespace/name` or a name with a hyphen, as Kubernetes allows them for objects.
+/// `namespace/name`, in the letters that Kubernetes allows for objects.
 fn is_object_name(value: &str) -> bool {
     value.matches('/').count() == 1
         && value.starts_with(|c: char| c.is_ascii_lowercase())

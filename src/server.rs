@@ -171,7 +171,6 @@ fn router(shown: Arc<Shown>) -> Router {
         .route("/status.css", get(|| page(include_str!("server/status.css"), "text/css; charset=utf-8")))
         .route("/status.js", get(|| page(include_str!("server/status.js"), "text/javascript; charset=utf-8")))
         .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
-        .layer(axum::extract::DefaultBodyLimit::max(1024))
         .layer(axum::middleware::map_response(headers))
         .with_state(shown)
 }

@@ -327,7 +327,7 @@ fn sure_word(confidence: crate::diagnosis::Confidence) -> &'static str {
     }
 }
 
-fn source_word(source: crate::diagnosis::Source) -> &'static str {
+pub(super) fn source_word(source: crate::diagnosis::Source) -> &'static str {
     use crate::diagnosis::Source;
     match source {
         Source::Status => "status",
