@@ -18,10 +18,11 @@ use super::{Clock, Settings};
 use crate::cluster::watch::{Change, Resource};
 use crate::diagnosis::owners::Owners;
 use crate::diagnosis::{
-    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Stage, Survey, nodes,
+    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Stage, Survey, WorkloadRef, nodes,
+    survey,
 };
-use crate::incidents::store::Uid;
-use crate::incidents::{IncidentEvent, Incidents, Sight, uid_of};
+use crate::incidents::store::{Home, Uid};
+use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
 use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Node, Object, Pod, Workload};
 use crate::report;
@@ -422,10 +423,14 @@ impl Engine {
             }
         }
         let began = Instant::now();
-        let (pods, ends) = self.all_findings();
+        let (by_home, ends) = self.pods_by_home();
         let mut around = self.around();
         let events_of = |uid: &str| around.evidence.get(&Uid::of(uid)).map_or(&[][..], |e| &e.events);
-        let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods, now);
+        let pods_of = |namespace: &str, workload: &WorkloadRef| {
+            let home = Home { namespace: namespace.to_owned(), workload: workload.clone() };
+            self.findings_of(by_home.get(&home).into_iter().flatten())
+        };
+        let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods_of, now);
         let mut look = Look::at(now);
         findings.extend(self.of_nodes(&around, ends, &mut look));
         recheck = recheck.into_iter().chain(look.done(Vec::new()).recheck).min();
@@ -464,20 +469,38 @@ impl Engine {
         self.announcer.announce(&events);
     }
 
-    /// The findings of all pods, and when which node's pods ended as with their node. In pieces, so that no update waits.
-    fn all_findings(&self) -> (Vec<Finding>, Vec<(String, Timestamp)>) {
-        const PIECE: usize = 200;
-        let read = || self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let uids: Vec<Uid> = read().active_uids().collect();
-        let (mut findings, mut ends) = (Vec::new(), Vec::new());
-        for piece in uids.chunks(PIECE) {
-            let incidents = read();
-            for pod in piece.iter().filter_map(|uid| incidents.pod(*uid)) {
-                findings.extend(pod.findings.iter().map(|f| (**f).clone()));
-                ends.extend(pod.ended_with_node.map(|end| (pod.node.to_owned(), end)));
+    /// The pods with findings by where they belong, and when which node's pods ended as with their node. In pieces, so that
+    /// no update waits.
+    fn pods_by_home(&self) -> (HashMap<Arc<Home>, Vec<Uid>>, Vec<(String, Timestamp)>) {
+        let (mut by_home, mut ends) = (HashMap::<_, Vec<_>>::new(), Vec::new());
+        self.in_pieces(&self.active_uids(), |pod| {
+            if !pod.findings.is_empty() {
+                by_home.entry(Arc::clone(pod.home)).or_default().push(pod.uid);
             }
+            ends.extend(pod.ended_with_node.map(|end| (pod.node.to_owned(), end)));
+        });
+        (by_home, ends)
+    }
+
+    /// The findings of these pods, always in the same order.
+    fn findings_of<'u>(&self, uids: impl Iterator<Item = &'u Uid>) -> Vec<Finding> {
+        let uids: Vec<Uid> = uids.copied().collect();
+        let mut findings = Vec::new();
+        self.in_pieces(&uids, |pod| findings.extend(pod.findings.iter().map(|f| (**f).clone())));
+        findings.sort_by(survey::worst_first);
+        findings
+    }
+
+    fn active_uids(&self) -> Vec<Uid> {
+        self.incidents.read().unwrap_or_else(PoisonError::into_inner).active_uids().collect()
+    }
+
+    fn in_pieces(&self, uids: &[Uid], mut look: impl FnMut(ActivePod<'_>)) {
+        const PIECE: usize = 200;
+        for piece in uids.chunks(PIECE) {
+            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            piece.iter().filter_map(|uid| incidents.pod(*uid)).for_each(&mut look);
         }
-        (findings, ends)
     }
 
     fn of_nodes(&self, around: &Around, mut ends: Vec<(String, Timestamp)>, look: &mut Look) -> Vec<Finding> {
@@ -511,7 +534,7 @@ impl Engine {
 
     /// What `diagnose -A -o json` would print.
     pub(super) fn document(&self) -> String {
-        let (mut findings, _) = self.all_findings();
+        let mut findings = self.findings_of(self.active_uids().iter());
         let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
         let around = self.around();
         findings.extend(around.others.values().flatten().cloned());

@@ -20,6 +20,10 @@ use crate::objects::{Annotation, CronJob, Event, Job, ObjectMeta, Pod, Workload}
 /// How many failing pods of a workload are quoted as evidence.
 const QUOTED_PODS: usize = 3;
 
+/// The findings of the pods of a workload, by its namespace: always in the same order for the same ones, since not all are
+/// quoted. Asked for only where they are.
+pub type PodsOf<'p> = dyn Fn(&str, &WorkloadRef) -> Vec<Finding> + 'p;
+
 type Names<T> = HashMap<String, HashMap<String, T>>;
 
 /// The owners that are known, by kind, namespace and name.
@@ -122,37 +126,26 @@ impl Owners {
         }
     }
 
-    /// Looks at all owners. `events_of` gives the events about an object by its uid; `pods` are the findings of pods.
+    /// Looks at all owners. `events_of` gives the events about an object by its uid.
     pub fn diagnose<'e>(
         &self,
         events_of: &dyn Fn(&str) -> &'e [Event],
-        pods: &[Finding],
+        pods_of: &PodsOf<'_>,
         now: Timestamp,
     ) -> (Vec<Finding>, Option<Timestamp>) {
         let mut look = Look::at(now);
-        let mut by_workload: HashMap<(&str, &WorkloadRef), Vec<&Finding>> = HashMap::new();
-        for finding in pods {
-            if let Some(workload) = &finding.workload {
-                by_workload.entry((finding.namespace.as_str(), workload)).or_default().push(finding);
-            }
-        }
-        let none = Vec::new();
         let mut findings = Vec::new();
         for kind in WORKLOAD_KINDS {
-            for (namespace, names) in self.workloads.get(kind).into_iter().flatten() {
+            for names in self.workloads.get(kind).into_iter().flat_map(HashMap::values) {
                 for workload in names.values() {
-                    let of = WorkloadRef { kind: kind.to_owned(), name: text::name(&workload.metadata.name) };
-                    let failing = by_workload.get(&(namespace.as_str(), &of)).unwrap_or(&none);
                     let events = events_of(&workload.metadata.uid);
-                    findings.extend(self.workload(kind, workload, events, failing, &mut look));
+                    findings.extend(self.workload(kind, workload, events, pods_of, &mut look));
                 }
             }
         }
-        for (namespace, jobs) in &self.jobs {
+        for jobs in self.jobs.values() {
             for job in jobs.values().filter(|j| self.is_newest_of_its_cron_job(j)) {
-                let of = job_workload(job);
-                let failing = by_workload.get(&(namespace.as_str(), &of)).unwrap_or(&none);
-                findings.extend(self.failed_job(job, failing, &mut look));
+                findings.extend(self.failed_job(job, pods_of, &mut look));
             }
             for job in jobs.values() {
                 findings.extend(self.podless_job(job, events_of(&job.metadata.uid), &mut look));
@@ -161,13 +154,13 @@ impl Owners {
         (findings, look.done(Vec::new()).recheck)
     }
 
-    /// Looks at one ReplicaSet, Deployment, StatefulSet or DaemonSet. `pods` are the findings of its pods.
+    /// Looks at one ReplicaSet, Deployment, StatefulSet or DaemonSet.
     pub fn workload(
         &self,
         kind: &str,
         workload: &Workload,
         events: &[Event],
-        pods: &[&Finding],
+        pods_of: &PodsOf<'_>,
         look: &mut Look,
     ) -> Option<Finding> {
         let meta = &workload.metadata;
@@ -212,7 +205,7 @@ impl Owners {
         let stuck = workload
             .condition("Progressing")
             .filter(|c| c.status == "False" && c.reason == "ProgressDeadlineExceeded")?;
-        Some(self.stuck_rollout(workload, of, stuck, pods))
+        Some(self.stuck_rollout(workload, of, stuck, pods_of))
     }
 
     fn stuck_rollout(
@@ -220,7 +213,7 @@ impl Owners {
         deployment: &Workload,
         of: WorkloadRef,
         condition: &NodeCondition,
-        pods: &[&Finding],
+        pods_of: &PodsOf<'_>,
     ) -> Finding {
         let meta = &deployment.metadata;
         let name = of.name.clone();
@@ -248,6 +241,7 @@ impl Owners {
             .says(format!("the rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
             .because(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
             .about("revision", format!("{namespace}/{new}"));
+        let pods = pods_of(namespace, &of);
         finding.workload = Some(of);
         finding.since = condition.last_transition_time.get();
         if old_ready == 0 && new_ready == 0 && deployment.wanted() > 0 {
@@ -257,8 +251,8 @@ impl Owners {
         if let Some(revision) = new_set.and_then(|rs| rs.metadata.annotation(Annotation::REVISION)) {
             finding.add(Source::Owner, format!("{new} is revision {}", text::name(revision)), None);
         }
-        let of_new: Vec<&&Finding> = pods.iter().filter(|f| f.pod.starts_with(&format!("{new}-"))).collect();
-        quote_pods(&mut finding, of_new.iter().map(|f| **f));
+        let of_new: Vec<&Finding> = pods.iter().filter(|f| f.pod.starts_with(&format!("{new}-"))).collect();
+        quote_pods(&mut finding, of_new.iter().copied());
         if let Some(first) = of_new.first() {
             finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
         }
@@ -307,8 +301,8 @@ impl Owners {
         Some(finding.lasting(refused.first_seen(), None, look))
     }
 
-    /// Looks at a Job that has failed for good. `pods` are the findings of its pods (and of those of its CronJob).
-    pub fn failed_job(&self, job: &Job, pods: &[&Finding], look: &mut Look) -> Option<Finding> {
+    /// Looks at a Job that has failed for good. Its pods are those of its CronJob, if it has one.
+    pub fn failed_job(&self, job: &Job, pods_of: &PodsOf<'_>, look: &mut Look) -> Option<Finding> {
         let meta = &job.metadata;
         if meta.deletion_timestamp.is_known() {
             return None;
@@ -343,6 +337,7 @@ impl Owners {
             // One finding for the CronJob, whichever of its Jobs is the newest.
             finding.uid = text::name(&owner.uid);
         }
+        let mut failing = pods_of(&meta.namespace, &of);
         finding.workload = Some(of);
         finding.since = since;
         if let Some(limit) = job.spec.backoff_limit.filter(|_| reason == Reason::BackoffLimitExceeded) {
@@ -361,9 +356,8 @@ impl Owners {
         }
         // Pods of this Job tell most; those of its CronJob's other Jobs tell the same story.
         let own = format!("{name}-");
-        let mut failing: Vec<&Finding> = pods.to_vec();
         failing.sort_by_key(|f| (!f.pod.starts_with(&own), std::cmp::Reverse(f.since), f.pod.clone()));
-        quote_pods(&mut finding, failing.iter().copied());
+        quote_pods(&mut finding, failing.iter());
         if let Some(first) = failing.first().filter(|_| reason != Reason::JobDeadlineExceeded) {
             finding.cause.text = format!("{}; {}: {}", finding.cause.text, first.container, first.cause.text);
             finding.exit_code = first.exit_code;

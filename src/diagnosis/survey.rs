@@ -221,7 +221,17 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
     findings.sort_by(worst_first);
     let none: &[Event] = &[];
     let events_of = |uid: &str| events.get(uid).map_or(none, Vec::as_slice);
-    let (of_owners, _) = owners.diagnose(&events_of, &findings, now);
+    let mut by_workload: HashMap<(&str, &WorkloadRef), Vec<&Finding>> = HashMap::new();
+    for finding in &findings {
+        if let Some(workload) = &finding.workload {
+            by_workload.entry((finding.namespace.as_str(), workload)).or_default().push(finding);
+        }
+    }
+    let pods_of = |namespace: &str, of: &WorkloadRef| {
+        let found = by_workload.get(&(namespace, of)).into_iter().flatten();
+        found.map(|f| (*f).clone()).collect()
+    };
+    let (of_owners, _) = owners.diagnose(&events_of, &pods_of, now);
     findings.extend(judge(None, None, &[], of_owners));
     let of_nodes = of_nodes(snapshot, &by_name, &mut findings, now);
     findings.extend(judge(None, None, &[], of_nodes));
@@ -334,7 +344,7 @@ fn of_nodes(
 }
 
 /// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.
-fn worst_first(a: &Finding, b: &Finding) -> std::cmp::Ordering {
+pub fn worst_first(a: &Finding, b: &Finding) -> std::cmp::Ordering {
     fn key(f: &Finding) -> impl Ord + '_ {
         let stage = match f.stage {
             Stage::Active => 0,
