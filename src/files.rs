@@ -167,7 +167,9 @@ impl Reader {
         });
         let LogName { namespace, pod, container, previous } = log;
         match tail {
-            Ok(tail) => self.logs.push(ContainerLog { namespace, pod, container, previous, tail }),
+            Ok(tail) => {
+                self.logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None })
+            }
             Err(e) => self.fail(path, &e),
         }
     }

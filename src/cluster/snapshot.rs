@@ -304,7 +304,7 @@ pub async fn logs(
     let mut failures: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
     for (LogOf { namespace, pod, container, previous }, tail) in results {
         match tail {
-            Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail }),
+            Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None }),
             Err(failure) if failure.kind == Kind::Refused => {}
             Err(failure) => failures.entry(failure.kind.as_str()).or_insert((0, failure.text)).0 += 1,
         }

@@ -24,7 +24,7 @@ use crate::diagnosis::{
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
 use crate::metrics::{Metrics, OWNERS};
-use crate::objects::{self, CronJob, Node, Object, Pod, Workload};
+use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
 use crate::report;
 use crate::rules::{EvaluationError, RuleSet};
 
@@ -425,7 +425,9 @@ impl Engine {
         let began = Instant::now();
         let (by_home, ends) = self.pods_by_home();
         let mut around = self.around();
-        let events_of = |uid: &str| around.evidence.get(&Uid::of(uid)).map_or(&[][..], |e| &e.events);
+        let events = around.lacking.keys().filter_map(|uid| Some((*uid, around.evidence.get(uid)?.events())));
+        let events: HashMap<Uid, Vec<Event>> = events.collect();
+        let events_of = |uid: &str| events.get(&Uid::of(uid)).map_or(&[][..], Vec::as_slice);
         let pods_of = |namespace: &str, workload: &WorkloadRef| {
             let home = Home { namespace: namespace.to_owned(), workload: workload.clone() };
             self.findings_of(by_home.get(&home).into_iter().flatten())
@@ -574,9 +576,10 @@ impl Around {
         now: Timestamp,
     ) -> PodDiagnosis {
         let evidence = self.evidence.get(&uid_of(pod));
+        let events = evidence.map(Evidence::events).unwrap_or_default();
         let context = Context {
             sources: self.sources,
-            events: evidence.map_or(&[], |e| &e.events),
+            events: &events,
             logs: evidence.map_or(&[], |e| &e.logs),
             node: self.nodes.get(&pod.spec.node_name),
             node_events: &[],

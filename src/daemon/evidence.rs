@@ -15,6 +15,7 @@ use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
 use crate::diagnosis::{ContainerLog, Finding, Sources};
+use crate::incidents::packed::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};
@@ -32,15 +33,27 @@ const FORBIDDEN: Duration = Duration::from_secs(300);
 /// Logs of one pod that are read at most.
 const LOGS: usize = 3;
 
-/// What is known about one pod besides itself.
+/// What is known about one pod besides itself. There is as much of it as there are pods that fail, so it is kept small.
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
-    /// Its events.
-    pub(super) events: Vec<Event>,
-    /// The ends of its containers' logs.
+    events: Packed<Events>,
+    /// What the ends of its containers' logs say; read already, their texts are not kept.
     pub(super) logs: Vec<ContainerLog>,
     /// When it was last asked for.
     pub(super) asked: Option<Instant>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Events {
+    #[prost(message, repeated, tag = "1")]
+    items: Vec<Event>,
+}
+
+impl Evidence {
+    /// Its events.
+    pub(super) fn events(&self) -> Vec<Event> {
+        self.events.unpack().items
+    }
 }
 
 /// What to fetch.
@@ -52,7 +65,8 @@ pub(super) struct Job {
     /// Under which uids the events are.
     uids: Vec<String>,
     events: bool,
-    logs: Vec<LogOf>,
+    /// Whose logs, and the exit code of the run that ended.
+    logs: Vec<(LogOf, Option<i32>)>,
 }
 
 impl Job {
@@ -65,13 +79,14 @@ impl Job {
         let logs = views(pod).filter(|v| sources.logs && crashed(v.name)).filter_map(|view| {
             // The run that crashed is the present container until it is started again, and the previous one after that.
             let previous = view.is_running();
-            view.newest_end().filter(|end| !end.container_id.is_empty())?;
-            Some(LogOf {
+            let end = view.newest_end().filter(|end| !end.container_id.is_empty())?;
+            let of = LogOf {
                 namespace: meta.namespace.clone(),
                 pod: meta.name.clone(),
                 container: view.name.to_owned(),
                 previous,
-            })
+            };
+            Some((of, Some(end.exit_code)))
         });
         Self {
             uid: uid_of(pod),
@@ -153,19 +168,23 @@ impl Worker {
             let events = evidence::events(&self.client, &job.namespace, &job.name, &job.uids);
             let events = within(events).await;
             if let Some(events) = self.result(0, events) {
+                let events = Packed::new(&Events { items: events });
                 self.engine.evidence(job.uid, |e| e.events = events);
             }
             tokio::time::sleep(PAUSE).await;
         }
         let mut logs = Vec::new();
-        for log in job.logs {
+        for (log, exit_code) in job.logs {
             if !self.may_ask(1) {
                 break;
             }
             let tail = within(evidence::log(&self.client, &log)).await;
             if let Some(tail) = self.result(1, tail) {
                 let LogOf { namespace, pod, container, previous } = log;
-                logs.push(ContainerLog { namespace, pod, container, previous, tail });
+                let mut log = ContainerLog { namespace, pod, container, previous, tail, reading: None };
+                // Here rather than where it is looked at: there the watch would wait for it.
+                log.settle(exit_code);
+                logs.push(log);
             }
             tokio::time::sleep(PAUSE).await;
         }

@@ -12,7 +12,7 @@ use super::context::{Context, oldest_first};
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
-use super::logs::{self, LogTail, LogVerdict};
+use super::logs::LogVerdict;
 use super::reason::{Reason, Severity};
 use super::{probe, start, text};
 use crate::objects::{Event, Probe, Terminated};
@@ -826,15 +826,15 @@ fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     let mut gone = false;
     for previous in order {
         let log = context.logs.iter().find(|l| l.container == view.name && l.previous == previous);
-        let Some(tail) = log.map(|l| LogTail::from_bytes(&l.tail)) else { continue };
-        gone |= tail.gone();
-        let Some(verdict) = logs::classify(&tail, finding.exit_code) else { continue };
+        let Some(reading) = log.map(|l| l.read(finding.exit_code)) else { continue };
+        gone |= reading.gone;
+        let Some(verdict) = &reading.verdict else { continue };
         let present_run = view.is_running() && !previous;
         if present_run && !verdict.specific {
             continue;
         }
         finding.add(Source::Log, verdict.line.clone(), None);
-        explain(finding, &verdict);
+        explain(finding, verdict);
         return;
     }
     if gone {

@@ -2,6 +2,7 @@
 //!
 //! Pure, like all of the analyzer: whoever has the objects, from a cluster or from files, gets the same survey.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 
@@ -10,6 +11,7 @@ use serde::Serialize;
 
 use super::container::views;
 use super::draft::Look;
+use super::logs::LogReading;
 use super::owners::Owners;
 use super::{
     Cause, CauseCode, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, crash,
@@ -79,8 +81,27 @@ pub struct ContainerLog {
     pub container: String,
     /// Of the container before the present one.
     pub previous: bool,
-    /// The last bytes, any encoding; neither cleaned nor redacted.
+    /// The last bytes, any encoding; neither cleaned nor redacted. Empty once it is read.
     pub tail: Vec<u8>,
+    /// What it says, if it was read already.
+    pub reading: Option<LogReading>,
+}
+
+impl ContainerLog {
+    /// Reads it, for an end with this exit code, and lets the text go: a log may be larger than all else that is known of a
+    /// pod, and reading it takes longer than all else of a look.
+    pub fn settle(&mut self, exit_code: Option<i32>) {
+        self.reading = Some(self.read(exit_code).into_owned());
+        self.tail = Vec::new();
+    }
+
+    /// What it says about an end with this exit code.
+    pub fn read(&self, exit_code: Option<i32>) -> Cow<'_, LogReading> {
+        match &self.reading {
+            Some(reading) => Cow::Borrowed(reading),
+            None => Cow::Owned(LogReading::of(&self.tail, exit_code)),
+        }
+    }
 }
 
 /// The tail may hold secrets: it never appears in debug output.
@@ -92,6 +113,7 @@ impl std::fmt::Debug for ContainerLog {
             .field("container", &self.container)
             .field("previous", &self.previous)
             .field("bytes", &self.tail.len())
+            .field("reading", &self.reading)
             .finish()
     }
 }

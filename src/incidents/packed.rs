@@ -27,6 +27,12 @@ impl<T: prost::Message + Default> Packed<T> {
     }
 }
 
+impl<T> Default for Packed<T> {
+    fn default() -> Self {
+        Self { bytes: Box::default(), of: PhantomData }
+    }
+}
+
 impl<T> std::fmt::Debug for Packed<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Packed({} B)", self.bytes.len())

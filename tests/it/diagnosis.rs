@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use kubehealer::diagnosis::container::views;
 use kubehealer::diagnosis::{
-    self, ContainerLog, ContainerType, Finding, Severity, Snapshot, Sources, Survey,
+    self, ContainerLog, ContainerType, Finding, Severity, Snapshot, Source, Sources, Survey,
 };
-use kubehealer::objects::{Event, Object};
+use kubehealer::objects::{Event, Object, Pod};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -40,6 +41,7 @@ fn logs(dir: &Path) -> Vec<ContainerLog> {
                 container: (*container).to_owned(),
                 previous: *which == "previous",
                 tail: std::fs::read(&path).unwrap(),
+                reading: None,
             });
         }
     }
@@ -212,4 +214,19 @@ fn events_are_matched_by_uid_and_never_by_name_alone() {
         .flat_map(|f| &f.evidence)
         .filter(|e| e.source == diagnosis::Source::Event && e.at.is_some());
     assert_eq!(from_events.count(), 0);
+}
+
+#[test]
+fn a_log_that_is_read_and_let_go_says_what_it_said_before() {
+    let mut snapshot = snapshot("final");
+    let before = diagnosis::survey(&snapshot, at("2026-11-22T11:23:11Z"));
+    let pods = &snapshot.pods;
+    for log in &mut snapshot.logs {
+        let of = |p: &&Pod| p.metadata.namespace == log.namespace && p.metadata.name == log.pod;
+        let view = pods.iter().find(of).and_then(|p| views(p).find(|v| v.name == log.container));
+        log.settle(view.and_then(|v| v.newest_end()).map(|end| end.exit_code));
+        assert_eq!(log.tail, b"");
+    }
+    assert!(before.findings.iter().flat_map(|f| &f.evidence).any(|e| e.source == Source::Log));
+    assert_eq!(diagnosis::survey(&snapshot, at("2026-11-22T11:23:11Z")), before);
 }
