@@ -61,6 +61,9 @@ struct Around {
     others_looked: Option<(Instant, Duration)>,
 }
 
+/// When pods ended as with their node, and on which.
+type NodeEnds = Vec<(String, Timestamp)>;
+
 /// A workload that lacks pods.
 struct Lacking {
     namespace: String,
@@ -473,7 +476,7 @@ impl Engine {
 
     /// The pods with findings by where they belong, and when which node's pods ended as with their node. In pieces, so that
     /// no update waits.
-    fn pods_by_home(&self) -> (HashMap<Arc<Home>, Vec<Uid>>, Vec<(String, Timestamp)>) {
+    fn pods_by_home(&self) -> (HashMap<Arc<Home>, Vec<Uid>>, NodeEnds) {
         let (mut by_home, mut ends) = (HashMap::<_, Vec<_>>::new(), Vec::new());
         self.in_pieces(&self.active_uids(), |pod| {
             if !pod.findings.is_empty() {
@@ -505,7 +508,7 @@ impl Engine {
         }
     }
 
-    fn of_nodes(&self, around: &Around, mut ends: Vec<(String, Timestamp)>, look: &mut Look) -> Vec<Finding> {
+    fn of_nodes(&self, around: &Around, mut ends: NodeEnds, look: &mut Look) -> Vec<Finding> {
         const TOGETHER: SignedDuration = SignedDuration::from_secs(120);
         const FEWEST: usize = 3;
         let mut findings = Vec::new();
