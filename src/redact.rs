@@ -148,9 +148,13 @@ pub fn redact(line: &str) -> Cow<'_, str> {
 }
 
 /// A pattern of this file. The tests compile every one of them.
+///
+/// A word may have any character in it that is not ASCII: with Unicode's own tables for `\w` and `\d` all patterns together
+/// took 14 MB rather than 3.
 #[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each of them")]
 fn pattern(text: &str) -> Regex {
-    Regex::new(text).expect("a pattern in redact.rs does not compile")
+    let text = text.replace(r"\w", r"[0-9A-Za-z_\x{80}-\x{10FFFF}]").replace(r"\d", "[0-9]");
+    Regex::new(&text).expect("a pattern in redact.rs does not compile")
 }
 
 /// A line without any of this holds nothing that a pass below could hide: most lines end here.

@@ -14,6 +14,7 @@ use kubehealer::incidents::packed::Packed;
 use kubehealer::incidents::{Incidents, Sight};
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{Encoding, decode_list};
+use kubehealer::redact::redact;
 use kubehealer::simulator::bulk::Fleet;
 use kubehealer::simulator::{Cluster, client};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
@@ -152,6 +153,8 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     // A pod that fails, with all that is known of it: what a storm multiplies.
     let failing = decode(&list(2_000, 1.0, "application/vnd.kubernetes.protobuf"), Encoding::Protobuf);
     // The patterns that texts are looked through with are compiled once, however many pods fail.
+    let (_, patterns) = cost(|| redact("password=hunter2").into_owned());
+    gate.hold("heap of the patterns that hide secrets, bytes", patterns.held as f64, PATTERNS_HEAP);
     for pod in failing.iter().take(3) {
         diagnose(pod, &Context::pod_only(), now);
     }
@@ -175,6 +178,7 @@ const JSON_TIMES: f64 = 0.43;
 const JSON_ASKED: f64 = 0.117;
 const PB_TIMES: f64 = 0.372;
 const PB_ASKED: f64 = 0.125;
+const PATTERNS_HEAP: f64 = 2_945_000.0;
 const REST_HEAP: f64 = 291.0;
 const FAIL_HEAP: f64 = 3033.0;
 const UPDATE_TIMES: f64 = 3.0;
