@@ -2,12 +2,13 @@
 //!
 //! Must not know what is asked for. Messages never quote a kubeconfig, a token or the output of a credential plugin.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use http::{Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
+use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
@@ -135,8 +136,7 @@ impl ConnectError {
                 )
             }
             E::CurrentContextNotSet => {
-                "the kubeconfig has no current context. Choose one with --context, or with \
-                                        `kubectl config use-context NAME`"
+                "the kubeconfig has no current context. Choose one with --context or `kubectl config use-context`"
                     .to_owned()
             }
             E::LoadContext(name) => format!(
@@ -252,8 +252,8 @@ impl Failure {
                 },
                 None,
             ),
-            // A plugin's output holds tokens.
-            kube::Error::Auth(_) => Self::new(
+            // A plugin's output holds tokens, and kube quotes it.
+            error if causes(error).any(|cause| cause.is::<AuthError>()) => Self::new(
                 Kind::Unauthorized,
                 "cannot get credentials for the API server: the token file or the credential plugin that the kubeconfig \
                  names fails. Does `kubectl get pods` work?",
@@ -287,14 +287,12 @@ impl Failure {
             401 => (
                 Kind::Unauthorized,
                 said("the API server does not accept the credentials")
-                    + ". Has the token expired? Log in again, or \
-                                                                          check `kubectl auth whoami`",
+                    + ". Has the token expired? Log in again, or check `kubectl auth whoami`",
             ),
             403 => (
                 Kind::Forbidden,
                 said("not allowed")
-                    + ". Bind the chart's ClusterRole, or with Roles alone name the namespaces with \
-                                       --namespaces",
+                    + ". Bind the chart's ClusterRole, or with Roles alone name the namespaces with -n",
             ),
             410 => (Kind::Expired, said("the API server has forgotten the past asked for")),
             429 => (Kind::Throttled, said("the API server asks to slow down")),
@@ -324,14 +322,14 @@ impl Failure {
     }
 }
 
+/// What an error came of, outermost first.
+fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |&cause| cause.source())
+}
+
 /// The last cause, which is the telling one: `Connection refused` rather than `client error (Connect)`.
 fn innermost(error: &kube::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = error.to_string();
-        cause = error.source();
-    }
+    let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
     clean(cut(&text, MAX_MESSAGE)).into_owned()
 }
 

@@ -399,6 +399,28 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
 }
 
 #[test]
+fn what_a_credential_plugin_prints_is_never_told() {
+    // The first token is about to expire, so the plugin is asked again for the first request, and fails.
+    let plugin = "#!/bin/sh\nif [ -e \"$0.ran\" ]; then echo token hunter2; exit 1; fi\ntouch \"$0.ran\"\n\
+        echo '{\"kind\": \"ExecCredential\", \"apiVersion\": \"client.authentication.k8s.io/v1\", \"status\": \
+        {\"token\": \"hunter2\", \"expirationTimestamp\": \"2026-11-22T10:00:00Z\"}}'\n";
+    let folder = folder(&[("plugin", plugin.as_bytes())]);
+    let path = folder.path().join("plugin");
+    let config = json!({"kind": "Config", "apiVersion": "v1", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": "http://127.0.0.1:1"}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": {"exec": {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+            "command": "/bin/sh", "args": [path]}}}]});
+    std::fs::write(folder.path().join("config"), config.to_string()).unwrap();
+    let mut command = command();
+    command.args(["diagnose", "--kubeconfig"]).arg(folder.path().join("config")).env("PATH", "/usr/bin:/bin");
+    let run = run(command.output().unwrap());
+    assert!(folder.path().join("plugin.ran").exists(), "{}", run.err);
+    assert_eq!((run.code, run.out.as_str()), (2, ""));
+    assert!(run.err.contains("cannot get credentials") && !run.err.contains("hunter2"), "{}", run.err);
+}
+
+#[test]
 fn a_cluster_that_cannot_be_found_or_reached_is_said_in_words() {
     let folder = folder(&[
         ("down", kubehealer::simulator::kubeconfig("127.0.0.1:1".parse().unwrap()).as_bytes()),
