@@ -95,8 +95,28 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     };
     let all = ListParams::default();
     let events = all.clone().fields(&one);
-    let (events, nodes, replica_sets, deployments, stateful_sets, daemon_sets, jobs, cron_jobs, claims) = tokio::join!(
+    // Events about nodes are kept in `default`, whichever namespace is looked at.
+    let about_nodes = all.clone().fields("involvedObject.kind=Node");
+    let node_events = async {
+        if one.is_empty() && wanted.namespace.as_deref().is_none_or(|namespace| namespace == "default") {
+            return Ok(List::empty());
+        }
+        reader.pages("/api/v1/namespaces/default/events", &about_nodes, true).await
+    };
+    let (
+        events,
+        node_events,
+        nodes,
+        replica_sets,
+        deployments,
+        stateful_sets,
+        daemon_sets,
+        jobs,
+        cron_jobs,
+        claims,
+    ) = tokio::join!(
         reader.list("/api/v1", "events", &events, true),
+        node_events,
         reader.cluster_wide("/api/v1", "nodes", &all, true),
         reader.list("/apis/apps/v1", "replicasets", &all, false),
         reader.list("/apis/apps/v1", "deployments", &all, false),
@@ -109,9 +129,11 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     let mut lacking = Lacking { notes: &mut notes, undecodable: &mut undecodable };
     let mut sources = Sources { events: events.is_ok(), owners: true, nodes: nodes.is_ok(), logs: false };
     sources.owners = replica_sets.is_ok() && jobs.is_ok();
+    let mut events = lacking.take("events", events);
+    events.extend(lacking.take("events about nodes", node_events));
     let snapshot = Snapshot {
         pods,
-        events: lacking.take("events", events),
+        events,
         nodes: lacking.take("nodes", nodes),
         replica_sets: lacking.take("replicasets", replica_sets),
         deployments: lacking.take("deployments", deployments),
@@ -156,6 +178,10 @@ struct List<T> {
 }
 
 impl<T> List<T> {
+    fn empty() -> Self {
+        Self { items: Vec::new(), end: ListEnd::default(), server_time: None }
+    }
+
     fn undecodable(&self, what: &str) -> Vec<Undecodable> {
         let named = self.end.undecodable.named.iter().map(|unread| Undecodable {
             place: format!("{what}: {unread}"),
@@ -220,7 +246,7 @@ impl Reader<'_> {
         protobuf: bool,
     ) -> Result<List<T>, Failure> {
         let mut params = params.clone().limit(PAGE);
-        let mut whole = List { items: Vec::new(), end: ListEnd::default(), server_time: None };
+        let mut whole = List::empty();
         loop {
             let request = kube::core::Request::new(path).list(&params);
             let mut request = request.map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;

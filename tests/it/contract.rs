@@ -242,3 +242,29 @@ fn a_server_that_is_busy_for_a_moment_is_asked_again() {
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("CrashLoopBackOff"), "{}", run.out);
 }
+
+#[test]
+fn events_about_nodes_are_read_whatever_namespace_or_pod_is_asked_for() {
+    let server = Server::new();
+    let end = |from: &str, to: &str| {
+        serde_json::json!({"terminated": {"exitCode": 137, "reason": "Error",
+            "startedAt": format!("2026-11-22T{from}Z"), "finishedAt": format!("2026-11-22T{to}Z")}})
+    };
+    let objects = [
+        serde_json::json!({"kind": "Pod", "apiVersion": "v1",
+            "metadata": {"namespace": "shop", "name": "cart", "creationTimestamp": "2026-11-22T09:00:00Z"},
+            "spec": {"nodeName": "node-a", "containers": [{"name": "app", "image": "app"}]},
+            "status": {"phase": "Running", "startTime": "2026-11-22T09:00:00Z", "containerStatuses": [{"name": "app", "restartCount": 3,
+                "state": end("09:59:40", "09:59:50"), "lastState": end("09:59:00", "09:59:20")}]}}),
+        serde_json::json!({"kind": "Event", "apiVersion": "v1", "metadata": {"namespace": "default", "name": "node-a.1"},
+            "type": "Warning", "reason": "SystemOOM", "message": "System OOM encountered, victim process: java, pid: 77",
+            "firstTimestamp": "2026-11-22T09:59:50Z", "lastTimestamp": "2026-11-22T09:59:50Z", "count": 1,
+            "involvedObject": {"kind": "Node", "name": "node-a"}}),
+    ];
+    server.cluster.load(objects).unwrap();
+    for args in [&["-A"][..], &["-n", "shop"], &["-n", "shop", "cart"]] {
+        let run = server.diagnose(&[args, &["--now", "2026-11-22T10:00:00Z"]].concat());
+        assert_eq!(run.code, 0, "{args:?}: {}", run.err);
+        assert!(run.out.contains("victim process: java"), "{args:?}: {}", run.out);
+    }
+}
