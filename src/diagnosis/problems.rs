@@ -1,6 +1,7 @@
 //! What several findings share: one bad image, one full node, one missing Secret. A problem is known by cause code and
 //! scope, so its identity does not change as pods come and go.
 
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{Finding, Scope, Stage};
@@ -32,17 +33,18 @@ pub fn key(finding: &Finding) -> Option<ProblemKey> {
 }
 
 /// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete.
-pub fn group(findings: &[Finding]) -> Vec<Problem> {
+pub fn group(findings: &[impl Borrow<Finding>]) -> Vec<Problem> {
     let mut groups: BTreeMap<ProblemKey, Vec<usize>> = BTreeMap::new();
     for (i, finding) in findings.iter().enumerate() {
-        if let Some(key) = key(finding) {
+        if let Some(key) = key(finding.borrow()) {
             groups.entry(key).or_default().push(i);
         }
     }
     let mut problems: Vec<Problem> = groups
         .into_iter()
         .filter_map(|(key, members)| {
-            let of: Vec<&Finding> = members.iter().filter_map(|&i| findings.get(i)).collect();
+            let of: Vec<&Finding> =
+                members.iter().filter_map(|&i| findings.get(i)).map(Borrow::borrow).collect();
             let first = of.first()?;
             Some(Problem {
                 cause: Cause { code: key.code, text: first.cause.text.clone() },
@@ -61,8 +63,7 @@ pub fn group(findings: &[Finding]) -> Vec<Problem> {
     problems
 }
 
-/// How far these findings reach together. Pods and workloads of one name in two namespaces are two.
-pub fn reach(findings: &[&Finding]) -> Reach {
+fn reach(findings: &[&Finding]) -> Reach {
     let pods: BTreeSet<_> =
         findings.iter().filter(|f| !f.pod.is_empty()).map(|f| (&f.namespace, &f.pod)).collect();
     let workloads: BTreeSet<_> =

@@ -1,6 +1,6 @@
 //! The API: open incidents, those resolved last, and problems, as JSON.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
 
 use axum::Json;
@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Shown;
-use crate::diagnosis::problems::{self, ProblemKey};
+use crate::diagnosis::problems;
 use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity};
 use crate::incidents::{Ending, IncidentEvent, IncidentId, What};
 
@@ -199,36 +199,26 @@ pub(super) async fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> R
 
 /// Open incidents by what they share; incidents of their own are no problem of several.
 fn group(open: &[(IncidentId, Arc<Finding>)]) -> Vec<Problem> {
-    let mut groups: BTreeMap<ProblemKey, Vec<(IncidentId, &Finding)>> = BTreeMap::new();
-    for (id, finding) in open {
-        if let Some(key) = problems::key(finding) {
-            groups.entry(key).or_default().push((*id, finding));
-        }
-    }
-    let mut problems: Vec<Problem> = groups
-        .into_iter()
-        .filter(|(_, members)| members.len() > 1)
-        .filter_map(|(key, members)| {
-            let worst = members.iter().max_by_key(|(_, f)| f.severity)?.1;
-            let findings: Vec<&Finding> = members.iter().map(|(_, f)| *f).collect();
-            let workloads: BTreeSet<String> = members
-                .iter()
+    let findings: Vec<&Finding> = open.iter().map(|(_, finding)| &**finding).collect();
+    let shared = problems::group(&findings).into_iter().filter(|problem| problem.findings.len() > 1);
+    shared
+        .map(|problem| {
+            let members = || problem.findings.iter().filter_map(|&at| open.get(at));
+            let workloads: BTreeSet<String> = members()
                 .filter_map(|(_, f)| {
                     f.workload.as_ref().map(|w| format!("{}/{}/{}", f.namespace, w.kind, w.name))
                 })
                 .collect();
-            Some(Problem {
-                cause: worst.cause.clone(),
-                scope: key.scope,
-                severity: worst.severity,
-                reasons: members.iter().map(|(_, f)| f.reason.as_str().to_owned()).collect(),
-                since: members.iter().filter_map(|(_, f)| f.since).min(),
-                reach: problems::reach(&findings),
+            Problem {
+                reasons: members().map(|(_, f)| f.reason.as_str().to_owned()).collect(),
+                since: members().filter_map(|(_, f)| f.since).min(),
                 workloads: workloads.into_iter().take(NAMED).collect(),
-                incidents: members.iter().map(|(id, _)| *id).take(NAMED).collect(),
-            })
+                incidents: members().map(|(id, _)| *id).take(NAMED).collect(),
+                cause: problem.cause,
+                scope: problem.scope,
+                severity: problem.severity,
+                reach: problem.reach,
+            }
         })
-        .collect();
-    problems.sort_by_key(|p| std::cmp::Reverse((p.severity, p.reach.pods)));
-    problems
+        .collect()
 }
