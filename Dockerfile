@@ -3,7 +3,7 @@
 # The base images are arguments, so that it can be built where no registry is reached (tests/image does), and so that the release
 # workflow can pin them by the digest it resolved; the labels of the image say which ones it was built from.
 ARG BUILDER=docker.io/library/rust:1.95-slim-bookworm
-# CA certificates, /etc/passwd with a user 65532, /tmp: nothing else. No shell, no libc.
+# CA certificates, time zones, /etc/passwd with a user 65532, /tmp: nothing else. No shell, no libc.
 ARG BASE=gcr.io/distroless/static-debian12:nonroot
 
 FROM ${BUILDER} AS build

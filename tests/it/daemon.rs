@@ -252,6 +252,14 @@ async fn requests_that_make_no_sense_are_answered_in_words() {
     for page in ["/", "/status.js", "/status.css"] {
         assert_eq!(get(&running, page).await.0, 200, "{page}");
     }
+    let documented: Vec<&str> = include_str!("../../docs/api.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `/")?.split('`').next())
+        .collect();
+    assert_eq!(documented.len(), 7);
+    for path in documented {
+        assert!(matches!(get(&running, &format!("/{path}")).await.0, 200 | 503), "/{path}");
+    }
     running.stop().await;
 }
 
