@@ -375,6 +375,11 @@ impl Incidents {
         self.store.pods_of(home)
     }
 
+    /// The same of a workload as one of its pods knows it; none if that was forgotten with the last of its pods.
+    pub fn pods_at(&self, home: &Arc<Home>) -> Option<u32> {
+        self.store.pods_at(home)
+    }
+
     /// How many pods a node has.
     pub fn pods_on(&self, node: &str) -> u32 {
         self.on_node.get(node).copied().unwrap_or(0)

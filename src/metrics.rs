@@ -1,7 +1,8 @@
 //! What Prometheus scrapes, written straight as text from the incidents at scrape time: no series outlives what it is about.
 //!
-//! A scrape holds the incidents' lock for one small piece at a time, so it never holds up the watch. What each metric means
-//! stands in `docs/metrics.md`.
+//! A scrape holds the incidents' lock for one small piece at a time, so it never holds up the watch. Nothing of an incident is
+//! copied but into the text, which is handed on in pieces: with 150,000 series it has 30 MB. What each metric means stands in
+//! `docs/metrics.md`.
 //!
 //! Must not know HTTP, nor change an incident.
 
@@ -9,20 +10,21 @@ mod process;
 mod text;
 mod watch;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use crate::diagnosis::{CauseCode, Finding, Scope};
+use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope};
 use crate::incidents::accounting::EndReason;
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, Incidents};
-use text::{FamilyText, Kind};
+use text::{FamilyText, Kind, label};
 pub use watch::{OWNERS, Sources};
 
-/// Pods that are written under one lock.
+/// Pods, or workloads, that are written under one lock.
 const CHUNK: usize = 200;
 
 /// The content type of the text.
@@ -61,8 +63,8 @@ impl Metrics {
         }
     }
 
-    /// The text.
-    pub fn render(&self, incidents: &RwLock<Incidents>, now: Timestamp) -> String {
+    /// The text, in pieces.
+    pub fn render(&self, incidents: &RwLock<Incidents>, now: Timestamp) -> Vec<String> {
         let read = || incidents.read().unwrap_or_else(PoisonError::into_inner);
         let limit = self.max_series;
         let family = |at: usize, kind, help| {
@@ -96,21 +98,25 @@ impl Metrics {
             "When a container last ended for this reason, if that was within the last hour and no completion.",
         );
 
+        // What does not fit is left out in the same order each time, so that the series that fit stay.
+        let in_order = self.dropped.iter().any(|d| d.load(Relaxed) > 0);
         // One pass over what is not at rest, in pieces.
         let mut uids: Vec<Uid> = read().active_uids().collect();
-        // What does not fit is left out in the same order each time, so that the series that fit stay.
-        uids.sort_unstable();
-        let mut by_reason: HashMap<(Arc<Home>, String), u64> = HashMap::new();
-        let mut by_cause: HashMap<(CauseCode, Scope), u64> = HashMap::new();
+        if in_order {
+            uids.sort_unstable();
+        }
+        let mut labels = String::new();
+        let mut reasons: Vec<(Arc<Home>, ReasonName)> = Vec::with_capacity(uids.len());
+        let mut causes: HashMap<OfCause, u64> = HashMap::new();
         for chunk in uids.chunks(CHUNK) {
             let incidents = read();
             for pod in chunk.iter().filter_map(|uid| incidents.pod(*uid)) {
-                write_pod(&pod, now, &mut pods, &mut since, &mut last);
-                count_pod(&pod, &mut by_reason, &mut by_cause);
+                write_pod(&pod, now, &mut labels, [&mut pods, &mut since, &mut last]);
+                count_pod(&pod, &mut reasons, &mut causes);
             }
         }
 
-        let (rows, others, tracked, open, stale) = {
+        let (mut rows, mut others, tracked, open, stale) = {
             let incidents = read();
             let others: Vec<_> = incidents.others().map(|i| Arc::clone(&i.finding)).collect();
             (
@@ -121,46 +127,51 @@ impl Metrics {
                 incidents.stale(),
             )
         };
-        let mut others = others;
         others.sort_by_key(|f| f.key());
-        for finding in &others {
-            write_finding(finding, &mut pods, &mut since);
+        for f in &others {
+            let (kind, workload) = f.workload.as_ref().map_or(("", ""), |w| (&w.kind, &w.name));
+            write_subject(&mut labels, &f.namespace, &f.pod, kind, workload);
+            write_finding(f, &mut labels, &mut pods, &mut since);
         }
-        let mut homes: BTreeMap<Arc<Home>, Vec<(String, u64)>> = BTreeMap::new();
-        for ((home, reason), count) in by_reason {
-            homes.entry(home).or_default().push((reason, count));
+        // By address, which is quick: a workload in use has one.
+        reasons.sort_unstable_by(|a, b| (Arc::as_ptr(&a.0), &a.1).cmp(&(Arc::as_ptr(&b.0), &b.1)));
+        let mut homes: Vec<_> = reasons.chunk_by(|a, b| Arc::ptr_eq(&a.0, &b.0)).collect();
+        if in_order {
+            homes.sort_unstable();
         }
-        for (home, mut reasons) in homes {
-            reasons.sort_unstable();
-            let labels = [
-                ("namespace", &*home.namespace),
-                ("workload_kind", &*home.workload.kind),
-                ("workload", &*home.workload.name),
-            ];
-            let [namespace, kind, name] = labels;
-            for (reason, count) in &reasons {
-                w_unhealthy.series(&[namespace, kind, name, ("reason", reason)], as_int(*count));
+        for chunk in homes.chunks(CHUNK) {
+            let incidents = read();
+            for of_home in chunk {
+                let Some((home, _)) = of_home.first() else { continue };
+                // None: all its pods have gone in the meantime.
+                let Some(count) = incidents.pods_at(home) else { continue };
+                write_workload(&mut labels, home);
+                w_pods.add(&labels, i64::from(count));
+                let shared = labels.len();
+                for same in of_home.chunk_by(|a, b| a.1 == b.1) {
+                    let Some((_, reason)) = same.first() else { continue };
+                    labels.truncate(shared);
+                    label(&mut labels, ",reason=\"", reason.as_str());
+                    w_unhealthy.add(&labels, as_int(same.len() as u64));
+                }
             }
-            w_pods.series(&labels, i64::from(read().pods_of(&home)));
+        }
+        if in_order {
+            rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         }
         for (of, by_reason) in &rows {
             for (reason, count) in EndReason::ALL.iter().zip(by_reason).filter(|(_, count)| **count > 0) {
-                ends.series(
-                    &[
-                        ("namespace", &of.home.namespace),
-                        ("workload_kind", &of.home.workload.kind),
-                        ("workload", &of.home.workload.name),
-                        ("container", &of.container),
-                        ("container_type", of.container_type.as_str()),
-                        ("reason", reason.as_str()),
-                    ],
-                    as_int(*count),
-                );
+                write_workload(&mut labels, &of.home);
+                label(&mut labels, ",container=\"", &of.container);
+                label(&mut labels, ",container_type=\"", of.container_type.as_str());
+                label(&mut labels, ",reason=\"", reason.as_str());
+                ends.add(&labels, as_int(*count));
             }
         }
-        let mut by_cause: Vec<_> = by_cause.into_iter().filter(|(_, count)| *count > 1).collect();
-        by_cause.sort_unstable();
-        for ((cause, scope), count) in &by_cause {
+        let mut causes: Vec<_> = causes.into_iter().filter(|(_, count)| *count > 1).collect();
+        causes.sort_unstable_by(|(a, _), (b, _)| a.key().cmp(&b.key()));
+        for (of, count) in &causes {
+            let Some((cause, scope)) = of.key() else { continue };
             problems.series(
                 &[("cause", cause.as_str()), ("scope_kind", scope.kind), ("scope", &scope.name)],
                 as_int(*count),
@@ -168,7 +179,8 @@ impl Metrics {
         }
 
         let families = [w_unhealthy, w_pods, ends, problems, pods, since, last];
-        let mut out = String::with_capacity(families.iter().map(|f| f.len() + 200).sum::<usize>() + 8192);
+        let mut pieces = Vec::with_capacity(families.len() + 1);
+        let mut out = String::with_capacity(8192);
         let mut dropped = FamilyText::new(
             "kubehealer_series_dropped_total",
             Kind::Counter,
@@ -187,9 +199,9 @@ impl Metrics {
                     "more series than --max-series allows; the rest is left out and counted in kubehealer_series_dropped_total"
                 );
             }
-            family.finish(&mut out);
+            pieces.extend(family.finish());
         }
-        dropped.finish(&mut out);
+        out.extend(dropped.finish());
         text::single(
             &mut out,
             "kubehealer_tracked_pods",
@@ -213,10 +225,11 @@ impl Metrics {
         );
         let mut build = FamilyText::new("kubehealer_build_info", Kind::Gauge, "The version, as a label.", 1);
         build.series(&[("version", env!("CARGO_PKG_VERSION"))], 1);
-        build.finish(&mut out);
+        out.extend(build.finish());
         self.sources.write(&mut out);
         process::write(&mut out);
-        out
+        pieces.push(out);
+        pieces
     }
 }
 
@@ -224,85 +237,95 @@ fn as_int(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 
+/// The labels that all series of a pod begin with.
+fn write_subject(labels: &mut String, namespace: &str, pod: &str, kind: &str, workload: &str) {
+    labels.clear();
+    label(labels, "{namespace=\"", namespace);
+    label(labels, ",pod=\"", pod);
+    label(labels, ",workload_kind=\"", kind);
+    label(labels, ",workload=\"", workload);
+}
+
+/// The labels that all series of a workload begin with.
+fn write_workload(labels: &mut String, home: &Home) {
+    labels.clear();
+    label(labels, "{namespace=\"", &home.namespace);
+    label(labels, ",workload_kind=\"", &home.workload.kind);
+    label(labels, ",workload=\"", &home.workload.name);
+}
+
 fn write_pod(
     pod: &ActivePod<'_>,
     now: Timestamp,
-    pods: &mut FamilyText,
-    since: &mut FamilyText,
-    last: &mut FamilyText,
+    labels: &mut String,
+    [pods, since, last]: [&mut FamilyText; 3],
 ) {
-    let namespace = &*pod.home.namespace;
-    let workload = &pod.home.workload;
+    let Home { namespace, workload } = &**pod.home;
+    write_subject(labels, namespace, pod.name, &workload.kind, &workload.name);
+    let shared = labels.len();
     for incident in pod.incidents {
-        write_finding(&incident.finding, pods, since);
+        labels.truncate(shared);
+        write_finding(&incident.finding, labels, pods, since);
     }
     for end in pod.recent_ends(now) {
-        last.series(
-            &[
-                ("namespace", namespace),
-                ("pod", pod.name),
-                ("container", &end.container),
-                ("workload_kind", &workload.kind),
-                ("workload", &workload.name),
-                ("reason", end.reason.as_str()),
-            ],
-            end.at.as_second(),
-        );
+        labels.truncate(shared);
+        label(labels, ",container=\"", &end.container);
+        label(labels, ",reason=\"", end.reason.as_str());
+        last.add(labels, end.at.as_second());
     }
 }
 
-/// An open incident, of whatever subject.
-fn write_finding(f: &Finding, pods: &mut FamilyText, since: &mut FamilyText) {
-    let (kind, workload) = f.workload.as_ref().map_or(("", ""), |w| (w.kind.as_str(), w.name.as_str()));
-    let reason = f.reason.as_str();
-    let container_type = f.container_type.map_or("", |t| t.as_str());
-    pods.series(
-        &[
-            ("namespace", &f.namespace),
-            ("pod", &f.pod),
-            ("container", &f.container),
-            ("container_type", container_type),
-            ("workload_kind", kind),
-            ("workload", workload),
-            ("node", &f.node),
-            ("reason", reason),
-            ("cause", f.cause.code.as_str()),
-            ("severity", f.severity.as_str()),
-        ],
-        1,
-    );
+/// An open incident, of whatever subject, whose labels are there already.
+fn write_finding(f: &Finding, labels: &mut String, pods: &mut FamilyText, since: &mut FamilyText) {
+    label(labels, ",container=\"", &f.container);
+    label(labels, ",node=\"", &f.node);
+    label(labels, ",reason=\"", f.reason.as_str());
     if let Some(at) = f.since {
-        since.series(
-            &[
-                ("namespace", &f.namespace),
-                ("pod", &f.pod),
-                ("container", &f.container),
-                ("workload_kind", kind),
-                ("workload", workload),
-                ("node", &f.node),
-                ("reason", reason),
-            ],
-            at.as_second(),
-        );
+        since.add(labels, at.as_second());
+    }
+    label(labels, ",container_type=\"", f.container_type.map_or("", |t| t.as_str()));
+    label(labels, ",cause=\"", f.cause.code.as_str());
+    label(labels, ",severity=\"", f.severity.as_str());
+    pods.add(labels, 1);
+}
+
+/// A finding by what its cause is about.
+struct OfCause(Arc<Finding>);
+
+impl OfCause {
+    fn key(&self) -> Option<(CauseCode, &Scope)> {
+        self.0.scope.as_ref().map(|scope| (self.0.cause.code, scope))
+    }
+}
+
+impl PartialEq for OfCause {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for OfCause {}
+
+impl Hash for OfCause {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
     }
 }
 
 /// Each pod once per reason and once per common cause, however many of its containers have it.
 fn count_pod(
     pod: &ActivePod<'_>,
-    by_reason: &mut HashMap<(Arc<Home>, String), u64>,
-    by_cause: &mut HashMap<(CauseCode, Scope), u64>,
+    reasons: &mut Vec<(Arc<Home>, ReasonName)>,
+    causes: &mut HashMap<OfCause, u64>,
 ) {
     for (at, incident) in pod.incidents.iter().enumerate() {
         let f = &incident.finding;
         let before = pod.incidents.iter().take(at).map(|i| &i.finding);
         if !before.clone().any(|b| b.reason == f.reason) {
-            *by_reason.entry((Arc::clone(pod.home), f.reason.as_str().to_owned())).or_default() += 1;
+            reasons.push((Arc::clone(pod.home), f.reason.clone()));
         }
-        if let Some(scope) = &f.scope
-            && !before.clone().any(|b| b.cause.code == f.cause.code && b.scope == f.scope)
-        {
-            *by_cause.entry((f.cause.code, scope.clone())).or_default() += 1;
+        if f.scope.is_some() && !before.clone().any(|b| b.cause.code == f.cause.code && b.scope == f.scope) {
+            *causes.entry(OfCause(Arc::clone(f))).or_default() += 1;
         }
     }
 }

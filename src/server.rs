@@ -7,6 +7,7 @@
 
 mod api;
 
+use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -14,10 +15,12 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use futures::stream;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
@@ -199,8 +202,12 @@ async fn page(text: &'static str, content_type: &'static str) -> Response {
 }
 
 async fn scrape(State(shown): State<Arc<Shown>>) -> Response {
-    let text = shown.metrics.render(&shown.incidents, (shown.clock)());
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response()
+    // Not in a task: in a storm it takes longer than an update may wait.
+    let rendered =
+        tokio::task::spawn_blocking(move || shown.metrics.render(&shown.incidents, (shown.clock)())).await;
+    let Ok(pieces) = rendered else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
+    let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response()
 }
 
 async fn livez(State(shown): State<Arc<Shown>>) -> Response {

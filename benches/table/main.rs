@@ -28,7 +28,7 @@ fn main() {
             if flag("--plot").is_some() {
                 parent::plot();
             } else if flag("--scrape").is_some() {
-                parent::scrape();
+                scrape::run();
             } else if flag("--storm").is_some() {
                 parent::storm(flag("--pods").map_or(150_000, |n| n.parse().unwrap()));
             } else {

@@ -215,13 +215,6 @@ fn page(pods: u32, failing: f64, accept: &str) -> Vec<u8> {
     })
 }
 
-/// Scrapes of 2 % of 150,000 pods, and of as many as make 150,000 series.
-pub fn scrape() {
-    for (pods, failing) in [(150_000, FAILING), (60_000, 1.0)] {
-        crate::scrape::run(&page(pods, failing, "application/vnd.kubernetes.protobuf"));
-    }
-}
-
 /// Decoding alone, of one page.
 fn decode_alone() {
     let json = page(500, FAILING, "application/json");

@@ -177,6 +177,11 @@ impl<A> Store<A> {
         self.homes.count(home)
     }
 
+    /// The same of a workload as a record has it; none if that was forgotten with the last of its pods.
+    pub fn pods_at(&self, home: &Arc<Home>) -> Option<u32> {
+        self.homes.0.get_key_value(home).filter(|(held, _)| Arc::ptr_eq(held, home)).map(|(_, count)| *count)
+    }
+
     /// All pods, in no order. Not for anything that runs at every update or on a timer.
     pub fn iter(&self) -> impl Iterator<Item = &Record<A>> {
         self.pods.values().map(Box::as_ref)

@@ -67,11 +67,9 @@ impl Terminations {
         })
     }
 
-    /// A copy to be written from at leisure, in a fixed order: counts in the order of [`EndReason::ALL`].
+    /// A copy to be written from at leisure, in no order: counts in the order of [`EndReason::ALL`].
     pub fn snapshot(&self) -> Vec<(Arc<Of>, [u64; REASONS])> {
-        let mut rows: Vec<_> = self.rows.iter().map(|(of, row)| (Arc::clone(of), row.by_reason)).collect();
-        rows.sort_unstable_by(|a, b| a.0.cmp(&b.0));
-        rows
+        self.rows.iter().map(|(of, row)| (Arc::clone(of), row.by_reason)).collect()
     }
 
     /// Lets go of what is idle. Cheap to call often: it looks once in ten minutes.

@@ -1,4 +1,5 @@
-//! The text format 0.0.4, written by hand: a series is a few `push_str`s into one buffer.
+//! The text format 0.0.4, written by hand: a series is a few `push_str`s into one buffer. Labels that several series share
+//! are written once ([`label`]) and copied.
 //!
 //! Label values come from a cluster. They are escaped as the format wants it; other control characters are dropped, since
 //! a value is shown to people in the end.
@@ -27,9 +28,8 @@ impl Kind {
 #[derive(Debug)]
 pub struct FamilyText {
     name: &'static str,
-    kind: Kind,
-    help: &'static str,
-    series: String,
+    /// Its head, then its series.
+    text: String,
     count: usize,
     limit: usize,
     dropped: u64,
@@ -37,18 +37,15 @@ pub struct FamilyText {
 
 impl FamilyText {
     /// Without series yet; takes `limit` of them.
-    pub fn new(name: &'static str, kind: Kind, help: &'static str, limit: usize) -> Self {
-        Self { name, kind, help, series: String::new(), count: 0, limit, dropped: 0 }
+    pub fn new(name: &'static str, kind: Kind, help: &str, limit: usize) -> Self {
+        let mut text = String::new();
+        head(&mut text, name, kind, help);
+        Self { name, text, count: 0, limit, dropped: 0 }
     }
 
     /// Its name.
     pub fn name(&self) -> &'static str {
         self.name
-    }
-
-    /// Bytes so far.
-    pub fn len(&self) -> usize {
-        self.series.len()
     }
 
     /// Series that did not fit.
@@ -58,35 +55,43 @@ impl FamilyText {
 
     /// Adds a series.
     pub fn series(&mut self, labels: &[(&str, &str)], value: i64) {
+        let mut text = String::new();
+        for (at, (name, value)) in labels.iter().enumerate() {
+            text.push(if at == 0 { '{' } else { ',' });
+            text.push_str(name);
+            text.push_str("=\"");
+            escape(&mut text, value);
+            text.push('"');
+        }
+        self.add(&text, value);
+    }
+
+    /// Adds a series with the labels that [`label`] has written.
+    pub fn add(&mut self, labels: &str, value: i64) {
         if self.count >= self.limit {
             self.dropped += 1;
             return;
         }
         self.count += 1;
-        let out = &mut self.series;
+        let out = &mut self.text;
         out.push_str(self.name);
-        for (at, (name, value)) in labels.iter().enumerate() {
-            out.push(if at == 0 { '{' } else { ',' });
-            out.push_str(name);
-            out.push_str("=\"");
-            escape(out, value);
-            out.push('"');
-        }
-        if !labels.is_empty() {
-            out.push('}');
-        }
-        // Writing to a string does not fail.
-        let _ = writeln!(out, " {value}");
+        out.push_str(labels);
+        out.push_str(if labels.is_empty() { " " } else { "} " });
+        out.push_str(itoa::Buffer::new().format(value));
+        out.push('\n');
     }
 
-    /// Writes the metric, unless it has no series.
-    pub fn finish(self, out: &mut String) {
-        if self.series.is_empty() {
-            return;
-        }
-        head(out, self.name, self.kind, self.help);
-        out.push_str(&self.series);
+    /// The metric; none if it has no series.
+    pub fn finish(self) -> Option<String> {
+        (self.count > 0).then_some(self.text)
     }
+}
+
+/// Writes a label: `open` is all that stands before its value, such as `{namespace="` or `,pod="`.
+pub fn label(out: &mut String, open: &'static str, value: &str) {
+    out.push_str(open);
+    escape(out, value);
+    out.push('"');
 }
 
 fn head(out: &mut String, name: &str, kind: Kind, help: &str) {
@@ -101,7 +106,7 @@ pub fn single(out: &mut String, name: &str, kind: Kind, help: &str, value: impl 
 
 fn escape(out: &mut String, value: &str) {
     // Names hold none of these: one scan and one copy.
-    if !value.bytes().any(|b| b < 0x20 || b == 0x7f || b == b'"' || b == b'\\' || b >= 0x80) {
+    if value.bytes().fold(true, |plain, b| plain & matches!(b, b' '..=b'~') & (b != b'"') & (b != b'\\')) {
         out.push_str(value);
         return;
     }
@@ -121,9 +126,7 @@ mod tests {
     use super::*;
 
     fn text(family: FamilyText) -> String {
-        let mut out = String::new();
-        family.finish(&mut out);
-        out
+        family.finish().unwrap_or_default()
     }
 
     #[test]

@@ -127,7 +127,7 @@ impl Sources {
             errors.series(&label, super::as_int(counts.errors));
         }
         for family in [findings, ignored, errors] {
-            family.finish(out);
+            out.extend(family.finish());
         }
     }
 
@@ -196,7 +196,7 @@ impl Sources {
             }
         }
         for family in [events, errors, relists, undecodable, synced] {
-            family.finish(out);
+            out.extend(family.finish());
         }
         if !last.is_empty() {
             let name = "kubehealer_watch_last_event_timestamp_seconds";
@@ -218,7 +218,7 @@ impl Sources {
                 available.series(&[("source", source)], i64::from(yes));
             }
         }
-        available.finish(out);
+        out.extend(available.finish());
         let mut evidence = family(
             "kubehealer_evidence_requests_total",
             Kind::Counter,
@@ -227,7 +227,7 @@ impl Sources {
         for ((source, result), count) in lock(&self.evidence).iter() {
             evidence.series(&[("source", source), ("result", result)], super::as_int(*count));
         }
-        evidence.finish(out);
+        out.extend(evidence.finish());
         self.write_rules(out);
         single(
             out,
