@@ -20,6 +20,7 @@ pub mod probe;
 pub mod problems;
 pub mod ready;
 pub mod reason;
+pub mod runtime;
 pub mod scheduling;
 pub mod start;
 pub mod survey;

@@ -453,7 +453,7 @@ impl Incidents {
             if view.status.restart_count == 0 {
                 continue;
             }
-            let flaps = frequent::find(&pod, view, &long_runs, &home.workload, now)
+            let flaps = frequent::find(&pod, view, &long_runs, &home.workload)
                 .map(|(finding, until)| (Arc::new(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
             if let Some((finding, until)) = flaps {

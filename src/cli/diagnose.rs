@@ -12,7 +12,7 @@ use super::{Colour, Trouble, output};
 use crate::cluster::client::{self, Connect, Failure};
 use crate::cluster::evidence::LogOf;
 use crate::cluster::snapshot::{self, Progress, Wanted};
-use crate::diagnosis::{Family, Severity, Snapshot, Survey, survey};
+use crate::diagnosis::{Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::{ObjectMeta, Pod};
 use crate::report::{self, Look, Style};
@@ -287,7 +287,7 @@ const MOST_LOGS: usize = 300;
 const LOGS_ALIKE: usize = 10;
 
 /// The logs of containers that crashed: of the present run and of the one before. Which of them holds the end depends on
-/// the state, and either may be gone.
+/// the state, and either may be gone. Of those that run and hold something up, the log of that run.
 fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
     let pods: HashMap<(&str, &str), &Pod> = snapshot
         .pods
@@ -297,8 +297,7 @@ fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
     let mut alike: HashMap<_, usize> = HashMap::new();
     let mut wanted = Vec::new();
     for finding in &survey.findings {
-        let crashed = finding.reason.known().is_some_and(|r| r.family() == Family::Crash);
-        if !crashed || finding.container.is_empty() || finding.pod.is_empty() {
+        if !finding.wants_log() {
             continue;
         }
         let Some(pod) = pods.get(&(finding.namespace.as_str(), finding.pod.as_str())) else { continue };
@@ -315,7 +314,10 @@ fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
             container: finding.container.clone(),
             previous,
         };
-        wanted.extend([log(true), log(false)]);
+        if finding.is_crash() {
+            wanted.push(log(true));
+        }
+        wanted.push(log(false));
     }
     wanted.truncate(MOST_LOGS);
     wanted

@@ -18,8 +18,7 @@ use super::{Clock, Settings};
 use crate::cluster::watch::{Change, Resource};
 use crate::diagnosis::owners::Owners;
 use crate::diagnosis::{
-    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Stage, Survey, WorkloadRef, nodes,
-    survey,
+    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Survey, WorkloadRef, nodes, survey,
 };
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
@@ -672,10 +671,4 @@ impl Known {
         let list = self.list;
         self.seen.extract_if(|_, seen| *seen != list).map(|(name, _)| name).collect()
     }
-}
-
-/// Whether a finding is worth the evidence of a log.
-pub(super) fn is_crash(finding: &Finding) -> bool {
-    finding.stage == Stage::Active
-        && finding.reason.known().is_some_and(|r| r.family() == diagnosis::Family::Crash)
 }

@@ -10,7 +10,7 @@ use kube::Client;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
-use super::engine::{Engine, is_crash};
+use super::engine::Engine;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
@@ -75,18 +75,22 @@ impl Job {
         let meta = &pod.metadata;
         // The kubelet writes the events of a static pod under the uid that it knows.
         let mirror = meta.annotation(Annotation::CONFIG_MIRROR).map(str::to_owned);
-        let crashed = |name: &str| findings.iter().any(|f| is_crash(f) && f.container == name);
-        let logs = views(pod).filter(|v| sources.logs && crashed(v.name)).filter_map(|view| {
+        let logs = views(pod).filter(|_| sources.logs).filter_map(|view| {
+            let of = |f: &&Arc<Finding>| f.is_active() && f.wants_log() && f.container == view.name;
+            let crashed = findings.iter().find(of)?.is_crash();
             // The run that crashed is the present container until it is started again, and the previous one after that.
-            let previous = view.is_running();
-            let end = view.newest_end().filter(|end| !end.container_id.is_empty())?;
+            let previous = crashed && view.is_running();
+            let end = view.newest_end().filter(|_| crashed);
+            if crashed && end.is_none_or(|end| end.container_id.is_empty()) {
+                return None;
+            }
             let of = LogOf {
                 namespace: meta.namespace.clone(),
                 pod: meta.name.clone(),
                 container: view.name.to_owned(),
                 previous,
             };
-            Some((of, Some(end.exit_code)))
+            Some((of, end.map(|end| end.exit_code)))
         });
         Self {
             uid: uid_of(pod),

@@ -85,6 +85,16 @@ impl<'a> View<'a> {
         }
     }
 
+    /// What to call it: `container`, `init container`, `sidecar`, `debug container`.
+    pub fn noun(&self) -> &'static str {
+        match self.kind {
+            ContainerType::App => "container",
+            ContainerType::Init => "init container",
+            ContainerType::Sidecar => "sidecar",
+            ContainerType::Ephemeral => "debug container",
+        }
+    }
+
     /// It waits.
     pub fn waiting(&self) -> Option<&'a Waiting> {
         self.status.state.waiting.as_deref()

@@ -7,14 +7,14 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::cause::CauseCode;
-use super::container::{AfterEnd, View, uptime, work_is_done};
+use super::container::{AfterEnd, View, uptime, views, work_is_done};
 use super::context::{Context, oldest_first};
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
-use super::logs::LogVerdict;
+use super::logs::{self, LogTail, LogVerdict};
 use super::reason::{Reason, Severity};
-use super::{probe, start, text};
+use super::{probe, runtime, text};
 use crate::objects::{Event, Probe, Terminated};
 
 /// The kubelet's own rule: a container that has run for so long has recovered, and its back-off starts anew.
@@ -41,6 +41,8 @@ enum Shape {
     Child,
     /// Its end makes the kubelet restart all containers of the pod.
     RestartsAll,
+    /// It ends after long runs, but too often: restart count and age of the pod prove it.
+    Flapping,
 }
 
 /// Looks at the ends of a container.
@@ -141,7 +143,10 @@ fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
         if restarts >= 1 && short {
             return Some(Shape::Loop);
         }
-        return if is_oom(end) { Some(Shape::Once) } else { source_of_restart(view, end) };
+        if is_oom(end) {
+            return Some(Shape::Once);
+        }
+        return source_of_restart(view, end).or_else(|| flaps(view, end, look));
     }
     let end = view.newest_end()?;
     if exit::is_made_up(&end.reason, end.exit_code) {
@@ -165,7 +170,23 @@ fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
     if end.reason == "OOMKilled" {
         return look.within(finished?, FRESH).then_some(Shape::Child);
     }
-    None
+    flaps(view, end, look)
+}
+
+/// Whether restart count and age alone prove slow flapping: at least three ends an hour over the pod's whole life of two
+/// hours or more, and the last of them within the last hour after a long run. A few ends take the daemon's memory.
+fn flaps(view: &View<'_>, end: &Terminated, look: &mut Look) -> Option<Shape> {
+    const AN_HOUR: i64 = 3;
+    let restarts = i64::from(view.status.restart_count);
+    let restarting = matches!(view.kind, ContainerType::App | ContainerType::Sidecar);
+    let long = uptime(end).is_some_and(|u| u > STABLE);
+    if !restarting || !long || restarts < 2 * AN_HOUR {
+        return None;
+    }
+    let (born, ended) = (view.pod.status.start_time.get()?, end.finished_at.get()?);
+    let often = SignedDuration::from_secs(restarts.saturating_mul(FRESH.as_secs() / AN_HOUR));
+    let old = !look.within(born, FRESH * 2);
+    (old && look.within(born, often) && look.within(ended, FRESH)).then_some(Shape::Flapping)
 }
 
 /// If this end is the one for which a rule of its container restarts all containers of the pod: the others are only its
@@ -298,7 +319,7 @@ fn spaced(words: &str) -> String {
 
 fn killed_by_kubelet(view: &View<'_>, end: &Terminated, killer: Killer<'_>, shape: Shape) -> Finding {
     let container = text::name(view.name);
-    let kind = kind_word(view);
+    let kind = view.noun();
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
     let again = spaced(again(shape));
     match killer {
@@ -378,11 +399,17 @@ fn probe_facts(finding: &mut Finding, view: &View<'_>, name: &str, probe: Option
     finding.add(Source::Status, words, end.finished_at.get());
     match probe::ready_after(view) {
         Some(needed) => needs_longer(finding, probe, needed, "the present run"),
+        None if name == "startup" => finding.next_steps.push(format!(
+            "{SLOW_START}: raise failureThreshold of its startup probe, until periodSeconds x failureThreshold is above its start-up time"
+        )),
         None => finding.next_steps.push(format!(
-            "if it is only slow to start: give it a startupProbe with periodSeconds x failureThreshold above its start-up time, so that the {name} probe waits"
+            "{SLOW_START}: give it a startupProbe with periodSeconds x failureThreshold above its start-up time, so that the {name} probe waits"
         )),
     }
 }
+
+/// What an advice begins with that is given where nothing tells how long a start takes.
+const SLOW_START: &str = "if it is only slow to start";
 
 /// Adds how long the container takes to become ready, and the setting that would have let it live.
 pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration, which: &str) {
@@ -399,22 +426,13 @@ pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration
         ),
         None,
     );
-    finding.next_steps.retain(|s| !s.starts_with("if it is only slow to start"));
+    finding.next_steps.retain(|s| !s.starts_with(SLOW_START));
     finding.next_steps.insert(0, setting);
-}
-
-/// `container`, `init container`, `sidecar`.
-fn kind_word(view: &View<'_>) -> &'static str {
-    match view.kind {
-        ContainerType::Init => "init container",
-        ContainerType::Sidecar => "sidecar",
-        _ => "container",
-    }
 }
 
 /// Waiting after an end that the kubelet no longer knows, or that it has not published yet.
 fn without_end(view: &View<'_>, shape: Shape) -> Finding {
-    let (container, kind) = (text::name(view.name), kind_word(view));
+    let (container, kind) = (text::name(view.name), view.noun());
     let again = spaced(again(shape));
     let waiting = view.waiting();
     match waiting.map(|w| (w.reason.as_str(), w.message.as_str())) {
@@ -431,17 +449,23 @@ fn without_end(view: &View<'_>, shape: Shape) -> Finding {
 
 /// The runtime created the container and could not start its program.
 fn cannot_start(view: &View<'_>, message: &str, at: Option<Timestamp>, again: &str) -> Finding {
-    let (container, kind) = (text::name(view.name), kind_word(view));
-    let (code, why) = start::runtime_error(message);
+    let (container, kind) = (text::name(view.name), view.noun());
+    let (code, why) = runtime::error(message);
     let mut finding = Finding::of_container(view, Reason::RunContainerError);
     let image = text::name(view.image);
     finding.image = image.clone();
+    let limit = view.spec.and_then(|c| c.limit("memory")).filter(|_| code == CauseCode::MemoryLimitReached);
+    if let Some(limit) = limit {
+        finding.add(Source::Spec, format!("memory limit {}", text::name(limit)), None);
+    }
     let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
-    let finding = finding
-        .says(format!("{kind} {container} cannot be started{again}: {why}"))
-        .because(code, why)
-        .with(Source::Status, text::quote(message), at);
-    start::advice(finding, code, &image).next(step)
+    let failing = if again.is_empty() { "cannot be started" } else { "fails to start again and again" };
+    let finding = finding.says(format!("{kind} {container} {failing}: {why}")).because(code, why).with(
+        Source::Status,
+        text::quote(message),
+        at,
+    );
+    runtime::advice(finding, code, &image).next(step)
 }
 
 /// An exit that the container's own rule answers by a restart of all containers of the pod.
@@ -465,7 +489,7 @@ fn restarts_all(view: &View<'_>, end: &Terminated) -> Finding {
 
 fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>) -> Finding {
     let container = text::name(view.name);
-    let kind = kind_word(view);
+    let kind = view.noun();
     let again = spaced(again(shape));
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
     let waiting = view.waiting();
@@ -491,6 +515,19 @@ fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>
             .because(CauseCode::ContainerVanished, format!("the runtime on node {node} lost it: a restart of the node, an eviction, or a removal by hand"))
             .sure(Confidence::Probable)
             .next(format!("kubectl describe node {}", text::arg(&node)));
+    }
+    if shape == Shape::Flapping {
+        let (code, words) = exit::meaning(end.exit_code, &end.reason);
+        let finding = Finding::of_container(view, Reason::FrequentRestarts);
+        let (step, restarts) = (logs(&finding), view.status.restart_count);
+        let finding = finding
+            .says(format!(
+                "{kind} {container} keeps ending: {restarts} restarts, the last one{lasted} with {words}"
+            ))
+            .because(code, format!("it ended with {words}"))
+            .sure(Confidence::Probable)
+            .next(step);
+        return with_message(finding, end);
     }
     if shape == Shape::Final {
         let (code, words) = exit::meaning(end.exit_code, &end.reason);
@@ -535,18 +572,20 @@ fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>
     with_message(finding, end)
 }
 
-/// Adds the termination message, which is the program's own word on why it ended.
+/// Adds the termination message, which is the program's own word on why it ended; with `FallbackToLogsOnError` it is the
+/// end of its log.
 fn with_message(mut finding: Finding, end: &Terminated) -> Finding {
-    if !end.message.trim().is_empty() {
-        let message = text::quote(&end.message);
-        finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(last_line(&end.message)));
-        finding.add(Source::Status, format!("termination message: {message}"), end.finished_at.get());
+    if end.message.trim().is_empty() {
+        return finding;
     }
+    let message = text::quote(&end.message);
+    let tail = LogTail::from_bytes(end.message.as_bytes());
+    match logs::classify(&tail, finding.exit_code) {
+        Some(verdict) if tail.lines().len() > 1 => explain(&mut finding, &verdict),
+        _ => finding.cause.text = format!("{}: {message}", finding.cause.text),
+    }
+    finding.add(Source::Status, format!("termination message: {message}"), end.finished_at.get());
     finding
-}
-
-fn last_line(message: &str) -> &str {
-    message.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or(message)
 }
 
 /// SIGKILL or SIGTERM, and no event tells from whom. Never called out of memory: the runtime would have said so.
@@ -625,7 +664,7 @@ fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Option<(&'a E
 /// that went in peace.
 fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> Finding {
     let container = text::name(view.name);
-    let kind = kind_word(view);
+    let kind = view.noun();
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
     if let Some((name, probe)) = probe::suspect(view, end) {
         let finding = Finding::of_container(view, Reason::CrashLoopBackOff);
@@ -667,7 +706,7 @@ fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> F
 
 fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape, context: &Context<'_>) -> Finding {
     let container = text::name(view.name);
-    let kind = kind_word(view);
+    let kind = view.noun();
     let actual = view.status.resources.as_deref().and_then(|r| r.limit("memory"));
     let wanted = view.spec.and_then(|c| c.limit("memory"));
     let pod = view.pod.spec.resources.as_deref().and_then(|r| r.limit("memory"));
@@ -678,7 +717,7 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape, context: &Cont
     };
     let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
     let often = match shape {
-        Shape::Loop => " again and again",
+        Shape::Loop => ", again and again",
         Shape::Past | Shape::Child => ", and has recovered since",
         _ => "",
     };
@@ -689,7 +728,7 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape, context: &Cont
     let mut finding = Finding::of_container(view, Reason::OOMKilled);
     finding = match end.exit_code {
         137 => finding
-            .says(format!("{kind} {container} is killed for want of memory{at}{lasted}{often}"))
+            .says(format!("{kind} {container} is killed for lack of memory{at}{lasted}{often}"))
             .because(
                 CauseCode::MemoryLimitReached,
                 match &limit {
@@ -699,14 +738,14 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape, context: &Cont
             )
             .sure(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
         code if is_oom(end) => finding
-            .says(format!("{kind} {container} ends with exit code {code} after a process in it was killed for want of memory{at}{often}"))
+            .says(format!("{kind} {container} ends with exit code {code} after a process in it was killed for lack of memory{at}{often}"))
             .because(
                 CauseCode::ChildMemoryLimitReached,
                 format!("a child process was killed{at}, and the main process (PID 1) then exited with exit code {code}"),
             )
             .sure(Confidence::Probable),
         code => finding
-            .says(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for want of memory{at}"))
+            .says(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for lack of memory{at}"))
             .because(
                 CauseCode::ChildMemoryLimitReached,
                 format!("a child process was killed{at} some time before; the container itself ended with exit code {code}"),
@@ -743,7 +782,7 @@ fn out_of_memory(view: &View<'_>, end: &Terminated, shape: Shape, context: &Cont
     }
     let verdict = match uptime(end).map(|u| u.as_secs()) {
         Some(0..60) if limit.is_some() => {
-            "it dies soon after each start: the limit is far below what it needs to run at all; raise it, or lower the program's heap"
+            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
         }
         Some(3600..) => {
             "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
@@ -789,6 +828,16 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     }
     for (source, words, at) in facts {
         finding.add(source, words, at);
+    }
+    if matches!(view.kind, ContainerType::Init | ContainerType::Sidecar) {
+        let waiting: Vec<&str> = views(view.pod)
+            .filter(|v| v.kind == ContainerType::App)
+            .filter(|v| v.waiting().is_some_and(|w| w.reason == "PodInitializing"))
+            .map(|v| v.name)
+            .collect();
+        if !waiting.is_empty() {
+            finding.add(Source::Status, format!("wait for it: {}", text::list(&waiting)), None);
+        }
     }
     // What the probe said helps whoever reads it.
     let (about, probe) = match finding.reason.known() {

@@ -34,6 +34,12 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
     if reason == "seccomp killed" {
         return known(C::BadSystemCall, "killed by seccomp: a system call that its profile forbids");
     }
+    if reason == "Unknown" && exit_code == 255 {
+        return known(
+            C::NodeRestarted,
+            "made up by containerd, which found it gone after a restart of its own",
+        );
+    }
     match exit_code {
         0 => known(C::CommandCompleted, "success"),
         1 => known(C::ApplicationError, "a general error of the program itself"),
@@ -45,6 +51,13 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         128 if reason == "StartError" || reason == "ContainerCannotRun" => {
             known(C::RuntimeError, "the container could not be started")
         }
+        129 => {
+            known(C::Signal, "SIGHUP: its terminal was closed, or it was told to reload and did not heed it")
+        }
+        130 => known(C::Signal, "SIGINT, as by Ctrl-C"),
+        131 => known(C::Signal, "SIGQUIT"),
+        136 => known(C::Signal, "SIGFPE, an arithmetic error such as a division by zero"),
+        141 => known(C::Signal, "SIGPIPE: whoever read its output was gone"),
         132 => {
             known(C::IllegalInstruction, "SIGILL, an illegal instruction: wrong CPU features or architecture")
         }
@@ -57,9 +70,25 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         255 => {
             known(C::ApplicationError, "-1 of the program itself, or of a launcher that could not execute it")
         }
-        -1_073_741_819 => known(C::SegmentationFault, "0xC0000005, a Windows access violation"),
-        -1_073_741_510 => known(C::Terminated, "0xC000013A, ended by Ctrl-C on Windows"),
         -1 => known(C::ApplicationError, "the runtime could not read the code"),
+        // Windows: an NTSTATUS, which people know and search for in hexadecimal.
+        ..-1 => {
+            let status = format!("0x{exit_code:X}");
+            let (code, words) = match status.as_str() {
+                "0xC0000005" => (C::SegmentationFault, ", a Windows access violation"),
+                "0xC000013A" => (C::Terminated, ", ended by Ctrl-C on Windows"),
+                "0xC0000135" => (C::LibraryNotFound, ", a DLL was not found"),
+                "0xC0000139" => (C::LibraryNotFound, ", a DLL lacks an entry point"),
+                "0xC0000142" => (C::LibraryNotFound, ", a DLL could not be initialized"),
+                "0xC00000FD" => (C::Panic, ", a stack overflow"),
+                "0xC0000409" => (C::Aborted, ", stopped by Windows for a fatal error (fail fast)"),
+                "0xC000001D" => (C::IllegalInstruction, ", an illegal instruction"),
+                "0xC0000017" => (C::ResourceExhausted, ", no memory left"),
+                "0xE0434352" => (C::Panic, ", an exception in .NET that nobody caught"),
+                _ => (C::ApplicationError, ""),
+            };
+            known(code, &format!("{status}{words}"))
+        }
         64..=78 => known(C::ApplicationError, sysexit(exit_code)),
         _ => match signal(exit_code) {
             Some(name) => (C::Signal, format!("exit code {exit_code} ({name})")),

@@ -259,6 +259,25 @@ impl Finding {
         Key { uid: self.uid.clone(), container: self.container.clone(), family, rule }
     }
 
+    /// Whether the log of its container may say why: of the run that ended, or of one that runs and holds something up.
+    pub fn wants_log(&self) -> bool {
+        let of_run = || {
+            let reason = self.reason.known();
+            matches!(
+                reason,
+                Some(Reason::InitStuck | Reason::SidecarNotStarted | Reason::ReadinessProbeFailed)
+            )
+        };
+        !self.pod.is_empty()
+            && !self.container.is_empty()
+            && (self.is_crash() || self.stage == Stage::Active && of_run())
+    }
+
+    /// Whether it is about a container that ended.
+    pub fn is_crash(&self) -> bool {
+        self.reason.known().is_some_and(|r| r.family() == Family::Crash)
+    }
+
     /// Whether an incident is to be open for it.
     pub fn is_active(&self) -> bool {
         self.stage == Stage::Active

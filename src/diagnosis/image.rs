@@ -11,8 +11,12 @@ use super::text;
 pub struct PullError {
     /// The kind of cause.
     pub code: CauseCode,
+    /// In a few words.
+    pub short: &'static str,
     /// One plain sentence that names the image or the registry.
     pub text: String,
+    /// What to do, if there is more to say than where to look.
+    pub advice: Option<String>,
 }
 
 type Kind = (CauseCode, &'static [&'static str]);
@@ -48,6 +52,7 @@ const KINDS: &[Kind] = &[
     (
         CauseCode::RegistryUnreachable,
         &[
+            "proxy authentication required",
             "i/o timeout",
             "connection refused",
             "connection reset",
@@ -67,7 +72,14 @@ const KINDS: &[Kind] = &[
     (CauseCode::RegistryUnauthorized, &["no basic auth credentials", "invalid username/password"]),
     (
         CauseCode::ImageNotFoundOrPrivate,
-        &["pull access denied", "may require authorization", "insufficient_scope"],
+        &[
+            "pull access denied",
+            "may require authorization",
+            "insufficient_scope",
+            "(or it may not exist)",
+            // Docker Hub, of a repository that is private or is none.
+            "requested access to the resource is denied",
+        ],
     ),
     (
         CauseCode::RegistryUnauthorized,
@@ -92,24 +104,27 @@ const KINDS: &[Kind] = &[
         CauseCode::InvalidImageReference,
         &["invalid reference format", "failed to parse image reference", "couldn't parse image name"],
     ),
-    // What is gone from the node's own store is not missing at the registry.
-    (CauseCode::ImageCorrupt, &["content digest", "unexpected commit digest", "no processor for media-type"]),
+    // What is gone from the node's own store is not missing at the registry, nor is what the runtime cannot read.
+    (
+        CauseCode::ImageCorrupt,
+        &[
+            "content digest",
+            "unexpected commit digest",
+            "no processor for media-type",
+            "media type",
+            "schema 1",
+        ],
+    ),
     (
         CauseCode::ImageNotFound,
         &["manifest unknown", "name unknown", "404 not found", ": not found", "code = notfound"],
     ),
     (
         CauseCode::ImageCorrupt,
-        &[
-            "failed size validation",
-            "unsupported media type",
-            "unexpected media type",
-            "no longer supported",
-            "schema 1",
-            "invalid tar header",
-            "digest mismatch",
-        ],
+        &["failed size validation", "no longer supported", "invalid tar header", "digest mismatch"],
     ),
+    // The runtime breaks a pull off when no data have come for as long as it waits.
+    (CauseCode::ImagePullSlow, &["context canceled"]),
 ];
 
 /// Reads a waiting message or an event's text. None if it holds no error: the kubelet forgets the cause when it restarts.
@@ -125,7 +140,12 @@ pub fn classify(image: &str, message: &str) -> Option<PullError> {
         None => vec![message],
     };
     let code = parts.iter().rev().find_map(|part| kind(part)).unwrap_or(CauseCode::ImagePullFailed);
-    Some(PullError { code, text: sentence(code, image, message) })
+    Some(PullError {
+        code,
+        short: short(code, message),
+        text: sentence(code, image, message),
+        advice: advice(code, image, message),
+    })
 }
 
 /// The error within a waiting message: behind `Back-off pulling image "x": ErrImagePull: `.
@@ -164,10 +184,40 @@ fn kind(message: &str) -> Option<CauseCode> {
     found
 }
 
+fn short(code: CauseCode, message: &str) -> &'static str {
+    use CauseCode as C;
+    let lower = message.to_lowercase();
+    match code {
+        C::ImageNotFound => "image not found",
+        C::ImageNotFoundOrPrivate => "image not found or private",
+        C::RegistryUnauthorized => "the registry refuses access",
+        C::RegistryRateLimited => "the registry limits the rate of pulls",
+        C::RegistryUnreachable if lower.contains("proxy") => "the proxy on the way to the registry fails",
+        C::RegistryUnreachable => "the registry cannot be reached",
+        C::RegistryError => "the registry is in trouble",
+        C::RegistryNameNotResolved => "the registry's name does not resolve",
+        C::RegistryTlsError if is_plain_http(&lower) => "the registry speaks HTTP, and HTTPS is wanted",
+        C::RegistryTlsError if lower.contains("expired") => "the registry's certificate has expired",
+        C::RegistryTlsError => "the registry's certificate is not accepted",
+        C::KubeletPullThrottled => "the kubelet spaces out its pulls",
+        C::ImagePlatformMismatch => "no image for this platform",
+        C::NodeDiskFull => "the node's disk is full",
+        C::ImagePullSlow => "the pull was broken off",
+        C::ImageCorrupt => "the image is broken or of an old format",
+        _ => "the image cannot be pulled",
+    }
+}
+
+fn is_plain_http(lower: &str) -> bool {
+    lower.contains("server gave http response to https client")
+}
+
 fn sentence(code: CauseCode, image: &str, message: &str) -> String {
     use CauseCode as C;
     let registry = registry_of(image);
+    let digest = image.contains('@');
     let image = text::name(image);
+    let lower = message.to_lowercase();
     match code {
         C::RegistryRateLimited => {
             format!("registry {registry} limits the rate of pulls (429) and refused {image}")
@@ -178,9 +228,20 @@ fn sentence(code: CauseCode, image: &str, message: &str) -> String {
         C::ImagePlatformMismatch => {
             format!("image {image} does not exist for the node's CPU architecture or system")
         }
-        C::RegistryTlsError => format!("the certificate of registry {registry} is not accepted"),
+        C::RegistryTlsError if is_plain_http(&lower) => {
+            format!("registry {registry} answers in plain HTTP, and the container runtime asks by HTTPS")
+        }
+        C::RegistryTlsError => {
+            let why = message.rsplit_once("x509: ").map(|(_, why)| format!(": {}", text::quote(why)));
+            format!("the certificate of registry {registry} is not accepted{}", why.unwrap_or_default())
+        }
         C::NodeDiskFull => format!("no space is left on the node's disk for image {image}"),
         C::RegistryNameNotResolved => format!("the name of registry {registry} does not resolve on the node"),
+        C::RegistryUnreachable if lower.contains("proxy") => {
+            let said =
+                message.split_once("proxyconnect ").map_or_else(|| tail(message), |(_, s)| text::quote(s));
+            format!("the proxy on the way to registry {registry} does not let it through: {said}")
+        }
         C::RegistryUnreachable => {
             format!("registry {registry} cannot be reached from the node: {}", tail(message))
         }
@@ -188,7 +249,14 @@ fn sentence(code: CauseCode, image: &str, message: &str) -> String {
             format!("registry {registry} answers with an error of its own: {}", tail(message))
         }
         C::RegistryUnauthorized => {
-            format!("registry {registry} refuses {image} without (other) credentials: unauthorized")
+            let answer = match () {
+                () if lower.contains("403") => " (403 forbidden)",
+                () if lower.contains("401") => " (401 unauthorized)",
+                () => "",
+            };
+            format!(
+                "registry {registry} refuses access to {image}{answer}: unauthorized, it wants credentials or other ones"
+            )
         }
         C::ImageNotFoundOrPrivate => {
             format!(
@@ -199,15 +267,78 @@ fn sentence(code: CauseCode, image: &str, message: &str) -> String {
         C::ImageSignature => format!("the signature of image {image} is missing or not accepted"),
         C::InvalidImageReference => format!("{image} is no valid image name"),
         C::ImageNotFound => {
-            format!("image {image} was not found: its repository or tag does not exist at {registry}")
+            let what = if digest { "digest" } else { "tag" };
+            format!("image {image} was not found: its repository or {what} does not exist at {registry}")
         }
-        C::ImageCorrupt => format!("image {image} is broken or of a format that the runtime does not know"),
+        C::ImagePullSlow => {
+            format!(
+                "the pull of image {image} was broken off, as when no data come for as long as the runtime waits"
+            )
+        }
+        C::ImageCorrupt => {
+            format!(
+                "image {image} is broken or of a format that the runtime does not know: {}",
+                tail(message)
+            )
+        }
         _ => format!("the pull of image {image} failed: {}", tail(message)),
+    }
+}
+
+/// What to do about it.
+fn advice(code: CauseCode, image: &str, message: &str) -> Option<String> {
+    use CauseCode as C;
+    let registry = registry_of(image);
+    let fixed = match code {
+        C::ImageNotFound => {
+            "check the repository and the tag for a typo, and that the push of the image has succeeded"
+        }
+        C::ImagePlatformMismatch => {
+            "push an image for the node's architecture, or pin the pod with a nodeSelector on kubernetes.io/arch"
+        }
+        C::RegistryRateLimited => {
+            "pull with credentials, through a mirror, or wait: the kubelet goes on trying"
+        }
+        C::RegistryTlsError if is_plain_http(&message.to_lowercase()) => {
+            "let the registry serve TLS, or name it as a plain HTTP one in the container runtime's settings on every node"
+        }
+        C::RegistryTlsError if message.contains("expired") => {
+            "renew the registry's certificate; if it is valid, the node's clock is wrong"
+        }
+        C::RegistryTlsError => "give the nodes' container runtime the registry's CA, or mend the certificate",
+        C::RegistryNameNotResolved => {
+            "check the registry's name, and DNS on the node (not in the cluster: the kubelet pulls)"
+        }
+        C::ImageShortName => "write the image with its registry: registry/repository:tag",
+        C::ImageCorrupt => {
+            "push the image anew, with a current builder; on the node: crictl rmi, then let it be pulled again"
+        }
+        C::RegistryUnreachable | C::RegistryError | C::ImagePullSlow => {
+            return Some(format!("from the node: curl -v https://{}/v2/", text::arg(&registry)));
+        }
+        _ => return None,
+    };
+    Some(fixed.to_owned())
+}
+
+/// Who gives the credentials for a cloud's own registry: not a Secret as a rule, but the identity of the node.
+pub fn identity_of(registry: &str) -> Option<&'static str> {
+    if registry.contains(".dkr.ecr") {
+        Some(
+            "ECR: the node's role needs ecr:GetAuthorizationToken and ecr:BatchGetImage; a token in a Secret is valid for 12 hours only",
+        )
+    } else if registry.ends_with(".pkg.dev") || registry == "gcr.io" || registry.ends_with(".gcr.io") {
+        Some("Artifact Registry: the node's service account needs the role Artifact Registry Reader")
+    } else if registry.ends_with(".azurecr.io") {
+        Some("ACR: the kubelet's identity needs the role AcrPull on the registry")
+    } else {
+        None
     }
 }
 
 /// The innermost error of a chain `outer: inner: innermost`, with the one around it where it is very short.
 fn tail(message: &str) -> String {
+    let message = message.rsplit_once(" desc = ").map_or(message, |(_, said)| said);
     let mut parts = message.rsplit(": ");
     let last = parts.next().unwrap_or_default();
     let text = match parts.next() {

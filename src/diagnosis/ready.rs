@@ -8,6 +8,7 @@ use super::container::View;
 use super::context::Context;
 use super::draft::Look;
 use super::finding::{Confidence, ContainerType, Finding, Source};
+use super::logs::LogVerdict;
 use super::reason::{Reason, Severity};
 use super::{probe as probes, text};
 use crate::objects::{ConditionType, Pod, Probe};
@@ -18,7 +19,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         return None;
     }
     match view.kind {
-        ContainerType::Init => init_stuck(view, look),
+        ContainerType::Init => init_stuck(view, context, look),
         ContainerType::Sidecar => not_started(view, context, look).or_else(|| not_ready(view, context, look)),
         ContainerType::App => never_started(view, context, look).or_else(|| not_ready(view, context, look)),
         ContainerType::Ephemeral => None,
@@ -26,7 +27,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
 }
 
 /// An init container that runs and runs: the containers behind it wait.
-fn init_stuck(view: &View<'_>, look: &mut Look) -> Option<Finding> {
+fn init_stuck(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
     let started = view.running_since()?;
     // Below a minute there is nothing to say, not even as a pending remark: most init containers take some time.
     if look.within(started, SignedDuration::from_secs(60)) {
@@ -36,15 +37,23 @@ fn init_stuck(view: &View<'_>, look: &mut Look) -> Option<Finding> {
     let waiting: Vec<String> = view.pod.spec.containers.iter().map(|c| text::name(&c.name)).collect();
     let finding = Finding::of_container(view, Reason::InitStuck);
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
-    Some(
-        finding
-            .says(format!("init container {container} is still running: the app containers have not started"))
-            .because(CauseCode::InitWaiting, format!("init container {container} has not ended since it started, as one does that waits for a dependency"))
-            .sure(Confidence::Probable)
-            .with(Source::Status, format!("running; waiting for it: {}", text::list(&waiting)), Some(started))
-            .next(step)
-            .lasting(Some(started), None, look),
-    )
+    let mut finding = finding
+        .says(format!("init container {container} is still running: the app containers have not started"))
+        .because(CauseCode::InitWaiting, format!("init container {container} has not ended since it started, as one does that waits for a dependency"))
+        .sure(Confidence::Probable)
+        .with(Source::Status, format!("running; waiting for it: {}", text::list(&waiting)), Some(started))
+        .next(step);
+    if let Some(verdict) = present_log(view, context) {
+        finding.cause.text = format!("{}; its log says: {}", finding.cause.text, verdict.text);
+        finding.add(Source::Log, verdict.line, None);
+    }
+    Some(finding.lasting(Some(started), None, look))
+}
+
+/// What the log of the present run says, where it says something that is known.
+fn present_log(view: &View<'_>, context: &Context<'_>) -> Option<LogVerdict> {
+    let log = context.logs.iter().find(|l| l.container == view.name && !l.previous)?;
+    log.read(None).into_owned().verdict.filter(|verdict| verdict.specific)
 }
 
 /// A sidecar whose startup probe does not pass: all containers behind it wait.
@@ -71,6 +80,9 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
         finding.add(Source::Spec, probes::describe("startup", probe), None);
     }
     unhealthy(&mut finding, view, context, "Startup", probe);
+    if let Some(verdict) = present_log(view, context) {
+        finding.add(Source::Log, verdict.line, None);
+    }
     Some(finding.lasting(Some(started), Some(SignedDuration::from_secs(budget)), look))
 }
 
@@ -152,6 +164,9 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
         );
     }
     unhealthy(&mut finding, view, context, "Readiness", Some(probe));
+    if let Some(verdict) = present_log(view, context) {
+        finding.add(Source::Log, verdict.line, None);
+    }
     let describe = finding.kubectl_pod("describe pod");
     Some(finding.next(step).next(describe).lasting(Some(since), Some(SignedDuration::from_secs(grace)), look))
 }
@@ -173,6 +188,7 @@ fn unhealthy(
             finding.add_event(event);
             let said = event.message.split_once("probe failed: ").or_else(|| event.message.split_once(": "));
             let said = said.map_or(event.message.as_str(), |(_, said)| said);
+            let said = if said.trim().is_empty() { "its command failed and printed nothing" } else { said };
             finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(said));
             if let Some(hint) = probes::hint(said, probe) {
                 finding.next_steps.insert(0, hint);

@@ -1,7 +1,7 @@
 //! The slow flapper: a container that ends again and again after running for so long that the kubelet's back-off forgets it.
 //!
 //! No look at the pod alone shows it: it needs the times of the last ends. This is the one thing that a restart of this
-//! program forgets, for up to an hour; what `restartCount` and the pod's age prove is known at once.
+//! program forgets, for up to an hour; what `restartCount` and the pod's age prove, the analyzer says at once.
 //!
 //! Pure: must not know how ends are booked, nor read a clock.
 
@@ -54,7 +54,6 @@ pub fn find(
     view: View<'_>,
     runs: &[LongRun],
     workload: &WorkloadRef,
-    now: Timestamp,
 ) -> Option<(Finding, Timestamp)> {
     if pod.metadata.deletion_timestamp.is_known()
         || matches!(pod.status.phase.as_str(), "Succeeded" | "Failed")
@@ -65,37 +64,23 @@ pub fn find(
     let mut ends: Vec<Timestamp> =
         runs.iter().filter(|r| *r.container == *status.name).map(|r| r.ended).collect();
     ends.sort_unstable();
-    let (count, until, confidence) = match ends.len().checked_sub(ENDS).and_then(|at| ends.get(at)) {
-        Some(third) => (ends.len(), third.checked_add(WINDOW).ok()?, Confidence::Confirmed),
-        None => (0, proven(pod, view, now)?, Confidence::Probable),
-    };
+    let third = ends.len().checked_sub(ENDS).and_then(|at| ends.get(at))?;
+    let (count, until) = (ends.len(), third.checked_add(WINDOW).ok()?);
     let newest = view.newest_end()?;
     let ended = newest.finished_at.get()?;
     let restarts = status.restart_count;
     let name = &status.name;
-    let (since, summary) = if count > 0 {
-        let since = ends.first().copied().unwrap_or(ended);
-        (
-            since,
-            format!(
-                "Container {name} has ended {count} times within an hour, each time after running for more than 10 minutes"
-            ),
-        )
-    } else {
-        let since = pod.status.start_time.get()?;
-        (
-            since,
-            format!(
-                "Container {name} keeps ending: {restarts} restarts since {since}, although it ran for more than 10 minutes before its last end"
-            ),
-        )
-    };
+    let since = ends.first().copied().unwrap_or(ended);
+    let summary = format!(
+        "{} {name} has ended {count} times within an hour, each time after running for more than 10 minutes",
+        view.noun()
+    );
     let what =
         format!("last end: {} with exit code {}", crate::redact::clean(&newest.reason), newest.exit_code);
     let finding = Finding {
         reason: Reason::FrequentRestarts.into(),
         severity: Reason::FrequentRestarts.severity(),
-        confidence,
+        confidence: Confidence::Confirmed,
         stage: Stage::Active,
         namespace: pod.metadata.namespace.clone(),
         pod: pod.metadata.name.clone(),
@@ -112,7 +97,7 @@ pub fn find(
                 (_, 0) => CauseCode::CommandCompleted,
                 _ => CauseCode::ApplicationError,
             },
-            text: "It ends too seldom for the kubelet's back-off and too often to be left alone: a slow leak, a periodic job or a dependency that comes and goes".to_owned(),
+            text: "it ends too seldom for the kubelet's back-off and too often to be left alone: a slow leak, a periodic job or a dependency that comes and goes".to_owned(),
         },
         restart_count: Some(restarts),
         exit_code: Some(newest.exit_code),
@@ -127,22 +112,4 @@ pub fn find(
         labels: Vec::new(),
     };
     Some((finding, until))
-}
-
-/// Without memory: so many restarts that over the pod's whole life of two hours or more there were at least three an hour,
-/// the last run was a long one and its end is within the window. Returns until when that holds.
-fn proven(pod: &Pod, view: View<'_>, now: Timestamp) -> Option<Timestamp> {
-    if !matches!(view.kind, ContainerType::App | ContainerType::Sidecar) {
-        return None;
-    }
-    let age = now.duration_since(pod.status.start_time.get()?).as_secs();
-    let restarts = i64::from(view.status.restart_count);
-    if age < 2 * WINDOW.as_secs() || restarts < 6 || restarts * WINDOW.as_secs() < 3 * age {
-        return None;
-    }
-    let end = view.newest_end()?;
-    let ended = end.finished_at.get()?;
-    let long = ended.duration_since(end.started_at.get()?) > LONG_RUN;
-    let until = ended.checked_add(WINDOW).ok()?;
-    (long && now < until).then_some(until)
 }

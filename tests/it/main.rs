@@ -19,6 +19,7 @@ mod replay;
 mod report;
 mod rules;
 mod runbooks;
+mod says;
 mod simulator;
 mod steady;
 mod watch;

@@ -11,23 +11,23 @@ use kubehealer::objects::{CronJob, Event, Job, Node, Object, Pod, Workload};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-fn now() -> Timestamp {
+pub fn now() -> Timestamp {
     "2026-11-22T12:00:00Z".parse().unwrap()
 }
 
 /// So many seconds ago, as the API writes it.
-fn ago(seconds: i64) -> String {
+pub fn ago(seconds: i64) -> String {
     now().checked_sub(SignedDuration::from_secs(seconds)).unwrap().to_string()
 }
 
 /// Through the text that an API server would send.
-fn decode<T: Object + DeserializeOwned>(value: &Value) -> T {
+pub fn decode<T: Object + DeserializeOwned>(value: &Value) -> T {
     let mut object: T = serde_json::from_str(&value.to_string()).unwrap();
     object.compact();
     object
 }
 
-fn merge(base: &mut Value, over: Value) {
+pub fn merge(base: &mut Value, over: Value) {
     match (base, over) {
         (Value::Object(base), Value::Object(over)) => {
             for (key, value) in over {
@@ -38,13 +38,13 @@ fn merge(base: &mut Value, over: Value) {
     }
 }
 
-fn condition(kind: &str, status: &str, reason: &str, message: &str, since: i64) -> Value {
+pub fn condition(kind: &str, status: &str, reason: &str, message: &str, since: i64) -> Value {
     json!({"type": kind, "status": status, "reason": reason, "message": message, "lastProbeTime": null,
            "lastTransitionTime": ago(since)})
 }
 
 /// A pod of a Deployment with one container `app`, on node-a since an hour ago, changed by `over`.
-fn pod(over: Value) -> Pod {
+pub fn pod(over: Value) -> Pod {
     let mut base = json!({
         "apiVersion": "v1", "kind": "Pod",
         "metadata": {"name": "cart-7d9f-x2x", "namespace": "shop", "uid": "0a1b2c3d-0000-4000-8000-00000000000f",
@@ -63,32 +63,32 @@ fn pod(over: Value) -> Pod {
     decode(&base)
 }
 
-fn running(since: i64) -> Value {
+pub fn running(since: i64) -> Value {
     json!({"running": {"startedAt": ago(since)}})
 }
 
-fn waiting(reason: &str, message: &str) -> Value {
+pub fn waiting(reason: &str, message: &str) -> Value {
     json!({"waiting": {"reason": reason, "message": message}})
 }
 
 /// An end: `(reason, exit code, started, finished)`, times in seconds ago.
-fn end(reason: &str, code: i64, started: i64, finished: i64) -> Value {
+pub fn end(reason: &str, code: i64, started: i64, finished: i64) -> Value {
     json!({"terminated": {"reason": reason, "exitCode": code, "startedAt": ago(started), "finishedAt": ago(finished),
            "containerID": format!("containerd://{started}")}})
 }
 
-fn container(name: &str, state: Value, last: Value, restarts: i64) -> Value {
+pub fn container(name: &str, state: Value, last: Value, restarts: i64) -> Value {
     let runs = state.get("running").is_some();
     json!({"name": name, "state": state, "lastState": last, "restartCount": restarts, "ready": false, "started": runs,
            "image": "r.example.com/shop/cart:1", "imageID": "", "containerID": "containerd://x"})
 }
 
 /// The pod with its one container so.
-fn app(state: Value, last: Value, restarts: i64) -> Pod {
+pub fn app(state: Value, last: Value, restarts: i64) -> Pod {
     app_with(json!({}), state, last, restarts)
 }
 
-fn app_with(spec: Value, state: Value, last: Value, restarts: i64) -> Pod {
+pub fn app_with(spec: Value, state: Value, last: Value, restarts: i64) -> Pod {
     let mut container_spec = json!({"name": "app", "image": "r.example.com/shop/cart:1"});
     merge(&mut container_spec, spec);
     pod(json!({"spec": {"containers": [container_spec]},
@@ -96,7 +96,7 @@ fn app_with(spec: Value, state: Value, last: Value, restarts: i64) -> Pod {
 }
 
 /// A pod bound `since` seconds ago whose container was never created; `sandbox` as the condition has it.
-fn unborn(sandbox: &str, since: i64) -> Pod {
+pub fn unborn(sandbox: &str, since: i64) -> Pod {
     pod(
         json!({"metadata": {"creationTimestamp": ago(since)}, "status": {"phase": "Pending", "startTime": ago(since),
         "conditions": [condition("PodScheduled", "True", "", "", since),
@@ -106,11 +106,11 @@ fn unborn(sandbox: &str, since: i64) -> Pod {
     )
 }
 
-fn event(reason: &str, message: &str, at: i64) -> Event {
+pub fn event(reason: &str, message: &str, at: i64) -> Event {
     event_times(reason, message, at, at, 1)
 }
 
-fn event_times(reason: &str, message: &str, first: i64, last: i64, count: i64) -> Event {
+pub fn event_times(reason: &str, message: &str, first: i64, last: i64, count: i64) -> Event {
     let path = match reason {
         "Killing"
         | "Unhealthy"
@@ -131,23 +131,23 @@ fn event_times(reason: &str, message: &str, first: i64, last: i64, count: i64) -
     )
 }
 
-fn look(pod: &Pod) -> PodDiagnosis {
+pub fn look(pod: &Pod) -> PodDiagnosis {
     diagnosis::diagnose(pod, &Context::pod_only(), now())
 }
 
-fn look_with(pod: &Pod, events: &[Event]) -> PodDiagnosis {
+pub fn look_with(pod: &Pod, events: &[Event]) -> PodDiagnosis {
     let sources = Sources { events: true, ..Sources::NONE };
     diagnosis::diagnose(pod, &Context { sources, events, ..Context::pod_only() }, now())
 }
 
-fn words(f: &Finding) -> String {
+pub fn words(f: &Finding) -> String {
     let evidence: Vec<&str> = f.evidence.iter().map(|e| e.text.as_str()).collect();
     format!("{} | {} | {} | {}", f.summary, f.cause.text, evidence.join(" / "), f.next_steps.join(" / "))
 }
 
 /// Exactly one finding, active, of this reason and cause, that says these words.
 #[track_caller]
-fn is(found: &PodDiagnosis, reason: R, code: C, severity: Severity, said: &[&str]) -> Finding {
+pub fn is(found: &PodDiagnosis, reason: R, code: C, severity: Severity, said: &[&str]) -> Finding {
     let list: Vec<String> = found
         .findings
         .iter()
@@ -169,13 +169,13 @@ fn is(found: &PodDiagnosis, reason: R, code: C, severity: Severity, said: &[&str
 }
 
 #[track_caller]
-fn warns(found: &PodDiagnosis, reason: R, code: C, said: &[&str]) -> Finding {
+pub fn warns(found: &PodDiagnosis, reason: R, code: C, said: &[&str]) -> Finding {
     is(found, reason, code, Severity::Warning, said)
 }
 
 /// Nothing that opens an incident above info.
 #[track_caller]
-fn quiet(found: &PodDiagnosis) {
+pub fn quiet(found: &PodDiagnosis) {
     let raised = found.findings.iter().filter(|f| f.stage == Stage::Active && f.severity > Severity::Info);
     let raised: Vec<String> = raised.map(|f| format!("{}: {}", f.reason.as_str(), f.summary)).collect();
     assert!(raised.is_empty(), "{raised:?}");
@@ -655,7 +655,7 @@ fn a_probes_complaint_or_an_old_kill_is_no_kill() {
     warns(&look_with(&pod_of(two), &[combined]), R::CrashLoopBackOff, C::Killed, &[]);
 }
 
-fn pod_of(over: Value) -> Pod {
+pub fn pod_of(over: Value) -> Pod {
     pod(over)
 }
 
@@ -813,7 +813,7 @@ fn a_sick_device_is_named_and_an_unknown_one_is_not() {
 
 // Containers that do not start (rows 8 to 17; traps 6, 18 to 20).
 
-fn stuck(reason: &str, message: &str, since: i64) -> Pod {
+pub fn stuck(reason: &str, message: &str, since: i64) -> Pod {
     let mut p = unborn("True", since);
     p.status.container_statuses[0].state.waiting.as_mut().unwrap().reason = reason.to_owned();
     p.status.container_statuses[0].state.waiting.as_mut().unwrap().message = message.to_owned();
@@ -1052,7 +1052,7 @@ fn debug_containers_and_pods_on_their_way_are_left_alone() {
 
 // Pods without a node, or without a start (rows 18 to 21, 29 to 31, 50; traps 10, 13, 19).
 
-fn pending(reason: &str, message: &str, since: i64) -> Pod {
+pub fn pending(reason: &str, message: &str, since: i64) -> Pod {
     pod(
         json!({"metadata": {"creationTimestamp": ago(since)}, "spec": {"nodeName": "", "schedulingGates": [{"name": "kueue.x-k8s.io/admission"}],
             "containers": [{"name": "app", "image": "x", "resources": {"requests": {"cpu": "4", "memory": "8Gi"}}}],
@@ -1474,7 +1474,7 @@ fn a_pod_that_does_not_start_and_gives_no_reason_is_found_late_and_a_large_pull_
 
 // Ends from outside, going, resizing (rows 32 to 36, 40 to 42; traps 2, 9).
 
-fn failed(reason: &str, message: &str, more: Value) -> Pod {
+pub fn failed(reason: &str, message: &str, more: Value) -> Pod {
     let mut over = json!({"status": {"phase": "Failed", "reason": reason, "message": message, "startTime": ago(100), "conditions": []}});
     merge(&mut over, more);
     pod(over)
@@ -1764,11 +1764,11 @@ fn a_resize_waits_fails_or_cannot_be_done() {
 
 // Nodes and owners (rows 37, 38, 44 to 46; traps 9, 12, 25).
 
-fn survey(snapshot: Snapshot) -> Survey {
+pub fn survey(snapshot: Snapshot) -> Survey {
     diagnosis::survey(&Snapshot { sources: Sources::ALL, ..snapshot }, now())
 }
 
-fn node(conditions: Value, more: Value) -> Node {
+pub fn node(conditions: Value, more: Value) -> Node {
     let mut base =
         json!({"metadata": {"name": "node-a", "uid": "n"}, "spec": {}, "status": {"conditions": conditions}});
     merge(&mut base, more);
@@ -1848,7 +1848,7 @@ fn many_ends_at_once_on_one_node_are_the_node() {
     assert!(found.findings.iter().all(|f| f.reason != R::NodeRestart.into()));
 }
 
-fn refused(message: &str) -> Finding {
+pub fn refused(message: &str) -> Finding {
     let set: Workload = decode(
         &json!({"metadata": {"name": "cart", "namespace": "shop", "uid": "d"}, "spec": {"replicas": 3}, "status": {"conditions": [
         {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": message, "lastTransitionTime": ago(100)}]}}),
@@ -2038,7 +2038,7 @@ fn registries_say_no_in_many_words() {
         ),
         (
             "rpc error: code = Unknown desc = initializing source docker://docker.io/acme/app:1: reading manifest 1 in docker.io/acme/app: requested access to the resource is denied",
-            C::RegistryUnauthorized,
+            C::ImageNotFoundOrPrivate,
         ),
         // ECR.
         (
@@ -2060,7 +2060,7 @@ fn registries_say_no_in_many_words() {
         ),
         (
             "denied: Permission \"artifactregistry.repositories.downloadArtifacts\" denied on resource \"projects/p/locations/l/repositories/r\" (or it may not exist)",
-            C::RegistryUnauthorized,
+            C::ImageNotFoundOrPrivate,
         ),
         // GitHub, Artifactory, Harbor, Quay.
         (

@@ -93,12 +93,12 @@ pub(super) const RULES: &[Rule] = &[
     // Children that died.
     rule("worker-killed", C::Killed, 86,
         r"(?P<who>(?:worker|child|subprocess|process|server process)\b[^;\n]{0,60}?),? (?:was )?(?:killed by|terminated by|exited (?:on|with)|died,? killed by|sent|exit) '?(?:signal (?:9|Killed|SIGKILL)|SIGKILL)|WorkerLostError",
-        "a child process was killed with SIGKILL[ ({who})], most often for want of memory"),
+        "a child process was killed with SIGKILL[ ({who})], most often for lack of memory"),
     rule("worker-crashed", C::SegmentationFault, 80,
         r"(?P<who>(?:worker|child|subprocess|process|server process)\b[^;\n]{0,60}?) (?:was )?(?:killed by|terminated by|exited (?:on|with)|exit) '?(?:signal (?:11|SIGSEGV)|SIGSEGV)",
         "a child process crashed with a segmentation fault[ ({who})]"),
     rule("worker-timeout", C::DependencyUnreachable, 70, r"WORKER TIMEOUT", "a worker answered nothing for longer than its server allows (WORKER TIMEOUT)"),
-    rule("shell-killed", C::Killed, 74, r"(?:^|\d+ )Killed\b(?:\s|$)", "a child process of the shell was killed with SIGKILL, most often for want of memory"),
+    rule("shell-killed", C::Killed, 74, r"(?:^|\d+ )Killed\b(?:\s|$)", "a child process of the shell was killed with SIGKILL, most often for lack of memory"),
 
     // Its own sockets.
     rule("address-in-use", C::AddressInUse, 94,

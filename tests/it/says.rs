@@ -1,0 +1,410 @@
+//! What findings make of messages as runtimes, kubelets, schedulers and controllers write them: the right thing is named,
+//! nothing false is said, and what is to be done can be done as it stands.
+
+use jiff::SignedDuration;
+use kubehealer::diagnosis::{self, CauseCode as C, Confidence, Context, Reason as R, Snapshot, Sources};
+use kubehealer::objects::Annotation;
+use serde_json::{Value, json};
+
+use super::reasons::{
+    ago, app, app_with, condition, container, end, event, event_times, look, look_with, now, pod, quiet,
+    running, stuck, survey, waiting, warns, words,
+};
+
+/// A container that was not started again and again, with the runtime's text.
+fn not_started(message: &str) -> kubehealer::objects::Pod {
+    let mut last = end("StartError", 128, 41, 40);
+    last["terminated"]["message"] = message.into();
+    app(waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container=app"), last, 6)
+}
+
+fn no_pull(image: &str, error: &str) -> diagnosis::Finding {
+    let spec = json!({"image": image});
+    let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {error}");
+    let mut state = app_with(spec, waiting("ImagePullBackOff", &message), json!({}), 0);
+    state.status.phase = "Pending".to_owned();
+    look(&state).findings.remove(0)
+}
+
+#[test]
+fn a_registry_without_tls_an_expired_certificate_and_a_proxy_are_not_mixed_up() {
+    let head = "failed to do request: Head \"https://r/v2/a/manifests/1\": ";
+    let f =
+        no_pull("r.example.com:5000/a:1", &format!("{head}http: server gave HTTP response to HTTPS client"));
+    assert_eq!(f.cause.code, C::RegistryTlsError);
+    assert!(words(&f).contains("plain HTTP") && !words(&f).contains("certificate"), "{}", words(&f));
+
+    let error = "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-22T11:55:03Z is after 2026-11-20T00:00:00Z";
+    let f = no_pull("r.example.com/a:1", &format!("{head}{error}"));
+    assert!(f.summary.contains("certificate has expired"), "{}", f.summary);
+    assert!(f.cause.text.contains("is after 2026-11-20"), "{}", f.cause.text);
+
+    let f = no_pull(
+        "r.example.com/a:1",
+        &format!("{head}proxyconnect tcp: dial tcp 10.0.0.9:3128: connect: connection refused"),
+    );
+    assert_eq!(f.cause.code, C::RegistryUnreachable);
+    assert!(f.summary.contains("proxy") && f.cause.text.contains("10.0.0.9:3128"), "{}", words(&f));
+    let f = no_pull("r.example.com/a:1", &format!("{head}Proxy Authentication Required"));
+    assert!(f.cause.code == C::RegistryUnreachable && f.summary.contains("proxy"), "{}", words(&f));
+}
+
+#[test]
+fn a_registry_that_does_not_tell_missing_from_private_is_not_taken_for_either() {
+    for error in [
+        "reading manifest v9 in docker.io/acme/cart: requested access to the resource is denied",
+        "403 Forbidden: denied: Permission \"artifactregistry.repositories.downloadArtifacts\" denied on resource \"projects/p\" (or it may not exist)",
+    ] {
+        assert_eq!(no_pull("docker.io/acme/cart:v9", error).cause.code, C::ImageNotFoundOrPrivate, "{error}");
+    }
+    let f = no_pull(
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/cart:1",
+        "unexpected status from HEAD request to https://x: 403 Forbidden",
+    );
+    assert_eq!(f.cause.code, C::RegistryUnauthorized);
+    assert!(words(&f).contains("403") && words(&f).contains("12 hours"), "{}", words(&f));
+}
+
+#[test]
+fn a_manifest_of_an_old_format_is_not_missing_and_a_digest_is_no_tag() {
+    let f = no_pull(
+        "r.example.com/old:1",
+        "failed to unpack image on snapshotter overlayfs: unexpected media type application/vnd.docker.distribution.manifest.v1+prettyjws for sha256:ab: not found",
+    );
+    assert_eq!(f.cause.code, C::ImageCorrupt, "{}", words(&f));
+    let image = "r.example.com/a@sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+    let f = no_pull(image, &format!("{image}: not found"));
+    assert!(
+        f.cause.code == C::ImageNotFound && f.cause.text.contains("repository or digest"),
+        "{}",
+        words(&f)
+    );
+    let f =
+        no_pull("r.example.com/big:1", "rpc error: code = Canceled desc = failed to pull: context canceled");
+    assert!(f.cause.code == C::ImagePullSlow && f.summary.contains("broken off"), "{}", words(&f));
+}
+
+#[test]
+fn an_image_volume_is_named_by_its_own_image() {
+    let message = "Back-off pulling image \"r.example.com/models/llama:7b\": ErrImagePull: r.example.com/models/llama:7b: not found";
+    let f =
+        warns(&look(&stuck("ImagePullBackOff", message, 900)), R::ImagePullBackOff, C::ImageNotFound, &[]);
+    assert_eq!(f.image, "r.example.com/models/llama:7b");
+    assert!(
+        f.summary.contains("models/llama:7b") && !words(&f).contains("shop/cart:1 was not"),
+        "{}",
+        words(&f)
+    );
+}
+
+#[test]
+fn of_a_message_that_was_cut_the_event_tells_the_rest() {
+    let cut = "Back-off pulling image \"r.example.com/shop/cart:1\": ErrImagePull: failed to pull and unpack image \"r.example.com/shop/cart:1\": failed to res";
+    let pod = stuck("ImagePullBackOff", cut, 900);
+    warns(&look(&pod), R::ImagePullBackOff, C::ImagePullFailed, &[]);
+    let whole = event(
+        "Failed",
+        "Failed to pull image \"r.example.com/shop/cart:1\": r.example.com/shop/cart:1: not found",
+        60,
+    );
+    warns(&look_with(&pod, &[whole]), R::ImagePullBackOff, C::ImageNotFound, &[]);
+}
+
+#[test]
+fn what_is_wrong_with_an_image_name_is_said() {
+    for (image, said) in [
+        ("https://r.example.com/a:1", "https://"),
+        ("r.example.com/a:${TAG}", "variable"),
+        ("r.example.com/a:{{ .Values.tag }}", "variable"),
+        ("r.example.com/a: 1", "space"),
+        ("r.example.com/a:", "tag is empty"),
+    ] {
+        let message = format!(
+            "Failed to apply default image tag \"{image}\": couldn't parse image name \"{image}\": invalid reference format"
+        );
+        let pod = app_with(json!({"image": image}), waiting("InvalidImageName", &message), json!({}), 0);
+        warns(&look(&pod), R::InvalidImageName, C::InvalidImageReference, &[said]);
+    }
+}
+
+#[test]
+fn a_runtime_that_does_not_answer_is_no_registry() {
+    let message =
+        "Failed to inspect image \"\": rpc error: code = DeadlineExceeded desc = context deadline exceeded";
+    warns(
+        &look(&stuck("ImageInspectError", message, 900)),
+        R::ImageInspectError,
+        C::RuntimeTimeout,
+        &["node node-a"],
+    );
+}
+
+#[test]
+fn the_program_is_blamed_only_for_what_is_said_of_it() {
+    let runc = "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: ";
+    for (message, code, said, unsaid) in [
+        (
+            "error adding pid 123 to cgroups: failed to write 123: open /sys/fs/cgroup/x/cgroup.procs: no such file or directory: unknown",
+            C::RuntimeError,
+            "cgroup.procs",
+            "not in the image",
+        ),
+        (
+            "error during container init: open /proc/sys/net/ipv4/ip_unprivileged_port_start: permission denied: unknown",
+            C::RuntimeError,
+            "ip_unprivileged_port_start",
+            "not executable",
+        ),
+        (
+            "error during container init: unable to join session keyring: unable to create session key: disk quota exceeded: unknown",
+            C::ResourceExhausted,
+            "kernel.keys",
+            "command",
+        ),
+        (
+            "error during container init: mkdir /home/app: read-only file system: unknown",
+            C::FileNotFound,
+            "/home/app",
+            ": unknown",
+        ),
+        (
+            "error during container init: exec: \"/app/server --port 80\": stat /app/server --port 80: no such file or directory: unknown",
+            C::ExecutableNotFound,
+            "each argument is an item",
+            ": unknown",
+        ),
+        (
+            "error during container init: exec /app/server: exec format error: unknown",
+            C::ExecFormatError,
+            "/app/server",
+            ": unknown",
+        ),
+    ] {
+        let f = warns(&look(&not_started(&format!("{runc}{message}"))), R::RunContainerError, code, &[said]);
+        let told = format!("{} {} {}", f.summary, f.cause.text, f.next_steps.join(" "));
+        assert!(!told.contains(unsaid), "{unsaid:?} is in {told}");
+    }
+    // The image's own file system is no volume of the pod.
+    let message = "failed to create containerd task: failed to create shim task: failed to mount rootfs component: invalid argument: unknown";
+    warns(&look(&not_started(message)), R::RunContainerError, C::ImageCorrupt, &["crictl rmi"]);
+}
+
+#[test]
+fn what_cannot_be_created_is_told_from_a_wrong_command() {
+    for (message, code, said) in [
+        (
+            "the container name \"k8s_app_cart_shop_7b1e_0\" is already in use by 4f5e6d7c8b9a. You have to remove that container to be able to reuse that name: that name is already in use",
+            C::ContainerNameReserved,
+            "crictl",
+        ),
+        (
+            "failed to create containerd container: error unpacking image: failed to resolve rootfs: content digest sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08: not found",
+            C::ImageCorrupt,
+            "crictl rmi",
+        ),
+        (
+            "failed to generate container \"4f5e6d7c\" spec: failed to generate spec: failed to apply caps: unknown capability \"CAP_NET_ADMN\"",
+            C::InvalidConfiguration,
+            "CAP_NET_ADMN",
+        ),
+        (
+            "failed to generate container \"4f5e6d7c\" spec: failed to generate spec: failed to stat \"/var/data\": stat /var/data: no such file or directory",
+            C::MountFailed,
+            "/var/data",
+        ),
+        ("RRO mounts are not supported", C::RuntimeError, "log of the kubelet"),
+    ] {
+        let f = warns(
+            &look(&stuck("CreateContainerError", message, 900)),
+            R::CreateContainerError,
+            code,
+            &[said],
+        );
+        assert!(!f.next_steps.iter().any(|s| s.starts_with("check command")), "{:?}", f.next_steps);
+    }
+    let contradiction =
+        "container's runAsUser breaks non-root policy (pod: \"cart_shop(7b1e)\", container: app)";
+    warns(
+        &look(&stuck("CreateContainerConfigError", contradiction, 900)),
+        R::CreateContainerConfigError,
+        C::RunAsNonRootViolated,
+        &["runAsUser 0"],
+    );
+}
+
+#[test]
+fn an_init_container_is_called_one() {
+    let pod = pod(
+        json!({"spec": {"initContainers": [{"name": "migrate", "image": "r.example.com/migrate:9"}]},
+        "status": {"phase": "Pending",
+            "initContainerStatuses": [container("migrate", waiting("ErrImagePull", "r.example.com/migrate:9: not found"), json!({}), 0)],
+            "containerStatuses": [container("app", waiting("PodInitializing", ""), json!({}), 0)]}}),
+    );
+    let f = warns(&look(&pod), R::ImagePullBackOff, C::ImageNotFound, &[]);
+    assert!(f.summary.starts_with("init container migrate cannot start"), "{}", f.summary);
+}
+
+#[test]
+fn windows_ends_are_named_by_their_status() {
+    for (code, cause, said) in [
+        (-1_073_741_515, C::LibraryNotFound, "0xC0000135"),
+        (-532_462_766, C::Panic, ".NET"),
+        (-1_073_740_791, C::Aborted, "0xC0000409"),
+        (-1_073_741_571, C::Panic, "stack overflow"),
+        (-2_147_024_891, C::ApplicationError, "0x80070005"),
+    ] {
+        let pod = app(waiting("CrashLoopBackOff", "back-off 5m0s"), end("Error", code, 62, 60), 7);
+        warns(&look(&pod), R::CrashLoopBackOff, cause, &[said]);
+    }
+}
+
+#[test]
+fn an_end_that_containerd_made_up_is_not_the_programs() {
+    let pod = app(waiting("CrashLoopBackOff", "back-off 5m0s"), end("Unknown", 255, 62, 60), 7);
+    let f = warns(&look(&pod), R::CrashLoopBackOff, C::NodeRestarted, &["containerd"]);
+    assert!(!words(&f).contains("-1 of the program"), "{}", words(&f));
+}
+
+#[test]
+fn the_end_of_a_log_in_the_termination_message_is_read_as_a_log() {
+    let mut last = end("Error", 1, 62, 60);
+    last["terminated"]["message"] = "INFO connecting\npanic: dial tcp 10.0.0.1:5432: connect: connection refused\n\ngoroutine 1 [running]:\nmain.main()\n\t/src/main.go:42 +0x1b\nexit status 2\n".into();
+    let pod = app(waiting("CrashLoopBackOff", "back-off 5m0s"), last, 7);
+    warns(&look(&pod), R::CrashLoopBackOff, C::DependencyUnreachable, &["10.0.0.1:5432"]);
+}
+
+#[test]
+fn a_startup_probe_is_not_told_to_get_a_startup_probe() {
+    let probe = json!({"startupProbe": {"httpGet": {"path": "/up", "port": 8080}, "periodSeconds": 10, "failureThreshold": 6}});
+    let pod = app_with(probe, waiting("CrashLoopBackOff", "back-off 5m0s"), end("Error", 137, 152, 60), 7);
+    let killing =
+        event_times("Killing", "Container app failed startup probe, will be restarted", 1400, 90, 6);
+    let f = warns(
+        &look_with(&pod, &[killing]),
+        R::StartupProbeFailed,
+        C::StartupProbe,
+        &["raise failureThreshold"],
+    );
+    assert!(!words(&f).contains("give it a startupProbe"), "{}", words(&f));
+}
+
+#[test]
+fn a_probe_that_printed_nothing_leaves_no_open_end() {
+    let probe = json!({"readinessProbe": {"exec": {"command": ["check"]}, "periodSeconds": 10}});
+    let pod = app_with(probe, running(1900), json!({}), 0);
+    let said = event("Unhealthy", "Readiness probe failed: ", 10);
+    let f =
+        warns(&look_with(&pod, &[said]), R::ReadinessProbeFailed, C::ReadinessProbe, &["printed nothing"]);
+    assert!(!f.cause.text.trim_end().ends_with(':'), "{}", f.cause.text);
+}
+
+#[test]
+fn an_init_container_that_waits_says_for_what_by_its_log() {
+    let waits = pod(json!({"spec": {"initContainers": [{"name": "wait-db", "image": "busybox"}]},
+        "status": {"phase": "Pending",
+            "initContainerStatuses": [container("wait-db", running(1500), json!({}), 0)],
+            "containerStatuses": [container("app", waiting("PodInitializing", ""), json!({}), 0)]}}));
+    let logs = [diagnosis::ContainerLog {
+        namespace: "shop".to_owned(),
+        pod: "cart-7d9f-x2x".to_owned(),
+        container: "wait-db".to_owned(),
+        previous: false,
+        tail: b"nc: bad address 'db'\nnc: bad address 'db'\n".to_vec(),
+        reading: None,
+    }];
+    let context = Context { sources: Sources::ALL, logs: &logs, ..Context::pod_only() };
+    let found = diagnosis::diagnose(&waits, &context, now());
+    let f = warns(&found, R::InitStuck, C::InitWaiting, &["bad address 'db'"]);
+    assert!(f.wants_log());
+}
+
+#[test]
+fn slow_flapping_that_the_count_of_restarts_proves_is_said_at_once() {
+    let day = |restarts| {
+        let mut pod = app(running(100), end("Error", 1, 800, 110), restarts);
+        pod.status.start_time = serde_json::from_value(json!(ago(86_400))).unwrap();
+        pod
+    };
+    let found = look(&day(120));
+    let f = warns(
+        &found,
+        R::FrequentRestarts,
+        C::ApplicationError,
+        &["120 restarts", "exit code 1", "--previous"],
+    );
+    assert_eq!(f.confidence, Confidence::Probable);
+    let later = now().checked_add(SignedDuration::from_secs(3500)).unwrap();
+    assert!(found.recheck.is_some_and(|at| at <= later), "it ends when nothing happens for an hour");
+    let then = diagnosis::diagnose(&day(120), &Context::pod_only(), later);
+    assert!(then.findings.iter().all(|f| f.reason != R::FrequentRestarts.into()), "{:?}", then.findings);
+    quiet(&look(&day(12)));
+    quiet(&look(&day(2)));
+}
+
+/// Trap 13: a static pod cannot be deleted through the API, its count of restarts may drop, and its events stand under the
+/// uid that the kubelet knows.
+#[test]
+fn a_static_pod_that_was_restarted_once_is_nothing_and_its_events_are_found() {
+    let mirror = |state, last, restarts| {
+        let mut base = app_with(live(), state, last, restarts);
+        base.metadata.annotations =
+            vec![Annotation { key: Annotation::CONFIG_MIRROR.to_owned(), value: "abc".to_owned() }];
+        base
+    };
+    quiet(&look(&mirror(running(700), end("Error", 1, 8000, 730), 1)));
+    quiet(&look(&mirror(running(20), end("Error", 1, 8000, 30), 1)));
+
+    let mut killing =
+        event_times("Killing", "Container app failed liveness probe, will be restarted", 1400, 90, 6);
+    killing.involved_object.uid = "abc".to_owned();
+    let looping = mirror(waiting("CrashLoopBackOff", "back-off 5m0s"), end("Error", 137, 122, 60), 7);
+    let found = survey(Snapshot { pods: vec![looping], events: vec![killing], ..Snapshot::default() });
+    assert_eq!(found.findings[0].reason, R::LivenessProbeFailed.into(), "{:?}", found.findings);
+}
+
+fn live() -> Value {
+    json!({"livenessProbe": {"httpGet": {"path": "/up", "port": 8080}, "periodSeconds": 10, "failureThreshold": 3}})
+}
+
+/// Trap 21: what kubelets repeat at every sync of a pod that is well.
+#[test]
+fn noise_about_a_pod_that_runs_is_nothing() {
+    let conditions =
+        json!([condition("PodScheduled", "True", "", "", 5000), condition("Ready", "True", "", "", 4900)]);
+    let mut well = pod(json!({"status": {"conditions": conditions,
+        "containerStatuses": [container("app", running(4900), json!({}), 0)]}}));
+    well.status.container_statuses[0].ready = true;
+    let noise = [
+        event_times(
+            "FailedToRetrieveImagePullSecret",
+            "Unable to retrieve some image pull secrets (regcred); attempting to pull the image may not succeed.",
+            4900,
+            30,
+            90,
+        ),
+        event_times(
+            "DNSConfigForming",
+            "Nameserver limits were exceeded, some nameservers have been omitted",
+            4900,
+            30,
+            90,
+        ),
+        event_times(
+            "MissingClusterDNS",
+            "pod: \"x\". kubelet does not have ClusterDNS IP configured",
+            4900,
+            30,
+            90,
+        ),
+    ];
+    let found = look_with(&well, &noise);
+    assert!(found.findings.is_empty(), "{:?}", found.findings);
+    // Beside a pull that fails it is what explains it.
+    let denied = "Back-off pulling image \"r.example.com/shop/cart:1\": ErrImagePull: 401 Unauthorized";
+    warns(
+        &look_with(&stuck("ImagePullBackOff", denied, 900), &noise),
+        R::ImagePullBackOff,
+        C::RegistryUnauthorized,
+        &["regcred"],
+    );
+}
