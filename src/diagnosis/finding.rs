@@ -21,6 +21,17 @@ pub enum Confidence {
     Confirmed,
 }
 
+impl Confidence {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Possible => "possible",
+            Self::Probable => "probable",
+            Self::Confirmed => "confirmed",
+        }
+    }
+}
+
 /// Where in its life a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -31,6 +42,17 @@ pub enum Stage {
     Active,
     /// It was so of late, and the subject has recovered. Severity info; no incident opens.
     Recovered,
+}
+
+impl Stage {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Active => "active",
+            Self::Recovered => "recovered",
+        }
+    }
 }
 
 /// The kind of a container.
@@ -97,6 +119,21 @@ pub enum Source {
     Rule,
 }
 
+impl Source {
+    /// As in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Status => "status",
+            Self::Spec => "spec",
+            Self::Event => "event",
+            Self::Log => "log",
+            Self::Node => "node",
+            Self::Owner => "owner",
+            Self::Rule => "rule",
+        }
+    }
+}
+
 /// One fact that supports a finding.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Evidence {
@@ -113,7 +150,7 @@ pub struct Evidence {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Finding {
-    /// The name of the failure. A rule's own reason is in `rule_reason`.
+    /// The name of the failure.
     #[serde(serialize_with = "reason_or_rule")]
     pub reason: ReasonName,
     /// How bad it is.

@@ -2,7 +2,7 @@
 
 use super::Look;
 use super::groups::groups;
-use super::table::{name, source_word};
+use super::table::name;
 use super::text::{age, count};
 use crate::diagnosis::Severity;
 use crate::redact::clean;
@@ -53,7 +53,7 @@ pub fn markdown(look: &Look<'_>) -> String {
         }
         for fact in &first.evidence {
             let at = fact.at.map(|at| format!(", {}", age(at, now))).unwrap_or_default();
-            out.push_str(&format!("- {}{at}: {}\n", source_word(fact.source), code(&fact.text)));
+            out.push_str(&format!("- {}{at}: {}\n", fact.source.as_str(), code(&fact.text)));
         }
         if !first.next_steps.is_empty() {
             out.push_str("\n**Next**\n\n");

@@ -237,9 +237,8 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     };
     field("", &circumstances(group, first, now));
     field("what", &clean(&first.summary));
-    let sure = first.confidence;
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
-    field("why", &format!("{} ({}: {})", clean(&cause.text), sure_word(sure), cause.code));
+    field("why", &format!("{} ({}: {})", clean(&cause.text), first.confidence.as_str(), cause.code));
     if group.findings.len() > 1 {
         field("who", &who(group));
     }
@@ -247,7 +246,7 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     let mut label = "seen";
     for fact in first.evidence.iter().take(facts) {
         let at = fact.at.map(|at| format!(" ({})", age(at, now))).unwrap_or_default();
-        field(label, &format!("{}: {}{at}", source_word(fact.source), clean(&fact.text)));
+        field(label, &format!("{}: {}{at}", fact.source.as_str(), clean(&fact.text)));
         label = "";
     }
     if first.evidence.len() > facts {
@@ -316,28 +315,6 @@ fn who(group: &Group<'_>) -> String {
         text.push_str(&format!(" and {} more, see -o wide", thousands(more)));
     }
     text
-}
-
-fn sure_word(confidence: crate::diagnosis::Confidence) -> &'static str {
-    use crate::diagnosis::Confidence;
-    match confidence {
-        Confidence::Confirmed => "confirmed",
-        Confidence::Probable => "probable",
-        Confidence::Possible => "possible",
-    }
-}
-
-pub(super) fn source_word(source: crate::diagnosis::Source) -> &'static str {
-    use crate::diagnosis::Source;
-    match source {
-        Source::Status => "status",
-        Source::Spec => "spec",
-        Source::Event => "event",
-        Source::Log => "log",
-        Source::Node => "node",
-        Source::Owner => "owner",
-        Source::Rule => "rule",
-    }
 }
 
 /// The time to the second, which is what the API's own times have.

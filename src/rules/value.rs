@@ -440,8 +440,8 @@ kinds! {
     Finding "finding" finding: &'a Finding {
         "reason" Type::Text, Some(text(finding.reason.as_str()));
         "severity" Type::Text, Some(text(finding.severity.as_str())), SEVERITIES;
-        "confidence" Type::Text, Some(text(confidence(finding))), CONFIDENCES;
-        "stage" Type::Text, Some(text(stage(finding))), STAGES;
+        "confidence" Type::Text, Some(text(finding.confidence.as_str())), CONFIDENCES;
+        "stage" Type::Text, Some(text(finding.stage.as_str())), STAGES;
         "namespace" Type::Text, Some(text(&finding.namespace));
         "pod" Type::Text, Some(text(&finding.pod));
         "container" Type::Text, Some(text(&finding.container));
@@ -467,7 +467,7 @@ kinds! {
         "text" Type::Text, Some(text(&cause.text));
     }
     Evidence "evidence" evidence: &'a Evidence {
-        "source" Type::Text, Some(text(source(evidence))), SOURCES;
+        "source" Type::Text, Some(text(evidence.source.as_str())), SOURCES;
         "text" Type::Text, Some(text(&evidence.text));
         "at" Type::Time, evidence.at.map(Value::Time);
     }
@@ -493,34 +493,3 @@ kinds! {
 /// What a container without `resources` has.
 static NO_RESOURCES: std::sync::LazyLock<ResourceRequirements> =
     std::sync::LazyLock::new(ResourceRequirements::default);
-
-fn confidence(finding: &Finding) -> &'static str {
-    use crate::diagnosis::Confidence;
-    match finding.confidence {
-        Confidence::Possible => "possible",
-        Confidence::Probable => "probable",
-        Confidence::Confirmed => "confirmed",
-    }
-}
-
-fn stage(finding: &Finding) -> &'static str {
-    use crate::diagnosis::Stage;
-    match finding.stage {
-        Stage::Pending => "pending",
-        Stage::Active => "active",
-        Stage::Recovered => "recovered",
-    }
-}
-
-fn source(evidence: &Evidence) -> &'static str {
-    use crate::diagnosis::Source;
-    match evidence.source {
-        Source::Status => "status",
-        Source::Spec => "spec",
-        Source::Event => "event",
-        Source::Log => "log",
-        Source::Node => "node",
-        Source::Owner => "owner",
-        Source::Rule => "rule",
-    }
-}

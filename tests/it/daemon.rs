@@ -23,7 +23,7 @@ fn settings(cluster: &Cluster) -> Settings {
 }
 
 /// Status and body.
-async fn get(running: &Running, path: &str) -> (u16, String) {
+pub async fn get(running: &Running, path: &str) -> (u16, String) {
     let mut stream = tokio::net::TcpStream::connect(running.address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -57,31 +57,7 @@ fn reasons(list: &Value) -> Vec<String> {
 /// What was recorded at one instant, in a cluster whose time stands still there.
 fn recorded() -> Cluster {
     let cluster = Cluster::new();
-    let folder = recordings().join("final");
-    for kind in [
-        "namespaces",
-        "nodes",
-        "pods",
-        "events",
-        "deployments",
-        "replicasets",
-        "statefulsets",
-        "daemonsets",
-        "jobs",
-        "cronjobs",
-    ] {
-        let text = std::fs::read_to_string(folder.join(format!("{kind}.json"))).unwrap();
-        let list: Value = serde_json::from_str(&text).unwrap();
-        let version = &list["apiVersion"];
-        let kind = list["kind"].as_str().unwrap().trim_end_matches("List");
-        let items = list["items"].as_array().unwrap().iter().cloned().map(|mut item| {
-            if item["kind"].is_null() {
-                (item["apiVersion"], item["kind"]) = (version.clone(), json!(kind));
-            }
-            item
-        });
-        cluster.load(items).unwrap();
-    }
+    simulator::replay::load(&cluster, &recordings().join("final")).unwrap();
     cluster.set_clock("2026-11-22T11:23:29Z".parse().unwrap(), 0.0);
     cluster
 }

@@ -818,26 +818,16 @@ async fn daemon(
     start(settings).await.unwrap()
 }
 
-async fn get(address: std::net::SocketAddr, path: &str) -> String {
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: kubehealer\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
 /// Asks again and again, for half a minute, until the answer will do.
 async fn wait_for(
-    address: std::net::SocketAddr,
+    running: &kubehealer::daemon::Running,
     path: &str,
     what: &str,
     will_do: impl Fn(&str) -> bool,
 ) -> String {
     let mut answer = String::new();
     for _ in 0..300 {
-        answer = get(address, path).await;
+        answer = super::daemon::get(running, path).await.1;
         if will_do(&answer) {
             return answer;
         }
@@ -883,16 +873,11 @@ async fn every_shipped_example_does_the_same_in_the_daemon_as_from_files() {
                 cluster.apply(object.clone()).unwrap();
             }
             let running = daemon(&cluster, load(), Vec::new(), now).await;
-            wait_for(running.address, "/readyz", "ready", |a| a.starts_with("ok")).await;
-            wait_for(
-                running.address,
-                "/api/v1/diagnosis",
-                &format!("{}: {expected:?}", case.name),
-                |answer| {
-                    let document: Value = serde_json::from_str(answer).unwrap();
-                    named(&document["findings"]) == expected
-                },
-            )
+            wait_for(&running, "/readyz", "ready", |a| a.starts_with("ok")).await;
+            wait_for(&running, "/api/v1/diagnosis", &format!("{}: {expected:?}", case.name), |answer| {
+                let document: Value = serde_json::from_str(answer).unwrap();
+                named(&document["findings"]) == expected
+            })
             .await;
             running.stop().await;
             cases += 1;
@@ -930,7 +915,7 @@ async fn a_changed_rule_file_is_put_in_force_and_a_bad_one_is_refused() {
     let raised = |reason: &'static str| {
         move |a: &str| a.lines().any(|l| l.starts_with("kubehealer_pod_unhealthy{") && l.contains(reason))
     };
-    let metrics = wait_for(running.address, "/metrics", "the first rule", raised("First")).await;
+    let metrics = wait_for(&running, "/metrics", "the first rule", raised("First")).await;
     for line in [
         "kubehealer_rules_loaded 2",
         "kubehealer_rules_last_reload_successful 1",
@@ -946,13 +931,13 @@ async fn a_changed_rule_file_is_put_in_force_and_a_bad_one_is_refused() {
 
     std::fs::write(&file, "rules:\n- name: all\n  when: nonsense\n  ignore: {comment: x}\n").unwrap();
     let refused = |a: &str| a.contains("kubehealer_rules_reload_errors_total 1");
-    let metrics = wait_for(running.address, "/metrics", "the bad version", refused).await;
+    let metrics = wait_for(&running, "/metrics", "the bad version", refused).await;
     assert!(raised("First")(&metrics), "the old version stays in force: {metrics}");
     assert!(metrics.contains("kubehealer_rules_last_reload_successful 0"), "{metrics}");
     assert!(metrics.contains("kubehealer_rules_loaded 2"), "{metrics}");
 
     std::fs::write(&file, rule("Second")).unwrap();
-    let metrics = wait_for(running.address, "/metrics", "the good version", raised("Second")).await;
+    let metrics = wait_for(&running, "/metrics", "the good version", raised("Second")).await;
     assert!(metrics.contains("kubehealer_rules_last_reload_successful 1"), "{metrics}");
     running.stop().await;
 }
