@@ -216,9 +216,16 @@ fn clock() -> Timestamp {
     Timestamp::now()
 }
 
-/// Documents and list items that do not decode.
+/// Documents and list items that do not decode, as far as anybody would read about them.
 fn passed_over(snapshot: &Snapshot) -> Vec<String> {
-    snapshot.undecodable.iter().map(|u| format!("passed over: {}: {}", u.place, u.why)).collect()
+    const NAMED: usize = 20;
+    let all = &snapshot.undecodable;
+    let mut notes: Vec<String> =
+        all.iter().take(NAMED).map(|u| format!("passed over: {}: {}", u.place, u.why)).collect();
+    if all.len() > NAMED {
+        notes.push(format!("passed over: {} more", all.len() - NAMED));
+    }
+    notes
 }
 
 fn in_cluster(args: &Args) -> Result<Seen, Trouble> {

@@ -1,4 +1,6 @@
 //! Documents of Kubernetes objects in text: JSON and YAML; single, in lists, one after the other, or as a watch stream.
+//!
+//! Must not know what the objects mean, nor where a text came from.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -192,9 +194,12 @@ impl Collector {
     /// stream may have been cut anywhere. A text with no whole document is broken itself.
     fn json(&mut self, place: &str, text: &str) -> Option<Stop> {
         let mut at = 0;
+        let mut lines = Lines { text, line: 1, offset: 0 };
         let mut whole = 0;
         let mut broken = None;
         let mut other = None;
+        // A broken document may be read to the end of the text before it shows, and the next one again.
+        let mut patience = lines.in_all().saturating_mul(16).saturating_add(1000);
         while let Some(rest) = text.get(at..).filter(|rest| !rest.trim_start().is_empty()) {
             let start = at + (rest.len() - rest.trim_start().len());
             let mut stream = serde_json::Deserializer::from_str(rest).into_iter::<&RawValue>();
@@ -202,18 +207,19 @@ impl Collector {
                 Some(Ok(document)) => {
                     whole += 1;
                     at += stream.byte_offset();
-                    if let Err(stop) = self.json_document(place, &|| line_of(text, start), document.get()) {
+                    if let Err(stop) = self.json_document(place, lines.of(start), document.get()) {
                         other = Some(stop);
                     }
                 }
                 Some(Err(error)) => {
-                    let line = line_of(text, at) - 1 + error.line();
+                    let line = lines.of(at) - 1 + error.line();
                     let why = if error.is_eof() { CUT } else { "not JSON" };
                     broken.get_or_insert(Stop::Broken { line: Some(line), why });
                     self.undecodable.push(undecodable(format!("{place}, line {line}"), why));
-                    match text.get(start + 1..).and_then(|rest| rest.find("\n{")) {
-                        Some(next) => at = start + 1 + next + 1,
-                        None => break,
+                    let next = text.get(start + 1..).and_then(|rest| rest.find("\n{"));
+                    match (next, patience.checked_sub(error.line())) {
+                        (Some(next), Some(left)) => (at, patience) = (start + 1 + next + 1, left),
+                        _ => break,
                     }
                 }
                 None => break,
@@ -227,7 +233,7 @@ impl Collector {
         other
     }
 
-    fn json_document(&mut self, place: &str, line: &dyn Fn() -> usize, text: &str) -> Result<(), Stop> {
+    fn json_document(&mut self, place: &str, line: usize, text: &str) -> Result<(), Stop> {
         // What `jq` makes of a list.
         if text.starts_with('[') {
             let list = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|_| Stop::Other)?;
@@ -237,7 +243,7 @@ impl Collector {
             return Ok(());
         }
         let outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
-        let place = || format!("{place}, line {}", line());
+        let place = || format!("{place}, line {line}");
         self.document(&outline, place, true, &mut serde_json::Deserializer::from_str(text))
     }
 
@@ -496,9 +502,24 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
     }
 }
 
-/// The line of an offset, from 1.
-fn line_of(text: &str, offset: usize) -> usize {
-    1 + text.as_bytes().iter().take(offset).filter(|&&b| b == b'\n').count()
+/// Counts lines from 1, each only once: offsets are asked for in rising order.
+struct Lines<'t> {
+    text: &'t str,
+    line: usize,
+    offset: usize,
+}
+
+impl Lines<'_> {
+    fn of(&mut self, offset: usize) -> usize {
+        let passed = self.text.as_bytes().get(self.offset..offset).unwrap_or_default();
+        self.line += memchr::memchr_iter(b'\n', passed).count();
+        self.offset = self.offset.max(offset);
+        self.line
+    }
+
+    fn in_all(&self) -> usize {
+        memchr::memchr_iter(b'\n', self.text.as_bytes()).count() + 1
+    }
 }
 
 /// The documents of a YAML text with the lines on which they begin; empty ones and comments are left out.

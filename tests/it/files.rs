@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use kubehealer::files::{self, Dump, LOG_TAIL};
 use serde_json::json;
 
-use super::cli::{FINAL, folder};
+use super::cli::{FINAL, folder, with_input};
 
 fn read(path: &Path) -> Dump {
     files::read(&[path.to_owned()], std::io::empty())
@@ -139,6 +139,22 @@ fn deep_and_odd_documents_do_no_harm() {
     let folder = folder(&files);
     let dump = read(folder.path());
     assert!(dump.snapshot.pods.iter().any(|p| p.metadata.name == "cart-1"));
+}
+
+#[test]
+fn a_text_that_is_broken_all_over_is_not_read_again_and_again_and_its_faults_do_not_flood() {
+    let open = "{\"a\":[\n".repeat(40_000);
+    let odd =
+        "{\"kind\": \"Pod\", \"apiVersion\": \"v1\", \"metadata\": {\"name\": \"a\", \"name\": \"b\"}}\n"
+            .repeat(20_000);
+    let good = String::from_utf8(pod("shop", "cart-1")).unwrap();
+    for text in [format!("{good}\n{open}"), format!("{good}\n{odd}")] {
+        let begun = std::time::Instant::now();
+        let run = with_input(&["diagnose", "-f", "-"], text.as_bytes());
+        assert!(begun.elapsed().as_secs() < 10, "{:?}", begun.elapsed());
+        assert_eq!(run.code, 0, "{}", run.err);
+        assert!(run.out.contains("Looked at 1 pod") && run.out.lines().count() < 60, "{}", run.out);
+    }
 }
 
 #[test]
