@@ -1,6 +1,8 @@
 //! Which pods are meant: names, KIND/NAME, namespaces, labels. Narrows what was read to them, alike for files and clusters.
+//!
+//! Must not know where the objects came from, nor what is wrong with them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::diagnosis::Snapshot;
 use crate::objects::{ObjectMeta, Pod};
@@ -191,15 +193,26 @@ impl Selection {
     /// Narrows the snapshot to what is asked for and what surrounds it. Gives the targets that match nothing.
     pub(super) fn narrow(&self, snapshot: &mut Snapshot) -> Vec<Target> {
         let everything = self.targets.is_empty() && self.selector.is_none();
-        let mut kept = BTreeSet::new();
+        if everything && self.namespace.is_none() {
+            return Vec::new();
+        }
+        // Two namespaces may have workloads of one name. Nodes have no namespace.
+        let place = |kind: &str, namespace: &str| match kind {
+            "Node" => String::new(),
+            _ => namespace.to_owned(),
+        };
         let mut missing: BTreeSet<usize> = (0..self.targets.len()).collect();
-        for (at, pod) in snapshot.pods.iter().enumerate() {
+        let mut kept = Vec::with_capacity(snapshot.pods.len());
+        let mut named = BTreeSet::new();
+        let controllers = controllers(snapshot);
+        for pod in &snapshot.pods {
             if !self.in_namespace(&pod.metadata)
                 || self.selector.as_ref().is_some_and(|selector| !selector.matches(&pod.metadata))
             {
+                kept.push(false);
                 continue;
             }
-            let chain = owners(pod, snapshot);
+            let chain = owners(pod, &controllers);
             let mut wanted = self.targets.is_empty();
             for (index, target) in self.targets.iter().enumerate() {
                 if chain.iter().any(|(kind, name)| *kind == target.kind.name() && *name == target.name) {
@@ -208,20 +221,15 @@ impl Selection {
                 }
             }
             if wanted {
-                kept.insert(at);
+                let namespace = &pod.metadata.namespace;
+                named.extend(
+                    chain
+                        .iter()
+                        .map(|&(kind, name)| (kind.to_owned(), place(kind, namespace), name.to_owned())),
+                );
             }
+            kept.push(wanted);
         }
-        // Two namespaces may have workloads of one name. Nodes have no namespace.
-        let place = |kind: &str, namespace: &str| match kind {
-            "Node" => String::new(),
-            _ => namespace.to_owned(),
-        };
-        let named: BTreeSet<(String, String, String)> = kept
-            .iter()
-            .filter_map(|&at| snapshot.pods.get(at))
-            .flat_map(|pod| owners(pod, snapshot).into_iter().map(|owner| (&pod.metadata.namespace, owner)))
-            .map(|(namespace, (kind, name))| (kind.to_owned(), place(kind, namespace), name.to_owned()))
-            .collect();
 
         let mut keep = |kind: Kind, meta: &ObjectMeta| -> bool {
             if kind != Kind::Node && !self.in_namespace(meta) {
@@ -250,28 +258,28 @@ impl Selection {
         snapshot.jobs.retain(|w| keep(Kind::Job, &w.metadata));
         snapshot.cron_jobs.retain(|w| keep(Kind::CronJob, &w.metadata));
         snapshot.nodes.retain(|n| keep(Kind::Node, &n.metadata));
-        let mut at = 0;
-        snapshot.pods.retain(|_| {
-            at += 1;
-            kept.contains(&(at - 1))
-        });
+        let mut kept = kept.into_iter();
+        snapshot.pods.retain(|_| kept.next().unwrap_or(false));
         missing.into_iter().filter_map(|index| self.targets.get(index).cloned()).collect()
     }
 }
 
+/// Those that may have a controller themselves, by uid.
+fn controllers(snapshot: &Snapshot) -> HashMap<&str, &ObjectMeta> {
+    let replica_sets = snapshot.replica_sets.iter().map(|w| &w.metadata);
+    let jobs = snapshot.jobs.iter().map(|w| &w.metadata);
+    replica_sets.chain(jobs).filter(|m| !m.uid.is_empty()).map(|m| (m.uid.as_str(), m)).collect()
+}
+
 /// The pod itself, its node, and its controllers upwards, as (kind, name).
-fn owners<'a>(pod: &'a Pod, snapshot: &'a Snapshot) -> Vec<(&'a str, &'a str)> {
+fn owners<'a>(pod: &'a Pod, controllers: &HashMap<&str, &'a ObjectMeta>) -> Vec<(&'a str, &'a str)> {
     let mut chain = vec![("Pod", pod.metadata.name.as_str())];
     if !pod.spec.node_name.is_empty() {
         chain.push(("Node", &pod.spec.node_name));
     }
     let Some(owner) = pod.metadata.controller() else { return chain };
     chain.push((&owner.kind, &owner.name));
-    let above = match owner.kind.as_str() {
-        "ReplicaSet" => snapshot.replica_sets.iter().map(|w| &w.metadata).find(|m| m.uid == owner.uid),
-        "Job" => snapshot.jobs.iter().map(|w| &w.metadata).find(|m| m.uid == owner.uid),
-        _ => None,
-    };
+    let above = controllers.get(owner.uid.as_str()).copied();
     match above.and_then(ObjectMeta::controller) {
         Some(top) => chain.push((&top.kind, &top.name)),
         // Without the ReplicaSet: a Deployment's is named after it and the hash of the template.

@@ -336,7 +336,7 @@ fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
     assert_eq!(names(&["sts/broker"]).len(), 2);
     assert!(names(&["cronjob/sync-prices"]).iter().any(|n| n.starts_with("sync-prices-")));
     assert!(names(&["-n", "ml"]).iter().any(|n| n.starts_with("trainer-")));
-    assert!(names(&["-l", "app=cart"]).iter().all(|n| n.starts_with("cart-")));
+    assert_eq!(names(&["-l", "app=cart"]), cart);
 
     let run = kubehealer(&["diagnose", "-f", FINAL, "deployment/crat"]);
     assert_eq!(run.code, 2);
