@@ -1,6 +1,8 @@
 //! The command line: flags -> checked settings -> one call. One file per subcommand.
 //!
 //! Every mistake of the user's ends in one line `kubehealer: what: why`, a hint, and exit code 2.
+//!
+//! Must not know how anything is found out: what is more than a call belongs into the room that is called.
 
 mod completions;
 mod demo;
@@ -19,7 +21,7 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::StartError;
 
-/// Tells the truth about failing containers: what fails, why, with proof, and the next command. Read-only.
+/// Tells the truth about failing containers, read-only: what fails, why, with proof, and the next command
 #[derive(Debug, Parser)]
 #[command(name = "kubehealer", version, max_term_width = 100)]
 pub struct Cli {

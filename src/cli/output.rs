@@ -1,4 +1,6 @@
 //! Where words go: stdout and stderr, colour and width.
+//!
+//! Must not know what the words are about.
 
 use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;

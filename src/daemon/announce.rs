@@ -1,4 +1,6 @@
 //! One structured log event for each incident that opens, changes or ends; in a storm a bounded number of them, and counts.
+//!
+//! Must not know how incidents come about, nor who reads the lines.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -1,4 +1,6 @@
 //! The instant at which files were written: the newest time in them.
+//!
+//! Must not know what time it is: what lies too far ahead is given.
 
 use jiff::{SignedDuration, Timestamp};
 

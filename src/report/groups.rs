@@ -1,4 +1,6 @@
 //! What stands together on the screen: the findings of one problem, and the same failure in the pods of one workload.
+//!
+//! Must not know how a line is drawn.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,4 +1,6 @@
 //! A runbook in a terminal: the little of Markdown that runbooks use, wrapped to the width, commands left whole.
+//!
+//! Must not know which runbooks there are.
 
 use anstyle::{AnsiColor, Style as Ansi};
 

@@ -1,4 +1,6 @@
 //! Text in columns: widths as a terminal shows them, cutting, wrapping, ages.
+//!
+//! Must not know what a text says.
 
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};

@@ -3,6 +3,8 @@
 //! The grammar is the `cel` crate's. Its parser recurses, so length and nesting are limited before it sees a text, and it
 //! runs on a thread of its own with a large stack (see `on_a_large_stack`). Its interpreter is not used: it finds type
 //! errors only when it meets them, and has no limit on time or memory.
+//!
+//! Must not know rules and files: a mistake is placed by the byte of its expression.
 
 use cel::common::ast::{EntryExpr, Expr, LiteralValue, SourceInfo, operators};
 use cel::{Env, IdedExpr};

@@ -4,6 +4,8 @@
 //! memory. So every step is paid for, and every text and list before it is built: an expression ends within its budget
 //! whatever it says and whatever it looks at. Types are known to fit, since `check` has seen the expression; what is left to
 //! fail are absent fields and keys, and arithmetic.
+//!
+//! Must not know how expressions are written.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

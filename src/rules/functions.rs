@@ -2,6 +2,8 @@
 //!
 //! Each has the types that it takes and gives, so that `check` can refuse a wrong call when the rule is loaded. Functions
 //! that need more than values (regular expressions, calendars with a time zone, loops) are operations of their own.
+//!
+//! Must not know how a call is written.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;

@@ -1,4 +1,6 @@
 //! What a rule looks at: the part of it that is decided by comparing names, before any expression is evaluated.
+//!
+//! Must not know expressions.
 
 use std::fmt::{self, Write as _};
 

@@ -1,4 +1,6 @@
 //! The API: open incidents, those resolved last, and problems, as JSON.
+//!
+//! Must not know how incidents come about, and changes none.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, PoisonError};
