@@ -37,6 +37,10 @@ struct Tally {
     address: Option<std::net::SocketAddr>,
     /// Whether the daemon is asked for its counters.
     scraping: bool,
+    /// Whether the daemon is asked if it is ready.
+    probing: bool,
+    probes: u32,
+    unready: u32,
     last_opened: u64,
 }
 
@@ -58,8 +62,12 @@ fn listed(shared: &Shared) {
 }
 
 pub fn run(kind: &str, kubeconfig: &str) {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
+    // As `kubehealer watch` has it; one thread for everything else, which is the cheapest there is.
+    let mut runtime = match kind {
+        "daemon" => tokio::runtime::Builder::new_multi_thread(),
+        _ => tokio::runtime::Builder::new_current_thread(),
+    };
+    runtime.enable_all().build().unwrap().block_on(async {
         let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
         let mut config = Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
         config.default_retry = false;
@@ -85,6 +93,7 @@ pub fn run(kind: &str, kubeconfig: &str) {
                     "daemon" => daemon(path, shared).await,
                     "drain" => drain(client, shared, "application/json").await,
                     "drain-protobuf" => drain(client, shared, "application/vnd.kubernetes.protobuf").await,
+                    "drain-watchlist" => drain_watch_list(client, shared).await,
                     other => panic!("no kind {other}"),
                 }
             }
@@ -119,7 +128,17 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
     let mut started = (0, Duration::ZERO, 0);
     while let Some(command) = commands.recv().await {
         let words: Vec<&str> = command.split(' ').collect();
-        shared.0.lock().unwrap().scraping = matches!(words[0], "stop" | "relist");
+        // What the daemon has used is read before it is asked for its counters: asking costs as well.
+        let mut used = None;
+        if words[0] == "stop" && shared.0.lock().unwrap().address.is_some() {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            used = Some(measure::cpu() - started.1);
+        }
+        {
+            let mut tally = shared.0.lock().unwrap();
+            tally.scraping = matches!(words[0], "stop" | "relist");
+            tally.probing = words[0] == "storm";
+        }
         match words[0] {
             "go" => {
                 let mut tally = shared.0.lock().unwrap();
@@ -136,6 +155,7 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                 {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
+                let used = used.unwrap_or_else(|| measure::cpu() - started.1);
                 let tally = shared.0.lock().unwrap();
                 let text: String =
                     tally.arrivals.iter().map(|(version, at)| format!("{version} {at}\n")).collect();
@@ -143,22 +163,10 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                 println!(
                     "{}",
                     json!({
-                        "updates": tally.updates - started.0, "cpu": (measure::cpu() - started.1).as_secs_f64(),
+                        "updates": tally.updates - started.0, "cpu": used.as_secs_f64(),
                         "resident": measure::resident(), "peak": measure::peak(),
                     })
                 );
-            }
-            "scrape" => {
-                let address = shared.0.lock().unwrap().address.unwrap();
-                get(address, "/metrics").await;
-                let before = measure::cpu();
-                let mut text = String::new();
-                for _ in 0..10 {
-                    text = get(address, "/metrics").await;
-                }
-                let series = text.lines().filter(|l| l.starts_with("kubehealer_")).count();
-                let cpu = (measure::cpu() - before).as_secs_f64() / 10.0;
-                println!("{}", json!({"cpu": cpu, "bytes": text.len(), "series": series}));
             }
             "relist" => {
                 shared.1.notified().await;
@@ -178,12 +186,16 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                     }
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
+                // Until the log has counted up what it held back.
+                tokio::time::sleep(Duration::from_secs(25)).await;
                 let tally = shared.0.lock().unwrap();
+                let (lines, told) = log::told();
                 println!(
                     "{}",
                     json!({
                         "open": open(&tally), "last": tally.last_opened,
                         "resident": measure::resident(), "peak": measure::peak(), "opened": tally.opened,
+                        "probes": tally.probes, "unready": tally.unready, "lines": lines, "told": told,
                     })
                 );
             }
@@ -332,6 +344,7 @@ async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
     use kubehealer::cluster::client::Connect;
     use kubehealer::daemon::{Settings, Target, start};
 
+    log::count();
     let how = Connect { kubeconfig: Some(kubeconfig.into()), ..Connect::default() };
     let mut settings = Settings::new(Target::Find(how));
     settings.listen = ([127, 0, 0, 1], 0).into();
@@ -344,15 +357,21 @@ async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
     listed(&shared);
     loop {
         tokio::time::sleep(Duration::from_millis(250)).await;
-        let scraping = {
+        let (scraping, probing) = {
             let mut tally = shared.0.lock().unwrap();
             tally.open = running.incidents.read().unwrap().open_count();
             if tally.open != tally.opened as usize {
                 tally.opened = tally.open as u64;
                 tally.last_opened = measure::now();
             }
-            tally.scraping
+            (tally.scraping, tally.probing)
         };
+        if probing {
+            let ready = get(running.address, "/readyz").await.starts_with("HTTP/1.1 200");
+            let mut tally = shared.0.lock().unwrap();
+            tally.probes += 1;
+            tally.unready += u32::from(!ready);
+        }
         // Asking costs as well, and is not to be measured.
         if !scraping {
             continue;
@@ -392,16 +411,98 @@ async fn get(address: std::net::SocketAddr, path: &str) -> String {
     text
 }
 
-/// Reads the bytes of the list and throws them away: the floor.
+/// Reads the bytes of the list by the same pages and throws them away: the floor.
 async fn drain(client: Client, shared: Shared, accept: &str) -> Infallible {
-    let request = http::Request::get("/api/v1/pods")
-        .header("accept", accept)
-        .body(kube::client::Body::empty())
-        .unwrap();
-    let mut body = client.send(request).await.unwrap().into_body();
-    while let Some(frame) = body.frame().await {
-        std::hint::black_box(frame.unwrap().into_data().unwrap());
+    let mut from = String::new();
+    loop {
+        let request = http::Request::get(format!("/api/v1/pods?limit=500&continue={from}"))
+            .header("accept", accept)
+            .body(kube::client::Body::empty());
+        let mut body = client.send(request.unwrap()).await.unwrap().into_body();
+        // Only the metadata of the list are looked at, which come first.
+        let mut head = Vec::new();
+        while let Some(frame) = body.frame().await {
+            let data = frame.unwrap().into_data().unwrap();
+            if head.is_empty() {
+                head = data[..data.len().min(512)].to_vec();
+            }
+            std::hint::black_box(data);
+        }
+        from = continue_token(&head);
+        if from.is_empty() {
+            break;
+        }
     }
     listed(&shared);
     std::future::pending().await
+}
+
+/// The simulator's continue tokens are a version and a place, with a dot in between.
+fn continue_token(head: &[u8]) -> String {
+    head.split(|b| !b.is_ascii_digit() && *b != b'.')
+        .filter_map(|piece| std::str::from_utf8(piece).ok())
+        .find(|piece| piece.len() > 10 && piece.contains('.'))
+        .unwrap_or_default()
+        .to_owned()
+}
+
+/// The same of a list that comes as a watch.
+async fn drain_watch_list(client: Client, shared: Shared) -> Infallible {
+    let query =
+        "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    let request = http::Request::get(format!("/api/v1/pods?{query}"))
+        .header("accept", "application/vnd.kubernetes.protobuf;stream=watch")
+        .body(kube::client::Body::empty());
+    let mut body = client.send(request.unwrap()).await.unwrap().into_body();
+    let mut end = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let data = frame.unwrap().into_data().unwrap();
+        // The bookmark that says that this was all comes last.
+        end.extend_from_slice(&data[data.len().saturating_sub(512)..]);
+        if memchr::memmem::find(&end, b"initial-events-end").is_some() {
+            break;
+        }
+        end.drain(..end.len().saturating_sub(64));
+    }
+    listed(&shared);
+    std::future::pending().await
+}
+
+/// Counts the lines of the log rather than to write them.
+mod log {
+    use std::io;
+    use std::sync::Mutex;
+
+    use serde_json::Value;
+
+    /// Lines, and the incidents that they tell of as opened, by line or by count.
+    static LINES: Mutex<(u64, u64)> = Mutex::new((0, 0));
+
+    struct Counting;
+
+    impl io::Write for Counting {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let Ok(line) = serde_json::from_slice::<Value>(bytes) else { return Ok(bytes.len()) };
+            let mut lines = LINES.lock().unwrap();
+            lines.0 += 1;
+            if matches!(line["event"].as_str(), Some("opened" | "found")) {
+                lines.1 += line["count"].as_u64().unwrap_or(1);
+            }
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// From here on.
+    pub fn count() {
+        tracing_subscriber::fmt().json().flatten_event(true).with_writer(|| Counting).init();
+    }
+
+    /// Lines so far, and the incidents that they told of.
+    pub fn told() -> (u64, u64) {
+        *LINES.lock().unwrap()
+    }
 }

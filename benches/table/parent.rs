@@ -17,7 +17,7 @@ const SECONDS: u32 = 8;
 /// The share of pods that fail.
 const FAILING: f64 = 0.02;
 
-pub const KINDS: [(&str, &str); 10] = [
+pub const KINDS: [(&str, &str); 11] = [
     ("naive", "kube-rs reflector of the full Pod"),
     ("stripped", "the same with `modify` stripping"),
     ("slim", "kube-rs reflector of the slim Pod"),
@@ -26,8 +26,9 @@ pub const KINDS: [(&str, &str); 10] = [
     ("protobuf", "KubeHealer, protobuf, pages"),
     ("watchlist", "KubeHealer, protobuf, WatchList"),
     ("daemon", "`kubehealer watch`, the whole daemon"),
-    ("drain", "draining the bytes, JSON"),
-    ("drain-protobuf", "draining the bytes, protobuf"),
+    ("drain", "draining the bytes, JSON, pages"),
+    ("drain-protobuf", "draining the bytes, protobuf, pages"),
+    ("drain-watchlist", "draining the bytes, protobuf, WatchList"),
 ];
 
 /// Another process of this program.
@@ -172,7 +173,8 @@ fn measure(server: &mut Server, kind: &str, pods: u32, updates: bool, relist: bo
 
 pub fn table(pods: u32, only: Option<&str>) {
     println!("{pods} pods, {} % of them failing; updates at {RATE}/s for {SECONDS} s\n", FAILING * 100.0);
-    decode_alone();
+    let [json, protobuf] = decode_alone();
+    let mut rows = HashMap::new();
     let mut server = Server::start(pods, FAILING);
     println!(
         "| what | memory per pod | CPU per pod, first list | first list | CPU per update | latency p50 / p99 | RSS | peak | RSS, peak after a relist |\n\
@@ -197,6 +199,66 @@ pub fn table(pods: u32, only: Option<&str>) {
             mib(row.peak),
             or_dash(row.after_relist.map(|(resident, peak)| format!("{}, {}", mib(resident), mib(peak)))),
         );
+        rows.insert(kind, row);
+    }
+    goals(&rows, pods, json, protobuf);
+}
+
+/// A line of a table: what is to be reached, what was measured, and whether that is enough.
+fn goal(what: &str, measured: &str, met: bool) {
+    println!("| {what} | {measured} | {} |", if met { "met" } else { "not met" });
+}
+
+/// What the figures say of the goals. `json` and `protobuf` are what decoding a pod takes, seconds.
+fn goals(rows: &HashMap<&str, Row>, pods: u32, json: f64, protobuf: f64) {
+    println!("\n| goal | measured | |\n|---|---|---|");
+    let of = |kind: &str| rows.get(kind);
+    let (naive, ours) = (of("naive"), [of("protobuf"), of("watchlist")]);
+    for (way, row) in ["pages", "WatchList"].into_iter().zip(ours) {
+        let (Some(row), Some(naive)) = (row, naive) else { continue };
+        let ratio = row.list_us / naive.list_us;
+        let text = format!("{:.1} of {:.1} us, {way}: {ratio:.2} x", row.list_us, naive.list_us);
+        goal("first list 0.2 x naive", &text, ratio <= 0.2);
+        let (Some(update), Some(of_naive)) = (row.update_us, naive.update_us) else { continue };
+        let ratio = update / of_naive;
+        let text = format!("{update:.1} of {of_naive:.1} us, {way}: {ratio:.2} x");
+        goal("an update 0.25 x naive", &text, ratio <= 0.25);
+    }
+    for (way, row, other) in [("pages", "protobuf", "json"), ("WatchList", "watchlist", "json-watchlist")] {
+        let (Some(row), Some(other)) = (of(row), of(other)) else { continue };
+        let ratio = row.list_us / other.list_us;
+        goal("protobuf 0.5 x of JSON, first list", &format!("{way}: {ratio:.2} x"), ratio <= 0.5);
+        let (Some(update), Some(of_other)) = (row.update_us, other.update_us) else { continue };
+        let ratio = update / of_other;
+        goal("protobuf 0.5 x of JSON, an update", &format!("{way}: {ratio:.2} x"), ratio <= 0.5);
+    }
+    let late: Vec<f64> = ["json", "json-watchlist", "protobuf", "watchlist"]
+        .iter()
+        .filter_map(|kind| Some(of(kind)?.latency_ms?.0))
+        .collect();
+    if let Some(most) = late.iter().copied().reduce(f64::max) {
+        let least = late.iter().copied().fold(most, f64::min);
+        let text = format!("{least:.1} to {most:.1} ms");
+        goal("an update is there within 5 ms at the median, at 2,000/s", &text, most < 5.0);
+    }
+    for (way, row, drain, decode) in [
+        ("JSON, pages", "json", "drain", json),
+        ("protobuf, pages", "protobuf", "drain-protobuf", protobuf),
+        ("protobuf, WatchList", "watchlist", "drain-watchlist", protobuf),
+    ] {
+        let (Some(row), Some(drain)) = (of(row), of(drain)) else { continue };
+        let floor = drain.wall + decode * f64::from(pods);
+        let ratio = row.wall / floor;
+        let text = format!(
+            "{way}: {:.2} s of {:.2} s draining and {:.2} s decoding: {ratio:.2} x",
+            row.wall,
+            drain.wall,
+            floor - drain.wall
+        );
+        goal("ready within 2 x of draining and decoding", &text, ratio <= 2.0);
+    }
+    if let Some(update) = of("daemon").and_then(|row| row.update_us) {
+        println!("| the whole daemon, an update while nobody scrapes | {update:.1} us | |");
     }
 }
 
@@ -215,8 +277,8 @@ fn page(pods: u32, failing: f64, accept: &str) -> Vec<u8> {
     })
 }
 
-/// Decoding alone, of one page.
-fn decode_alone() {
+/// Decoding alone, of one page. Gives the seconds that a pod takes from JSON and from protobuf.
+fn decode_alone() -> [f64; 2] {
     let json = page(500, FAILING, "application/json");
     let protobuf = page(500, FAILING, "application/vnd.kubernetes.protobuf");
     println!(
@@ -231,7 +293,9 @@ fn decode_alone() {
         while began.elapsed().as_millis() < 500 {
             pods += decode();
         }
-        println!("  {name}: {:.1} us per pod", began.elapsed().as_secs_f64() * 1e6 / pods as f64);
+        let each = began.elapsed().as_secs_f64() / pods as f64;
+        println!("  {name}: {:.1} us per pod", each * 1e6);
+        each
     };
     time(
         "full Pod, JSON",
@@ -250,8 +314,8 @@ fn decode_alone() {
         .unwrap();
         count
     };
-    time("slim Pod, JSON", Box::new(|| slim(&json, Encoding::Json)));
-    time("slim Pod, protobuf", Box::new(|| slim(&protobuf, Encoding::Protobuf)));
+    let slim_json = time("slim Pod, JSON", Box::new(|| slim(&json, Encoding::Json)));
+    let slim_protobuf = time("slim Pod, protobuf", Box::new(|| slim(&protobuf, Encoding::Protobuf)));
     time(
         "scanning JSON for newlines",
         Box::new(|| {
@@ -260,6 +324,7 @@ fn decode_alone() {
         }),
     );
     println!();
+    [slim_json, slim_protobuf]
 }
 
 /// Cost by size, and the picture of it.
@@ -298,13 +363,23 @@ pub fn storm(pods: u32) {
     let last_write: f64 = server.0.ask(&format!("storm {count}")).parse().unwrap();
     let after = client.figures();
     let mib = |v: &Value, key: &str| number(v, key) / f64::from(1 << 20);
+    let late = (number(&after, "last") - last_write) / 1e9;
     println!(
-        "{count} of {pods} pods fail at once: {} incidents open, the last {:.2} s after the last write;\n\
-         RSS {:.0} MiB before, {:.0} MiB after, peak {:.0} MiB",
-        number(&after, "open"),
-        (number(&after, "last") - last_write) / 1e9,
-        mib(&quiet, "resident"),
-        mib(&after, "resident"),
-        mib(&after, "peak"),
+        "{count} of {pods} pods fail at once, in a daemon that is not scraped\n\n| goal | measured | |\n|---|---|---|"
     );
+    let text = format!("{} open, the last {late:.2} s after the last write", number(&after, "open"));
+    goal(
+        "every incident open within 10 s of the last update",
+        &text,
+        late <= 10.0 && number(&after, "open") >= wanted,
+    );
+    let (quiet, resident, peak) = (mib(&quiet, "resident"), mib(&after, "resident"), mib(&after, "peak"));
+    let text = format!("{quiet:.0} to {resident:.0} MiB, peak {peak:.0} MiB: {:.2} x", peak / quiet);
+    goal("memory within 2 x of quiet", &text, peak <= 2.0 * quiet);
+    let (probes, unready) = (number(&after, "probes"), number(&after, "unready"));
+    let text = format!("{unready} of {probes} answers said no");
+    goal("`/readyz` stays true", &text, probes > 0.0 && unready == 0.0);
+    let (lines, told) = (number(&after, "lines"), number(&after, "told"));
+    let text = format!("{lines} lines, which tell of {told} incidents by name or by count");
+    goal("the log is rate-limited, with counts", &text, lines < 500.0 && told >= wanted);
 }
