@@ -56,6 +56,8 @@ pub async fn serve(listener: TcpListener, cluster: Cluster) {
         tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => {
+                    // As Go's servers do: an event is not to wait for the acknowledgement of the one before.
+                    let _ = stream.set_nodelay(true);
                     let service = TowerToHyperService::new(Api::new(cluster.clone()));
                     connections.spawn(async move {
                         // A connection that breaks is the client's affair, and often a fault that was asked for.

@@ -16,13 +16,17 @@ use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures::FutureExt as _;
 use http::{Request, Response, StatusCode, header};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::task::yield_now;
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::client::{Failure, Kind};
@@ -207,6 +211,11 @@ const SILENCE: Duration = Duration::from_secs(30);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
 /// The longest pause that a server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// Updates that come this close together are a rush, in which most of what one costs is to wake up for it: the connection
+/// may gather some ...
+const RUSH: Duration = Duration::from_millis(1);
+/// ... for this long before they are taken. An update on a quiet watch is taken at once.
+const GATHER: Duration = Duration::from_millis(2);
 /// How often a resource version may be refused before everything is listed anew.
 const REFUSED_RESUMES: u32 = 4;
 
@@ -568,8 +577,10 @@ impl Watch {
         let began = Instant::now();
         let mut delivered = false;
         let idle = self.settings.timeout + GRACE;
+        let mut rush = false;
+        let mut came = began;
         loop {
-            let chunk = match timeout(if initial { ANSWER } else { idle }, body.frame()).await {
+            let chunk = match timeout(if initial { ANSWER } else { idle }, piece(&mut body, rush)).await {
                 Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 Ok(Some(Err(error))) => return Err(Failure::of(&error).into()),
                 Ok(None) => break,
@@ -584,12 +595,14 @@ impl Watch {
                 }
             };
             frames.push(&chunk);
+            let mut count = 0;
             while let Some(frame) =
                 frames.next_frame().map_err(|e| Failure::new(Kind::Protocol, e.to_string()))?
             {
                 if frame.is_empty() {
                     continue;
                 }
+                count += 1;
                 let event = decode_watch_frame::<T>(frame, encoding);
                 delivered |= !initial && !matches!(event, Ok(WatchEvent::Error(_)));
                 self.event(event, &mut initial, sink)?;
@@ -598,6 +611,9 @@ impl Watch {
             if delivered {
                 self.works();
             }
+            let now = Instant::now();
+            rush = !initial && (count > 1 || now.duration_since(came) < RUSH);
+            came = now;
         }
         if initial {
             self.watch_list = false;
@@ -788,6 +804,22 @@ impl Watch {
         }
         Failure::new(Kind::Protocol, why)
     }
+}
+
+/// The next piece of a body. In a rush, if there is none yet, once some have gathered.
+async fn piece(body: &mut Body, rush: bool) -> Option<Result<Frame<Bytes>, kube::Error>> {
+    if rush {
+        if let Some(piece) = body.frame().now_or_never() {
+            return piece;
+        }
+        // The connection's task hands them over one at a time.
+        yield_now().await;
+        if let Some(piece) = body.frame().now_or_never() {
+            return piece;
+        }
+        sleep(GATHER).await;
+    }
+    body.frame().await
 }
 
 /// The longest list body that is taken: a page of 500 objects of the largest size there is.

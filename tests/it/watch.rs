@@ -134,6 +134,52 @@ impl Running {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_update_on_a_quiet_watch_is_taken_at_once_and_in_a_rush_several_are_taken_together() {
+    let cluster = with_pods(1);
+    let watch = Watch::new(Resource::PODS, WatchScope::default(), Settings::default());
+    let arrivals = Arc::new(Mutex::new(Vec::new()));
+    let (sink, client) = (Arc::clone(&arrivals), client(&cluster));
+    let task = tokio::spawn(async move {
+        let take = |_: Change<Pod>| sink.lock().unwrap().push(tokio::time::Instant::now());
+        match watch.run(client, take).await {}
+    });
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Sleeping lets everything happen that needs no time.
+    let write = async |pause| {
+        cluster.apply(pod("shop", "web-000")).unwrap();
+        let written = tokio::time::Instant::now();
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        written
+    };
+
+    for _ in 0..3 {
+        arrivals.lock().unwrap().clear();
+        let quiet = write(20).await;
+        assert_eq!(*arrivals.lock().unwrap(), [quiet]);
+    }
+
+    arrivals.lock().unwrap().clear();
+    let mut written = Vec::new();
+    for _ in 0..100 {
+        cluster.apply(pod("shop", "web-000")).unwrap();
+        written.push(write(1).await);
+        written.push(*written.last().unwrap());
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let mut arrived = arrivals.lock().unwrap().clone();
+    assert_eq!(arrived.len(), 200);
+    let longest = written.iter().zip(&arrived).map(|(w, a)| a.duration_since(*w)).max();
+    assert!(longest.is_some_and(|l| l <= Duration::from_millis(4)), "{longest:?}");
+    arrived.dedup();
+    assert!(arrived.len() <= 60, "taken in {} turns", arrived.len());
+
+    arrivals.lock().unwrap().clear();
+    let quiet = write(20).await;
+    assert_eq!(*arrivals.lock().unwrap(), [quiet]);
+    task.abort();
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_first_list_comes_as_a_watch_where_the_server_offers_it() {
     let cluster = with_pods(7);
     let running = watch(&cluster);
