@@ -12,6 +12,7 @@
 pub mod accounting;
 pub mod frequent;
 pub mod incident;
+pub mod kept;
 pub mod packed;
 #[cfg(test)]
 mod property;
@@ -29,7 +30,9 @@ use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes}
 use crate::objects::Pod;
 use accounting::EndReason;
 use frequent::LongRun;
+use incident::Found;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
+use kept::Kept;
 use packed::Packed;
 use store::{Home, Identity, Mark, Store, Uid};
 use terminations::Terminations;
@@ -57,7 +60,7 @@ pub enum Sight {
 pub struct Active {
     pod: Packed<Pod>,
     /// All that is found now, graces and recoveries included.
-    findings: Vec<Arc<Finding>>,
+    findings: Vec<Arc<Kept>>,
     incidents: Vec<Incident>,
     long_runs: Vec<LongRun>,
     recheck: Option<Timestamp>,
@@ -88,7 +91,7 @@ pub struct ActivePod<'a> {
     /// Where it runs; empty until it is scheduled.
     pub node: &'a str,
     /// All that is found now, graces and recoveries included.
-    pub findings: &'a [Arc<Finding>],
+    pub findings: &'a [Arc<Kept>],
     /// Its open incidents.
     pub incidents: &'a [Incident],
     /// When its containers ended as they do when their node restarts, if they did and the pod goes on.
@@ -257,7 +260,7 @@ impl Incidents {
     pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
         let uid = Uid::of(uid);
         let first = self.began.is_none();
-        let findings: Vec<Arc<Finding>> = findings.into_iter().map(Arc::new).collect();
+        let findings: Vec<Found> = findings.into_iter().map(Found::from).collect();
         let mut incidents = self.others.remove(&uid).unwrap_or_default();
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
@@ -442,7 +445,7 @@ impl Incidents {
                 recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
             }
         };
-        let mut findings: Vec<Arc<Finding>> = diagnosis.findings.into_iter().map(kept).collect();
+        let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(Found::from).collect();
         let mut recent = Vec::new();
         for view in views(&pod) {
             for end in recent_ends(&pod, view, now) {
@@ -454,14 +457,14 @@ impl Incidents {
                 continue;
             }
             let flaps = frequent::find(&pod, view, &long_runs, &home.workload)
-                .map(|(finding, until)| (Arc::new(finding), until))
+                .map(|(finding, until)| (Found::from(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
-            if let Some((finding, until)) = flaps {
+            if let Some((found, until)) = flaps {
                 look_at(Some(until));
-                let key = finding.key();
-                if !findings.iter().any(|f| f.stage != Stage::Recovered && f.key() == key) {
-                    findings.retain(|f| f.key() != key);
-                    findings.push(finding);
+                let key = found.finding.key();
+                if !findings.iter().any(|f| f.kept.stage != Stage::Recovered && f.finding.key() == key) {
+                    findings.retain(|f| f.finding.key() != key);
+                    findings.push(found);
                 }
             }
         }
@@ -480,6 +483,7 @@ impl Incidents {
             let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
             let ended_with_node = nodes::ended_with_node(&pod).filter(|_| !over);
             // Kept for as long as the failure lasts: no room is left over.
+            let mut findings: Vec<_> = findings.into_iter().map(|f| f.kept).collect();
             findings.shrink_to_fit();
             incidents.shrink_to_fit();
             long_runs.shrink_to_fit();
@@ -524,11 +528,6 @@ impl Incidents {
     }
 }
 
-fn kept(mut finding: Finding) -> Arc<Finding> {
-    finding.compact();
-    Arc::new(finding)
-}
-
 fn late(at: Timestamp) -> Timestamp {
     at.checked_add(SLACK).unwrap_or(at)
 }
@@ -568,17 +567,17 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
 
 /// A container that has flapped does so until its last end is out of the window: its ends may come a little too seldom for
 /// three of them to be within it at all times.
-fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option<(Arc<Finding>, Timestamp)> {
-    let flaps = |f: &Finding| f.container == view.name && f.reason == Reason::FrequentRestarts.into();
-    let finding = incidents.iter().map(|i| &i.finding).find(|f| flaps(f))?;
+fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option<(Found, Timestamp)> {
+    let flaps = |f: &Kept| *f.container == *view.name && f.reason == Reason::FrequentRestarts.into();
+    let kept = incidents.iter().map(|i| &i.kept).find(|f| flaps(f))?;
     let until = view.newest_end()?.finished_at.get()?.checked_add(frequent::WINDOW).ok()?;
-    (now < until).then(|| (Arc::clone(finding), until))
+    (now < until).then(|| (Arc::clone(kept).into(), until))
 }
 
 /// Why a finding about a pod that is still there has gone.
 fn over(
     pod: &Pod,
-    finding: &Finding,
+    finding: &Kept,
     workload: &WorkloadRef,
     newest: Option<i64>,
     others: u32,
@@ -587,7 +586,7 @@ fn over(
         let (ending, text) = departed(pod, workload, newest, others);
         return (ending, format!("The pod is being deleted: {text}"));
     }
-    let status = views(pod).find(|v| v.name == finding.container).map(|v| v.status);
+    let status = views(pod).find(|v| *v.name == *finding.container).map(|v| v.status);
     let phase = pod.status.phase.as_str();
     if let Some(running) = status.and_then(|s| s.state.running.as_ref()) {
         let since = running.started_at;

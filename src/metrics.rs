@@ -17,8 +17,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use jiff::Timestamp;
 
-use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope};
+use crate::diagnosis::{CauseCode, ReasonName, Scope};
 use crate::incidents::accounting::EndReason;
+use crate::incidents::kept::Kept;
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, Incidents};
 use text::{FamilyText, Kind, label};
@@ -118,7 +119,7 @@ impl Metrics {
 
         let (mut rows, mut others, tracked, open, stale) = {
             let incidents = read();
-            let others: Vec<_> = incidents.others().map(|i| Arc::clone(&i.finding)).collect();
+            let others: Vec<_> = incidents.others().map(|i| (i.finding(), Arc::clone(&i.kept))).collect();
             (
                 incidents.terminations().snapshot(),
                 others,
@@ -127,11 +128,11 @@ impl Metrics {
                 incidents.stale(),
             )
         };
-        others.sort_by_key(|f| f.key());
-        for f in &others {
+        others.sort_by_key(|(f, _)| f.key());
+        for (f, kept) in &others {
             let (kind, workload) = f.workload.as_ref().map_or(("", ""), |w| (&w.kind, &w.name));
             write_subject(&mut labels, &f.namespace, &f.pod, kind, workload);
-            write_finding(f, &mut labels, &mut pods, &mut since);
+            write_incident(kept, &f.node, &mut labels, &mut pods, &mut since);
         }
         // By address, which is quick: a workload in use has one.
         reasons.sort_unstable_by(|a, b| (Arc::as_ptr(&a.0), &a.1).cmp(&(Arc::as_ptr(&b.0), &b.1)));
@@ -265,7 +266,7 @@ fn write_pod(
     let shared = labels.len();
     for incident in pod.incidents {
         labels.truncate(shared);
-        write_finding(&incident.finding, labels, pods, since);
+        write_incident(&incident.kept, pod.node, labels, pods, since);
     }
     for end in pod.recent_ends(now) {
         labels.truncate(shared);
@@ -276,25 +277,25 @@ fn write_pod(
 }
 
 /// An open incident, of whatever subject, whose labels are there already.
-fn write_finding(f: &Finding, labels: &mut String, pods: &mut FamilyText, since: &mut FamilyText) {
+fn write_incident(f: &Kept, node: &str, labels: &mut String, pods: &mut FamilyText, since: &mut FamilyText) {
     label(labels, ",container=\"", &f.container);
-    label(labels, ",node=\"", &f.node);
+    label(labels, ",node=\"", node);
     label(labels, ",reason=\"", f.reason.as_str());
     if let Some(at) = f.since {
         since.add(labels, at.as_second());
     }
     label(labels, ",container_type=\"", f.container_type.map_or("", |t| t.as_str()));
-    label(labels, ",cause=\"", f.cause.code.as_str());
+    label(labels, ",cause=\"", f.cause.as_str());
     label(labels, ",severity=\"", f.severity.as_str());
     pods.add(labels, 1);
 }
 
 /// A finding by what its cause is about.
-struct OfCause(Arc<Finding>);
+struct OfCause(Arc<Kept>);
 
 impl OfCause {
     fn key(&self) -> Option<(CauseCode, &Scope)> {
-        self.0.scope.as_ref().map(|scope| (self.0.cause.code, scope))
+        self.0.scope.as_deref().map(|scope| (self.0.cause, scope))
     }
 }
 
@@ -319,12 +320,12 @@ fn count_pod(
     causes: &mut HashMap<OfCause, u64>,
 ) {
     for (at, incident) in pod.incidents.iter().enumerate() {
-        let f = &incident.finding;
-        let before = pod.incidents.iter().take(at).map(|i| &i.finding);
+        let f = &incident.kept;
+        let before = pod.incidents.iter().take(at).map(|i| &i.kept);
         if !before.clone().any(|b| b.reason == f.reason) {
             reasons.push((Arc::clone(pod.home), f.reason.clone()));
         }
-        if f.scope.is_some() && !before.clone().any(|b| b.cause.code == f.cause.code && b.scope == f.scope) {
+        if f.scope.is_some() && !before.clone().any(|b| b.cause == f.cause && b.scope == f.scope) {
             *causes.entry(OfCause(Arc::clone(f))).or_default() += 1;
         }
     }

@@ -180,5 +180,5 @@ const PB_TIMES: f64 = 0.372;
 const PB_ASKED: f64 = 0.125;
 const PATTERNS_HEAP: f64 = 2_945_000.0;
 const REST_HEAP: f64 = 291.0;
-const FAIL_HEAP: f64 = 3033.0;
+const FAIL_HEAP: f64 = 2511.0;
 const UPDATE_TIMES: f64 = 3.0;

@@ -490,7 +490,7 @@ impl Engine {
     fn findings_of<'u>(&self, uids: impl Iterator<Item = &'u Uid>) -> Vec<Finding> {
         let uids: Vec<Uid> = uids.copied().collect();
         let mut findings = Vec::new();
-        self.in_pieces(&uids, |pod| findings.extend(pod.findings.iter().map(|f| (**f).clone())));
+        self.in_pieces(&uids, |pod| findings.extend(pod.findings.iter().map(|f| f.finding())));
         findings.sort_by(survey::worst_first);
         findings
     }
@@ -621,7 +621,8 @@ impl Around {
             return None;
         }
         evidence.asked = Some(now);
-        Some(Job::of(&active.pod(), active.findings, self.sources))
+        let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
+        Some(Job::of(&active.pod(), &findings, self.sources))
     }
 
     /// Whether a workload or node with these findings is still there.

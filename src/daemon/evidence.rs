@@ -71,12 +71,12 @@ pub(super) struct Job {
 
 impl Job {
     /// For a pod with these findings.
-    pub(super) fn of(pod: &Pod, findings: &[Arc<Finding>], sources: Sources) -> Self {
+    pub(super) fn of(pod: &Pod, findings: &[Finding], sources: Sources) -> Self {
         let meta = &pod.metadata;
         // The kubelet writes the events of a static pod under the uid that it knows.
         let mirror = meta.annotation(Annotation::CONFIG_MIRROR).map(str::to_owned);
         let logs = views(pod).filter(|_| sources.logs).filter_map(|view| {
-            let of = |f: &&Arc<Finding>| f.is_active() && f.wants_log() && f.container == view.name;
+            let of = |f: &&Finding| f.is_active() && f.wants_log() && f.container == view.name;
             let crashed = findings.iter().find(of)?.is_crash();
             // The run that crashed is the present container until it is started again, and the previous one after that.
             let previous = crashed && view.is_running();

@@ -275,18 +275,6 @@ pub struct Key {
 }
 
 impl Finding {
-    /// Gives back the room that writing its texts left over: it is kept for as long as the failure lasts.
-    pub fn compact(&mut self) {
-        for text in [&mut self.summary, &mut self.cause.text, &mut self.image] {
-            text.shrink_to_fit();
-        }
-        self.evidence.iter_mut().for_each(|e| e.text.shrink_to_fit());
-        self.evidence.shrink_to_fit();
-        self.next_steps.iter_mut().for_each(String::shrink_to_fit);
-        self.next_steps.shrink_to_fit();
-        self.labels.shrink_to_fit();
-    }
-
     /// Identifies it over time.
     pub fn key(&self) -> Key {
         let (family, rule) = match &self.reason {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::kept::Kept;
 use crate::diagnosis::finding::Key;
 use crate::diagnosis::{CauseCode, Finding, ReasonName, Severity, Stage};
 
@@ -43,8 +44,29 @@ impl Serialize for IncidentId {
 /// What an incident is known by in logs: a change of it is worth a line.
 type Face = (ReasonName, CauseCode, Severity);
 
-fn face(finding: &Finding) -> Face {
-    (finding.reason.clone(), finding.cause.code, finding.severity)
+fn face(kept: &Kept) -> Face {
+    (kept.reason.clone(), kept.cause, kept.severity)
+}
+
+/// A finding of now, whole and as it is to be kept.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// Whole: for what is said of it now.
+    pub finding: Arc<Finding>,
+    /// For as long as it lasts.
+    pub kept: Arc<Kept>,
+}
+
+impl From<Finding> for Found {
+    fn from(finding: Finding) -> Self {
+        Self { kept: Arc::new(Kept::new(&finding)), finding: Arc::new(finding) }
+    }
+}
+
+impl From<Arc<Kept>> for Found {
+    fn from(kept: Arc<Kept>) -> Self {
+        Self { finding: Arc::new(kept.finding()), kept }
+    }
 }
 
 /// An open incident.
@@ -53,11 +75,18 @@ pub struct Incident {
     /// Its name.
     pub id: IncidentId,
     /// What is found now.
-    pub finding: Arc<Finding>,
+    pub kept: Arc<Kept>,
     /// When this process first saw it. What it is since is in the finding, from the API's own times.
     pub noticed: Timestamp,
     /// The face before this one: a flicker back to it is no news.
     before: Option<Face>,
+}
+
+impl Incident {
+    /// What is found now. Unpacks it, which takes a microsecond or two.
+    pub fn finding(&self) -> Finding {
+        self.kept.finding()
+    }
 }
 
 /// How an incident ended.
@@ -142,22 +171,23 @@ pub struct IncidentEvent {
 /// this process started and had existed before.
 pub fn reconcile(
     open: &mut Vec<Incident>,
-    findings: &[Arc<Finding>],
+    findings: &[Found],
     first: bool,
     now: Timestamp,
-    end: impl Fn(&Finding) -> (Ending, String),
+    end: impl Fn(&Kept) -> (Ending, String),
 ) -> Vec<IncidentEvent> {
     let mut events = Vec::new();
     if open.is_empty() && findings.is_empty() {
         return events;
     }
     let mut before = std::mem::take(open);
-    for finding in findings {
+    for found in findings {
+        let finding = &found.finding;
         let id = IncidentId::of(&finding.key());
         let was = before.iter().position(|i| i.id == id).map(|at| before.swap_remove(at));
         match (was, finding.stage) {
             (Some(incident), Stage::Active) => {
-                open.push(update(incident, finding, now, &mut events));
+                open.push(update(incident, found, now, &mut events));
             }
             (None, Stage::Active) => {
                 let what = if first { What::Found } else { What::Opened };
@@ -170,7 +200,7 @@ pub fn reconcile(
                     at: now,
                     text,
                 });
-                open.push(Incident { id, finding: Arc::clone(finding), noticed: now, before: None });
+                open.push(Incident { id, kept: Arc::clone(&found.kept), noticed: now, before: None });
             }
             // Its grace began anew, or another failure of its family has begun: not over yet.
             (Some(incident), Stage::Pending) => open.push(incident),
@@ -181,7 +211,7 @@ pub fn reconcile(
         }
     }
     for incident in before {
-        let (ending, text) = end(&incident.finding);
+        let (ending, text) = end(&incident.kept);
         events.push(resolved(incident, ending, text, now));
     }
     events
@@ -189,25 +219,25 @@ pub fn reconcile(
 
 fn update(
     mut incident: Incident,
-    finding: &Arc<Finding>,
+    found: &Found,
     now: Timestamp,
     events: &mut Vec<IncidentEvent>,
 ) -> Incident {
-    let (old, new) = (face(&incident.finding), face(finding));
+    let (old, new) = (face(&incident.kept), face(&found.kept));
     if old != new && incident.before.as_ref() != Some(&new) {
         events.push(IncidentEvent {
             what: What::Changed { from: old.0.clone(), from_cause: old.1 },
             id: incident.id,
-            finding: Arc::clone(finding),
+            finding: Arc::clone(&found.finding),
             noticed: incident.noticed,
             at: now,
-            text: finding.summary.clone(),
+            text: found.finding.summary.clone(),
         });
     }
     if old != new {
         incident.before = Some(old);
     }
-    incident.finding = Arc::clone(finding);
+    incident.kept = Arc::clone(&found.kept);
     incident
 }
 
@@ -215,7 +245,7 @@ fn resolved(incident: Incident, ending: Ending, text: String, now: Timestamp) ->
     IncidentEvent {
         what: What::Resolved(ending),
         id: incident.id,
-        finding: incident.finding,
+        finding: Arc::new(incident.finding()),
         noticed: incident.noticed,
         at: now,
         text,

@@ -813,7 +813,7 @@ fn settles(steps: &[Step], rests: &[Rest]) -> Result<(), TestCaseError> {
     world.now = world.now.checked_add(SignedDuration::from_secs(200)).unwrap();
     world.time_passes();
     let open = |incidents: &Incidents| -> BTreeSet<(String, String)> {
-        incidents.open().map(|i| (i.finding.uid.clone(), i.finding.container.clone())).collect()
+        incidents.open().map(|i| (i.finding().uid, i.finding().container)).collect()
     };
     for (uid, container) in &wanted {
         let found = open(&world.incidents);
@@ -830,8 +830,8 @@ fn settles(steps: &[Step], rests: &[Rest]) -> Result<(), TestCaseError> {
     }
     log.extend(fresh.sweep(mark, None, world.now));
     let faces = |incidents: &Incidents| -> BTreeSet<(String, String, Option<Timestamp>)> {
-        let known = incidents.open().filter(|i| i.finding.reason.as_str() != "FrequentRestarts");
-        known.map(|i| (i.id.to_string(), i.finding.reason.as_str().to_owned(), i.finding.since)).collect()
+        let known = incidents.open().filter(|i| i.kept.reason.as_str() != "FrequentRestarts");
+        known.map(|i| (i.id.to_string(), i.kept.reason.as_str().to_owned(), i.kept.since)).collect()
     };
     prop_assert_eq!(faces(&fresh), faces(&world.incidents));
     prop_assert!(!log.iter().any(|e| e.what == What::Opened), "no news at a start");

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Shown;
 use crate::diagnosis::problems;
 use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity};
+use crate::incidents::kept::Kept;
 use crate::incidents::{Ending, IncidentEvent, IncidentId, What};
 
 const API_VERSION: &str = "kubehealer.dev/v1alpha1";
@@ -93,9 +94,19 @@ impl Wanted {
     }
 
     fn matches(&self, severity: Option<Severity>, finding: &Finding) -> bool {
-        self.namespace.as_ref().is_none_or(|n| *n == finding.namespace)
+        self.is_in(&finding.namespace)
             && self.reason.as_ref().is_none_or(|r| r == finding.reason.as_str())
             && severity.is_none_or(|s| finding.severity >= s)
+    }
+
+    /// All but the namespace.
+    fn matches_kept(&self, severity: Option<Severity>, kept: &Kept) -> bool {
+        self.reason.as_ref().is_none_or(|r| r == kept.reason.as_str())
+            && severity.is_none_or(|s| kept.severity >= s)
+    }
+
+    fn is_in(&self, namespace: &str) -> bool {
+        self.namespace.as_ref().is_none_or(|n| n == namespace)
     }
 
     fn limit(&self) -> usize {
@@ -118,13 +129,13 @@ pub(super) async fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> 
         Ok(checked) => checked,
         Err(why) => return (StatusCode::BAD_REQUEST, why + "\n").into_response(),
     };
-    // Under the lock only what is shared is taken hold of; the rest is copied after it.
+    // Under the lock only what is shared is taken hold of; the rest is unpacked after it.
     let (mut open, resolved, tracked_pods) = {
         let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let open: Vec<(IncidentId, Timestamp, Arc<Finding>)> = incidents
+        let open: Vec<(IncidentId, Timestamp, Arc<Kept>)> = incidents
             .open()
-            .filter(|i| wanted.matches(severity, &i.finding))
-            .map(|i| (i.id, i.noticed, Arc::clone(&i.finding)))
+            .filter(|i| wanted.matches_kept(severity, &i.kept))
+            .map(|i| (i.id, i.noticed, Arc::clone(&i.kept)))
             .collect();
         let resolved: Vec<Resolved> = incidents
             .resolved()
@@ -134,13 +145,16 @@ pub(super) async fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> 
             .collect();
         (open, resolved, incidents.pods())
     };
+    if wanted.namespace.is_some() {
+        open.retain(|(.., kept)| wanted.is_in(&kept.finding().namespace));
+    }
     let total = open.len();
     // Worst first; among equals the newest, which is what somebody who looks has come for.
     open.sort_by(|a, b| (b.2.severity, b.2.since).cmp(&(a.2.severity, a.2.since)).then(a.0.cmp(&b.0)));
     open.truncate(wanted.limit());
     let items = open
         .into_iter()
-        .map(|(id, noticed_at, finding)| Open { id, noticed_at, finding: (*finding).clone() })
+        .map(|(id, noticed_at, kept)| Open { id, noticed_at, finding: kept.finding() })
         .collect();
     let list = List {
         api_version: API_VERSION,
@@ -176,13 +190,15 @@ pub(super) async fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> R
     };
     let (open, tracked_pods) = {
         let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let open: Vec<(IncidentId, Arc<Finding>)> = incidents
+        let open: Vec<(IncidentId, Arc<Kept>)> = incidents
             .open()
-            .filter(|i| wanted.matches(severity, &i.finding))
-            .map(|i| (i.id, Arc::clone(&i.finding)))
+            .filter(|i| wanted.matches_kept(severity, &i.kept))
+            .map(|i| (i.id, Arc::clone(&i.kept)))
             .collect();
         (open, incidents.pods())
     };
+    let found = open.into_iter().map(|(id, kept)| (id, without_details(&kept)));
+    let open: Vec<_> = found.filter(|(_, finding)| wanted.is_in(&finding.namespace)).collect();
     let mut items = group(&open);
     let total = items.len();
     items.truncate(wanted.limit());
@@ -199,9 +215,18 @@ pub(super) async fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> R
     Json(list).into_response()
 }
 
+/// What problems are made of, without the longest parts: in a storm tens of thousands are unpacked at once.
+fn without_details(kept: &Kept) -> Finding {
+    let mut finding = kept.finding();
+    finding.summary = String::new();
+    finding.evidence = Vec::new();
+    finding.next_steps = Vec::new();
+    finding
+}
+
 /// Open incidents by what they share; incidents of their own are no problem of several.
-fn group(open: &[(IncidentId, Arc<Finding>)]) -> Vec<Problem> {
-    let findings: Vec<&Finding> = open.iter().map(|(_, finding)| &**finding).collect();
+fn group(open: &[(IncidentId, Finding)]) -> Vec<Problem> {
+    let findings: Vec<&Finding> = open.iter().map(|(_, finding)| finding).collect();
     let shared = problems::group(&findings).into_iter().filter(|problem| problem.findings.len() > 1);
     shared
         .map(|problem| {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 
 use jiff::Timestamp;
 use kubehealer::diagnosis::{self, Context, Finding, Severity, Sources};
@@ -171,7 +171,7 @@ impl Watcher {
         self.incidents
             .open()
             .map(|i| {
-                let f = &i.finding;
+                let f = i.finding();
                 format!(
                     "{} {}/{} {} {} {:?}",
                     i.id,
@@ -431,7 +431,7 @@ fn a_failure_that_flickers_is_one_incident() {
     }
     // Every failing case of the recording that the pods alone show has an incident open at its end.
     let expected = expected();
-    let open: Vec<_> = watcher.incidents.open().map(|i| Arc::clone(&i.finding)).collect();
+    let open: Vec<_> = watcher.incidents.open().map(|i| i.finding()).collect();
     for case in expected["cases"].as_array().unwrap() {
         let absent = |key: &str| case[key].is_null() || case[key] == false;
         let by_pod = case["needs"] == serde_json::json!(["pod"]);
