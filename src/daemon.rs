@@ -47,6 +47,11 @@ fn wall_time() -> Timestamp {
     Timestamp::now()
 }
 
+/// The port that is served on unless another one is asked for.
+pub const PORT: u16 = 8080;
+/// Series per metric at most, unless another number is asked for.
+pub const MAX_SERIES: usize = 20_000;
+
 /// Where the cluster is.
 #[derive(Clone)]
 pub enum Target {
@@ -92,12 +97,12 @@ impl Settings {
             target,
             selection: Selection::default(),
             watch: watch::Settings::default(),
-            listen: SocketAddr::from(([0, 0, 0, 0], 8080)),
+            listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
             events: true,
             logs: false,
             owners: true,
             nodes: true,
-            max_series: 20_000,
+            max_series: MAX_SERIES,
             rules: Arc::default(),
             rule_files: Vec::new(),
             clock: wall_clock(),

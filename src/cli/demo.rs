@@ -117,7 +117,7 @@ async fn start(args: &Args, cluster: &Cluster) -> Result<Running, StartError> {
     settings.logs = true;
     let clock = cluster.clone();
     settings.clock = std::sync::Arc::new(move || clock.now());
-    settings.listen = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)));
+    settings.listen = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, daemon::PORT)));
     match daemon::start(settings.clone()).await {
         Err(StartError::Bind(_)) if args.listen.is_none() => {
             settings.listen.set_port(0);

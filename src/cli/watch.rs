@@ -25,7 +25,7 @@ pub(super) struct Args {
     #[arg(long, env = "KUBEHEALER_FIELD_SELECTOR", value_name = "FIELDS")]
     field_selector: Option<String>,
     /// Where metrics, probes, API and status page are served
-    #[arg(long, env = "KUBEHEALER_LISTEN", default_value = "0.0.0.0:8080", value_name = "ADDRESS")]
+    #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from(([0, 0, 0, 0], daemon::PORT)), value_name = "ADDRESS")]
     listen: SocketAddr,
     /// How log lines are written
     #[arg(long, env = "KUBEHEALER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
@@ -46,7 +46,7 @@ pub(super) struct Args {
     #[arg(long, env = "KUBEHEALER_RULES", value_delimiter = ',', value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
     /// Series that /metrics may hold per metric; what is over it is counted
-    #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = 20_000, value_name = "NUMBER")]
+    #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = daemon::MAX_SERIES, value_name = "NUMBER")]
     max_series: usize,
     /// Only pods on this node: for one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with = "unscheduled")]

@@ -88,7 +88,9 @@ pub async fn log(client: &Client, of: &LogOf) -> Result<Vec<u8>, Failure> {
     let mut body = response.into_body();
     let mut tail: Vec<u8> = Vec::new();
     let mut read = 0;
-    while let Some(Ok(frame)) = body.frame().await {
+    while let Some(frame) = body.frame().await {
+        // What has come so far is not the end, and would be taken for the last words.
+        let frame = frame.map_err(|_| Failure::new(Kind::Unreachable, "the log broke off"))?;
         let Ok(bytes) = frame.into_data() else { continue };
         read += bytes.len();
         tail.extend_from_slice(&bytes);

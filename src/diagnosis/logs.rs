@@ -3,7 +3,7 @@
 //! Pure: bytes in, a sentence out. It must not know where the bytes come from, and it keeps no time. Whatever comes out of
 //! a [`LogTail`] has passed [`crate::redact::redact`], so no caller can show a line with a secret that is known as one.
 //!
-//! What a log can say is a table ([`table`]): a pattern, how specific it is, and how to put it into words.
+//! What a log can say is a table (`table`): a pattern, how specific it is, and how to put it into words.
 
 mod table;
 

@@ -126,7 +126,7 @@ fn narrow(v: i64) -> i32 {
     })
 }
 
-/// A 32-bit number (see [`narrow`]); anything else is 0.
+/// A 32-bit number (see `narrow`); anything else is 0.
 pub fn int32<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
     Ok(whole(deserializer)?.map_or(0, narrow))
 }

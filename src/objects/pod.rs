@@ -670,7 +670,7 @@ pub struct PodStatus {
     #[prost(string, tag = "1")]
     #[serde(deserialize_with = "lenient::text")]
     pub phase: String,
-    /// Only those that are read, see [`Condition::is_wanted`].
+    /// Only those that are read, see `Condition::is_wanted`.
     #[prost(message, repeated, tag = "2")]
     #[serde(deserialize_with = "lenient::objects")]
     pub conditions: Vec<Condition>,

@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{Request, Response};
 use kubehealer::cluster::client::{Connect, connect};
+use kubehealer::cluster::evidence::{self, LogOf};
 use kubehealer::cluster::watch::{
     Change, InitialList, Resource, Settings, Shard, Watch, WatchHealth, WatchScope,
 };
@@ -469,6 +470,23 @@ async fn a_page_of_a_proxy_is_not_taken_for_an_empty_cluster() {
     assert_eq!(running.count("Init"), 0);
     let reason = running.health.ready(jiff::Timestamp::now()).unwrap_err();
     assert!(reason.contains("text/html"), "{reason}");
+}
+
+#[tokio::test]
+async fn a_log_that_breaks_off_is_not_taken_for_one_that_ends() {
+    let log = |broken: bool| async move {
+        let kubelet = tower::service_fn(move |_: Request<kube::client::Body>| async move {
+            let line = Ok(http_body::Frame::data(Bytes::from("loading the settings\n")));
+            let end = broken.then(|| Err(std::io::Error::other("connection reset")));
+            let frames = futures::stream::iter([Some(line), end].into_iter().flatten());
+            Ok::<_, std::convert::Infallible>(Response::new(http_body_util::StreamBody::new(frames)))
+        });
+        let of =
+            LogOf { namespace: "shop".into(), pod: "cart".into(), container: "app".into(), previous: false };
+        evidence::log(&kube::Client::new(kubelet, "default"), &of).await
+    };
+    assert_eq!(log(false).await.unwrap(), b"loading the settings\n");
+    assert_eq!(log(true).await.unwrap_err().to_string(), "the log broke off");
 }
 
 #[tokio::test(start_paused = true)]
