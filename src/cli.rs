@@ -17,6 +17,7 @@ use std::fmt::Display;
 use std::panic::UnwindSafe;
 use std::process::ExitCode;
 
+use anstream::ColorChoice;
 use clap::{Parser, Subcommand};
 
 use crate::daemon::StartError;
@@ -97,10 +98,16 @@ fn guarded(work: impl FnOnce() -> Result<ExitCode, Trouble> + UnwindSafe) -> Exi
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Trouble> {
+    match cli.color {
+        Colour::Auto => ColorChoice::Auto,
+        Colour::Always => ColorChoice::Always,
+        Colour::Never => ColorChoice::Never,
+    }
+    .write_global();
     match cli.command {
         Command::Watch(args) => watch::run(*args),
-        Command::Diagnose(args) => diagnose::run(*args, cli.color),
-        Command::Explain(args) => explain::run(&args, cli.color),
+        Command::Diagnose(args) => diagnose::run(*args),
+        Command::Explain(args) => explain::run(&args),
         Command::Rules(args) => rules::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => completions::run(&args),

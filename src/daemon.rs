@@ -136,7 +136,6 @@ pub enum LogFormat {
 /// Begins to write log lines to stderr, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
 /// whatever it says. Does nothing if the process logs already.
 pub fn init_logging(format: LogFormat) {
-    use std::io::IsTerminal;
     use tracing_subscriber::EnvFilter;
 
     let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
@@ -146,7 +145,7 @@ pub fn init_logging(format: LogFormat) {
         }
     }
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
     // An error means that somebody else has set this up, which is as good.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),

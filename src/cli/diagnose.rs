@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use jiff::{SignedDuration, Timestamp};
 
 use super::select::{Kind, Selection, Selector, Target};
-use super::{Colour, Trouble, output};
+use super::{Trouble, output};
 use crate::cluster::client::{self, Connect, Failure};
 use crate::cluster::evidence::LogOf;
 use crate::cluster::snapshot::{self, Progress, Wanted};
@@ -104,7 +104,7 @@ struct Seen {
     incomplete: bool,
 }
 
-pub(super) fn run(args: Args, colour: Colour) -> Result<ExitCode, Trouble> {
+pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     let rules = super::rules::load(&args.rules)?;
     let mut seen = if args.file.is_empty() { in_cluster(&args)? } else { in_files(&args)? };
     let mut counters = RuleCounters::default();
@@ -116,8 +116,7 @@ pub(super) fn run(args: Args, colour: Colour) -> Result<ExitCode, Trouble> {
         seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
     }
     let look = Look { survey: &survey, snapshot: &seen.snapshot, notes: &seen.notes };
-    let style =
-        Style { width: output::width(), colour: output::colour(colour), wide: args.output == Format::Wide };
+    let style = Style { width: output::width(), colour: output::colour(), wide: args.output == Format::Wide };
     let text = match args.output {
         Format::Table | Format::Wide => report::table(&look, &style),
         Format::Json => report::json(&look),

@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::{Colour, Trouble, output};
+use super::{Trouble, output};
 use crate::diagnosis::{CauseCode, Reason, Subject};
 use crate::report::{self, Style};
 use crate::runbooks;
@@ -29,8 +29,8 @@ const SAME: &[(&str, &str)] = &[
     ("OOM", "OOMKilled"),
 ];
 
-pub(super) fn run(args: &Args, colour: Colour) -> Result<ExitCode, Trouble> {
-    let style = Style { width: output::width(), colour: output::colour(colour), wide: false };
+pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
+    let style = Style { width: output::width(), colour: output::colour(), wide: false };
     let text = match &args.reason {
         None => list(&style),
         Some(wanted) => {

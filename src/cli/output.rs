@@ -8,7 +8,7 @@ use std::time::Duration;
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
 
-use super::{Colour, Trouble};
+use super::Trouble;
 use crate::cluster::snapshot::Progress;
 
 /// Widths beyond this are no help to a reader.
@@ -72,13 +72,9 @@ impl Drop for Line {
     }
 }
 
-/// Whether stdout gets colour.
-pub(super) fn colour(choice: Colour) -> bool {
-    match choice {
-        Colour::Always => true,
-        Colour::Never => false,
-        Colour::Auto => anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never,
-    }
+/// Whether stdout gets colour: as `--color` says, else as the environment and the terminal do.
+pub(super) fn colour() -> bool {
+    anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
 /// The columns of stdout.

@@ -396,6 +396,9 @@ fn colour_is_for_terminals_unless_it_is_asked_for() {
     assert!(colour(&["--color", "always"], &[]));
     assert!(!colour(&["--color", "never"], &[("CLICOLOR_FORCE", "1")]));
     assert!(!colour(&[], &[("NO_COLOR", "1")]));
+    let complaint = |args: &[&str]| kubehealer(&[&["diagnose", "-f", "nowhere"], args].concat()).err;
+    assert!(!complaint(&[]).contains('\u{1b}'));
+    assert!(complaint(&["--color", "always"]).contains('\u{1b}'), "complaints are coloured alike");
 }
 
 #[test]
