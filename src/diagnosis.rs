@@ -49,6 +49,20 @@ pub struct PodDiagnosis {
     pub recheck: Option<Timestamp>,
 }
 
+/// Without a sandbox no container can be tried: what one waits for, by its own word, is what an earlier try left over
+/// (taxonomy, trap 19). Where an event tells what holds the pod up now, that leads.
+fn stale_reasons(pod: &Pod, context: &Context<'_>, findings: &mut Vec<Finding>, look: &mut Look) {
+    let is_left_over = |f: &Finding| f.reason.known().is_some_and(|r| r.family() == Family::Start);
+    if !findings.iter().any(is_left_over) {
+        return;
+    }
+    let Some(mut present) = prepare::without_sandbox(pod, context, look) else { return };
+    for old in findings.extract_if(.., |f| is_left_over(f)) {
+        present.add(Source::Status, format!("before that: {}", old.summary), None);
+    }
+    findings.push(present);
+}
+
 /// Looks at one pod. Precedence as in section 8 of the failure taxonomy: one subject, one leading finding, the rest as its
 /// evidence.
 pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosis {
@@ -85,6 +99,8 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
     let held_up = findings.iter().any(|f| f.container_type != Some(ContainerType::Ephemeral));
     if !held_up {
         findings.extend(prepare::diagnose(pod, context, &mut look));
+    } else {
+        stale_reasons(pod, context, &mut findings, &mut look);
     }
     findings.extend(ending::resize(pod, &mut look));
     // A planned end is near: drain, preemption, taint. What its containers do from here on is expected.

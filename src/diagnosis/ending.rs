@@ -7,7 +7,7 @@ use super::container::{uptime, views};
 use super::context::Context;
 use super::draft::Look;
 use super::exit;
-use super::finding::{Finding, Source};
+use super::finding::{Confidence, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::text;
 use crate::objects::{ConditionStatus, ConditionType, Pod, Terminated};
@@ -47,8 +47,9 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
             .because(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
         "Terminated" | "NodeShutdown" | "Shutdown" => {
             let node = text::name(&pod.spec.node_name);
+            let what = if rejected.is_some() { "was refused" } else { "ended" };
             of(Reason::NodeShutdown)
-                .says(format!("the pod ended because node {node} was shut down"))
+                .says(format!("the pod {what} because node {node} was shut down"))
                 .because(CauseCode::NodeShutDown, format!("node {node} was shut down"))
                 .about("node", node)
         }
@@ -58,6 +59,10 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         // A drain, a taint, a node that is gone: planned, and the controller makes another pod.
         "" if disruption.is_some() => return None,
         "" => return None,
+        "NodeLost" => of(Reason::PodFailed)
+            .says(format!("the pod was given up: its node {} was lost", text::name(&pod.spec.node_name)))
+            .because(CauseCode::NodeLost, message.clone())
+            .about("node", text::name(&pod.spec.node_name)),
         word => refused(pod, word, rejected),
     };
     finding.add(Source::Status, format!("{}: {message}", text::name(&status.reason)), None);
@@ -112,8 +117,14 @@ fn evicted(finding: Finding, message: &str) -> Finding {
     if let Some(rest) = said.strip_prefix("The node was low on resource: ") {
         let resource = text::name(rest.split(['.', ' ']).next().unwrap_or_default());
         let node = finding.node.clone();
+        // The first offender is the largest one.
+        let used = rest.split_once("Container ").and_then(|(_, used)| {
+            let used = used.split_once(", has larger").map_or(used, |(used, _)| used);
+            Some(format!("; container {}", text::quote(used.split(". ").next()?.trim_end_matches('.'))))
+        });
+        let used = used.unwrap_or_default();
         return finding
-            .says(format!("the pod was evicted: node {node} was low on {resource}"))
+            .says(format!("the pod was evicted: node {node} was low on {resource}{used}"))
             .because(CauseCode::NodePressure, text::quote(said))
             .about("node", node.clone())
             .next(format!("kubectl describe node {}", text::arg(&node)))
@@ -121,18 +132,24 @@ fn evicted(finding: Finding, message: &str) -> Finding {
     }
     if said.contains("The node had condition") {
         let node = finding.node.clone();
+        let pressure = text::between(said, "condition: [", "]").map(text::name);
+        let pressure = pressure.unwrap_or_else(|| "pressure".to_owned());
         return finding
-            .says(format!("the pod was refused: node {node} is under pressure"))
+            .says(format!("the pod was refused: node {node} has {pressure}"))
             .because(CauseCode::NodePressure, text::quote(said.trim_start_matches("Pod was rejected: ")))
             .about("node", node.clone())
             .next(format!("kubectl describe node {}", text::arg(&node)));
     }
     let what = if let Some(volume) = text::between(said, "EmptyDir volume \"", "\"") {
-        format!("emptyDir {} grew beyond its sizeLimit", text::name(volume))
+        format!("emptyDir {} grew beyond its sizeLimit{}", text::name(volume), limit_of(said))
     } else if let Some(container) =
         text::between(said, "Container ", " exceeded its local ephemeral storage limit")
     {
-        format!("container {} used more local storage than its limit", text::name(container))
+        format!(
+            "container {} used more local storage than its limit{}",
+            text::name(container),
+            limit_of(said)
+        )
     } else {
         "it used more local ephemeral storage than its limit".to_owned()
     };
@@ -140,6 +157,12 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         .says(format!("the pod was evicted: {what}"))
         .because(CauseCode::StorageLimitExceeded, text::quote(said))
         .next("raise the limit, or write less (logs, caches, temporary files) to the container's disk")
+}
+
+/// ` of 1Gi`, from a message that ends in `the limit "1Gi"`.
+fn limit_of(said: &str) -> String {
+    let limit = said.split_once("limit \"").and_then(|(_, rest)| rest.split('"').next());
+    limit.map(|l| format!(" of {}", text::name(l))).unwrap_or_default()
 }
 
 /// The kubelet (or the node's admission) would not run the pod.
@@ -155,17 +178,57 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             .says(format!("the pod has failed: {}", text::name(word)))
             .because(CauseCode::Unexplained, said);
     }
-    let code = if word.starts_with("OutOf") { CauseCode::NodeFull } else { CauseCode::NodeRefused };
+    let message = rejected.unwrap_or(&pod.status.message);
+    let device = message.contains("Allocate failed") || message.contains("devices unavailable");
+    let code = match word {
+        _ if word.starts_with("OutOf") => CauseCode::NodeFull,
+        "UnexpectedAdmissionError" if device => CauseCode::DeviceAllocationFailed,
+        _ => CauseCode::NodeRefused,
+    };
+    let why = match code {
+        CauseCode::NodeFull => shortage(message).unwrap_or_else(|| text::name(word)),
+        _ if message.is_empty() => text::name(word),
+        // The kubelet says in other words what the reason says.
+        _ => {
+            let why = message.rsplit_once(" failed: ").map_or(message, |(_, why)| why);
+            text::quote(why.trim_end_matches(", which is unexpected"))
+        }
+    };
     let finding = finding
-        .says(format!("node {node} refused the pod: {}", text::name(word)))
+        .says(format!("node {node} refused the pod: {why}"))
         .because(code, said)
         .about("node", node.clone());
-    match code {
-        CauseCode::NodeFull => finding
-            .next(format!("kubectl describe node {}", text::arg(&node)))
+    let describe = format!("kubectl describe node {}", text::arg(&node));
+    match word {
+        _ if code == CauseCode::NodeFull => finding
+            .next(describe)
             .next("a pod with spec.nodeName set by hand bypasses the scheduler; let the scheduler choose, or lower its requests"),
-        _ => finding.next(format!("kubectl describe node {}", text::arg(&node))),
+        "NodeAffinity" | "TaintToleration" => finding
+            .next(describe)
+            .next("labels or taints of the node changed after the pod was assigned to it, or spec.nodeName was set by hand"),
+        "SysctlForbidden" => finding
+            .next("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
+        "UnexpectedAdmissionError" if device => finding
+            .next(describe)
+            .next("the device plugin on the node was restarted or has lost a device; its controller's next pod is scheduled anew"),
+        _ => finding.next(describe),
     }
+}
+
+/// `not enough cpu left (requested 4, used 7.5, capacity 8)`: the kubelet counts CPU in thousandths and the rest in bytes.
+fn shortage(message: &str) -> Option<String> {
+    let resource = text::between(message, "resource: ", ",")?;
+    let figure = |name: &str| {
+        let (_, rest) = message.split_once(&format!("{name}: "))?;
+        let number: i64 = rest.split(',').next()?.trim().parse().ok()?;
+        Some(match resource {
+            "cpu" => format!("{name} {}", number as f64 / 1000.0),
+            "memory" | "ephemeral-storage" => format!("{name} {}Mi", number >> 20),
+            _ => format!("{name} {number}"),
+        })
+    };
+    let figures: Vec<String> = ["requested", "used", "capacity"].into_iter().filter_map(figure).collect();
+    Some(format!("not enough {} left ({})", text::name(resource), figures.join(", ")))
 }
 
 /// A pod that should be gone by now. `deletionTimestamp` includes the grace period.
@@ -195,24 +258,32 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
             .next(format!("kubectl describe node {}", text::arg(&node)))
     } else if !finalizers.is_empty() && alive.is_empty() {
         let list = text::list(finalizers);
+        let (word, has, its) = match finalizers.len() {
+            1 => ("finalizer", "has", "controller"),
+            _ => ("finalizers", "have", "controllers"),
+        };
         let step = finding
             .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
         finding
-            .says(format!("the pod is deleted but held by finalizer {list}"))
-            .because(CauseCode::Finalizer, format!("finalizer {list} has not been removed by its controller"))
+            .says(format!("the pod is deleted but held by {word} {list}"))
+            .because(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}"))
             .about("finalizer", list)
             .next("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
             .next(step)
     } else {
         let list = text::list(&alive);
-        let what = if alive.is_empty() {
-            "its volumes may not be unmounted".to_owned()
-        } else {
-            format!("container {list} still runs")
+        let (what, sure) = match alive.len() {
+            0 => {
+                let words = "its containers have ended, and the kubelet has not finished: as a rule a volume cannot be unmounted";
+                (words.to_owned(), Confidence::Probable)
+            }
+            1 => (format!("container {list} still runs after its grace period"), Confidence::Confirmed),
+            _ => (format!("containers {list} still run after the grace period"), Confidence::Confirmed),
         };
         finding
             .says(format!("the pod is deleted but does not end: {what}"))
-            .because(CauseCode::ContainersNotStopped, format!("{what} after its grace period"))
+            .because(CauseCode::ContainersNotStopped, what)
+            .sure(sure)
             .next(format!("on node {node}: the log of the kubelet and of the container runtime"))
     };
     if !finalizers.is_empty() {

@@ -48,11 +48,12 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
                 since,
             )
             .about("node", name.clone())
-            .next(describe.clone())
-            .next(format!(
-                "what the API says of the {} on it is frozen or soon will be; a drain moves them",
-                text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod")
-            ));
+            .next(describe.clone());
+        if silent && pods > 0 {
+            let pods = text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod");
+            finding =
+                finding.next(format!("what the API says of the {pods} on it is frozen; a drain moves them"));
+        }
         // Of a silent kubelet the control plane has waited long enough already.
         finding = finding.lasting(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
         // A cordoned node is being worked on.

@@ -483,6 +483,14 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
             format!("ServiceAccount {account} does not exist"),
             Some(("serviceaccount", format!("{namespace}/{account}"))),
         )
+    } else if has("runtimeclass") && has("not found") {
+        let class = named("RuntimeClass \"", "\"");
+        (CauseCode::CreateRefused, format!("their RuntimeClass {class} does not exist"), None)
+    } else if has("\" is invalid: ") {
+        let why = message.split_once(" is invalid: ").map_or("", |(_, why)| why);
+        (CauseCode::InvalidConfiguration, format!("their spec is not valid: {}", text::quote(why)), None)
+    } else if has("etcdserver") || has("timed out") || has("too many requests") || has("timeout") {
+        (CauseCode::CreateRefused, "the API server is in trouble itself".to_owned(), None)
     } else if has("priorityclass") {
         (CauseCode::CreateRefused, "their PriorityClass does not exist".to_owned(), None)
     } else if has("it is being terminated") {
@@ -514,6 +522,16 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
         CauseCode::MissingServiceAccount => {
             let step = finding.kubectl("get serviceaccounts");
             finding.next(step)
+        }
+        CauseCode::AdmissionDenied
+            if has("limitrange") || has("usage per") || has("limit to request ratio") =>
+        {
+            let step = finding.kubectl("describe limitrange");
+            finding.next(step)
+        }
+        CauseCode::AdmissionDenied if has("security context constraint") => finding.next("kubectl get scc"),
+        CauseCode::AdmissionDenied if has("validatingadmissionpolicy") => {
+            finding.next("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings")
         }
         CauseCode::AdmissionDenied => {
             finding.next(format!("kubectl get namespace {} --show-labels", text::arg(&namespace)))

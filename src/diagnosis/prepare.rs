@@ -11,7 +11,7 @@ use super::context::Context;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::Reason;
-use super::{image, start, text};
+use super::{image, runtime, start, text};
 use crate::objects::{ConditionType, Event, Pod};
 
 /// A pull that takes longer is worth a word.
@@ -83,6 +83,13 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     finding.add(Source::Event, missing, None);
     let grace = pulling.then_some(SLOW_PULL);
     Some(finding.lasting(since, grace, look)).filter(Finding::is_active)
+}
+
+/// What holds up a pod without a sandbox, by its events, whatever its containers wait for by their own word.
+pub fn without_sandbox(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let sandbox = pod.status.condition(&ConditionType::PodReadyToStartContainers).filter(|c| c.is_false())?;
+    let since = sandbox.last_transition_time.get().max(bound_since(pod));
+    by_event(pod, context, since, Some(true), look)
 }
 
 /// Whether some container should be created now and has no error of its own: the first init container that is not done,
@@ -182,10 +189,14 @@ fn by_event(
         }
         "FailedPrepareDynamicResources" | "FailedResourceClaimCreation" => {
             Finding::of_pod(pod, Reason::FailedPrepareDynamicResources)
-                .says("the pod cannot start: its dynamic resources (devices) cannot be prepared")
+                .says(format!(
+                    "the pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
+                    runtime::innermost(message)
+                ))
                 .because(CauseCode::DeviceAllocationFailed, said)
                 .about("node", text::name(&pod.spec.node_name))
-                .next("kubectl get resourceclaims,resourceslices; the log of the DRA driver on the node")
+                .next(format!("kubectl -n {} get resourceclaims", text::arg(&pod.metadata.namespace)))
+                .next("the log of the DRA driver on the node tells more")
         }
         _ => sandbox(Finding::of_pod(pod, Reason::FailedCreatePodSandBox), pod, event, message),
     };
@@ -245,18 +256,33 @@ fn volume(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding 
             source(pod, &volume).and_then(|s| s.config_map.as_ref()).map(|m| text::name(&m.reference.name));
         return missing_key(finding, "ConfigMap", map, &volume, &key, CauseCode::MissingConfigMapKey);
     }
+    if let Some(account) = text::between(message, "serviceaccounts \"", "\" not found").map(text::name) {
+        let step = finding.kubectl(&format!("get serviceaccount {}", text::arg(&account)));
+        return finding
+            .says(format!("the pod cannot start: its ServiceAccount {account} does not exist any more"))
+            .because(
+                CauseCode::MissingServiceAccount,
+                format!("ServiceAccount {account} was not found in namespace {namespace}, so the kubelet gets no token for the pod"),
+            )
+            .about("serviceaccount", format!("{namespace}/{account}"))
+            .next(step);
+    }
     let attach = event.reason == "FailedAttachVolume";
     let code = if attach { CauseCode::VolumeAttachFailed } else { CauseCode::VolumeMountFailed };
     let verb = if attach { "attached" } else { "mounted" };
     let (short, step) = volume_trouble(message);
-    let short = if short.is_empty() { String::new() } else { format!(": {short}") };
+    let short = if short.is_empty() { innermost(message) } else { short };
+    let slow = event.reason == "VolumePermissionChangeInProgress";
+    let cannot = |what: String| match slow {
+        true => format!("the pod waits for {what}: {short}"),
+        false => format!("the pod cannot start: {what} cannot be {verb}: {short}"),
+    };
     let mut finding = finding
-        .says(format!("the pod cannot start: volume {volume} cannot be {verb}{short}"))
+        .says(cannot(format!("volume {volume}")))
         .because(code, text::quote(&text::normalise(message)));
     if !step.is_empty() {
         finding = finding.next(step);
     }
-    finding = finding.next("kubectl get pvc,pv,volumeattachments");
     let claims = pod
         .spec
         .volumes
@@ -266,20 +292,53 @@ fn volume(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding 
     let named = claims
         .iter()
         .find(|(v, _)| v.name == volume)
-        .or_else(|| claims.first().filter(|_| claims.len() == 1));
+        // Drivers name the volume that is bound to the claim; any other of the pod's own is no claim.
+        .or_else(|| {
+            claims.first().filter(|_| claims.len() == 1 && pod.spec.volumes.iter().all(|v| v.name != volume))
+        });
     if let Some((_, claim)) = named {
         let claim = text::name(&claim.claim_name);
         if volume.is_empty() {
-            finding.summary = format!("the pod cannot start: claim {claim} cannot be {verb}");
+            finding.summary = cannot(format!("claim {claim}"));
         }
         finding.add(Source::Spec, format!("claim {claim}"), None);
-        finding = finding.about("claim", format!("{namespace}/{claim}"));
+        let step = finding.kubectl("get pvc,pv,volumeattachments");
+        finding = finding.about("claim", format!("{namespace}/{claim}")).next(step);
     }
     finding
 }
 
+/// What a message says behind its wrappings: the driver's own words, or the part that follows the name of the volume.
+fn innermost(message: &str) -> String {
+    let said = message.rsplit_once(" desc = ").map(|(_, said)| said);
+    let said = said.or_else(|| message.split_once("\" : ").map(|(_, said)| said)).unwrap_or(message);
+    let said = said.rsplit_once("Output: ").map_or(said, |(_, said)| said);
+    text::quote(&text::normalise(said.trim_end_matches(['.', ' '])))
+}
+
 /// What is wrong with a volume in a few words, and what to do about it.
-fn volume_trouble(message: &str) -> (&'static str, &'static str) {
+fn volume_trouble(message: &str) -> (String, &'static str) {
+    let driver = text::between(message, "driver name ", " not found")
+        .or_else(|| message.split_once("does not contain driver ").map(|(_, name)| name.trim()));
+    if let Some(driver) = driver {
+        let words = format!("CSI driver {} is not (yet) registered on the node", text::name(driver));
+        return (
+            words,
+            "check that the driver's node pod runs on that node: kubectl get csinodes,pods -A -o wide",
+        );
+    }
+    if let Some(holders) = message.split_once("already used by pod(s) ").map(|(_, pods)| text::name(pods)) {
+        return (
+            format!("it is still attached to another node, where {holders} uses it"),
+            "let that pod go first; if its node is dead, delete the pod by force or taint the node out-of-service",
+        );
+    }
+    let (words, step) = known_trouble(message);
+    (words.to_owned(), step)
+}
+
+/// The same, for words that are always the same.
+fn known_trouble(message: &str) -> (&'static str, &'static str) {
     let lower = message.to_lowercase();
     let has = |word: &str| lower.contains(word);
     if has("multi-attach error") {
@@ -303,28 +362,44 @@ fn volume_trouble(message: &str) -> (&'static str, &'static str) {
     if has("no such file or directory") && (has("mount.nfs") || has("mounting")) {
         return ("the server has no such path", "check the path of the volume on its server");
     }
-    if has("wrong fs type") || has("bad superblock") {
+    if has("wrong fs type") || has("bad superblock") || has("helper program") {
         return (
             "wrong file system type, or its helper is not installed on the node",
             "check fsType, and that the node has the client (nfs-common, cifs-utils, ...) installed",
         );
     }
     if has("hostpath type check failed") {
+        return ("", "check hostPath.path and type on that node");
+    }
+    if has("not registered") || has("failed to sync") {
         return (
-            "the path on the node is not of the wanted type",
-            "check hostPath.path and type on that node",
+            "the kubelet has not read yet what it needs for it",
+            "if it lasts, look whether the kubelet on that node reaches the API server",
         );
     }
-    if has("not registered") || has("failed to sync") || has("driver name") && has("not found in the list") {
+    if has("maximum number of attachments") || has("attachment limit") {
         return (
-            "the kubelet does not (yet) know what it needs for it",
-            "for a CSI volume: check that the driver's node pod runs on that node",
+            "as many volumes are attached to the node as it takes",
+            "let the pod run on another node, or use larger nodes",
         );
     }
-    if has("permissiondenied") || has("permission denied") || has("access denied") || has("unauthorized") {
+    if has("permissiondenied")
+        || has("permission denied")
+        || has("access denied")
+        || has("unauthorized")
+        || has("forbidden")
+    {
         return (
             "access is denied",
             "check the credentials and rights of the storage driver, or of the pod's identity",
+        );
+    }
+    if (has("mount.nfs") || has("-t nfs") || has("nfs4"))
+        && (has("timed out") || has("unreachable") || has("no route"))
+    {
+        return (
+            "the NFS server does not answer",
+            "check that the node reaches the server (address, firewall, port 2049)",
         );
     }
     if has("deadlineexceeded") || has("deadline exceeded") || has("timed out") || has("timeout") {
@@ -391,10 +466,13 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
     if lower.contains("runtime handler") || lower.contains("no runtime for") {
         let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
         return finding
-            .says(format!("the pod cannot start: node {node} does not know the runtime of RuntimeClass {class}"))
+            .says(format!(
+                "the pod cannot start: node {node} does not know the runtime of RuntimeClass {class}"
+            ))
             .because(CauseCode::SandboxFailed, said)
             .about("runtimeclass", class.clone())
-            .next(format!("kubectl get runtimeclass {} -o yaml; its handler must be set up in the node's container runtime", text::arg(&class)));
+            .next(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class)))
+            .next("its handler must be set up in the node's container runtime");
     }
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
     if has(&["failed to get sandbox image", "failed to pull image", "error pulling image"]) {
@@ -456,12 +534,13 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         } else {
             ""
         };
+        let why = if why.is_empty() { format!(": {}", runtime::innermost(message)) } else { why.to_owned() };
         return finding
             .says(format!("the pod cannot start: its network cannot be set up{why}"))
             .because(CauseCode::NetworkSetupFailed, said)
             .about("node", node.clone())
             .next(format!(
-                "kubectl get pods -A -o wide --field-selector spec.nodeName={}: look at the CNI's pod there",
+                "look at the CNI's pod on the node: kubectl get pods -A -o wide --field-selector spec.nodeName={}",
                 text::arg(&node)
             ));
     }
@@ -471,11 +550,14 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         (CauseCode::ContainerNameReserved, ": the runtime still holds one from an attempt that took too long")
     } else if has(&["apparmor", "seccomp", "selinux", "user namespace", "userns", "sysctl"]) {
         (CauseCode::NodeRefused, ": the node cannot apply its security settings")
+    } else if has(&["resource temporarily unavailable", "cannot allocate memory"]) {
+        (CauseCode::ResourceExhausted, ": the node has no processes or memory left for it")
     } else if has(&["deadlineexceeded", "deadline exceeded", "timed out", "timeout"]) {
         (CauseCode::RuntimeTimeout, ": the runtime did not answer in time")
     } else {
         (CauseCode::SandboxFailed, "")
     };
+    let why = if why.is_empty() { format!(": {}", runtime::innermost(message)) } else { why.to_owned() };
     finding
         .says(format!("the pod cannot start: its sandbox cannot be created{why}"))
         .because(code, said)

@@ -260,7 +260,8 @@ pub fn gates(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Findin
 /// The node lifecycle controller marks the pods of a silent node as not ready and touches nothing else. Where nodes can be
 /// read, the node itself is the finding.
 fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
-    if context.sources.nodes || pod.status.phase != "Running" {
+    // Control planes before 1.27 put such a pod into phase Unknown.
+    if context.sources.nodes || !matches!(pod.status.phase.as_str(), "Running" | "Unknown") {
         return None;
     }
     let ready = pod.status.condition(&ConditionType::Ready)?;

@@ -32,6 +32,9 @@ pub struct FitError {
 /// A new node takes so long to come: the autoscaler has its turn first.
 const AUTOSCALER: SignedDuration = SignedDuration::from_secs(300);
 
+/// How taints are seen.
+const TAINTS: &str = "give the pod a toleration, or use nodes without the taint: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints";
+
 /// Takes the sentence apart; none if it is none.
 pub fn parse(message: &str) -> Option<FitError> {
     // Before 1.27 a comma stands within the words about a taint.
@@ -44,7 +47,9 @@ pub fn parse(message: &str) -> Option<FitError> {
     let mut constraints = Vec::new();
     for part in sentences(rest) {
         let part = part.trim().trim_end_matches([',', '.']);
-        if part.is_empty() || part.starts_with("no new claims to deallocate") || part == "not found" {
+        // What the plugins tried in vain, before preemption.
+        let tried = ["no new claims to deallocate", "still not schedulable", "deallocation of "];
+        if part.is_empty() || part == "not found" || tried.iter().any(|t| part.starts_with(t)) {
             continue;
         }
         let (nodes, words) = match part.split_once(' ') {
@@ -91,6 +96,17 @@ fn kind(words: &str) -> CauseCode {
         C::InsufficientResources
     } else if has("resourceclaim") || has("allocate all claims") || has("dynamic resource") {
         C::DeviceAllocationFailed
+    // Taints that the control plane sets for the state of a node: no toleration is the cure.
+    } else if has("taint {node.kubernetes.io/not-ready")
+        || has("taint {node.kubernetes.io/unreachable")
+        || has("taint {node.kubernetes.io/network-unavailable")
+        || has("taint {node.cloudprovider.kubernetes.io/uninitialized")
+    {
+        C::NodeUnready
+    } else if has("taint {node.kubernetes.io/") && has("-pressure") {
+        C::NodePressure
+    } else if has("taint {node.kubernetes.io/unschedulable") {
+        C::NodesUnschedulable
     } else if has("taint") {
         C::UntoleratedTaint
     } else if has("pod affinity") || has("anti-affinity") || has("topology spread") {
@@ -148,7 +164,14 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         "Unschedulable" => {
             let mut finding = describe(unschedulable(pod, &condition.message));
             finding.evidence.insert(0, super::Evidence { source: Source::Status, text: message, at: since });
-            if let Some(event) = context.newest_event(|e| e.reason == "FailedScheduling") {
+            // Karpenter says under the same reason why it makes no node.
+            let of_karpenter =
+                |e: &Event| e.reason == "FailedScheduling" && e.source.component.contains("karpenter");
+            if let Some(event) = context.newest_event(of_karpenter) {
+                finding.add_event(event);
+            }
+            if let Some(event) = context.newest_event(|e| e.reason == "FailedScheduling" && !of_karpenter(e))
+            {
                 // The condition is current; the event may hold the first sentence only. It adds how long and how often.
                 let times = event.times();
                 finding.add(Source::Event, format!("FailedScheduling (x{times})"), event.last_seen());
@@ -156,6 +179,11 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             let scaling = context.newest_event(is_autoscaler);
             if let Some(event) = scaling {
                 finding.add_event(event);
+                if event.reason == "NotTriggerScaleUp" {
+                    let why = event.message.split_once(": ").map_or("", |(_, why)| why);
+                    finding.cause.text =
+                        format!("{}; the autoscaler adds no node: {}", finding.cause.text, text::quote(why));
+                }
             }
             let coming = scaling.is_some_and(|e| e.reason != "NotTriggerScaleUp");
             Some(finding.lasting(since, coming.then_some(AUTOSCALER), look))
@@ -198,6 +226,9 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         let mut finding =
             finding.says(format!("the pod cannot be scheduled: {said}")).because(kind(message), said);
         details(&mut finding, pod, &alone);
+        if message.starts_with("no nodes available") {
+            finding = finding.next("the cluster has no node that takes pods: kubectl get nodes");
+        }
         return finding;
     };
     let counted: Vec<String> = fit
@@ -210,12 +241,13 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         .collect();
     let all = counted.join(", ");
     // Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason
-    // that can be mended.
-    let leading = fit
-        .constraints
-        .iter()
-        .find(|c| !matches!(c.code, CauseCode::UntoleratedTaint | CauseCode::NodesUnschedulable))
-        .or_else(|| fit.constraints.first());
+    // that can be mended; nor are sick nodes, where well ones fail for another.
+    let rank = |c: &&Constraint| match c.code {
+        CauseCode::UntoleratedTaint | CauseCode::NodesUnschedulable => 2,
+        CauseCode::NodeUnready | CauseCode::NodePressure => 1,
+        _ => 0,
+    };
+    let leading = fit.constraints.iter().min_by_key(rank);
     let (code, words) =
         leading.map_or((CauseCode::SchedulingConstraints, ""), |c| (c.code, c.words.as_str()));
     let total = fit.total;
@@ -226,25 +258,46 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         ))
         .because(code, format!("0 of {total} nodes fit: {all}"));
     details(&mut finding, pod, &fit);
+    // A device that only tainted nodes have looks like one that no node has enough of.
+    let device = words.starts_with("Insufficient ") && words.contains('/');
+    if device && fit.constraints.iter().any(|c| c.code == CauseCode::UntoleratedTaint) {
+        finding.cause.text.push_str("; the nodes that have it may be those with the taint");
+        finding = finding.next(TAINTS);
+    }
+    let claims = finding.kubectl("get pvc");
     let advice = match code {
         CauseCode::InsufficientResources => {
-            "lower the requests, free room, or add nodes: kubectl describe nodes shows what is allocated"
+            "lower the requests, free room, or add nodes; what is allocated, shows: kubectl describe nodes"
         }
         CauseCode::NodeSelectorMismatch => {
             "compare the pod's nodeSelector and affinity with kubectl get nodes --show-labels"
         }
-        CauseCode::UntoleratedTaint => {
-            "kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints, then a toleration, or nodes without the taint"
-        }
+        CauseCode::UntoleratedTaint => TAINTS,
         CauseCode::AffinityUnsatisfied => "relax the affinity, anti-affinity or spread rule, or add nodes",
         CauseCode::HostPortTaken => {
             "another pod on each node that fits has the host port: use a Service instead of hostPort, or fewer replicas"
         }
-        CauseCode::VolumeUnavailable => {
-            "kubectl get pvc,pv,storageclass: the claim must exist and be bound, in a zone that the node can reach"
+        CauseCode::VolumeUnavailable if words.contains("max volume count") => {
+            "the nodes have as many volumes attached as they may: add nodes"
         }
-        CauseCode::NodesUnschedulable => "kubectl uncordon the nodes when their maintenance is over",
+        CauseCode::VolumeUnavailable if words.contains("node affinity conflict") => {
+            "the volume lives in a zone or on a node that has no room for the pod or is not allowed to it: kubectl describe pv"
+        }
+        CauseCode::VolumeUnavailable => {
+            finding = finding.next(claims).next("kubectl get storageclass");
+            "the claim must exist and be bound, in a zone that the node can reach"
+        }
+        CauseCode::NodesUnschedulable => {
+            "when the maintenance is over, for each of them: kubectl uncordon NODE"
+        }
+        CauseCode::NodeUnready => "the nodes are not ready, or not yet: kubectl get nodes",
+        CauseCode::NodePressure => {
+            "the nodes are short of disk, memory or process ids: kubectl describe nodes"
+        }
         CauseCode::TooManyPods => "the nodes run as many pods as they may: add nodes",
+        CauseCode::DeviceAllocationFailed => {
+            "look at the claims and devices: kubectl get resourceclaims,resourceslices -A"
+        }
         _ => "kubectl describe nodes",
     };
     finding.next_steps.insert(0, advice.to_owned());

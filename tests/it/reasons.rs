@@ -165,6 +165,11 @@ pub fn is(found: &PodDiagnosis, reason: R, code: C, severity: Severity, said: &[
         assert!(text.contains(word), "{word:?} is not in: {text}");
     }
     assert!(!f.next_steps.is_empty(), "{reason} has no next step");
+    // A step that begins with a command is nothing but the command: people paste it as it stands.
+    for step in f.next_steps.iter().filter(|s| s.starts_with("kubectl ")) {
+        let prose = [": ", "; ", " the ", " then ", ", "].iter().find(|words| step.contains(**words));
+        assert_eq!(prose, None, "{step}");
+    }
     f.clone()
 }
 
@@ -1583,7 +1588,7 @@ fn a_pod_that_was_ended_or_refused_says_by_whom() {
             "UnexpectedAdmissionError",
             "Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. Requested: 1, Available: 0, which is unexpected",
             R::UnexpectedAdmissionError,
-            C::NodeRefused,
+            C::DeviceAllocationFailed,
             Severity::Warning,
             "Available: 0",
         ),

@@ -7,8 +7,8 @@ use kubehealer::objects::Annotation;
 use serde_json::{Value, json};
 
 use super::reasons::{
-    ago, app, app_with, condition, container, end, event, event_times, look, look_with, now, pod, quiet,
-    running, stuck, survey, waiting, warns, words,
+    ago, app, app_with, condition, container, end, event, event_times, failed, look, look_with, node, now,
+    pending, pod, quiet, refused, running, stuck, survey, unborn, waiting, warns, words,
 };
 
 /// A container that was not started again and again, with the runtime's text.
@@ -407,4 +407,268 @@ fn noise_about_a_pod_that_runs_is_nothing() {
         C::RegistryUnauthorized,
         &["regcred"],
     );
+}
+
+#[test]
+fn a_refusal_says_what_was_short_and_in_which_unit() {
+    for (word, message, code, said) in [
+        (
+            "OutOfcpu",
+            "Pod was rejected: Node didn't have enough resource: cpu, requested: 4000, used: 7500, capacity: 8000",
+            C::NodeFull,
+            "not enough cpu left (requested 4, used 7.5, capacity 8)",
+        ),
+        (
+            "OutOfmemory",
+            "Pod was rejected: Node didn't have enough resource: memory, requested: 8589934592, used: 30000000000, capacity: 33000000000",
+            C::NodeFull,
+            "requested 8192Mi, used 28610Mi",
+        ),
+        (
+            "OutOfpods",
+            "Pod was rejected: Node didn't have enough resource: pods, requested: 1, used: 110, capacity: 110",
+            C::NodeFull,
+            "not enough pods left (requested 1, used 110, capacity 110)",
+        ),
+        (
+            "UnexpectedAdmissionError",
+            "Allocate failed due to no healthy devices present; cannot allocate unhealthy devices nvidia.com/gpu, which is unexpected",
+            C::DeviceAllocationFailed,
+            "device plugin",
+        ),
+        (
+            "SysctlForbidden",
+            "Pod was rejected: forbidden sysctl: \"net.core.somaxconn\" not allowlisted",
+            C::NodeRefused,
+            "net.core.somaxconn",
+        ),
+        (
+            "NodePorts",
+            "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
+            C::NodeRefused,
+            "refused the pod: node(s) didn't have free ports",
+        ),
+    ] {
+        let reason = R::of(word).unwrap();
+        let f = warns(&look(&failed(word, message, json!({}))), reason, code, &[said]);
+        assert!(!f.summary.ends_with(word), "{}", f.summary);
+    }
+    for (message, said) in [
+        (
+            "The node was low on resource: memory. Threshold quantity: 100Mi, available: 40404Ki. Container app was using 3012Mi, request is 256Mi, has larger consumption of memory. ",
+            "container app was using 3012Mi, request is 256Mi",
+        ),
+        ("Usage of EmptyDir volume \"cache\" exceeds the limit \"1Gi\". ", "sizeLimit of 1Gi"),
+        ("Pod was rejected: The node had condition: [DiskPressure]. ", "has DiskPressure"),
+    ] {
+        let found = look(&failed("Evicted", message, json!({})));
+        assert!(found.findings[0].summary.contains(said), "{}", found.findings[0].summary);
+    }
+}
+
+#[test]
+fn a_taint_for_the_state_of_a_node_wants_no_toleration() {
+    let at = |message: &str| look(&pending("Unschedulable", message, 900));
+    for (message, code, said) in [
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }, 2 node(s) had untolerated taint {node.kubernetes.io/not-ready: }.",
+            C::NodeUnready,
+            "kubectl get nodes",
+        ),
+        (
+            "0/3 nodes are available: 3 node(s) had untolerated taint {node.kubernetes.io/disk-pressure: }.",
+            C::NodePressure,
+            "short of disk",
+        ),
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint {node.kubernetes.io/unreachable: }, 2 Insufficient cpu.",
+            C::InsufficientResources,
+            "Insufficient cpu",
+        ),
+        (
+            "0/3 nodes are available: 3 node(s) had untolerated taint {dedicated: batch}.",
+            C::UntoleratedTaint,
+            "toleration",
+        ),
+        (
+            "0/5 nodes are available: 2 node(s) had untolerated taint {nvidia.com/gpu: present}, 3 Insufficient nvidia.com/gpu.",
+            C::InsufficientResources,
+            "may be those with the taint",
+        ),
+        (
+            "0/3 nodes are available: 3 cannot allocate all claims. still not schedulable, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+            C::DeviceAllocationFailed,
+            "cannot allocate all claims",
+        ),
+        ("no nodes available to schedule pods", C::SchedulingConstraints, "kubectl get nodes"),
+    ] {
+        let f = warns(&at(message), R::Unschedulable, code, &[said]);
+        assert!(
+            code == C::UntoleratedTaint
+                || f.confidence == Confidence::Confirmed && !f.summary.contains("still not"),
+            "{}",
+            f.summary
+        );
+    }
+    // Commands for claims name the namespace that they are in.
+    let f = warns(
+        &at("0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims."),
+        R::Unschedulable,
+        C::VolumeUnavailable,
+        &[],
+    );
+    assert!(f.next_steps.contains(&"kubectl -n shop get pvc".to_owned()), "{:?}", f.next_steps);
+    let full = pending("Unschedulable", "0/5 nodes are available: 5 Insufficient cpu.", 900);
+    let no = event("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached", 30);
+    warns(
+        &look_with(&full, &[no]),
+        R::Unschedulable,
+        C::InsufficientResources,
+        &["adds no node: 1 max node group size reached"],
+    );
+}
+
+#[test]
+fn a_volume_is_told_with_what_keeps_it() {
+    let claim = json!({"spec": {"volumes": [
+        {"name": "data", "persistentVolumeClaim": {"claimName": "data-0"}}, {"name": "conf", "configMap": {"name": "c"}}]}});
+    for (reason, message, code, said) in [
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"kube-api-access-x\" : [failed to fetch token: serviceaccounts \"cart\" not found, object \"shop\"/\"kube-root-ca.crt\" not registered]",
+            C::MissingServiceAccount,
+            "ServiceAccount cart does not exist",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-3f2a\" : kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name ebs.csi.aws.com not found in the list of registered CSI drivers",
+            C::VolumeMountFailed,
+            "CSI driver ebs.csi.aws.com is not",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-3f2a\" : CSINode worker-3 does not contain driver ebs.csi.aws.com",
+            C::VolumeAttachFailed,
+            "CSI driver ebs.csi.aws.com is not",
+        ),
+        (
+            "FailedAttachVolume",
+            "Multi-Attach error for volume \"pvc-3f2a\" Volume is already used by pod(s) cart-old1",
+            C::VolumeAttachFailed,
+            "cart-old1",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-3f2a\" : rpc error: code = NotFound desc = Volume \"vol-0abc\" not found",
+            C::VolumeAttachFailed,
+            "attached: Volume \"vol-0abc\" not found",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"data\" : mount failed: exit status 32\nMounting arguments: -t nfs nfs:/x /y\nOutput: mount.nfs: Connection timed out",
+            C::VolumeMountFailed,
+            "NFS server does not answer",
+        ),
+        (
+            "VolumePermissionChangeInProgress",
+            "Setting volume ownership for 7b1e/volumes/kubernetes.io~csi/pvc-3f2a/mount is taking longer than expected, consider using OnRootMismatch",
+            C::VolumeMountFailed,
+            "waits for claim data-0: changing the owner",
+        ),
+    ] {
+        let mut pod = unborn("False", 900);
+        pod.spec.volumes = super::reasons::pod(claim.clone()).spec.volumes;
+        let f = warns(&look_with(&pod, &[event(reason, message, 40)]), R::VolumeNotReady, code, &[said]);
+        assert!(
+            f.next_steps.iter().all(|s| !s.contains("get pvc") || s.contains("-n shop")),
+            "{:?}",
+            f.next_steps
+        );
+    }
+    // The claim is not to blame for another volume of the pod.
+    let mut pod = unborn("False", 900);
+    pod.spec.volumes = super::reasons::pod(claim).spec.volumes;
+    let late = "MountVolume.SetUp failed for volume \"conf\" : failed to sync configmap cache: timed out waiting for the condition";
+    let f = warns(
+        &look_with(&pod, &[event("FailedMount", late, 40)]),
+        R::VolumeNotReady,
+        C::VolumeMountFailed,
+        &["has not read yet"],
+    );
+    assert!(f.scope.is_none() && !words(&f).contains("data-0"), "{}", words(&f));
+}
+
+/// Trap 19: the kubelet repeats its last word on a container while volumes keep it from trying again.
+#[test]
+fn a_reason_that_an_earlier_sandbox_left_over_does_not_lead() {
+    let mut pod = stuck("CreateContainerConfigError", "configmap \"cart-config\" not found", 5000);
+    for c in &mut pod.status.conditions {
+        if c.kind.as_str() == "PodReadyToStartContainers" {
+            *c = serde_json::from_value(condition("PodReadyToStartContainers", "False", "", "", 1000))
+                .unwrap();
+        }
+    }
+    let old = event_times("Failed", "Error: configmap \"cart-config\" not found", 4900, 1100, 40);
+    let mount = "MountVolume.MountDevice failed for volume \"pvc-3f2a\" : rpc error: code = DeadlineExceeded desc = context deadline exceeded";
+    let held = event_times("FailedMount", mount, 980, 30, 9);
+    let f = warns(
+        &look_with(&pod, &[old.clone(), held.clone()]),
+        R::VolumeNotReady,
+        C::VolumeMountFailed,
+        &["pvc-3f2a", "cart-config"],
+    );
+    assert!(!f.summary.contains("cart-config"), "{}", f.summary);
+    // Nothing newer is known: the reason stands.
+    warns(&look_with(&pod, &[old.clone()]), R::CreateContainerConfigError, C::MissingConfigMap, &[]);
+    // With a sandbox the container's own word leads, whatever volumes said before.
+    let tried = stuck("CreateContainerConfigError", "configmap \"cart-config\" not found", 5000);
+    warns(&look_with(&tried, &[old, held]), R::CreateContainerConfigError, C::MissingConfigMap, &[]);
+}
+
+#[test]
+fn refused_pods_are_told_where_to_look() {
+    for (message, code, said) in [
+        (
+            "pods \"cart-x\" is forbidden: minimum cpu usage per Container is 100m, but request is 50m",
+            C::AdmissionDenied,
+            "describe limitrange",
+        ),
+        (
+            "pods \"cart-x\" is forbidden: unable to validate against any security context constraint: [provider \"anyuid\": Forbidden: not usable by user or serviceaccount]",
+            C::AdmissionDenied,
+            "kubectl get scc",
+        ),
+        (
+            "pods \"cart-x\" is forbidden: ValidatingAdmissionPolicy 'no-latest' with binding 'b' denied request: no latest",
+            C::AdmissionDenied,
+            "validatingadmissionpolicies",
+        ),
+        (
+            "Pod \"cart-x\" is invalid: spec.containers[0].resources.requests: Invalid value: \"2Gi\": must be less than or equal to memory limit of 1Gi",
+            C::InvalidConfiguration,
+            "not valid: spec.containers[0]",
+        ),
+        (
+            "pods \"cart-x\" is forbidden: pod rejected: RuntimeClass \"gvisor\" not found",
+            C::CreateRefused,
+            "RuntimeClass gvisor does not exist",
+        ),
+        ("Internal error occurred: etcdserver: request timed out", C::CreateRefused, "in trouble itself"),
+    ] {
+        let f = refused(message);
+        assert!(f.cause.code == code && words(&f).contains(said), "{said:?}: {}", words(&f));
+    }
+}
+
+#[test]
+fn a_kubelet_that_says_itself_that_it_is_not_ready_is_not_silent() {
+    let ready = |status: &str, message: &str| json!([{"type": "Ready", "status": status, "reason": "x", "message": message, "lastTransitionTime": ago(900)}]);
+    for (status, frozen) in [("False", false), ("Unknown", true)] {
+        let sick = node(ready(status, "container runtime network not ready"), json!({}));
+        let mut well = app(running(4900), json!({}), 0);
+        well.status.conditions.clear();
+        let found = survey(Snapshot { nodes: vec![sick], pods: vec![well], ..Snapshot::default() });
+        let f = found.findings.iter().find(|f| f.reason == R::NodeNotReady.into()).unwrap();
+        assert_eq!(f.next_steps.iter().any(|s| s.contains("frozen")), frozen, "{:?}", f.next_steps);
+    }
 }

@@ -402,6 +402,7 @@ pub(super) const RULES: &[Rule] = &[
         "the data on its volume are of another version than the program"),
     rule("data-version-postgres", C::DataIncompatible, 99, r"initialized by PostgreSQL version (?P<old>[\d.]+), which is not compatible with this version (?P<new>[\d.]+)",
         "the data on its volume were written by PostgreSQL {old}, the server is {new}: it needs pg_upgrade or the old image"),
+    rule("data-lost-found", C::InvalidConfiguration, 96, r"contains? a lost\+found directory", "the data directory is the root of its volume, which holds lost+found: use a directory below the mount point (for PostgreSQL: PGDATA)"),
     rule("data-cluster", C::DataIncompatible, 93,
         r"InconsistentClusterIdException|cluster[. _]?id (?:\S+ )?(?:mismatch|doesn't match)[^\n]*|member \S+ has already been bootstrapped|InconsistentBrokerIdException|different (?:disk|deployment) id|\bmismatch in (?P<file>\S+)",
         "the data on its volume belong to another cluster or member[ ({file})]"),
