@@ -32,7 +32,10 @@ pub use finding::{
     Cause, Confidence, ContainerType, Evidence, Finding, Key, ReasonName, Scope, Source, Stage, WorkloadRef,
 };
 pub use reason::{Family, Reason, Severity, Subject};
-pub use survey::{ContainerLog, Problem, Reach, Snapshot, Summary, Survey, Undecodable, survey, survey_with};
+pub use survey::{
+    ContainerLog, Problem, Reach, Snapshot, Start, Summary, Survey, Undecodable, compare_starts, revision_of,
+    slowest_starts, survey, survey_with,
+};
 
 use jiff::Timestamp;
 

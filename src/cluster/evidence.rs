@@ -10,12 +10,14 @@ use kube::client::Body;
 
 use super::client::{Failure, Kind};
 use crate::objects::decode::{Encoding, decode_list};
-use crate::objects::{Event, Object};
+use crate::objects::{Event, Object, Pod};
 
-/// Bytes of a list of events that are read.
-const EVENTS_BYTES: usize = 4 << 20;
+/// Bytes of a list that are read.
+const LIST_BYTES: usize = 4 << 20;
 /// Events that are asked for.
 const EVENTS: u32 = 200;
+/// Pods of one revision that are asked for.
+const SIBLINGS: u32 = 100;
 /// Lines of a log that are asked for.
 const LOG_LINES: i64 = 200;
 /// Bytes of a log's end that are kept.
@@ -36,7 +38,7 @@ pub struct LogOf {
     pub previous: bool,
 }
 
-/// The events about a pod that has these uids: a static pod has two.
+/// The events about an object that has these uids: a static pod has two.
 pub async fn events(
     client: &Client,
     namespace: &str,
@@ -47,26 +49,49 @@ pub async fn events(
         [uid] => format!("involvedObject.uid={uid}"),
         _ => format!("involvedObject.kind=Pod,involvedObject.name={name}"),
     };
-    let mut request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/events"))
-        .list(&ListParams::default().fields(&selector).limit(EVENTS))
+    let params = ListParams::default().fields(&selector).limit(EVENTS);
+    let mut events: Vec<Event> = list(client, namespace, "events", &params).await?;
+    events.retain(|event| uids.contains(&event.involved_object.uid));
+    Ok(events)
+}
+
+/// Pods with this label, a hundred of them at most.
+pub async fn pods_with(
+    client: &Client,
+    namespace: &str,
+    label: &str,
+    value: &str,
+) -> Result<Vec<Pod>, Failure> {
+    let params = ListParams::default().labels(&format!("{label}={value}")).limit(SIBLINGS);
+    list(client, namespace, "pods", &params).await
+}
+
+/// One page of a list.
+async fn list<T: Object>(
+    client: &Client,
+    namespace: &str,
+    resource: &str,
+    params: &ListParams,
+) -> Result<Vec<T>, Failure> {
+    let mut request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/{resource}"))
+        .list(params)
         .map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
     request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
     let response = client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
     if !response.status().is_success() {
         return Err(Failure::response(response).await);
     }
-    let body = Limited::new(response.into_body(), EVENTS_BYTES).collect().await;
-    let body =
-        body.map_err(|_| Failure::new(Kind::Unreachable, "the list of events broke off or is too long"))?;
-    let mut events: Vec<Event> = Vec::new();
-    decode_list(&body.to_bytes(), Encoding::Json, |mut event: Event| {
-        if uids.contains(&event.involved_object.uid) {
-            event.compact();
-            events.push(event);
-        }
+    let body = Limited::new(response.into_body(), LIST_BYTES).collect().await;
+    let body = body.map_err(|_| {
+        Failure::new(Kind::Unreachable, format!("the list of {resource} broke off or is too long"))
+    })?;
+    let mut objects = Vec::new();
+    decode_list(&body.to_bytes(), Encoding::Json, |mut object: T| {
+        object.compact();
+        objects.push(object);
     })
     .map_err(|error| Failure::new(Kind::Protocol, error.to_string()))?;
-    Ok(events)
+    Ok(objects)
 }
 
 /// The end of a log, raw.

@@ -13,13 +13,15 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
-use super::evidence::{Evidence, Job, Jobs};
+use super::evidence::{Events, Evidence, Job, Jobs, Siblings};
 use super::{Clock, Settings};
 use crate::cluster::watch::{Change, Resource};
 use crate::diagnosis::owners::Owners;
 use crate::diagnosis::{
-    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Survey, WorkloadRef, nodes, survey,
+    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Start, Survey, WorkloadRef, nodes,
+    survey,
 };
+use crate::incidents::packed::Packed;
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
 use crate::metrics::{Metrics, OWNERS};
@@ -48,6 +50,10 @@ struct Around {
     /// Nodes that are not ready: what their silence explains is no finding of a pod.
     down: HashSet<String>,
     evidence: HashMap<Uid, Evidence>,
+    /// What events say about nodes on which containers were killed, and when they were asked for.
+    on_nodes: HashMap<String, (Packed<Events>, Instant)>,
+    /// How long the pods take to start of revisions of which a probe kills some, and when they were asked for.
+    starts: HashMap<Uid, (Vec<Start>, Instant)>,
     sources: Sources,
     /// The user's own rules.
     rules: Arc<RuleSet>,
@@ -76,6 +82,10 @@ const OTHERS: Duration = Duration::from_secs(2);
 const OTHERS_SHARE: u32 = 20;
 /// How old evidence may be before a pod that is looked at again gets fresh one.
 const EVIDENCE_AGE: Duration = Duration::from_secs(60);
+/// The same of how long the pods of a revision take to start: it seldom changes, and is a list of pods.
+const STARTS_AGE: Duration = Duration::from_secs(600);
+/// How long what was read about nodes and revisions is kept when nothing asks for it any more. Events live as long.
+const SURROUNDINGS_KEPT: Duration = Duration::from_secs(3600);
 
 impl Engine {
     pub(super) fn new(
@@ -98,6 +108,8 @@ impl Engine {
                 nodes: HashMap::new(),
                 down: HashSet::new(),
                 evidence: HashMap::new(),
+                on_nodes: HashMap::new(),
+                starts: HashMap::new(),
                 sources,
                 rules: Arc::clone(&settings.rules),
                 others: BTreeMap::new(),
@@ -238,6 +250,28 @@ impl Engine {
             }
         }
         self.look_again(uid, true);
+    }
+
+    /// Events about a node have come.
+    pub(super) fn node_events(&self, node: &str, events: Packed<Events>) {
+        let mut around = self.around();
+        around.on_nodes.retain(|_, (_, asked)| asked.elapsed() < SURROUNDINGS_KEPT);
+        let Some((known, _)) = around.on_nodes.get_mut(node) else { return };
+        let news = *known != events;
+        *known = events;
+        drop(around);
+        if news {
+            self.look_at_node(node);
+        }
+    }
+
+    /// It is known how long the pods of a revision take to start.
+    pub(super) fn starts(&self, revision: Uid, starts: Vec<Start>) {
+        let mut around = self.around();
+        around.starts.retain(|_, (_, asked)| asked.elapsed() < SURROUNDINGS_KEPT);
+        if let Some((known, _)) = around.starts.get_mut(&revision) {
+            *known = starts;
+        }
     }
 
     /// Whether a source can be read after all.
@@ -391,6 +425,7 @@ impl Engine {
     fn lost_node(&self, name: &str) {
         let mut around = self.around();
         around.nodes.remove(name);
+        around.on_nodes.remove(name);
         let was_down = around.down.remove(name);
         drop(around);
         if was_down {
@@ -579,16 +614,23 @@ impl Around {
     ) -> PodDiagnosis {
         let evidence = self.evidence.get(&uid_of(pod));
         let events = evidence.map(Evidence::events).unwrap_or_default();
+        let node_events = self.on_nodes.get(&pod.spec.node_name);
+        let node_events = node_events.map(|(events, _)| events.unpack().items).unwrap_or_default();
         let context = Context {
             sources: self.sources,
             events: &events,
             logs: evidence.map_or(&[], |e| &e.logs),
             node: self.nodes.get(&pod.spec.node_name),
-            node_events: &[],
+            node_events: &node_events,
         };
         let mut diagnosis = diagnosis::diagnose(pod, &context, now);
         for finding in &mut diagnosis.findings {
             finding.workload = Some(workload.clone());
+            if finding.wants_siblings()
+                && let Some((starts, _)) = Siblings::of(pod).and_then(|s| self.starts.get(&s.revision))
+            {
+                diagnosis::compare_starts(finding, pod, starts);
+            }
         }
         if self.down.contains(&pod.spec.node_name) {
             diagnosis.findings.retain(|f| !f.reason.known().is_some_and(nodes::is_explained_by_node));
@@ -622,7 +664,37 @@ impl Around {
         }
         evidence.asked = Some(now);
         let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
-        Some(Job::of(&active.pod(), &findings, self.sources))
+        let pod = active.pod();
+        let node = self.wanted_node(&pod, &findings, now);
+        let siblings = self.wanted_siblings(&pod, &findings, now);
+        Some(Job::of(&pod, &findings, self.sources).with_node(node).with_siblings(siblings))
+    }
+
+    /// The node whose events are to be read for these findings, unless that was done of late: many containers that were
+    /// killed on one node are one question.
+    fn wanted_node(&mut self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<String> {
+        let name = &pod.spec.node_name;
+        let readable = self.sources.events && self.sources.nodes && !name.is_empty();
+        if !readable || !findings.iter().any(Finding::wants_node_events) {
+            return None;
+        }
+        let known = self.on_nodes.get(name);
+        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < EVIDENCE_AGE) {
+            return None;
+        }
+        self.on_nodes.entry(name.clone()).or_insert_with(|| (Packed::default(), now)).1 = now;
+        Some(name.clone())
+    }
+
+    /// The revision whose pods are to be compared for these findings, unless that was done of late.
+    fn wanted_siblings(&mut self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<Siblings> {
+        let siblings = Siblings::of(pod).filter(|_| findings.iter().any(Finding::wants_siblings))?;
+        let known = self.starts.get(&siblings.revision);
+        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < STARTS_AGE) {
+            return None;
+        }
+        self.starts.entry(siblings.revision).or_insert_with(|| (Vec::new(), now)).1 = now;
+        Some(siblings)
     }
 
     /// Whether a workload or node with these findings is still there.

@@ -14,7 +14,7 @@ use super::engine::Engine;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
-use crate::diagnosis::{ContainerLog, Finding, Sources};
+use crate::diagnosis::{self, ContainerLog, Finding, Sources, nodes};
 use crate::incidents::packed::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
@@ -43,10 +43,11 @@ pub(super) struct Evidence {
     pub(super) asked: Option<Instant>,
 }
 
+/// Events, to be packed.
 #[derive(Clone, PartialEq, prost::Message)]
-struct Events {
+pub(super) struct Events {
     #[prost(message, repeated, tag = "1")]
-    items: Vec<Event>,
+    pub(super) items: Vec<Event>,
 }
 
 impl Evidence {
@@ -67,6 +68,28 @@ pub(super) struct Job {
     events: bool,
     /// Whose logs, and the exit code of the run that ended.
     logs: Vec<(LogOf, Option<i32>)>,
+    /// The node whose events may say who killed a container of the pod.
+    node: Option<String>,
+    /// The pods that were made from the same template: how long they take to start.
+    siblings: Option<Siblings>,
+}
+
+/// Pods of one revision.
+#[derive(Debug)]
+pub(super) struct Siblings {
+    pub(super) revision: Uid,
+    label: &'static str,
+    value: String,
+    owner: String,
+}
+
+impl Siblings {
+    /// Those of a pod.
+    pub(super) fn of(pod: &Pod) -> Option<Self> {
+        let (_, owner, label, value) = diagnosis::revision_of(pod)?;
+        let revision = Uid::of(&format!("{owner}/{value}"));
+        Some(Self { revision, label, value: value.to_owned(), owner: owner.to_owned() })
+    }
 }
 
 impl Job {
@@ -99,7 +122,21 @@ impl Job {
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
             logs: logs.take(LOGS).collect(),
+            node: None,
+            siblings: None,
         }
+    }
+
+    /// Reads the events about this node, too.
+    pub(super) fn with_node(mut self, node: Option<String>) -> Self {
+        self.node = node;
+        self
+    }
+
+    /// Looks at these pods, too.
+    pub(super) fn with_siblings(mut self, siblings: Option<Siblings>) -> Self {
+        self.siblings = siblings;
+        self
     }
 }
 
@@ -113,6 +150,8 @@ impl Job {
             uids: vec![uid_text.to_owned()],
             events: true,
             logs: Vec::new(),
+            node: None,
+            siblings: None,
         }
     }
 }
@@ -168,6 +207,7 @@ impl Worker {
     }
 
     async fn work(&mut self, job: Job) {
+        self.surroundings(&job).await;
         if job.events && self.may_ask(0) {
             let events = evidence::events(&self.client, &job.namespace, &job.name, &job.uids);
             let events = within(events).await;
@@ -194,6 +234,35 @@ impl Worker {
         }
         if !logs.is_empty() {
             self.engine.evidence(job.uid, |e| e.logs = logs);
+        }
+    }
+
+    /// What is known about a node, or about the pods of a revision: asked for once in a while, whatever fails of them. Who may
+    /// not read it (with a Role in some namespaces only, events about nodes are out of reach) has lost nothing but a detail.
+    async fn surroundings(&self, job: &Job) {
+        let sources = &self.engine.metrics.sources;
+        let counted = |result: &Result<_, Failure>| match result {
+            Ok(()) => "ok",
+            Err(_) => "failed",
+        };
+        if let Some(node) = &job.node {
+            // The kubelet and problem detectors give a node's name for its uid, and its events are in this namespace.
+            let events = evidence::events(&self.client, "default", node, std::slice::from_ref(node));
+            let found = within(events).await.map(|mut events| {
+                events.retain(nodes::tells_of_memory);
+                self.engine.node_events(node, Packed::new(&Events { items: events }));
+            });
+            sources.count_evidence("node_events", counted(&found));
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Some(of) = &job.siblings {
+            let pods = evidence::pods_with(&self.client, &job.namespace, of.label, &of.value);
+            let found = within(pods).await.map(|pods| {
+                let same = |p: &&Pod| p.metadata.controller().is_some_and(|o| o.uid == of.owner);
+                self.engine.starts(of.revision, diagnosis::slowest_starts(pods.iter().filter(same)));
+            });
+            sources.count_evidence("siblings", counted(&found));
+            tokio::time::sleep(PAUSE).await;
         }
     }
 

@@ -14,7 +14,7 @@ use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
 use super::logs::{self, LogTail, LogVerdict};
 use super::reason::{Reason, Severity};
-use super::{probe, runtime, text};
+use super::{nodes, probe, runtime, text};
 use crate::objects::{Event, Probe, Terminated};
 
 /// The kubelet's own rule: a container that has run for so long has recovered, and its back-off starts anew.
@@ -651,10 +651,10 @@ fn unexplained_kill(
 fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Option<(&'a Event, bool)> {
     let near =
         |t: Option<Timestamp>| t.is_some_and(|t| t.duration_since(at).abs() <= SignedDuration::from_secs(30));
-    let events = context.node_events.iter().filter(|e| {
-        matches!(e.reason.as_str(), "SystemOOM" | "OOMKilling")
-            && (near(e.last_seen()) || near(e.first_seen()))
-    });
+    let events = context
+        .node_events
+        .iter()
+        .filter(|e| nodes::tells_of_memory(e) && (near(e.last_seen()) || near(e.first_seen())));
     let event = events.max_by(|a, b| oldest_first(a, b))?;
     let cgroup = event.message.to_lowercase().contains("memory cgroup");
     Some((event, event.reason == "SystemOOM" || !cgroup))

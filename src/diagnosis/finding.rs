@@ -298,6 +298,16 @@ impl Finding {
             && (self.is_crash() || self.stage == Stage::Active && of_run())
     }
 
+    /// Whether events about its node may say why: something had the container killed.
+    pub fn wants_node_events(&self) -> bool {
+        self.is_active() && self.is_crash() && self.exit_code == Some(137)
+    }
+
+    /// Whether other pods of the same revision may say more: how long one takes that a probe does not kill.
+    pub fn wants_siblings(&self) -> bool {
+        self.is_active() && matches!(self.cause.code, CauseCode::LivenessProbe | CauseCode::StartupProbe)
+    }
+
     /// Whether it is about a container that ended.
     pub fn is_crash(&self) -> bool {
         self.reason.known().is_some_and(|r| r.family() == Family::Crash)

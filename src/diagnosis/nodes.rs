@@ -12,7 +12,7 @@ use super::exit;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::text;
-use crate::objects::{Node, Pod};
+use crate::objects::{Event, Node, Pod};
 
 /// Ends of containers that belong together.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(120);
@@ -94,6 +94,11 @@ fn of_node(node: &Node, reason: Reason) -> Finding {
     finding.namespace = String::new();
     finding.node = text::name(&node.metadata.name);
     finding
+}
+
+/// Whether an event about a node may tell who killed a container on it: its kubelet's or a problem detector's word on memory.
+pub fn tells_of_memory(event: &Event) -> bool {
+    matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
 }
 
 /// Whether a pod's finding is only what the silence of its node looks like (taxonomy, trap 11).

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -238,7 +238,7 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
         }
         findings.append(&mut judge(Some(pod), Some(&workload), &of_pod, found));
     }
-    slow_starters(&mut findings, &snapshot.pods, &owners);
+    slow_starters(&mut findings, &snapshot.pods);
     // Owners quote the findings of their pods: always the same ones.
     findings.sort_by(worst_first);
     let none: &[Event] = &[];
@@ -282,39 +282,72 @@ impl Survey {
     }
 }
 
-/// What a probe kills in one pod may be up and ready in another of its workload: then the time that one took tells whether
-/// the container is only slow to start.
-fn slow_starters(findings: &mut [Finding], pods: &[Pod], owners: &Owners) {
-    let by_probe = |f: &Finding| matches!(f.cause.code, CauseCode::LivenessProbe | CauseCode::StartupProbe);
-    if !findings.iter().any(by_probe) {
-        return;
-    }
-    type Place<'a> = (&'a str, WorkloadRef, &'a str);
-    let mut longest: HashMap<Place<'_>, (SignedDuration, &str)> = HashMap::new();
+/// How long a container of a pod takes to become ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// The container's name.
+    pub container: String,
+    /// Until the pod was ready.
+    pub took: SignedDuration,
+    /// The pod's name.
+    pub pod: String,
+}
+
+/// The longest start of each container among these pods.
+pub fn slowest_starts<'p>(pods: impl IntoIterator<Item = &'p Pod>) -> Vec<Start> {
+    let mut longest: BTreeMap<&str, (SignedDuration, &str)> = BTreeMap::new();
     for pod in pods {
         for view in views(pod) {
             let Some(took) = probe::ready_after(&view) else { continue };
-            let place = (pod.metadata.namespace.as_str(), owners.workload_of(pod), view.name);
             let new = (took, pod.metadata.name.as_str());
-            longest.entry(place).and_modify(|old| *old = (*old).max(new)).or_insert(new);
+            longest.entry(view.name).and_modify(|old| *old = (*old).max(new)).or_insert(new);
         }
     }
+    let start = |(container, (took, pod)): (&str, (SignedDuration, &str))| Start {
+        container: container.to_owned(),
+        took,
+        pod: pod.to_owned(),
+    };
+    longest.into_iter().map(start).collect()
+}
+
+/// What a probe kills in one pod may be up and ready in another of its revision: then the time that one took tells whether
+/// the container is only slow to start. (An earlier revision proves nothing: it is another program.)
+pub fn compare_starts(finding: &mut Finding, pod: &Pod, starts: &[Start]) {
+    let Some(start) = starts.iter().find(|s| s.container == finding.container && s.pod != finding.pod) else {
+        return;
+    };
+    let Some(spec) = views(pod).find(|v| v.name == finding.container).and_then(|v| v.spec) else { return };
+    let startup = finding.cause.code == CauseCode::StartupProbe;
+    let probe = if startup { &spec.startup_probe } else { &spec.liveness_probe };
+    if let Some(probe) = probe.as_deref() {
+        crash::needs_longer(finding, probe, start.took, &format!("pod {}", text::name(&start.pod)));
+    }
+}
+
+/// What pods made from one template have in common: namespace, controller, and the label with its hash.
+pub fn revision_of(pod: &Pod) -> Option<(&str, &str, &'static str, &str)> {
+    let meta = &pod.metadata;
+    let owner = meta.controller()?;
+    let label = if owner.kind == "ReplicaSet" { "pod-template-hash" } else { "controller-revision-hash" };
+    Some((&meta.namespace, &owner.uid, label, meta.label(label)?))
+}
+
+fn slow_starters(findings: &mut [Finding], pods: &[Pod]) {
+    if !findings.iter().any(Finding::wants_siblings) {
+        return;
+    }
     let by_uid: HashMap<&str, &Pod> = pods.iter().map(|p| (p.metadata.uid.as_str(), p)).collect();
-    for finding in findings.iter_mut().filter(|f| by_probe(f)) {
-        let Some(workload) = finding.workload.clone() else { continue };
-        let place = (finding.namespace.as_str(), workload, finding.container.as_str());
-        let Some(&(took, other)) = longest.get(&place) else { continue };
-        if other == finding.pod {
-            continue;
+    let mut revisions: HashMap<_, Vec<&Pod>> = HashMap::new();
+    for pod in pods {
+        if let Some(revision) = revision_of(pod) {
+            revisions.entry(revision).or_default().push(pod);
         }
+    }
+    for finding in findings.iter_mut().filter(|f| f.wants_siblings()) {
         let Some(pod) = by_uid.get(finding.uid.as_str()) else { continue };
-        let Some(spec) = views(pod).find(|v| v.name == finding.container).and_then(|v| v.spec) else {
-            continue;
-        };
-        let startup = finding.cause.code == CauseCode::StartupProbe;
-        let probe = if startup { &spec.startup_probe } else { &spec.liveness_probe };
-        let Some(probe) = probe.as_deref() else { continue };
-        crash::needs_longer(finding, probe, took, &format!("pod {}", text::name(other)));
+        let Some(siblings) = revision_of(pod).and_then(|r| revisions.get(&r)) else { continue };
+        compare_starts(finding, pod, &slowest_starts(siblings.iter().copied()));
     }
 }
 

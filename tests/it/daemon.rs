@@ -122,6 +122,79 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
     running.stop().await;
 }
 
+/// A pod of ReplicaSet `NAME-7d9f` on node-a, whose container `app` is in this state, at noon.
+fn pod_at_noon(name: &str, container: Value, state: Value, ready: &str) -> Value {
+    let set = name.rsplit_once('-').unwrap().0;
+    let condition = |kind: &str, status: &str, at: &str| json!({"type": kind, "status": status, "reason": "", "message": "", "lastProbeTime": null, "lastTransitionTime": at});
+    let mut spec = json!({"name": "app", "image": "r.example.com/a:1", "resources": {}});
+    spec.as_object_mut().unwrap().extend(container.as_object().unwrap().clone());
+    let mut status = json!({"name": "app", "image": "r.example.com/a:1", "imageID": "", "ready": ready == "True", "started": true,
+        "restartCount": 4, "lastState": {}});
+    status.as_object_mut().unwrap().extend(state.as_object().unwrap().clone());
+    json!({"apiVersion": "v1", "kind": "Pod",
+        "metadata": {"name": name, "namespace": "shop", "uid": format!("0a1b2c3d-0000-4000-8000-{name:0>12}"),
+            "creationTimestamp": "2026-11-22T11:00:00Z", "labels": {"pod-template-hash": "7d9f"},
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": set, "uid": set, "controller": true}]},
+        "spec": {"restartPolicy": "Always", "nodeName": "node-a", "terminationGracePeriodSeconds": 30, "containers": [spec]},
+        "status": {"phase": "Running", "startTime": "2026-11-22T11:00:00Z", "containerStatuses": [status],
+            "conditions": [condition("PodScheduled", "True", "2026-11-22T11:00:00Z"), condition("Initialized", "True", "2026-11-22T11:00:00Z"),
+                condition("Ready", ready, "2026-11-22T11:00:56Z")]}})
+}
+
+fn event_at(about: Value, reason: &str, message: &str, at: &str) -> Value {
+    let namespace = about["namespace"].as_str().unwrap_or("default").to_owned();
+    json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": reason.to_lowercase(), "namespace": namespace, "uid": reason, "creationTimestamp": at},
+        "involvedObject": about, "reason": reason, "message": message, "type": "Warning", "source": {"component": "kubelet"},
+        "firstTimestamp": at, "lastTimestamp": at, "count": 3, "eventTime": null})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_events_of_the_node_and_other_pods_of_the_revision_tell_reaches_the_daemon_too() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T12:00:00Z".parse().unwrap(), 0.0);
+    let killed = json!({"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 137, "startedAt": "2026-11-22T11:52:20Z", "finishedAt": "2026-11-22T11:59:00Z",
+            "containerID": "containerd://1"}}});
+    let probed = json!({"state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}},
+        "lastState": {"terminated": {"reason": "Error", "exitCode": 137, "startedAt": "2026-11-22T11:54:00Z", "finishedAt": "2026-11-22T11:54:31Z",
+            "containerID": "containerd://2"}}});
+    let up = json!({"state": {"running": {"startedAt": "2026-11-22T11:00:01Z"}}, "restartCount": 0});
+    let probes = json!({"livenessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 10, "failureThreshold": 3},
+        "readinessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 5}});
+    let slow = pod_at_noon("slow-7d9f-aaaaa", probes.clone(), probed, "False");
+    let about_slow = json!({"kind": "Pod", "namespace": "shop", "name": "slow-7d9f-aaaaa", "uid": slow["metadata"]["uid"],
+        "fieldPath": "spec.containers{app}"});
+    cluster
+        .load([
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a", "uid": "n1"},
+                "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "", "lastTransitionTime": "2026-11-01T00:00:00Z"}]}}),
+            pod_at_noon("hungry-7d9f-bbbbb", json!({}), killed, "False"),
+            slow,
+            pod_at_noon("slow-7d9f-ccccc", probes, up, "True"),
+            event_at(about_slow, "Killing", "Container app failed liveness probe, will be restarted", "2026-11-22T11:54:30Z"),
+            event_at(json!({"kind": "Node", "name": "node-a", "uid": "node-a"}), "SystemOOM",
+                "System OOM encountered, victim process: java, pid: 4242", "2026-11-22T11:58:59Z"),
+        ])
+        .unwrap();
+    let seen = snapshot::snapshot(&simulator::client(&cluster), &Wanted::default(), &Progress::default())
+        .await
+        .unwrap();
+    let survey = survey(&seen.snapshot, cluster.now());
+    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    assert!(wanted.contains("NodePressure"), "{wanted}");
+    assert!(wanted.contains("pod slow-7d9f-ccccc was ready after 55s"), "{wanted}");
+
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    let mut got = String::new();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) && got != wanted {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        got = get(&running, "/api/v1/diagnosis").await.1;
+    }
+    assert_eq!(got, wanted);
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_may_not_list_pods_says_so_keeps_trying_and_is_ready_once_it_may() {
     let cluster = recorded();

@@ -619,7 +619,12 @@ fn a_reason_that_an_earlier_sandbox_left_over_does_not_lead() {
     );
     assert!(!f.summary.contains("cart-config"), "{}", f.summary);
     // Nothing newer is known: the reason stands.
-    warns(&look_with(&pod, &[old.clone()]), R::CreateContainerConfigError, C::MissingConfigMap, &[]);
+    warns(
+        &look_with(&pod, std::slice::from_ref(&old)),
+        R::CreateContainerConfigError,
+        C::MissingConfigMap,
+        &[],
+    );
     // With a sandbox the container's own word leads, whatever volumes said before.
     let tried = stuck("CreateContainerConfigError", "configmap \"cart-config\" not found", 5000);
     warns(&look_with(&tried, &[old, held]), R::CreateContainerConfigError, C::MissingConfigMap, &[]);
