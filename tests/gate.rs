@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::packed::Packed;
 use kubehealer::incidents::{Incidents, Sight};
-use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{Encoding, decode_list};
+use kubehealer::objects::{Object as _, Pod};
 use kubehealer::redact::redact;
 use kubehealer::simulator::bulk::Fleet;
 use kubehealer::simulator::{Cluster, client};
@@ -47,7 +47,11 @@ fn cost<T>(work: impl FnOnce() -> T) -> (T, Cost) {
 
 fn decode(body: &[u8], encoding: Encoding) -> Vec<Pod> {
     let mut pods = Vec::new();
-    decode_list(body, encoding, |pod| pods.push(pod)).unwrap();
+    decode_list(body, encoding, |mut pod: Pod| {
+        pod.compact();
+        pods.push(pod);
+    })
+    .unwrap();
     pods.shrink_to_fit();
     pods
 }

@@ -332,7 +332,7 @@ struct Item<T>(Option<T>);
 impl<'de, T: Object> Deserialize<'de> for Item<T> {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         let mut item: Option<T> = lenient::some_object(d)?;
-        item.iter_mut().for_each(Object::compact);
+        item.iter_mut().for_each(Object::trim);
         Ok(Self(item))
     }
 }
@@ -614,7 +614,7 @@ fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(T)) -> Result<Lis
 
 fn protobuf_item<T: Object>(bytes: &[u8]) -> Result<T, prost::DecodeError> {
     let mut item = T::decode(bytes)?;
-    item.compact();
+    item.trim();
     Ok(item)
 }
 

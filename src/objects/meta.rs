@@ -79,8 +79,12 @@ impl ObjectMeta {
         self.owner_references.iter().find(|o| o.controller == Some(true))
     }
 
-    pub(super) fn compact(&mut self) {
+    pub(super) fn trim(&mut self) {
         self.annotations.retain(|a| Annotation::wanted(&a.key));
+    }
+
+    pub(super) fn compact(&mut self) {
+        self.trim();
         self.annotations.shrink_to_fit();
         self.labels.shrink_to_fit();
         self.owner_references.shrink_to_fit();

@@ -36,9 +36,9 @@ impl Object for Pod {
     }
 
     fn compact(&mut self) {
+        self.trim();
         self.metadata.compact();
         let spec = &mut self.spec;
-        spec.volumes.retain(|v| v.source.as_ref().is_some_and(|s| s.is_wanted()));
         spec.volumes.shrink_to_fit();
         spec.node_selector.shrink_to_fit();
         spec.image_pull_secrets.shrink_to_fit();
@@ -49,24 +49,35 @@ impl Object for Pod {
         spec.init_containers.shrink_to_fit();
         spec.ephemeral_containers.shrink_to_fit();
         let status = &mut self.status;
-        let ready = status.condition(&ConditionType::Ready).is_some_and(Condition::is_true);
-        let staged = !spec.init_containers.is_empty();
-        status.conditions.retain(|c| c.is_wanted(ready, staged));
         status.conditions.shrink_to_fit();
-        for container in &mut status.container_statuses {
-            container.compact(spec.containers.iter().find(|c| c.name == container.name));
-        }
-        for container in &mut status.init_container_statuses {
-            container.compact(spec.init_containers.iter().find(|c| c.name == container.name));
-        }
-        status.ephemeral_container_statuses.iter_mut().for_each(|c| c.compact(None));
         for list in [
             &mut status.container_statuses,
             &mut status.init_container_statuses,
             &mut status.ephemeral_container_statuses,
         ] {
+            list.iter_mut().for_each(ContainerStatus::compact);
             list.shrink_to_fit();
         }
+    }
+
+    fn trim(&mut self) {
+        self.metadata.trim();
+        let spec = &mut self.spec;
+        spec.volumes.retain(|v| v.source.as_ref().is_some_and(|s| s.is_wanted()));
+        for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
+            container.trim();
+        }
+        let status = &mut self.status;
+        let ready = status.condition(&ConditionType::Ready).is_some_and(Condition::is_true);
+        let staged = !spec.init_containers.is_empty();
+        status.conditions.retain(|c| c.is_wanted(ready, staged));
+        for container in &mut status.container_statuses {
+            container.trim(spec.containers.iter().find(|c| c.name == container.name));
+        }
+        for container in &mut status.init_container_statuses {
+            container.trim(spec.init_containers.iter().find(|c| c.name == container.name));
+        }
+        status.ephemeral_container_statuses.iter_mut().for_each(|c| c.trim(None));
     }
 }
 
@@ -314,16 +325,16 @@ pub struct Container {
 }
 
 impl Container {
-    fn compact(&mut self) {
+    fn trim(&mut self) {
         self.ports.retain(|p| p.host_port != 0);
-        self.ports.shrink_to_fit();
         if self.resources.as_ref().is_some_and(|r| r.limits.is_empty() && r.requests.is_empty()) {
             self.resources = None;
         }
-        if let Some(resources) = &mut self.resources {
-            resources.limits.shrink_to_fit();
-            resources.requests.shrink_to_fit();
-        }
+    }
+
+    fn compact(&mut self) {
+        self.ports.shrink_to_fit();
+        self.resources.iter_mut().for_each(|r| r.compact());
         self.restart_policy_rules.shrink_to_fit();
     }
 
@@ -403,6 +414,11 @@ pub struct ResourceRequirements {
 }
 
 impl ResourceRequirements {
+    fn compact(&mut self) {
+        self.limits.shrink_to_fit();
+        self.requests.shrink_to_fit();
+    }
+
     /// A limit.
     pub fn limit(&self, resource: &str) -> Option<&str> {
         self.limits.iter().find(|e| e.key == resource).map(|e| e.value.string.as_str())
@@ -988,10 +1004,8 @@ pub struct ContainerStatus {
 
 impl ContainerStatus {
     /// What only repeats the spec is dropped: both say the same but during a resize. Of a pod's heap that is a third.
-    fn compact(&mut self, spec: Option<&Container>) {
-        if let Some(resources) = &mut self.resources {
-            resources.limits.shrink_to_fit();
-            resources.requests.shrink_to_fit();
+    fn trim(&mut self, spec: Option<&Container>) {
+        if let Some(resources) = &self.resources {
             let says_nothing = resources.limits.is_empty() && resources.requests.is_empty();
             if says_nothing || spec.is_some_and(|s| s.resources == self.resources) {
                 self.resources = None;
@@ -1008,9 +1022,17 @@ impl ContainerStatus {
         }
         for status in &mut self.allocated_resources_status {
             status.resources.retain(|r| r.health != "Healthy");
-            status.resources.shrink_to_fit();
         }
         self.allocated_resources_status.retain(|s| !s.resources.is_empty());
+    }
+
+    fn compact(&mut self) {
+        self.resources.iter_mut().for_each(|r| r.compact());
+        self.container_id.shrink_to_fit();
+        for end in [&mut self.state, &mut self.last_state].into_iter().filter_map(|s| s.terminated.as_mut()) {
+            end.container_id.shrink_to_fit();
+        }
+        self.allocated_resources_status.iter_mut().for_each(|s| s.resources.shrink_to_fit());
         self.allocated_resources_status.shrink_to_fit();
     }
 }
@@ -1023,7 +1045,6 @@ fn shorten(id: &mut String) {
         let start = scheme.len() + 3;
         id.drain(..start);
         id.truncate(16);
-        id.shrink_to_fit();
     }
 }
 
