@@ -114,7 +114,8 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     }
 }
 
-/// Runs a command that waits for a network.
+/// Runs a command that waits for a network. One thread: an update of a pod takes microseconds, waking up another thread for
+/// it as much again.
 fn blocking<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(no_runtime)?;
     let done = runtime.block_on(work);
@@ -123,8 +124,8 @@ fn blocking<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
     Ok(done)
 }
 
-/// Runs the daemon, which has more than one thing to do at a time.
-fn daemon<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
+/// Runs the demonstration: a daemon, and the cluster that it watches.
+fn with_threads<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(no_runtime)?;
     let done = runtime.block_on(work);
     runtime.shutdown_background();

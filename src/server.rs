@@ -167,8 +167,8 @@ fn router(shown: Arc<Shown>) -> Router {
         .route("/metrics", get(scrape))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/api/v1/incidents", get(api::incidents))
-        .route("/api/v1/problems", get(api::problems))
+        .route("/api/v1/incidents", get(|shown, asked| aside(|| api::incidents(shown, asked))))
+        .route("/api/v1/problems", get(|shown, asked| aside(|| api::problems(shown, asked))))
         .route("/api/v1/diagnosis", get(diagnosis))
         .route("/", get(|| page(include_str!("server/status.html"), "text/html; charset=utf-8")))
         .route("/status.css", get(|| page(include_str!("server/status.css"), "text/css; charset=utf-8")))
@@ -201,13 +201,19 @@ async fn page(text: &'static str, content_type: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 
+/// Not in a task: in a storm it takes longer than an update may wait.
+async fn aside(work: impl FnOnce() -> Response + Send + 'static) -> Response {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+}
+
 async fn scrape(State(shown): State<Arc<Shown>>) -> Response {
-    // Not in a task: in a storm it takes longer than an update may wait.
-    let rendered =
-        tokio::task::spawn_blocking(move || shown.metrics.render(&shown.incidents, (shown.clock)())).await;
-    let Ok(pieces) = rendered else { return StatusCode::INTERNAL_SERVER_ERROR.into_response() };
-    let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
-    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response()
+    aside(move || {
+        let pieces = shown.metrics.render(&shown.incidents, (shown.clock)());
+        let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
+        ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response()
+    })
+    .await
 }
 
 async fn livez(State(shown): State<Arc<Shown>>) -> Response {
@@ -226,5 +232,5 @@ fn probe(result: Result<(), String>) -> Response {
 }
 
 async fn diagnosis(State(shown): State<Arc<Shown>>) -> Response {
-    ([(header::CONTENT_TYPE, "application/json")], (shown.diagnosis)()).into_response()
+    aside(move || ([(header::CONTENT_TYPE, "application/json")], (shown.diagnosis)()).into_response()).await
 }

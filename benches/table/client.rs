@@ -62,12 +62,9 @@ fn listed(shared: &Shared) {
 }
 
 pub fn run(kind: &str, kubeconfig: &str) {
-    // As `kubehealer watch` has it; one thread for everything else, which is the cheapest there is.
-    let mut runtime = match kind {
-        "daemon" => tokio::runtime::Builder::new_multi_thread(),
-        _ => tokio::runtime::Builder::new_current_thread(),
-    };
-    runtime.enable_all().build().unwrap().block_on(async {
+    // One thread, as `kubehealer watch` has it, which is the cheapest there is for all kinds.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
         let file = kube::config::Kubeconfig::read_from(kubeconfig).unwrap();
         let mut config = Config::from_custom_kubeconfig(file, &Default::default()).await.unwrap();
         config.default_retry = false;

@@ -205,7 +205,7 @@ pub fn table(pods: u32, only: Option<&str>) {
 }
 
 /// A line of a table: what is to be reached, what was measured, and whether that is enough.
-fn goal(what: &str, measured: &str, met: bool) {
+pub fn goal(what: &str, measured: &str, met: bool) {
     println!("| {what} | {measured} | {} |", if met { "met" } else { "not met" });
 }
 

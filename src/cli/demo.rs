@@ -49,7 +49,7 @@ fn speed(text: &str) -> Result<f64, String> {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     let recording = recording(&args.replay)?;
-    super::daemon(play(args, recording))??;
+    super::with_threads(play(args, recording))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -142,7 +142,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     };
     let settings = args.settings()?;
     daemon::init_logging(format);
-    super::daemon(daemon::run(settings))??;
+    super::blocking(daemon::run(settings))??;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -124,7 +124,7 @@ fn check(asked: Asked) -> Result<(Wanted, Option<Severity>), String> {
     Ok((wanted, severity))
 }
 
-pub(super) async fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Response {
+pub(super) fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Response {
     let (wanted, severity) = match check(asked) {
         Ok(checked) => checked,
         Err(why) => return (StatusCode::BAD_REQUEST, why + "\n").into_response(),
@@ -183,7 +183,7 @@ struct Problem {
     incidents: Vec<IncidentId>,
 }
 
-pub(super) async fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Response {
+pub(super) fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Response {
     let (wanted, severity) = match check(asked) {
         Ok(checked) => checked,
         Err(why) => return (StatusCode::BAD_REQUEST, why + "\n").into_response(),
