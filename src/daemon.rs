@@ -11,6 +11,8 @@
 mod announce;
 mod engine;
 mod evidence;
+#[cfg(test)]
+mod histories;
 pub mod rules;
 
 use std::net::SocketAddr;

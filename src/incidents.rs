@@ -10,12 +10,12 @@
 //! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/how-it-books.md`.
 
 pub mod accounting;
+#[cfg(test)]
+pub(crate) mod bugs;
 pub mod frequent;
 pub mod incident;
 pub mod kept;
 pub mod packed;
-#[cfg(test)]
-mod property;
 pub mod store;
 pub mod terminations;
 
@@ -130,9 +130,9 @@ pub struct Incidents {
     stale: u64,
     /// When this process first saw a pod, or a list without one.
     began: Option<Timestamp>,
-    /// A bug put in on purpose, to show that the property test finds it.
+    /// A bug put in on purpose, to show that the histories find it.
     #[cfg(test)]
-    bug: Option<property::Bug>,
+    pub(crate) bug: Option<bugs::Bug>,
 }
 
 impl Incidents {
@@ -185,10 +185,10 @@ impl Incidents {
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
         let ours = known || (sight == Sight::Later && !older);
         #[cfg(test)]
-        let (ours, pod) = property::break_pod(self.bug, ours, pod);
+        let (ours, pod) = bugs::break_pod(self.bug, ours, pod);
         let booked = &*record.booked;
         #[cfg(test)]
-        let booked = property::break_memory(self.bug, repeated, booked);
+        let booked = bugs::break_memory(self.bug, repeated, booked);
         let (ends, mut memory) = accounting::book(ours.then_some(booked), &pod);
         accounting::keep_hidden(&record.booked, &mut memory);
         let long_runs: Vec<LongRun> = ends.iter().filter_map(LongRun::of).collect();
@@ -294,7 +294,7 @@ impl Incidents {
         self.began.get_or_insert(now);
         let unseen = self.store.unseen(mark, namespace);
         #[cfg(test)]
-        let unseen = if self.bug == Some(property::Bug::DropDeletesOfRelists) { Vec::new() } else { unseen };
+        let unseen = if self.bug == Some(bugs::Bug::DropDeletesOfRelists) { Vec::new() } else { unseen };
         unseen.into_iter().flat_map(|uid| self.gone(uid, None, now)).collect()
     }
 

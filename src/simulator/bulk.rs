@@ -202,6 +202,7 @@ impl Fleet {
                     ("spec.nodeName", format!("node-{:04}", pod / PER_NODE)),
                     ("status.phase", phase.to_owned()),
                 ],
+                encoded: Default::default(),
                 body: Body::Stamped { template, pod },
             }
         });

@@ -3,7 +3,7 @@
 //! Objects are kept as rendered JSON, since they are written to many clients more often than they change.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,6 +40,8 @@ pub struct Object {
     pub(super) labels: Vec<(String, String)>,
     pub(super) fields: Vec<(&'static str, String)>,
     pub(super) body: Body,
+    /// The message in protobuf, once it was asked for.
+    pub(super) encoded: OnceLock<Bytes>,
 }
 
 /// What an object says.
@@ -87,10 +89,14 @@ impl Object {
     }
 
     /// The object's message in protobuf.
-    pub(super) fn protobuf(&self) -> Vec<u8> {
+    pub(super) fn protobuf(&self) -> Bytes {
         match &self.body {
-            Body::Rendered(_) => protobuf::message(RESOURCES[self.resource].kind, &self.value()),
-            Body::Stamped { template, pod } => template.protobuf(*pod, self.version),
+            // Encoded once: each list asks again.
+            Body::Rendered(_) => self
+                .encoded
+                .get_or_init(|| protobuf::message(RESOURCES[self.resource].kind, &self.value()).into())
+                .clone(),
+            Body::Stamped { template, pod } => template.protobuf(*pod, self.version).into(),
         }
     }
 
@@ -98,7 +104,8 @@ impl Object {
     pub fn value(&self) -> Value {
         let mut text = Vec::new();
         self.write_whole(&mut text);
-        serde_json::from_slice(&text).unwrap_or(Value::Null)
+        // Through the parser that serde_json itself was compiled with, which is optimised in tests as well.
+        std::str::from_utf8(&text).ok().and_then(|text| text.parse().ok()).unwrap_or(Value::Null)
     }
 
     /// The same object at another version, as the last word of a watch on a deleted one.
@@ -137,13 +144,13 @@ fn render(resource: usize, version: u64, mut value: Value) -> Object {
             .filter(|(_, v)| !v.is_empty())
             .collect(),
         body: Body::Rendered(Bytes::new()),
+        encoded: OnceLock::new(),
     };
     if let Some(map) = value.as_object_mut() {
         map.remove("kind");
         map.remove("apiVersion");
     }
-    let json = serde_json::to_vec(&value).unwrap_or_default();
-    object.body = Body::Rendered(Bytes::from(json).slice(1..));
+    object.body = Body::Rendered(Bytes::from(value.to_string()).slice(1..));
     object
 }
 
@@ -215,6 +222,8 @@ struct State {
     requests: VecDeque<Request>,
     asked: HashMap<String, u64>,
     faults: Vec<(String, Fault)>,
+    /// Per open watch, by a number: the kind, and the version up to which it has said everything.
+    watches: BTreeMap<u64, (usize, u64)>,
     clock: Clock,
 }
 
@@ -271,6 +280,7 @@ impl Cluster {
             requests: VecDeque::new(),
             asked: HashMap::new(),
             faults: Vec::new(),
+            watches: BTreeMap::new(),
             clock: Clock { start: real_time(), origin: Instant::now(), speed: 1.0 },
         };
         Self {
@@ -564,6 +574,19 @@ impl Cluster {
         self.lock().asked.get(&format!("{verb} {resource}")).copied().unwrap_or(0)
     }
 
+    /// The version up to which every open watch of a kind has said everything; none when no watch is open.
+    pub fn told(&self, resource: &str) -> Option<u64> {
+        let resource = Resource::named(resource)?;
+        self.lock().watches.values().filter(|(of, _)| *of == resource).map(|(_, version)| *version).min()
+    }
+
+    pub(super) fn opened(&self, resource: usize) -> Opened {
+        let mut state = self.lock();
+        let number = state.watches.last_key_value().map_or(0, |(last, _)| last + 1);
+        state.watches.insert(number, (resource, 0));
+        Opened { cluster: self.clone(), number }
+    }
+
     pub(super) fn note(&self, request: Request) {
         let mut state = self.lock();
         *state.asked.entry(format!("{} {}", request.verb, request.resource)).or_default() += 1;
@@ -573,15 +596,33 @@ impl Cluster {
         state.requests.push_back(request);
     }
 
-    /// Everything of a kind at the newest version, kept for `continue` tokens.
+    /// Everything of a kind at the newest version (or an older one: [`Fault::Behind`]), kept for `continue` tokens.
     pub(super) fn snapshot(&self, resource: usize) -> (u64, Snapshot) {
+        let behind =
+            self.faults("list", RESOURCES[resource].plural).into_iter().find_map(|fault| match fault {
+                Fault::Behind { version } => Some(version),
+                _ => None,
+            });
         let mut state = self.lock();
-        let version = state.version;
+        let version = behind.unwrap_or(u64::MAX).min(state.version);
         let known = state.snapshots.iter().find(|(r, v, _)| *r == resource && *v == version);
         if let Some((_, _, snapshot)) = known {
             return (version, snapshot.clone());
         }
-        let snapshot: Snapshot = Arc::new(state.collections[resource].objects.values().cloned().collect());
+        let collection = &state.collections[resource];
+        let snapshot: Snapshot = if version == state.version {
+            Arc::new(collection.objects.values().cloned().collect())
+        } else {
+            let mut objects = collection.objects.clone();
+            for change in collection.changes.iter().rev().take_while(|change| change.version > version) {
+                let key = (change.new.namespace.clone(), change.new.name.clone());
+                match &change.old {
+                    Some(old) => objects.insert(key, old.clone()),
+                    None => objects.remove(&key),
+                };
+            }
+            Arc::new(objects.into_values().collect())
+        };
         if state.snapshots.len() == SNAPSHOTS {
             state.snapshots.pop_front();
         }
@@ -609,6 +650,27 @@ impl Cluster {
         }
         let start = changes.partition_point(|change| change.version <= after);
         Some(changes.range(start..).take(limit).cloned().collect())
+    }
+}
+
+/// An open watch; dropped, it is none any more.
+pub(super) struct Opened {
+    cluster: Cluster,
+    number: u64,
+}
+
+impl Opened {
+    /// Everything up to this version has been said.
+    pub(super) fn said(&self, version: u64) {
+        if let Some((_, told)) = self.cluster.lock().watches.get_mut(&self.number) {
+            *told = version;
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.cluster.lock().watches.remove(&self.number);
     }
 }
 

@@ -56,6 +56,12 @@ pub enum Fault {
     GoneOnPage,
     /// A watch is refused with the HTTP status 410, rather than with an ERROR event.
     GoneOnWatch,
+    /// Lists, and watches that begin with all objects, show what there was at this version, as a cache that is behind does;
+    /// as far back as watches can resume.
+    Behind {
+        /// The resourceVersion.
+        version: u64,
+    },
     /// `sendInitialEvents` is not known, as on servers without the WatchList feature: 422.
     RefuseWatchList,
     /// Protobuf is not offered: JSON where the client accepts that too, else 406.

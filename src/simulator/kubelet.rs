@@ -60,12 +60,26 @@ impl Pod {
         if manifest["spec"]["terminationGracePeriodSeconds"].is_null() {
             manifest["spec"]["terminationGracePeriodSeconds"] = json!(30);
         }
+        if manifest["metadata"]["namespace"].as_str().is_none_or(str::is_empty) {
+            manifest["metadata"]["namespace"] = json!("default");
+        }
         manifest["status"] = json!({"phase": "Pending", "qosClass": "Burstable"});
         let mut pod = Self { cluster: cluster.clone(), object: manifest, ids: 0 };
-        pod.cluster.apply(pod.object.clone())?;
-        let name = pod.name().to_owned();
-        let namespace = Some(pod.namespace()).filter(|ns| !ns.is_empty()).unwrap_or("default").to_owned();
-        pod.object = cluster.get("pods", &namespace, &name).unwrap_or(pod.object);
+        let known = cluster.object(PODS, pod.namespace(), pod.name());
+        if known.is_none() && pod.object["metadata"]["creationTimestamp"].is_null() {
+            pod.object["metadata"]["creationTimestamp"] = pod.now();
+        }
+        cluster.apply(pod.object.clone())?;
+        let written = cluster.object(PODS, pod.namespace(), pod.name());
+        pod.object = match written {
+            // Whose uid is made, and whose creation is known.
+            Some(written) if known.is_none() => {
+                pod.object["metadata"]["uid"] = json!(written.uid);
+                pod.object
+            }
+            Some(written) => written.value(),
+            None => pod.object,
+        };
         // Container ids must differ between pods, and between two pods of one name.
         pod.ids = hash(pod.uid());
         Ok(pod)
@@ -106,10 +120,15 @@ impl Pod {
         self.exists() && self.cluster.apply(self.object.clone()).is_ok()
     }
 
-    /// The scheduler found a node.
-    pub fn bind(&mut self, node: &str) {
+    /// The pod has a node, without the scheduler's event.
+    pub fn assign(&mut self, node: &str) {
         self.object["spec"]["nodeName"] = json!(node);
         self.condition("PodScheduled", true, "", "");
+    }
+
+    /// The scheduler found a node.
+    pub fn bind(&mut self, node: &str) {
+        self.assign(node);
         let message = format!("Successfully assigned {}/{} to {node}", self.namespace(), self.name());
         self.scheduler_event("Normal", "Scheduled", &message);
     }
@@ -213,6 +232,28 @@ impl Pod {
         status["state"] = json!({"waiting": {"reason": "RunContainerError", "message": message}});
         status["ready"] = json!(false);
         status["started"] = json!(false);
+    }
+
+    /// A container that ran is not to be found in the runtime: the kubelet counts it, and makes up its end without id and times.
+    pub fn vanish(&mut self, container: &str) {
+        let Some(status) = self.status(container) else { return };
+        status["lastState"] = json!({"terminated": {
+            "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null, "finishedAt": null,
+            "message": "The container could not be located when the pod was deleted.  The container used to be Running"
+        }});
+        status["state"] = json!({"waiting": {"reason": "ContainerCreating"}});
+        status["restartCount"] = json!(status["restartCount"].as_i64().unwrap_or(0) + 1);
+        status["containerID"] = Value::Null;
+        status["ready"] = json!(false);
+        status["started"] = json!(false);
+    }
+
+    /// The container runs anew, and is counted from 0 again: what was left of its runs before was removed from the node.
+    pub fn start_uncounted(&mut self, container: &str) {
+        self.start(container);
+        let Some(status) = self.status(container) else { return };
+        status["lastState"] = json!({});
+        status["restartCount"] = json!(0);
     }
 
     /// A readiness (and startup) probe passed or failed.

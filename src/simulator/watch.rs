@@ -12,7 +12,7 @@ use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
 use super::api::{Encoding, status};
-use super::cluster::{Change, Cluster, Object};
+use super::cluster::{Change, Cluster, Object, Opened};
 use super::fault::{Cut, Fault};
 use super::resources::RESOURCES;
 use super::selector::Filter;
@@ -63,6 +63,7 @@ struct Watch {
     sent: usize,
     out: Vec<u8>,
     end: Option<End>,
+    opened: Opened,
 }
 
 /// The frames of a watch, until it times out or is cut.
@@ -102,6 +103,7 @@ pub(super) fn frames(cluster: Cluster, asked: Asked) -> impl Stream<Item = io::R
         sent: 0,
         out: Vec::new(),
         end: None,
+        opened: cluster.opened(asked.resource),
         asked: Asked { bookmarks, ..asked },
         cluster,
     };
@@ -112,6 +114,9 @@ impl Watch {
     async fn next(mut self) -> Option<(io::Result<Frame<Bytes>>, Self)> {
         loop {
             self.fill();
+            if self.initial.is_none() {
+                self.opened.said(self.cursor);
+            }
             if !self.out.is_empty() {
                 let piece = Bytes::from(std::mem::take(&mut self.out));
                 return Some((Ok(Frame::data(piece)), self));

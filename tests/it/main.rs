@@ -9,7 +9,6 @@ mod demo;
 mod diagnosis;
 mod files;
 mod incidents;
-mod kubelet_model;
 mod layers;
 mod log_classifier;
 mod objects;
