@@ -25,6 +25,7 @@ pub mod scheduling;
 pub mod start;
 pub mod survey;
 pub mod text;
+mod volume;
 
 pub use cause::CauseCode;
 pub use context::{Context, Sources};
