@@ -250,7 +250,7 @@ impl Incidents {
         let was = active.incidents.len();
         let (ending, text) = departed(&active.pod.unpack(), &home.workload, newest, left);
         let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
-            (ending, format!("The pod is gone: {text}"))
+            (ending, format!("the pod is gone: {text}"))
         });
         self.count(was, 0, &events);
         events
@@ -278,7 +278,7 @@ impl Incidents {
         let Some(mut incidents) = self.others.remove(&Uid::of(uid)) else { return Vec::new() };
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &[], false, now, |_| {
-            (Ending::Deleted, "It was deleted".to_owned())
+            (Ending::Deleted, "it was deleted".to_owned())
         });
         self.count(was, 0, &events);
         events
@@ -584,28 +584,32 @@ fn over(
 ) -> (Ending, String) {
     if pod.metadata.deletion_timestamp.is_known() {
         let (ending, text) = departed(pod, workload, newest, others);
-        return (ending, format!("The pod is being deleted: {text}"));
+        return (ending, format!("the pod is being deleted: {text}"));
     }
     let status = views(pod).find(|v| *v.name == *finding.container).map(|v| v.status);
     let phase = pod.status.phase.as_str();
     if let Some(running) = status.and_then(|s| s.state.running.as_ref()) {
         let since = running.started_at;
-        let restarts = status.map_or(0, |s| s.restart_count);
-        let ready = if status.is_some_and(|s| s.ready) { " and ready" } else { "" };
-        let text = format!("The container has been running since {since}{ready}, after {restarts} restarts");
+        let ready = if status.is_some_and(|s| s.ready) { " and is ready" } else { "" };
+        let restarts = match status.map_or(0, |s| s.restart_count) {
+            ..=0 => String::new(),
+            1 => ", after 1 restart".to_owned(),
+            n => format!(", after {n} restarts"),
+        };
+        let text = format!("the container has been running since {since}{ready}{restarts}");
         return (Ending::Recovered, text);
     }
     if phase == "Succeeded" {
-        return (Ending::Completed, "The pod has completed".to_owned());
+        return (Ending::Completed, "the pod has completed".to_owned());
     }
     if let Some(end) = status.and_then(|s| s.state.terminated.as_deref()) {
         if end.exit_code == 0 {
             return (
                 Ending::Completed,
-                format!("The container has ended with exit code 0 at {}", end.finished_at),
+                format!("the container has ended with exit code 0 at {}", end.finished_at),
             );
         }
-        let text = format!("The container has ended for another reason, with exit code {}", end.exit_code);
+        let text = format!("the container has ended for another reason, with exit code {}", end.exit_code);
         return (Ending::Superseded, text);
     }
     if phase == "Failed" {
@@ -613,20 +617,20 @@ fn over(
             reason if reason.is_empty() => "no reason is given".into(),
             reason => reason,
         };
-        return (Ending::Superseded, format!("The pod has failed: {reason}"));
+        return (Ending::Superseded, format!("the pod has failed: {reason}"));
     }
     if let Some(status) = status {
         let text = match status.state.waiting.as_deref().map(|w| crate::redact::clean(&w.reason)) {
-            Some(reason) if !reason.is_empty() => format!("The container waits for something else: {reason}"),
-            _ => "The container does not wait for this any more".to_owned(),
+            Some(reason) if !reason.is_empty() => format!("the container waits for something else: {reason}"),
+            _ => "the container does not wait for this any more".to_owned(),
         };
         return (Ending::Recovered, text);
     }
     let node = crate::redact::clean(&pod.spec.node_name);
     let text = if node.is_empty() {
-        "It is no longer so".to_owned()
+        "it is no longer so".to_owned()
     } else {
-        format!("The pod is on node {node} and it is no longer so")
+        format!("the pod is on node {node} and it is no longer so")
     };
     (Ending::Recovered, text)
 }

@@ -443,3 +443,14 @@ fn a_cluster_that_cannot_be_found_or_reached_is_said_in_words() {
         assert!(!run.err.contains("hunter2"));
     }
 }
+
+#[test]
+fn the_readme_shows_what_diagnose_prints() {
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deployment/cart"]);
+    let readme = include_str!("../../README.md");
+    assert!(
+        readme.contains(run.out.trim_end()),
+        "the example in README.md is no longer what this prints:\n{}",
+        run.out
+    );
+}

@@ -99,7 +99,7 @@ fn a_crash_every_29_minutes_is_one_incident_until_it_has_stopped_for_an_hour() {
     assert_eq!(watcher.words(), ["opened FrequentRestarts", "resolved FrequentRestarts"]);
     assert_eq!(watcher.log[1].what, What::Resolved(Ending::Recovered));
     assert!(
-        watcher.log[1].text.starts_with("The container has been running since"),
+        watcher.log[1].text.starts_with("the container has been running since"),
         "{}",
         watcher.log[1].text
     );

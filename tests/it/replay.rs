@@ -398,11 +398,11 @@ fn what_is_fixed_opens_once_and_is_resolved_once_in_the_right_words() {
         check_healing(&watcher);
         check_calm(&watcher);
         let words = |workload: &str| story(&watcher, workload).pop().unwrap().3;
-        assert!(words("gateway").starts_with("The container has been running since 2026-11-22T12:08:48Z"));
+        assert!(words("gateway").starts_with("the container has been running since 2026-11-22T12:08:48Z"));
         assert!(words("cache").contains("on node node-a"), "{}", words("cache"));
         assert!(words("pricing").contains("a newer pod of Deployment/pricing has taken its place"));
         assert!(words("mailer").contains("Deployment/mailer has no other pod, so it was scaled to zero"));
-        assert_eq!(words("archiver"), "The pod is gone: it was deleted");
+        assert_eq!(words("archiver"), "the pod is gone: it was deleted");
     }
     let steps = steps("changes/watch", false);
     for every in [10, 150] {
