@@ -272,13 +272,15 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
             .next(step)
     } else {
         let list = text::list(&alive);
+        // Of a node that is down the pod would say the same.
+        let told = if context.node.is_some() { Confidence::Confirmed } else { Confidence::Probable };
         let (what, sure) = match alive.len() {
             0 => {
                 let words = "its containers have ended, and the kubelet has not finished: as a rule a volume cannot be unmounted";
                 (words.to_owned(), Confidence::Probable)
             }
-            1 => (format!("container {list} still runs after its grace period"), Confidence::Confirmed),
-            _ => (format!("containers {list} still run after the grace period"), Confidence::Confirmed),
+            1 => (format!("container {list} still runs after its grace period"), told),
+            _ => (format!("containers {list} still run after the grace period"), told),
         };
         finding
             .says(format!("the pod is deleted but does not end: {what}"))
@@ -291,6 +293,13 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     }
     if !alive.is_empty() {
         finding.add(Source::Status, format!("still running: {}", text::list(&alive)), None);
+        if context.node.is_none() {
+            finding.add(
+                Source::Node,
+                format!("nothing is known of node {node}: if it is down, that is old"),
+                None,
+            );
+        }
     }
     finding.add(Source::Status, "was to be gone, its grace period included", Some(due));
     for event in kill.into_iter().chain(newest("FailedPreStopHook")) {

@@ -677,3 +677,24 @@ fn a_kubelet_that_says_itself_that_it_is_not_ready_is_not_silent() {
         assert_eq!(f.next_steps.iter().any(|s| s.contains("frozen")), frozen, "{:?}", f.next_steps);
     }
 }
+
+#[test]
+fn what_a_pod_says_of_its_containers_is_believed_only_where_its_node_is_known() {
+    let mut stuck = app(running(80_000), json!({}), 0);
+    stuck.metadata.deletion_timestamp = serde_json::from_value(json!(ago(1200))).unwrap();
+    let alone = warns(
+        &look(&stuck),
+        R::StuckTerminating,
+        C::ContainersNotStopped,
+        &["nothing is known of node node-a"],
+    );
+    assert_eq!(alone.confidence, Confidence::Probable);
+    let well = node(
+        json!([{"type": "Ready", "status": "True", "reason": "", "message": "", "lastTransitionTime": ago(90_000)}]),
+        json!({}),
+    );
+    let context = Context { sources: Sources::ALL, node: Some(&well), ..Context::pod_only() };
+    let found = diagnosis::diagnose(&stuck, &context, now());
+    let sure = warns(&found, R::StuckTerminating, C::ContainersNotStopped, &["container app still runs"]);
+    assert_eq!(sure.confidence, Confidence::Confirmed);
+}
