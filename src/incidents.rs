@@ -121,7 +121,7 @@ pub struct Incidents {
     others: HashMap<Uid, Vec<Incident>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
     terminations: Terminations,
-    /// How many pods each node has; those without a node are under the empty name.
+    /// How many pods run on each node.
     on_node: HashMap<Arc<str>, u32>,
     /// When the newest pod of each workload was created, seconds since 1970.
     newest: HashMap<Arc<Home>, i64>,
@@ -154,7 +154,13 @@ impl Incidents {
         let meta = &pod.metadata;
         let uid = uid_of(&pod);
         let version = meta.resource_version.parse().unwrap_or(0);
-        let before = self.store.get(uid).map(|r| Arc::clone(&r.node));
+        if version != 0 && self.store.get(uid).is_some_and(|r| version < r.version) {
+            // An answer from a cache that is behind: what is newer was seen already.
+            self.store.seen(uid);
+            self.stale += 1;
+            return Vec::new();
+        }
+        let before = self.store.get(uid).map(|r| r.runs.then(|| Arc::clone(&r.node)));
         let known = before.is_some();
         let record = self.store.upsert(Identity {
             uid,
@@ -163,19 +169,18 @@ impl Incidents {
             node: &pod.spec.node_name,
             workload,
         });
-        if version < record.version && version != 0 {
-            // An answer from a cache that is behind: what is newer was seen already.
-            self.stale += 1;
-            return Vec::new();
-        }
         #[cfg(test)]
         let repeated = known && version == record.version;
         record.version = version;
+        record.runs = nodes::runs(&pod);
         let home = Arc::clone(&record.home);
-        if before.as_ref() != Some(&record.node) {
-            let node = Arc::clone(&record.node);
-            self.left_node(before.as_deref());
-            *self.on_node.entry(node).or_default() += 1;
+        let runs_on = record.runs.then(|| Arc::clone(&record.node));
+        let ran_on = before.flatten();
+        if ran_on != runs_on {
+            self.left_node(ran_on.as_deref());
+            if let Some(node) = runs_on {
+                *self.on_node.entry(node).or_default() += 1;
+            }
         }
         let Some(record) = self.store.get(uid) else { return Vec::new() };
 
@@ -239,7 +244,7 @@ impl Incidents {
         }
 
         let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
-        self.left_node(Some(&record.node));
+        self.left_node(record.runs.then_some(&*record.node));
         self.active.remove(&uid);
         let left = self.store.pods_of(&home);
         let newest = self.newest.get(&home).copied();
@@ -383,7 +388,7 @@ impl Incidents {
         self.store.pods_at(home)
     }
 
-    /// How many pods a node has.
+    /// How many pods run on a node, as [`nodes::runs`] tells.
     pub fn pods_on(&self, node: &str) -> u32 {
         self.on_node.get(node).copied().unwrap_or(0)
     }

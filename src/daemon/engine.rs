@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -543,8 +543,6 @@ impl Engine {
     }
 
     fn of_nodes(&self, around: &Around, mut ends: NodeEnds, look: &mut Look) -> Vec<Finding> {
-        const TOGETHER: SignedDuration = SignedDuration::from_secs(120);
-        const FEWEST: usize = 3;
         let mut findings = Vec::new();
         let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
         for (name, node) in &around.nodes {
@@ -553,20 +551,10 @@ impl Engine {
         }
         ends.sort_unstable();
         for of_node in ends.chunk_by(|a, b| a.0 == b.0) {
-            let best = of_node.iter().enumerate().map(|(at, (_, from))| {
-                let after = of_node.iter().skip(at);
-                let together = after.take_while(|(_, end)| end.duration_since(*from) <= TOGETHER).count();
-                (together, *from)
-            });
-            let Some((together, from)) = best.max() else { continue };
             let Some((name, _)) = of_node.first() else { continue };
-            let most = together * 2 >= incidents.pods_on(name) as usize;
-            if together >= FEWEST
-                && most
-                && let Some(node) = around.nodes.get(name)
-            {
-                findings.extend(nodes::restarted(node, together, from, look));
-            }
+            let Some(node) = around.nodes.get(name) else { continue };
+            let ends = of_node.iter().map(|(_, end)| *end).collect();
+            findings.extend(nodes::restarted(node, ends, incidents.pods_on(name) as usize, look));
         }
         findings
     }

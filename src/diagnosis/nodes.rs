@@ -21,7 +21,7 @@ const STARTING: SignedDuration = SignedDuration::from_secs(120);
 /// Fewer pods than this prove nothing about their node.
 const FEWEST: usize = 3;
 
-/// Looks at one node. `pods` is how many pods run on it.
+/// Looks at one node. `pods` is how many pods run on it, as [`runs`] tells.
 pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
     let name = text::name(&node.metadata.name);
     let mut findings = Vec::new();
@@ -127,39 +127,39 @@ pub fn ended_with_node(pod: &Pod) -> Option<Timestamp> {
         .max()
 }
 
+/// Whether a pod is one of those that a restart of their node would end: it has begun, and is not over.
+pub fn runs(pod: &Pod) -> bool {
+    !matches!(pod.status.phase.as_str(), "Failed" | "Succeeded")
+        && views(pod).any(|v| v.is_running() || v.newest_end().is_some())
+}
+
 /// Finds nodes on which most pods ended at the same time.
 pub fn restarts(pods: &[Pod], nodes: &HashMap<&str, &Node>, look: &mut Look) -> Vec<Finding> {
     let mut ends: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
     let mut all: HashMap<&str, usize> = HashMap::new();
-    for pod in pods.iter().filter(|p| !matches!(p.status.phase.as_str(), "Failed" | "Succeeded")) {
-        if !views(pod).any(|v| v.is_running() || v.newest_end().is_some()) {
-            continue;
-        }
+    for pod in pods.iter().filter(|p| runs(p)) {
         let node = pod.spec.node_name.as_str();
         *all.entry(node).or_default() += 1;
-        if let Some(end) = ended_with_node(pod) {
-            ends.entry(node).or_default().push(end);
-        }
+        ends.entry(node).or_default().extend(ended_with_node(pod));
     }
-    let mut findings = Vec::new();
-    for (node, mut ends) in ends {
-        ends.sort();
-        let best = ends.iter().map(|&from| {
-            let together = ends.iter().filter(|&&e| e >= from && e.duration_since(from) <= SAME_TIME).count();
-            (together, from)
-        });
-        let Some((together, from)) = best.max() else { continue };
-        if together < FEWEST || together * 2 < all.get(node).copied().unwrap_or_default() {
-            continue;
-        }
-        let Some(object) = nodes.get(node) else { continue };
-        findings.extend(restarted(object, together, from, look));
-    }
-    findings
+    let found = ends.into_iter().filter_map(|(name, ends)| {
+        restarted(nodes.get(name)?, ends, all.get(name).copied().unwrap_or_default(), look)
+    });
+    found.collect()
 }
 
-/// The finding for a node on which `together` pods ended within two minutes from `from` on.
-pub fn restarted(node: &Node, together: usize, from: Timestamp, look: &mut Look) -> Option<Finding> {
+/// A node on which most containers ended at the same time, if they did. `ends` are the [`ended_with_node`] of the pods that
+/// [`runs`] tells to be on it, which are `pods`.
+pub fn restarted(node: &Node, mut ends: Vec<Timestamp>, pods: usize, look: &mut Look) -> Option<Finding> {
+    ends.sort_unstable();
+    let best = ends.iter().enumerate().map(|(at, from)| {
+        let after = ends.iter().skip(at);
+        (after.take_while(|end| end.duration_since(*from) <= SAME_TIME).count(), *from)
+    });
+    let (together, from) = best.max()?;
+    if together < FEWEST || together * 2 < pods {
+        return None;
+    }
     let name = text::name(&node.metadata.name);
     let pods = text::count(i64::try_from(together).unwrap_or(i64::MAX), "pod");
     let mut finding = of_node(node, Reason::NodeRestart)

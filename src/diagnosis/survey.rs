@@ -377,7 +377,7 @@ fn of_nodes(
     let mut found = nodes::restarts(&snapshot.pods, by_name, &mut look);
     for node in &snapshot.nodes {
         let name = node.metadata.name.as_str();
-        let pods = snapshot.pods.iter().filter(|p| p.spec.node_name == name).count();
+        let pods = snapshot.pods.iter().filter(|p| p.spec.node_name == name && nodes::runs(p)).count();
         let mut of_node = nodes::diagnose(node, pods, &mut look);
         if let Some(down) = of_node.iter_mut().find(|f| f.reason == Reason::NodeNotReady.into()) {
             let explained = |f: &Finding| {

@@ -93,6 +93,8 @@ pub struct Record<A> {
     pub booked: Box<[Booked]>,
     /// `metadata.resourceVersion` when it was last seen, 0 if that is no number: a list may come from a cache that is behind.
     pub version: u64,
+    /// Whether it counts as one that runs on its node.
+    pub runs: bool,
     /// What is kept of a pod that is not at rest.
     pub active: Option<Box<A>>,
     /// The generation in which the pod was last seen.
@@ -201,6 +203,7 @@ impl<A> Store<A> {
                 node: names.get(pod.node),
                 booked: Box::default(),
                 version: 0,
+                runs: false,
                 active: None,
                 seen: 0,
             })
@@ -252,6 +255,14 @@ impl<A> Store<A> {
             self.by_name.shrink_to(2 * self.by_name.len());
         }
         Some(record)
+    }
+
+    /// Takes note that a pod is still there, whatever else was said of it.
+    pub fn seen(&mut self, uid: Uid) {
+        let generation = self.generation;
+        if let Some(record) = self.get_mut(uid) {
+            record.seen = generation;
+        }
     }
 
     /// A list begins: marks where it began. Pods seen from here on are newer than the mark.

@@ -195,6 +195,47 @@ async fn what_events_of_the_node_and_other_pods_of_the_revision_tell_reaches_the
     running.stop().await;
 }
 
+/// Pods that have not begun or are over are on the node, but a restart of it ends none of their containers.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_of_a_node_is_told_by_the_pods_that_ran_on_it_in_the_daemon_as_in_diagnose() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T12:00:00Z".parse().unwrap(), 0.0);
+    let restarted = json!({"state": {"running": {"startedAt": "2026-11-22T11:58:20Z"}},
+        "lastState": {"terminated": {"reason": "Unknown", "exitCode": 255, "startedAt": "2026-11-22T11:00:01Z", "finishedAt": "2026-11-22T11:58:00Z",
+            "containerID": "containerd://1"}}});
+    let mut objects = vec![
+        json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node-a", "uid": "n1"},
+        "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "", "lastTransitionTime": "2026-11-01T00:00:00Z"}]}}),
+    ];
+    for n in 0..3 {
+        objects.push(pod_at_noon(&format!("web-7d9f-{n}aaaa"), json!({}), restarted.clone(), "True"));
+    }
+    for n in 0..5 {
+        let done = json!({"ready": false, "restartCount": 0, "state": {"terminated": {"reason": "Completed", "exitCode": 0,
+            "startedAt": "2026-11-22T11:00:01Z", "finishedAt": "2026-11-22T11:10:00Z", "containerID": format!("containerd://done{n}")}}});
+        let mut over = pod_at_noon(&format!("job-7d9f-{n}bbbb"), json!({}), done, "False");
+        over["status"]["phase"] = "Succeeded".into();
+        objects.push(over);
+    }
+    cluster.load(objects).unwrap();
+    let seen = snapshot::snapshot(&simulator::client(&cluster), &Wanted::default(), &Progress::default())
+        .await
+        .unwrap();
+    let survey = survey(&seen.snapshot, cluster.now());
+    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    assert!(wanted.contains("NodeRestart"), "{wanted}");
+
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    let mut got = String::new();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) && got != wanted {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        got = get(&running, "/api/v1/diagnosis").await.1;
+    }
+    assert_eq!(got, wanted);
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_daemon_that_may_not_list_pods_says_so_keeps_trying_and_is_ready_once_it_may() {
     let cluster = recorded();

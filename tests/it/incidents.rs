@@ -163,6 +163,21 @@ fn a_list_from_a_cache_that_is_behind_changes_nothing() {
 }
 
 #[test]
+fn an_old_state_from_before_its_node_was_known_does_not_count_a_pod_twice() {
+    let mut watcher = Watcher::default();
+    let version = |version: &str, node: &str| {
+        let mut pod = pod("u1", "cart-5d8f-a", running(0, 0, 0));
+        pod.metadata.resource_version = version.to_owned();
+        pod.spec.node_name = node.to_owned();
+        pod
+    };
+    watcher.see(&version("20", "node-a"), Sight::First, 0);
+    watcher.see(&version("10", ""), Sight::Later, 1);
+    watcher.see(&version("30", "node-a"), Sight::Later, 2);
+    assert_eq!(watcher.incidents.pods_on("node-a"), 1);
+}
+
+#[test]
 fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     let mut watcher = Watcher::default();
     for n in 0..50 {
