@@ -53,8 +53,8 @@ pub struct PodDiagnosis {
     pub recheck: Option<Timestamp>,
 }
 
-/// Without a sandbox no container can be tried: what one waits for, by its own word, is what an earlier try left over
-/// (taxonomy, trap 19). Where an event tells what holds the pod up now, that leads.
+/// Without a sandbox no container can be tried: what one waits for, by its own word, is what an earlier try left over.
+/// Where an event tells what holds the pod up now, that leads.
 fn stale_reasons(pod: &Pod, context: &Context<'_>, findings: &mut Vec<Finding>, look: &mut Look) {
     let is_left_over = |f: &Finding| f.reason.known().is_some_and(|r| r.family() == Family::Start);
     if !findings.iter().any(is_left_over) {
@@ -67,8 +67,7 @@ fn stale_reasons(pod: &Pod, context: &Context<'_>, findings: &mut Vec<Finding>, 
     findings.push(present);
 }
 
-/// Looks at one pod. Precedence as in section 8 of the failure taxonomy: one subject, one leading finding, the rest as its
-/// evidence.
+/// Looks at one pod. One subject, one leading finding, the rest as its evidence.
 pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosis {
     let mut look = Look::at(now);
     // Whatever a pod does while it is being deleted is expected; only that it stays is not.

@@ -1,7 +1,7 @@
 //! One container as a whole: spec and status joined by name, its ends, and whether it would be restarted.
 //!
 //! `containerStatuses` is sorted by name and the spec is not; a status can exist without a spec entry and the other way
-//! round (taxonomy 2.7 and 9).
+//! round.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -55,7 +55,7 @@ impl<'a> Context<'a> {
     }
 
     /// The events about one container: those whose field path names it, oldest first. An event that the recorder has
-    /// combined from similar ones carries the field path of the first (taxonomy 5.2), so it counts only where the pod has
+    /// combined from similar ones carries the field path of the first, so it counts only where the pod has
     /// no other container that it could be about.
     pub fn container_events(&self, view: &View<'a>) -> impl Iterator<Item = &'a Event> + use<'a> {
         let list = match view.kind {

@@ -1,8 +1,8 @@
 //! Containers that started and ended: crash loops, out-of-memory kills, probe kills, failed hooks, final failures.
 //!
 //! `CrashLoopBackOff` is visible for a second or two per cycle while back-offs are short, so a loop is told from restart
-//! count and ends, never from the waiting reason alone (taxonomy 4.3 to 4.5). `OOMKilled` belongs to the cgroup, not to the
-//! exit; exit code 137 is no proof of it (2.4).
+//! count and ends, never from the waiting reason alone. `OOMKilled` belongs to the cgroup, not to the
+//! exit; exit code 137 is no proof of it.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -106,7 +106,7 @@ fn owned_by_job(view: &View<'_>) -> bool {
     view.pod.metadata.controller().is_some_and(|o| o.kind == "Job")
 }
 
-/// Section 4.5 of the taxonomy, and row 2 and 7 of its section 8.
+/// The rule of a crash loop: docs/how-it-decides.md has it in words.
 fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
     let restarts = view.status.restart_count;
     let pod_ended = matches!(view.pod.status.phase.as_str(), "Failed" | "Succeeded");

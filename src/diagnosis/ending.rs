@@ -1,4 +1,4 @@
-//! Pods that were ended or refused from outside, that do not go away, or that cannot be resized (taxonomy section 3).
+//! Pods that were ended or refused from outside, that do not go away, or that cannot be resized.
 
 use jiff::{SignedDuration, Timestamp};
 

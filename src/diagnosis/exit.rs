@@ -1,4 +1,4 @@
-//! Exit codes and signals in words. Conventions, not proof (taxonomy 2.3).
+//! Exit codes and signals in words. Conventions, not proof.
 
 use super::cause::CauseCode;
 

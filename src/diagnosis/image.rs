@@ -1,6 +1,6 @@
 //! Why an image is not there, read from what the runtime answered.
 //!
-//! The texts and the order in which they are tried are section 6 of the failure taxonomy: some answers contain the words
+//! The order in which the texts are tried matters: some answers contain the words
 //! of others (a platform mismatch ends in "not found").
 
 use super::cause::CauseCode;

@@ -101,7 +101,7 @@ pub fn tells_of_memory(event: &Event) -> bool {
     matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
 }
 
-/// Whether a pod's finding is only what the silence of its node looks like (taxonomy, trap 11).
+/// Whether a pod's finding is only what the silence of its node looks like.
 pub fn is_explained_by_node(reason: Reason) -> bool {
     matches!(
         reason,

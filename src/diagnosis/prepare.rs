@@ -1,7 +1,7 @@
 //! Pods on a node whose containers are not even created: volumes, sandbox, network, devices, slow pulls.
 //!
 //! In the Pod all of these look alike, and like a healthy start: `ContainerCreating` (or `PodInitializing`) without a
-//! message. The condition `PodReadyToStartContainers` and events tell them apart (taxonomy 1.4).
+//! message. The condition `PodReadyToStartContainers` and events tell them apart.
 
 use jiff::{SignedDuration, Timestamp};
 

@@ -140,7 +140,7 @@ macro_rules! reasons {
     };
 }
 
-// The graces are those of section 8 of the failure taxonomy. A crash loop's grace is its second end, not a time.
+// A crash loop's grace is its second end, not a time.
 reasons! {
     CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0;
     OOMKilled "OOMKilled" Container Crash Warning 0;

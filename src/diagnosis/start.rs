@@ -1,4 +1,4 @@
-//! Containers that cannot be started: the waiting reasons but those of a crash (taxonomy section 1).
+//! Containers that cannot be started: the waiting reasons but those of a crash.
 
 use super::cause::CauseCode;
 use super::container::View;

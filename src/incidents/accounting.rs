@@ -2,7 +2,7 @@
 //!
 //! A container's runs are numbered by `restartCount`: run `k` is the one that is shown with `restartCount: k`. So a status
 //! shows `restartCount` ends, and one more if the run that it shows has ended: it is `terminated`, or it waits and
-//! `lastState` holds the end of its own `containerID` (the kubelet moves an end there while it waits; taxonomy 1 and 4.4).
+//! `lastState` holds the end of its own `containerID` (the kubelet moves an end there while it waits).
 //! The ends between two looks are the difference. Which end is which is told by identity: `terminated.containerID`.
 //! What is counted and not shown is booked as [`EndReason::Unobserved`].
 //!

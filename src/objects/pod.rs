@@ -682,7 +682,7 @@ pub struct RestartRuleExitCodes {
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PodStatus {
-    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`. Says little: see the taxonomy's trap 18.
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`. Says little: a pod that crashes again and again is `Running`.
     #[prost(string, tag = "1")]
     #[serde(deserialize_with = "lenient::text")]
     pub phase: String,
@@ -976,7 +976,7 @@ pub struct ContainerStatus {
     #[prost(bool, tag = "4")]
     #[serde(deserialize_with = "lenient::flag")]
     pub ready: bool,
-    /// Not a count of failures: see the taxonomy's 2.5.
+    /// Not a count of failures: ends with exit code 0 count, and it can fall.
     #[prost(int32, tag = "5")]
     #[serde(deserialize_with = "lenient::int32")]
     pub restart_count: i32,
@@ -1070,7 +1070,7 @@ pub struct ContainerState {
 #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Waiting {
-    /// An open set: see the taxonomy's section 1.
+    /// An open set: runtimes and versions add their own.
     #[prost(string, tag = "1")]
     #[serde(deserialize_with = "lenient::text")]
     pub reason: String,
@@ -1098,7 +1098,7 @@ pub struct Terminated {
     #[prost(int32, tag = "1")]
     #[serde(deserialize_with = "lenient::int32")]
     pub exit_code: i32,
-    /// An open set: see the taxonomy's 2.1.
+    /// An open set: runtimes and versions add their own.
     #[prost(string, tag = "3")]
     #[serde(deserialize_with = "lenient::text")]
     pub reason: String,
