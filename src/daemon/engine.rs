@@ -230,11 +230,12 @@ impl Engine {
     fn ask(&self, job: Option<Job>) {
         let Some(job) = job else { return };
         let uid = job.uid;
-        if !self.jobs.push(job) {
+        let mut around = self.around();
+        // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
+        if self.jobs.push(job) {
+            around.evidence.entry(uid).or_default().asked = Some(Instant::now());
+        } else {
             self.metrics.sources.count_evidence("all", "dropped");
-            if let Some(evidence) = self.around().evidence.get_mut(&uid) {
-                evidence.asked = None;
-            }
         }
     }
 
@@ -342,19 +343,16 @@ impl Engine {
 
     /// Reads the events of workloads that lack pods, now and then.
     fn ask_for_workloads(&self) {
-        let mut around = self.around();
-        if !around.sources.events || around.lacking.is_empty() {
+        let around = self.around();
+        if !around.sources.events {
             return;
         }
-        let Around { evidence, lacking, .. } = &mut *around;
-        let mut jobs = Vec::new();
-        for (uid, of) in lacking {
-            let evidence = evidence.entry(*uid).or_default();
-            if evidence.asked.is_none_or(|at| at.elapsed() >= EVIDENCE_AGE) {
-                evidence.asked = Some(Instant::now());
-                jobs.push(Job::of_workload(*uid, &of.namespace, &of.name, &of.uid));
-            }
-        }
+        let wanting = around.lacking.iter().filter(|(uid, _)| {
+            let asked = around.evidence.get(uid).and_then(|e| e.asked);
+            asked.is_none_or(|at| at.elapsed() >= EVIDENCE_AGE)
+        });
+        let jobs: Vec<Job> =
+            wanting.map(|(uid, of)| Job::of_workload(*uid, &of.namespace, &of.name, &of.uid)).collect();
         drop(around);
         jobs.into_iter().for_each(|job| self.ask(Some(job)));
     }
@@ -645,12 +643,11 @@ impl Around {
             return None;
         };
         let now = Instant::now();
-        let evidence = self.evidence.entry(uid).or_default();
-        let fresh = |age| evidence.asked.is_some_and(|at| now.duration_since(at) < age);
-        if fresh(if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE }) {
+        let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
+        let asked = self.evidence.get(&uid).and_then(|e| e.asked);
+        if asked.is_some_and(|at| now.duration_since(at) < age) {
             return None;
         }
-        evidence.asked = Some(now);
         let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
         let pod = active.pod();
         let node = self.wanted_node(&pod, &findings, now);
