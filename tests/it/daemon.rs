@@ -297,7 +297,7 @@ async fn a_port_that_is_taken_is_said_before_anything_is_begun() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_ends_within_two_seconds_whatever_its_clients_do() {
-    let cluster = simulator::demo(60.0);
+    let cluster = simulator::demo(1.0);
     cluster.fault("nodes", Fault::BlackHole);
     let running = daemon::start(settings(&cluster)).await.unwrap();
     // One client says nothing, one has sent half a request.
