@@ -20,8 +20,8 @@ use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};
 
-/// Jobs that may wait.
-const QUEUE: usize = 2_000;
+/// Jobs that may wait: about what the workers do in the time after which evidence is old, and would be asked for again.
+const QUEUE: usize = 1_000;
 /// Workers.
 const WORKERS: usize = 2;
 /// The pause of a worker between two requests.
