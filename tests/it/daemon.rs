@@ -148,6 +148,26 @@ fn event_at(about: Value, reason: &str, message: &str, at: &str) -> Value {
         "firstTimestamp": at, "lastTimestamp": at, "count": 3, "eventTime": null})
 }
 
+/// What `diagnose` says of a cluster, and the daemon to the byte, in time.
+async fn said_by_both(cluster: &Cluster) -> String {
+    let seen = snapshot::snapshot(&simulator::client(cluster), &Wanted::default(), &Progress::default())
+        .await
+        .unwrap();
+    let survey = survey(&seen.snapshot, cluster.now());
+    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+
+    let running = daemon::start(settings(cluster)).await.unwrap();
+    let mut got = String::new();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(20) && got != wanted {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        got = get(&running, "/api/v1/diagnosis").await.1;
+    }
+    assert_eq!(got, wanted);
+    running.stop().await;
+    wanted
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_events_of_the_node_and_other_pods_of_the_revision_tell_reaches_the_daemon_too() {
     let cluster = Cluster::new();
@@ -176,23 +196,9 @@ async fn what_events_of_the_node_and_other_pods_of_the_revision_tell_reaches_the
                 "System OOM encountered, victim process: java, pid: 4242", "2026-11-22T11:58:59Z"),
         ])
         .unwrap();
-    let seen = snapshot::snapshot(&simulator::client(&cluster), &Wanted::default(), &Progress::default())
-        .await
-        .unwrap();
-    let survey = survey(&seen.snapshot, cluster.now());
-    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted = said_by_both(&cluster).await;
     assert!(wanted.contains("NodePressure"), "{wanted}");
     assert!(wanted.contains("pod slow-7d9f-ccccc was ready after 55s"), "{wanted}");
-
-    let running = daemon::start(settings(&cluster)).await.unwrap();
-    let mut got = String::new();
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(20) && got != wanted {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        got = get(&running, "/api/v1/diagnosis").await.1;
-    }
-    assert_eq!(got, wanted);
-    running.stop().await;
 }
 
 /// Pods that have not begun or are over are on the node, but a restart of it ends none of their containers.
@@ -218,22 +224,8 @@ async fn a_restart_of_a_node_is_told_by_the_pods_that_ran_on_it_in_the_daemon_as
         objects.push(over);
     }
     cluster.load(objects).unwrap();
-    let seen = snapshot::snapshot(&simulator::client(&cluster), &Wanted::default(), &Progress::default())
-        .await
-        .unwrap();
-    let survey = survey(&seen.snapshot, cluster.now());
-    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted = said_by_both(&cluster).await;
     assert!(wanted.contains("NodeRestart"), "{wanted}");
-
-    let running = daemon::start(settings(&cluster)).await.unwrap();
-    let mut got = String::new();
-    let began = Instant::now();
-    while began.elapsed() < Duration::from_secs(20) && got != wanted {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        got = get(&running, "/api/v1/diagnosis").await.1;
-    }
-    assert_eq!(got, wanted);
-    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
