@@ -6,6 +6,7 @@
 use jiff::SignedDuration;
 
 use super::container::{View, uptime};
+use super::finding::{Finding, Source};
 use super::text;
 use crate::objects::{ConditionType, Probe, Terminated};
 
@@ -115,4 +116,61 @@ pub fn setting_for(probe: &Probe, needed: SignedDuration) -> Option<String> {
         "a startupProbe with periodSeconds {period} and failureThreshold {threshold} ({}s) would let it live",
         threshold.saturating_mul(period)
     ))
+}
+
+/// The probe's settings, what they allow, and how that compares with the run that ended and with the present one.
+pub fn add_facts(
+    finding: &mut Finding,
+    view: &View<'_>,
+    name: &str,
+    probe: Option<&Probe>,
+    end: &Terminated,
+) {
+    let Some(probe) = probe else { return };
+    finding.add(Source::Spec, describe(name, probe), None);
+    let Some(lasted) = uptime(end) else { return };
+    let budget = probe.budget();
+    // The container is killed within a period of its budget, and its grace period comes on top.
+    if lasted.as_secs() > longest_run(view, probe) {
+        let words = format!(
+            "it had passed before: the run lasted {}, the probe allows {budget}s without a pass",
+            text::duration(lasted)
+        );
+        finding.add(Source::Status, words, end.finished_at.get());
+        return;
+    }
+    let words =
+        format!("it never passed: the run lasted {}, the probe allows {budget}s", text::duration(lasted));
+    finding.add(Source::Status, words, end.finished_at.get());
+    match ready_after(view) {
+        Some(needed) => needs_longer(finding, probe, needed, "the present run"),
+        None if name == "startup" => finding.next_steps.push(format!(
+            "{SLOW_START}: raise failureThreshold of its startup probe, until periodSeconds x failureThreshold is above its start-up time"
+        )),
+        None => finding.next_steps.push(format!(
+            "{SLOW_START}: give it a startupProbe with periodSeconds x failureThreshold above its start-up time, so that the {name} probe waits"
+        )),
+    }
+}
+
+/// What an advice begins with that is given where nothing tells how long a start takes.
+const SLOW_START: &str = "if it is only slow to start";
+
+/// Adds how long the container takes to become ready, and the setting that would have let it live.
+pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration, which: &str) {
+    let took = text::duration(needed);
+    let Some(setting) = setting_for(probe, needed) else {
+        finding.add(Source::Status, format!("{which} was ready after {took}"), None);
+        return;
+    };
+    let budget = probe.budget();
+    finding.add(
+        Source::Status,
+        format!(
+            "{which} was ready after {took}, the probe kills at {budget}s: it is slow to start, not dead"
+        ),
+        None,
+    );
+    finding.next_steps.retain(|s| !s.starts_with(SLOW_START));
+    finding.next_steps.insert(0, setting);
 }

@@ -14,8 +14,8 @@ use super::draft::Look;
 use super::logs::LogReading;
 use super::owners::Owners;
 use super::{
-    Cause, CauseCode, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, crash,
-    nodes, probe, problems, text,
+    Cause, CauseCode, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, nodes,
+    probe, problems, text,
 };
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
@@ -321,7 +321,7 @@ pub fn compare_starts(finding: &mut Finding, pod: &Pod, starts: &[Start]) {
     let startup = finding.cause.code == CauseCode::StartupProbe;
     let probe = if startup { &spec.startup_probe } else { &spec.liveness_probe };
     if let Some(probe) = probe.as_deref() {
-        crash::needs_longer(finding, probe, start.took, &format!("pod {}", text::name(&start.pod)));
+        probe::needs_longer(finding, probe, start.took, &format!("pod {}", text::name(&start.pod)));
     }
 }
 

@@ -1,0 +1,130 @@
+//! Out-of-memory kills. `OOMKilled` belongs to the cgroup, not to the exit; exit code 137 is no proof of it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::crash_loop::Shape;
+use crate::diagnosis::container::{View, uptime};
+use crate::diagnosis::context::oldest_first;
+use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, nodes, text};
+use crate::objects::{Event, Terminated};
+
+/// Whether this end counts as an out-of-memory kill of the container: with exit code 0 or 143 only a child was killed
+/// some time before, and the container ended for another reason.
+pub(super) fn is_oom(end: &Terminated) -> bool {
+    end.reason == "OOMKilled" && !matches!(end.exit_code, 0 | 143)
+}
+
+pub(super) fn out_of_memory(
+    view: &View<'_>,
+    end: &Terminated,
+    shape: Shape,
+    context: &Context<'_>,
+) -> Finding {
+    let container = text::name(view.name);
+    let kind = view.noun();
+    let actual = view.status.resources.as_deref().and_then(|r| r.limit("memory"));
+    let wanted = view.spec.and_then(|c| c.limit("memory"));
+    let pod = view.pod.spec.resources.as_deref().and_then(|r| r.limit("memory"));
+    let (limit, whose) = match (actual.or(wanted), pod) {
+        (Some(limit), _) => (Some(text::name(limit)), "its memory limit"),
+        (None, Some(limit)) => (Some(text::name(limit)), "the pod's memory limit"),
+        (None, None) => (None, "no memory limit of its own"),
+    };
+    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
+    let often = match shape {
+        Shape::Loop => ", again and again",
+        Shape::Past | Shape::Child => ", and has recovered since",
+        _ => "",
+    };
+    let at = limit.as_ref().map_or_else(
+        || " (it has no memory limit: the node ran out)".to_owned(),
+        |l| format!(" at {whose} of {l}"),
+    );
+    let mut finding = Finding::of_container(view, Reason::OOMKilled);
+    finding = match end.exit_code {
+        137 => finding
+            .says(format!("{kind} {container} is killed for lack of memory{at}{lasted}{often}"))
+            .because(
+                CauseCode::MemoryLimitReached,
+                match &limit {
+                    Some(limit) => format!("it reached {whose} of {limit}"),
+                    None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
+                },
+            )
+            .sure(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
+        code if is_oom(end) => finding
+            .says(format!("{kind} {container} ends with exit code {code} after a process in it was killed for lack of memory{at}{often}"))
+            .because(
+                CauseCode::ChildMemoryLimitReached,
+                format!("a child process was killed{at}, and the main process (PID 1) then exited with exit code {code}"),
+            )
+            .sure(Confidence::Probable),
+        code => finding
+            .says(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for lack of memory{at}"))
+            .because(
+                CauseCode::ChildMemoryLimitReached,
+                format!("a child process was killed{at} some time before; the container itself ended with exit code {code}"),
+            )
+            .sure(Confidence::Possible),
+    };
+    if let Some(actual) = actual
+        && let Some(wanted) = wanted
+        && actual != wanted
+    {
+        finding.add(
+            Source::Status,
+            format!("memory limit in force {}, in the spec {}", text::name(actual), text::name(wanted)),
+            None,
+        );
+    }
+    if let Some(request) = view.spec.and_then(|c| c.request("memory")) {
+        finding.add(Source::Spec, format!("memory request {}", text::name(request)), None);
+    }
+    match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
+        (Some(last), Some(before)) => {
+            let words =
+                format!("time to the kill: {} and {} before", text::duration(last), text::duration(before));
+            finding.add(Source::Status, words, end.finished_at.get());
+        }
+        (Some(last), None) => {
+            finding.add(
+                Source::Status,
+                format!("time to the kill: {}", text::duration(last)),
+                end.finished_at.get(),
+            );
+        }
+        _ => {}
+    }
+    let verdict = match uptime(end).map(|u| u.as_secs()) {
+        Some(0..60) if limit.is_some() => {
+            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
+        }
+        Some(3600..) => {
+            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+        }
+        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
+    };
+    if let Some((event, node)) = end.finished_at.get().and_then(|at| node_out_of_memory(context, at)) {
+        finding.add_node_event(event);
+        if limit.is_none() && node {
+            finding.confidence = Confidence::Confirmed;
+        }
+    }
+    let top = finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)));
+    finding.next(verdict).next(top)
+}
+
+/// An event of the node that tells of an out-of-memory kill about when the container ended, and whether it was the node
+/// that was short of memory (else some cgroup was, such as a container's). The kubelet's `SystemOOM` is only of the node as
+/// a whole; a problem detector's `OOMKilling` is of both.
+pub(super) fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Option<(&'a Event, bool)> {
+    let near =
+        |t: Option<Timestamp>| t.is_some_and(|t| t.duration_since(at).abs() <= SignedDuration::from_secs(30));
+    let events = context
+        .node_events
+        .iter()
+        .filter(|e| nodes::tells_of_memory(e) && (near(e.last_seen()) || near(e.first_seen())));
+    let event = events.max_by(|a, b| oldest_first(a, b))?;
+    let cgroup = event.message.to_lowercase().contains("memory cgroup");
+    Some((event, event.reason == "SystemOOM" || !cgroup))
+}
