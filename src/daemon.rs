@@ -138,9 +138,13 @@ pub enum LogFormat {
 /// Begins to write log lines to stderr, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
 /// whatever it says. Does nothing if the process logs already.
 pub fn init_logging(format: LogFormat) {
-    use tracing_subscriber::EnvFilter;
+    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
-    let mut filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let info = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let (mut filter, wrong) = match info.from_env() {
+        Ok(filter) => (filter, None),
+        Err(error) => (info.parse_lossy(""), Some(error)),
+    };
     for directive in FORCED_LOG_DIRECTIVES {
         if let Ok(directive) = directive.parse() {
             filter = filter.add_directive(directive);
@@ -153,6 +157,11 @@ pub fn init_logging(format: LogFormat) {
         LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
     };
+    if let Some(error) = wrong {
+        tracing::warn!(
+            "RUST_LOG cannot be read, info is used instead: {error}; write it as in: warn,kubehealer=debug"
+        );
+    }
 }
 
 /// Runs until a signal ends it: SIGTERM or Ctrl-C, and at once with a second one.

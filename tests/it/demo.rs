@@ -188,6 +188,16 @@ fn what_keeps_demo_and_watch_from_beginning_is_said_in_words() {
 }
 
 #[test]
+fn a_log_filter_that_cannot_be_read_is_said_and_info_is_used_instead() {
+    for (filter, said) in [("kubehealer=lots", true), ("", false), ("warn,kubehealer=info", false)] {
+        let mut command = command();
+        command.args(["watch", "--listen", "127.0.0.1:0", "--color", "never"]).env("RUST_LOG", filter);
+        let told = String::from_utf8(command.output().unwrap().stderr).unwrap();
+        assert_eq!(told.contains("WARN RUST_LOG cannot be read, info is used instead"), said, "{told}");
+    }
+}
+
+#[test]
 fn flags_of_watch_can_be_set_by_the_environment() {
     let mut command = command();
     command.args(["watch"]).env("KUBEHEALER_LISTEN", "nonsense");
