@@ -13,13 +13,12 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::diagnosis::logs::MAX_BYTES;
 use crate::diagnosis::{ContainerLog, Snapshot, Undecodable};
 use documents::Collector;
 
 pub use newest::newest_time;
 
-/// How much of the end of a log is read, in bytes.
-pub const LOG_TAIL: u64 = 64 * 1024;
 /// How much is read of one file, in bytes: an input without end must not eat the memory.
 const MAX_FILE: u64 = 4 << 30;
 /// How deep directories are followed; must-gather needs 9.
@@ -160,9 +159,9 @@ impl Reader {
     fn log(&mut self, path: &Path, log: LogName) {
         let tail = File::open(path).and_then(|mut file| {
             let length = file.seek(SeekFrom::End(0))?;
-            file.seek(SeekFrom::Start(length.saturating_sub(LOG_TAIL)))?;
+            file.seek(SeekFrom::Start(length.saturating_sub(MAX_BYTES as u64)))?;
             let mut tail = Vec::new();
-            file.take(LOG_TAIL).read_to_end(&mut tail)?;
+            file.take(MAX_BYTES as u64).read_to_end(&mut tail)?;
             Ok(tail)
         });
         let LogName { namespace, pod, container, previous } = log;

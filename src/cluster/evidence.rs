@@ -1,4 +1,4 @@
-//! Evidence about one pod: its events, and the end of a container's log. Bounded in bytes; the caller bounds the time.
+//! Evidence about one pod: its events, and the end of a container's log. Bounded in memory; the caller bounds the time.
 //!
 //! Must not know what the evidence is for. A log is never logged, nor quoted in a failure.
 
@@ -9,6 +9,7 @@ use kube::api::{ListParams, LogParams};
 use kube::client::Body;
 
 use super::client::{Failure, Kind};
+use crate::diagnosis::logs::{MAX_BYTES, MAX_LINES};
 use crate::objects::decode::{Encoding, decode_list};
 use crate::objects::{Event, Object, Pod};
 
@@ -18,12 +19,6 @@ const LIST_BYTES: usize = 4 << 20;
 const EVENTS: u32 = 200;
 /// Pods of one revision that are asked for.
 const SIBLINGS: u32 = 100;
-/// Lines of a log that are asked for.
-const LOG_LINES: i64 = 200;
-/// Bytes of a log's end that are kept.
-const LOG_TAIL: usize = 64 << 10;
-/// Bytes of a log that are read: its lines may be long.
-const LOG_BYTES: usize = 4 << 20;
 
 /// Whose log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,13 +89,13 @@ async fn list<T: Object>(
     Ok(objects)
 }
 
-/// The end of a log, raw.
+/// The end of a log, raw. Its lines may be of any length, so all of them are read, and the end is kept.
 pub async fn log(client: &Client, of: &LogOf) -> Result<Vec<u8>, Failure> {
     // `limitBytes` would cut off the end, which is what matters.
     let params = LogParams {
         container: Some(of.container.clone()),
         previous: of.previous,
-        tail_lines: Some(LOG_LINES),
+        tail_lines: Some(MAX_LINES as i64),
         ..LogParams::default()
     };
     let request = kube::core::Request::new(format!("/api/v1/namespaces/{}/pods", of.namespace))
@@ -112,20 +107,40 @@ pub async fn log(client: &Client, of: &LogOf) -> Result<Vec<u8>, Failure> {
     }
     let mut body = response.into_body();
     let mut tail: Vec<u8> = Vec::new();
-    let mut read = 0;
     while let Some(frame) = body.frame().await {
         // What has come so far is not the end, and would be taken for the last words.
         let frame = frame.map_err(|_| Failure::new(Kind::Unreachable, "the log broke off"))?;
         let Ok(bytes) = frame.into_data() else { continue };
-        read += bytes.len();
         tail.extend_from_slice(&bytes);
-        if tail.len() > 2 * LOG_TAIL {
-            tail.drain(..tail.len() - LOG_TAIL);
-        }
-        if read > LOG_BYTES {
-            break;
+        if tail.len() > 2 * MAX_BYTES {
+            tail.drain(..tail.len() - MAX_BYTES);
         }
     }
-    tail.drain(..tail.len().saturating_sub(LOG_TAIL));
+    tail.drain(..tail.len().saturating_sub(MAX_BYTES));
     Ok(tail)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::simulator::{self, Cluster, Log};
+
+    #[tokio::test(start_paused = true)]
+    async fn of_a_log_with_lines_of_any_length_the_end_is_kept() {
+        let cluster = Cluster::new();
+        let container = serde_json::json!({"name": "app", "image": "app:1"});
+        let pod = serde_json::json!({"kind": "Pod", "apiVersion": "v1",
+            "metadata": {"namespace": "shop", "name": "cart"}, "spec": {"containers": [container]}});
+        cluster.apply(pod).unwrap();
+        let mut pieces = vec![(Duration::ZERO, bytes::Bytes::from(vec![b'x'; 1 << 20])); 16];
+        pieces.push((Duration::ZERO, bytes::Bytes::from_static(b"\nfatal: the end\n")));
+        cluster.set_log("shop", "cart", "app", false, Log::Slow(pieces));
+        let [namespace, pod, container] = ["shop", "cart", "app"].map(str::to_owned);
+        let of = LogOf { namespace, pod, container, previous: false };
+        let tail = log(&simulator::client(&cluster), &of).await.unwrap();
+        assert_eq!(tail.len(), MAX_BYTES);
+        assert!(tail.ends_with(b"x\nfatal: the end\n"));
+    }
 }

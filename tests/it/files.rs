@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kubehealer::files::{self, Dump, LOG_TAIL};
+use kubehealer::diagnosis::logs::MAX_BYTES;
+use kubehealer::files::{self, Dump};
 use serde_json::json;
 
 use super::cli::{FINAL, folder, with_input};
@@ -79,7 +80,7 @@ fn of_a_huge_log_only_the_end_is_read() {
     std::io::Write::write_all(&mut end, b"\npanic: the end\n").unwrap();
     let dump = read(folder.path());
     let log = &dump.snapshot.logs[0];
-    assert_eq!(log.tail.len() as u64, LOG_TAIL);
+    assert_eq!(log.tail.len(), MAX_BYTES);
     assert!(log.tail.ends_with(b"panic: the end\n"));
 }
 
