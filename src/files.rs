@@ -29,16 +29,16 @@ const MAX_DEPTH: usize = 24;
 pub struct Dump {
     /// The objects, each in its newest state. Its `undecodable` are single documents of files that were read otherwise.
     pub snapshot: Snapshot,
-    /// Files that could not be read as a whole: what they held is missing from the look.
+    /// Files and directories that could not be read as a whole: what they held is missing from the look.
     pub broken: Vec<Broken>,
     /// Documents of a kind that Kubernetes knows or that has at least a kind.
     pub objects: usize,
 }
 
-/// A file that could not be read.
+/// A file or directory that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
-    /// The file, with a place in it.
+    /// Where, in a file down to the place.
     pub place: String,
     /// Why, in words.
     pub why: String,
@@ -96,6 +96,13 @@ impl Reader {
 
     /// Every file below, in the order of the names: the same directory gives the same look.
     fn directory(&mut self, path: &Path, depth: usize) {
+        if depth > MAX_DEPTH {
+            return self.broken.push(Broken {
+                place: path.display().to_string(),
+                why: format!("more than {MAX_DEPTH} directories deep"),
+                hint: "give this directory itself, too",
+            });
+        }
         let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
             Ok(entries) => entries,
             Err(e) => return self.fail(path, &e),
@@ -109,9 +116,7 @@ impl Reader {
             if hidden {
                 continue;
             } else if meta.is_dir() {
-                if depth < MAX_DEPTH {
-                    self.directory(&entry, depth + 1);
-                }
+                self.directory(&entry, depth + 1);
             } else if let Some(log) = log_of(&entry) {
                 self.log(&entry, log);
             } else if is_object_file(&entry) && entry.is_file() {

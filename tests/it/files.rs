@@ -94,6 +94,17 @@ fn links_that_lead_in_a_circle_end() {
 }
 
 #[test]
+fn directories_too_deep_to_follow_are_named() {
+    let deep = |levels: usize| format!("{}pod.json", "d/".repeat(levels));
+    let (near, far) = (pod("shop", "near"), pod("shop", "far"));
+    let folder = folder(&[(&deep(24), &near), (&deep(25), &far)]);
+    let dump = read(folder.path());
+    assert_eq!(dump.snapshot.pods.len(), 1);
+    let broken: Vec<_> = dump.broken.iter().map(|b| (b.place.ends_with("/d"), b.why.as_str())).collect();
+    assert_eq!(broken, [(true, "more than 24 directories deep")]);
+}
+
+#[test]
 fn one_bad_item_spoils_no_other_and_is_named_by_its_place_alone() {
     let list = r#"{"kind": "PodList", "apiVersion": "v1", "items": [
         {"metadata": {"name": "a", "uid": "a"}},
