@@ -12,7 +12,7 @@ mod text;
 
 use serde::Serialize;
 
-use crate::diagnosis::{Finding, Problem, Snapshot, Summary, Survey};
+use crate::diagnosis::{Finding, Problem, Snapshot, Sources, Summary, Survey};
 
 pub use markdown::markdown;
 pub use page::{glossary, page};
@@ -48,35 +48,20 @@ struct Document<'a> {
     kind: &'static str,
     observed_at: jiff::Timestamp,
     summary: Summary,
-    sources: Read,
+    sources: Sources,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
     findings: &'a [Finding],
     problems: &'a [Problem],
 }
 
-/// Which sources could be read.
-#[derive(Serialize)]
-struct Read {
-    events: bool,
-    owners: bool,
-    nodes: bool,
-    logs: bool,
-}
-
 fn document<'a>(look: &Look<'a>) -> Document<'a> {
-    let sources = look.snapshot.sources;
     Document {
         api_version: "kubehealer.dev/v1alpha1",
         kind: "Diagnosis",
         observed_at: look.survey.observed_at,
         summary: look.survey.summary,
-        sources: Read {
-            events: sources.events,
-            owners: sources.owners,
-            nodes: sources.nodes,
-            logs: sources.logs,
-        },
+        sources: look.snapshot.sources,
         notes: look.notes,
         findings: &look.survey.findings,
         problems: &look.survey.problems,

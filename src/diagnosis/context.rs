@@ -1,12 +1,14 @@
 //! What the analyzer may look at besides the pod itself.
 
+use serde::Serialize;
+
 use super::container::View;
 use super::finding::ContainerType;
 use super::survey::ContainerLog;
 use crate::objects::{Event, Node};
 
 /// Which sources could be read. A finding whose cause may lie in one that could not says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Sources {
     /// Events.
     pub events: bool,
