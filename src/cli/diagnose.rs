@@ -90,8 +90,7 @@ enum Format {
 
 fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
     use clap::builder::TypedValueParser as _;
-    clap::builder::PossibleValuesParser::new(["info", "warning", "critical"])
-        .try_map(|s| s.parse::<Severity>())
+    clap::builder::PossibleValuesParser::new(Severity::WORDS).try_map(|s| s.parse::<Severity>())
 }
 
 /// What was read, from wherever.

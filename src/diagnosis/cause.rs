@@ -13,6 +13,8 @@ macro_rules! causes {
         impl CauseCode {
             /// All of them.
             pub const ALL: &[Self] = &[$(Self::$variant),*];
+            /// All words, in this order.
+            pub const WORDS: &[&str] = &[$(stringify!($variant)),*];
 
             /// The word.
             pub const fn as_str(self) -> &'static str {

@@ -9,75 +9,41 @@ use serde::{Serialize, Serializer};
 use super::cause::CauseCode;
 use super::reason::{Family, Reason, Severity};
 
-/// How sure a finding is of its cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Confidence {
-    /// One reading among others.
-    Possible,
-    /// The likeliest reading.
-    Probable,
-    /// The API says so.
-    Confirmed,
-}
-
-impl Confidence {
-    /// As in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Possible => "possible",
-            Self::Probable => "probable",
-            Self::Confirmed => "confirmed",
-        }
+words! {
+    /// How sure a finding is of its cause.
+    pub enum Confidence {
+        /// One reading among others.
+        Possible = "possible",
+        /// The likeliest reading.
+        Probable = "probable",
+        /// The API says so.
+        Confirmed = "confirmed",
     }
 }
 
-/// Where in its life a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Stage {
-    /// Within its grace: it may heal by itself. Severity info; no incident opens.
-    Pending,
-    /// It is so now.
-    Active,
-    /// It was so of late, and the subject has recovered. Severity info; no incident opens.
-    Recovered,
-}
-
-impl Stage {
-    /// As in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "pending",
-            Self::Active => "active",
-            Self::Recovered => "recovered",
-        }
+words! {
+    /// Where in its life a finding is.
+    pub enum Stage {
+        /// Within its grace: it may heal by itself. Severity info; no incident opens.
+        Pending = "pending",
+        /// It is so now.
+        Active = "active",
+        /// It was so of late, and the subject has recovered. Severity info; no incident opens.
+        Recovered = "recovered",
     }
 }
 
-/// The kind of a container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ContainerType {
-    /// A regular one.
-    App,
-    /// One that must end before the app containers start.
-    Init,
-    /// A restartable init container.
-    Sidecar,
-    /// A debug container.
-    Ephemeral,
-}
-
-impl ContainerType {
-    /// As in JSON and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::App => "app",
-            Self::Init => "init",
-            Self::Sidecar => "sidecar",
-            Self::Ephemeral => "ephemeral",
-        }
+words! {
+    /// The kind of a container.
+    pub enum ContainerType {
+        /// A regular one.
+        App = "app",
+        /// One that must end before the app containers start.
+        Init = "init",
+        /// A restartable init container.
+        Sidecar = "sidecar",
+        /// A debug container.
+        Ephemeral = "ephemeral",
     }
 }
 
@@ -99,38 +65,23 @@ pub struct Cause {
     pub text: String,
 }
 
-/// Where a fact is from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Source {
-    /// The object's status.
-    Status,
-    /// The object's spec.
-    Spec,
-    /// An event.
-    Event,
-    /// A container's log.
-    Log,
-    /// The node.
-    Node,
-    /// An owner of the pod.
-    Owner,
-    /// A rule of the user's.
-    Rule,
-}
-
-impl Source {
-    /// As in JSON.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Status => "status",
-            Self::Spec => "spec",
-            Self::Event => "event",
-            Self::Log => "log",
-            Self::Node => "node",
-            Self::Owner => "owner",
-            Self::Rule => "rule",
-        }
+words! {
+    /// Where a fact is from.
+    pub enum Source {
+        /// The object's status.
+        Status = "status",
+        /// The object's spec.
+        Spec = "spec",
+        /// An event.
+        Event = "event",
+        /// A container's log.
+        Log = "log",
+        /// The node.
+        Node = "node",
+        /// An owner of the pod.
+        Owner = "owner",
+        /// A rule of the user's.
+        Rule = "rule",
     }
 }
 

@@ -8,36 +8,23 @@ use std::fmt;
 use jiff::SignedDuration;
 use serde::{Serialize, Serializer};
 
-/// How bad it is. A single pod is never critical by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Severity {
-    /// Worth knowing.
-    Info,
-    /// Somebody should look.
-    Warning,
-    /// A whole workload or node is down.
-    Critical,
-}
-
-impl Severity {
-    /// As in JSON and metrics.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Info => "info",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
+words! {
+    /// How bad it is. A single pod is never critical by itself.
+    pub enum Severity {
+        /// Worth knowing.
+        Info = "info",
+        /// Somebody should look.
+        Warning = "warning",
+        /// A whole workload or node is down.
+        Critical = "critical",
     }
 }
 
 impl std::str::FromStr for Severity {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
-        [Self::Info, Self::Warning, Self::Critical]
-            .into_iter()
-            .find(|s| s.as_str() == text)
-            .ok_or_else(|| format!("unknown severity {text:?}: one of info, warning, critical"))
+        let unknown = || format!("unknown severity {text:?}: one of {}", Self::WORDS.join(", "));
+        Self::of(text).ok_or_else(unknown)
     }
 }
 
@@ -54,50 +41,32 @@ pub enum Subject {
     Node,
 }
 
-/// Reasons that are one incident when they follow each other on the same subject: a container flickers between them, or
-/// one hides behind the other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Family {
-    /// A container that started and ended.
-    Crash,
-    /// A container that cannot be started: image, configuration, creation.
-    Start,
-    /// A container or pod that runs and does not serve.
-    Ready,
-    /// A pod that waits for a node.
-    Schedule,
-    /// A pod on its node that waits for volumes, network, devices.
-    Prepare,
-    /// A pod that was ended from outside.
-    End,
-    /// A pod that does not go away.
-    Terminate,
-    /// A pod that is not resized.
-    Resize,
-    /// A device.
-    Device,
-    /// A workload that lacks pods or has failed.
-    Workload,
-    /// A node.
-    Node,
-}
-
-impl Family {
-    /// A short lower-case word, part of incident ids.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Crash => "crash",
-            Self::Start => "start",
-            Self::Ready => "ready",
-            Self::Schedule => "schedule",
-            Self::Prepare => "prepare",
-            Self::End => "end",
-            Self::Terminate => "terminate",
-            Self::Resize => "resize",
-            Self::Device => "device",
-            Self::Workload => "workload",
-            Self::Node => "node",
-        }
+words! {
+    /// Reasons that are one incident when they follow each other on the same subject: a container flickers between them, or
+    /// one hides behind the other.
+    pub enum Family {
+        /// A container that started and ended.
+        Crash = "crash",
+        /// A container that cannot be started: image, configuration, creation.
+        Start = "start",
+        /// A container or pod that runs and does not serve.
+        Ready = "ready",
+        /// A pod that waits for a node.
+        Schedule = "schedule",
+        /// A pod on its node that waits for volumes, network, devices.
+        Prepare = "prepare",
+        /// A pod that was ended from outside.
+        End = "end",
+        /// A pod that does not go away.
+        Terminate = "terminate",
+        /// A pod that is not resized.
+        Resize = "resize",
+        /// A device.
+        Device = "device",
+        /// A workload that lacks pods or has failed.
+        Workload = "workload",
+        /// A node.
+        Node = "node",
     }
 }
 

@@ -337,12 +337,10 @@ impl<'t> Reader<'t> {
         for (at, text) in
             fields.take("containerTypes").map(|n| self.texts(n, "containerTypes")).unwrap_or_default()
         {
-            use ContainerType::{App, Ephemeral, Init, Sidecar};
-            let types = [App, Init, Sidecar, Ephemeral];
-            match types.into_iter().find(|t| t.as_str() == text) {
+            match ContainerType::of(&text) {
                 Some(found) => matcher.container_types.push(found),
                 None => {
-                    let hint = suggest(&text, types.into_iter().map(ContainerType::as_str));
+                    let hint = suggest(&text, ContainerType::WORDS.iter().copied());
                     self.error(at, format!("unknown container type {:?}{hint}", cut(&text)));
                 }
             }
@@ -453,14 +451,7 @@ impl<'t> Reader<'t> {
 
     fn severity(&mut self, node: &Node) -> Option<Severity> {
         let text = self.scalar(node, "severity")?;
-        match text.parse() {
-            Ok(severity) => Some(severity),
-            Err(message) => {
-                let message: String = message;
-                self.error(node.at, message);
-                None
-            }
-        }
+        text.parse().map_err(|why: String| self.error(node.at, why)).ok()
     }
 
     fn next_steps(&mut self, fields: &mut Fields<'_>, uses: &mut Uses) -> Vec<Template> {

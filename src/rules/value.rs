@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::diagnosis::{Cause, CauseCode, ContainerType, Evidence, Finding, WorkloadRef};
+use crate::diagnosis::{
+    Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, Severity, Source, Stage, WorkloadRef,
+};
 use crate::objects::pod::{EphemeralContainerCommon, ResourceQuantity, ResourceRequirements};
 use crate::objects::{
     Condition, Container, ContainerState, ContainerStatus, Event, Label, ObjectMeta, ObjectReference,
@@ -315,23 +317,9 @@ macro_rules! kinds {
     };
 }
 
-const SEVERITIES: &[&str] = &["info", "warning", "critical"];
-const STAGES: &[&str] = &["pending", "active", "recovered"];
-const CONFIDENCES: &[&str] = &["possible", "probable", "confirmed"];
-const CONTAINER_TYPES: &[&str] = &["app", "init", "sidecar", "ephemeral"];
-const SOURCES: &[&str] = &["status", "spec", "event", "log", "node", "owner", "rule"];
 const PHASES: &[&str] = &["Pending", "Running", "Succeeded", "Failed", "Unknown", ""];
 const EVENT_TYPES: &[&str] = &["Normal", "Warning"];
 const TRUTHS: &[&str] = &["True", "False", "Unknown"];
-const CAUSES: &[&str] = &{
-    let mut words = [""; CauseCode::ALL.len()];
-    let mut i = 0;
-    while i < words.len() {
-        words[i] = CauseCode::ALL[i].as_str();
-        i += 1;
-    }
-    words
-};
 
 kinds! {
     Pod "pod" pod: &'a Pod {
@@ -390,7 +378,7 @@ kinds! {
     }
     Container "container" c: ContainerView<'a> {
         "name" Type::Text, Some(text(c.name()));
-        "type" Type::Text, Some(text(c.kind.as_str())), CONTAINER_TYPES;
+        "type" Type::Text, Some(text(c.kind.as_str())), ContainerType::WORDS;
         "image" Type::Text, Some(text(c.image()));
         "containerID" Type::Text, Some(text(c.status().map_or("", |s| &s.container_id)));
         "restartPolicy" Type::Text,
@@ -439,9 +427,9 @@ kinds! {
     }
     Finding "finding" finding: &'a Finding {
         "reason" Type::Text, Some(text(finding.reason.as_str()));
-        "severity" Type::Text, Some(text(finding.severity.as_str())), SEVERITIES;
-        "confidence" Type::Text, Some(text(finding.confidence.as_str())), CONFIDENCES;
-        "stage" Type::Text, Some(text(finding.stage.as_str())), STAGES;
+        "severity" Type::Text, Some(text(finding.severity.as_str())), Severity::WORDS;
+        "confidence" Type::Text, Some(text(finding.confidence.as_str())), Confidence::WORDS;
+        "stage" Type::Text, Some(text(finding.stage.as_str())), Stage::WORDS;
         "namespace" Type::Text, Some(text(&finding.namespace));
         "pod" Type::Text, Some(text(&finding.pod));
         "container" Type::Text, Some(text(&finding.container));
@@ -463,11 +451,11 @@ kinds! {
         "name" Type::Text, Some(text(&workload.name));
     }
     Cause "cause" cause: &'a Cause {
-        "code" Type::Text, Some(text(cause.code.as_str())), CAUSES;
+        "code" Type::Text, Some(text(cause.code.as_str())), CauseCode::WORDS;
         "text" Type::Text, Some(text(&cause.text));
     }
     Evidence "evidence" evidence: &'a Evidence {
-        "source" Type::Text, Some(text(evidence.source.as_str())), SOURCES;
+        "source" Type::Text, Some(text(evidence.source.as_str())), Source::WORDS;
         "text" Type::Text, Some(text(&evidence.text));
         "at" Type::Time, evidence.at.map(Value::Time);
     }
