@@ -22,12 +22,14 @@ const SUMMARY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Announcer(Mutex<State>);
 
+/// How many lines were held back, by what happened and reason.
+type Held = BTreeMap<(&'static str, String), u64>;
+
 #[derive(Debug)]
 struct State {
     tokens: f64,
     filled: Instant,
-    /// What was held back, by what happened and reason.
-    held: BTreeMap<(&'static str, String), u64>,
+    held: Held,
     since: Instant,
 }
 
@@ -35,7 +37,7 @@ impl Announcer {
     /// With all its tokens.
     pub fn new() -> Self {
         let now = Instant::now();
-        Self(Mutex::new(State { tokens: f64::from(BURST), filled: now, held: BTreeMap::new(), since: now }))
+        Self(Mutex::new(State { tokens: f64::from(BURST), filled: now, held: Held::new(), since: now }))
     }
 
     /// Writes these, as far as the rate allows.
@@ -56,12 +58,8 @@ impl Announcer {
 
     /// Says what was held back, now and then.
     pub fn summarize(&self) {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if state.held.is_empty() || state.since.elapsed() < SUMMARY {
-            return;
-        }
-        state.since = Instant::now();
-        for ((what, reason), count) in std::mem::take(&mut state.held) {
+        let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).due();
+        for ((what, reason), count) in due {
             tracing::warn!(
                 event = what,
                 reason,
@@ -86,6 +84,15 @@ impl State {
         }
         self.tokens -= 1.0;
         true
+    }
+
+    /// What was held back, if it is time to say so.
+    fn due(&mut self) -> Held {
+        if self.held.is_empty() || self.since.elapsed() < SUMMARY {
+            return Held::new();
+        }
+        self.since = Instant::now();
+        std::mem::take(&mut self.held)
     }
 }
 
@@ -135,7 +142,12 @@ fn some(text: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
+    use jiff::Timestamp;
+
     use super::*;
+    use crate::diagnosis::{Finding, Reason};
+    use crate::incidents::IncidentId;
+    use crate::objects::Pod;
 
     #[tokio::test(start_paused = true)]
     async fn in_a_storm_a_bounded_number_of_lines_is_written_and_it_recovers() {
@@ -149,5 +161,32 @@ mod tests {
         assert_eq!(take(30_000), 20);
         tokio::time::advance(Duration::from_secs(600)).await;
         assert_eq!(take(30_000), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_held_back_is_counted_up_once_every_ten_seconds() {
+        let finding = Finding::of_pod(&Pod::default(), Reason::Evicted);
+        let event = IncidentEvent {
+            what: What::Opened,
+            id: IncidentId::of(&finding.key()),
+            finding: finding.into(),
+            noticed: Timestamp::UNIX_EPOCH,
+            at: Timestamp::UNIX_EPOCH,
+            text: String::new(),
+        };
+        let announcer = Announcer::new();
+        let due = || announcer.0.lock().unwrap().due().into_iter().collect::<Vec<_>>();
+        announcer.announce(&vec![event.clone(); 100]);
+        tokio::time::advance(SUMMARY).await;
+        assert_eq!(due(), [], "nothing was held back");
+        announcer.announce(&vec![event.clone(); 150]);
+        assert_eq!(due(), [], "not yet");
+        tokio::time::advance(SUMMARY).await;
+        assert_eq!(due(), [(("opened", "Evicted".to_owned()), 50)]);
+        announcer.announce(&vec![event; 101]);
+        tokio::time::advance(SUMMARY / 2).await;
+        assert_eq!(due(), [], "not yet again");
+        tokio::time::advance(SUMMARY).await;
+        assert_eq!(due(), [(("opened", "Evicted".to_owned()), 1)]);
     }
 }
