@@ -126,7 +126,7 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     }
     let spec = view.spec?;
     let probe = spec.readiness_probe.as_deref()?;
-    // What a silent node says of its containers is frozen (trap 11).
+    // What a silent node says of its containers is frozen.
     if context.node.is_some_and(|n| !n.is_ready()) {
         return None;
     }

@@ -204,7 +204,7 @@ fn waits_for_grace(pod: &Pod, events: Option<&[Event]>, reason: R) {
     panic!("{reason} is never raised");
 }
 
-// Crashes (rows 1 to 7, 22, 24, 47 to 49; sections 2.4 and 4.5; traps 1, 5, 7, 8, 12, 14 to 16).
+// Crashes.
 
 #[test]
 fn a_crash_loop_is_seen_in_every_state_of_its_cycle() {
@@ -580,7 +580,7 @@ fn made_up_ends_prove_nothing() {
     warns(&look(&stays), R::ContainerStatusUnknown, C::ContainerVanished, &["node-a"]);
 }
 
-// Probes (rows 25 to 28; traps 4, 11, 17, 22).
+// Probes.
 
 fn liveness() -> Value {
     json!({"livenessProbe": {"httpGet": {"path": "/live", "port": 8080}, "periodSeconds": 10, "failureThreshold": 3}})
@@ -816,7 +816,7 @@ fn a_sick_device_is_named_and_an_unknown_one_is_not() {
     assert!(look(&with("Unknown")).findings.is_empty());
 }
 
-// Containers that do not start (rows 8 to 17; traps 6, 18 to 20).
+// Containers that do not start.
 
 pub fn stuck(reason: &str, message: &str, since: i64) -> Pod {
     let mut p = unborn("True", since);
@@ -1055,7 +1055,7 @@ fn debug_containers_and_pods_on_their_way_are_left_alone() {
     assert_eq!(warns(&look(&two), R::ImagePullBackOff, C::ImageNotFound, &[]).container, "app");
 }
 
-// Pods without a node, or without a start (rows 18 to 21, 29 to 31, 50; traps 10, 13, 19).
+// Pods without a node, or without a start.
 
 pub fn pending(reason: &str, message: &str, since: i64) -> Pod {
     pod(
@@ -1477,7 +1477,7 @@ fn a_pod_that_does_not_start_and_gives_no_reason_is_found_late_and_a_large_pull_
     waits_for_grace(&unseen(10), None, R::PodNotStarted);
 }
 
-// Ends from outside, going, resizing (rows 32 to 36, 40 to 42; traps 2, 9).
+// Ends from outside, going, resizing.
 
 pub fn failed(reason: &str, message: &str, more: Value) -> Pod {
     let mut over = json!({"status": {"phase": "Failed", "reason": reason, "message": message, "startTime": ago(100), "conditions": []}});
@@ -1767,7 +1767,7 @@ fn a_resize_waits_fails_or_cannot_be_done() {
     assert!(look(&with("PodResizeInProgress", "", "", 5)).findings.is_empty());
 }
 
-// Nodes and owners (rows 37, 38, 44 to 46; traps 9, 12, 25).
+// Nodes and owners.
 
 pub fn survey(snapshot: Snapshot) -> Survey {
     diagnosis::survey(&Snapshot { sources: Sources::ALL, ..snapshot }, now())
@@ -2019,7 +2019,7 @@ fn jobs_and_rollouts_are_judged_as_a_whole() {
     );
 }
 
-// What registries and runtimes say (section 6; rows 5, 8, 14).
+// What registries and runtimes say.
 
 #[test]
 fn registries_say_no_in_many_words() {

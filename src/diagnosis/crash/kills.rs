@@ -77,7 +77,7 @@ pub(super) fn killer<'a>(view: &View<'a>, end: &Terminated, context: &Context<'a
     if hook {
         return Some(Killer::PostStart(hooked));
     }
-    // What the runtime says of an end leads (precedence of section 8): out of memory, never started, unknown.
+    // What the runtime says of an end leads: out of memory, never started, unknown.
     let told = matches!(end.reason.as_str(), "OOMKilled" | "StartError" | "ContainerCannotRun");
     if told || exit::is_made_up(&end.reason, end.exit_code) {
         return None;
