@@ -256,15 +256,6 @@ impl Pod {
         status["restartCount"] = json!(0);
     }
 
-    /// A readiness (and startup) probe passed or failed.
-    pub fn set_ready(&mut self, container: &str, ready: bool) {
-        let Some(status) = self.status(container) else { return };
-        status["ready"] = json!(ready);
-        if ready {
-            status["started"] = json!(true);
-        }
-    }
-
     /// Someone asked to delete the pod: its time is up in `grace` seconds.
     pub fn mark_deleted(&mut self, grace: u32) {
         let until = self.cluster.now() + jiff::SignedDuration::from_secs(grace.into());
