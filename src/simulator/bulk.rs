@@ -37,7 +37,13 @@ enum Mark {
     Namespace,
     Node,
     Version,
+    /// The id of a container. It has no mark: it stands where the template has one.
+    ContainerId(u64),
 }
+
+/// Before a container's id, and how many of its digits are each pod's own: more is not kept of it.
+const ID: &[u8] = b"containerd://";
+const ID_DIGITS: usize = 16;
 
 impl Mark {
     fn number(self, pod: u32, version: u64) -> u64 {
@@ -47,6 +53,11 @@ impl Mark {
             Self::Namespace => (pod / REPLICAS % NAMESPACES).into(),
             Self::Node => (pod / PER_NODE).into(),
             Self::Version => version,
+            // All its digits differ from pod to pod, as those of a random number do.
+            Self::ContainerId(id) => {
+                let mixed = (id ^ u64::from(pod)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                (mixed ^ mixed >> 32).wrapping_mul(0xd6e8_feb8_6659_fd93)
+            }
         }
     }
 }
@@ -71,7 +82,12 @@ impl Marked {
                 bytes.windows(text.len()).enumerate().filter(|(_, window)| *window == text.as_bytes());
             found.map(|(at, window)| (at, window.len(), *mark)).collect::<Vec<_>>()
         });
-        Self { places: places.collect(), bytes }
+        let ids = bytes.windows(ID.len() + ID_DIGITS).enumerate().filter_map(|(at, window)| {
+            let digits = window.strip_prefix(ID)?;
+            let id = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+            Some((at + ID.len(), ID_DIGITS, Mark::ContainerId(id)))
+        });
+        Self { places: places.chain(ids).collect(), bytes }
     }
 
     fn write(&self, pod: u32, version: u64, out: &mut Vec<u8>) {
