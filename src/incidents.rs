@@ -10,6 +10,7 @@
 //! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/how-it-books.md`.
 
 pub mod accounting;
+pub mod alike;
 #[cfg(test)]
 pub(crate) mod bugs;
 pub mod frequent;
@@ -29,6 +30,7 @@ use crate::diagnosis::container::{View, views};
 use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
 use accounting::EndReason;
+use alike::Alike;
 use frequent::LongRun;
 use incident::Found;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
@@ -117,6 +119,8 @@ impl<'a> ActivePod<'a> {
 pub struct Incidents {
     store: Store<Active>,
     active: HashSet<Uid>,
+    /// What is kept of pods that fail alike is packed against.
+    alike: Alike,
     /// Incidents of what is no pod: workloads, nodes.
     others: HashMap<Uid, Vec<Incident>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
@@ -257,6 +261,7 @@ impl Incidents {
         let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
             (ending, format!("the pod is gone: {text}"))
         });
+        self.alike.forget(self.active.len());
         self.count(was, 0, &events);
         events
     }
@@ -265,7 +270,7 @@ impl Incidents {
     pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
         let uid = Uid::of(uid);
         let first = self.began.is_none();
-        let findings: Vec<Found> = findings.into_iter().map(Found::from).collect();
+        let findings: Vec<Found> = findings.into_iter().map(|f| Found::new(f, None)).collect();
         let mut incidents = self.others.remove(&uid).unwrap_or_default();
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
@@ -450,7 +455,10 @@ impl Incidents {
                 recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
             }
         };
-        let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(Found::from).collect();
+        // A pod of its own is like no other.
+        let sample = if left > 1 { self.alike.sample(home, &pod, &diagnosis.findings) } else { None };
+        let keep = |finding| Found::new(finding, sample.as_ref());
+        let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(keep).collect();
         let mut recent = Vec::new();
         for view in views(&pod) {
             for end in recent_ends(&pod, view, now) {
@@ -462,7 +470,7 @@ impl Incidents {
                 continue;
             }
             let flaps = frequent::find(&pod, view, &long_runs, &home.workload)
-                .map(|(finding, until)| (Found::from(finding), until))
+                .map(|(finding, until)| (keep(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
             if let Some((found, until)) = flaps {
                 look_at(Some(until));
@@ -493,7 +501,9 @@ impl Incidents {
             incidents.shrink_to_fit();
             long_runs.shrink_to_fit();
             record.active = Some(Box::new(Active {
-                pod: packed.unwrap_or_else(|| Packed::new(&pod)),
+                pod: packed
+                    .filter(|p| p.is_like_another() || sample.is_none())
+                    .unwrap_or_else(|| Packed::like(&pod, sample.as_ref())),
                 findings,
                 incidents,
                 long_runs,
@@ -506,6 +516,7 @@ impl Incidents {
                 self.set_timer(at, uid);
             }
         }
+        self.alike.forget(self.active.len());
         self.count(open, still_open, &events);
         events
     }
@@ -663,6 +674,7 @@ fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32)
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::{Context, diagnose};
 
     #[test]
     fn timers_that_are_set_anew_with_every_update_do_not_pile_up() {
@@ -678,5 +690,55 @@ mod tests {
             assert!(incidents.timers.len() < 2_000, "{}", incidents.timers.len());
         }
         assert_eq!(incidents.due(at(9_999) + SLACK), [Uid::of("a")]);
+    }
+
+    #[test]
+    fn a_sample_lives_as_long_as_a_pod_is_like_it() {
+        let mut incidents = Incidents::new();
+        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
+        let pod = |workload: u32, pod: u32, times: u32| {
+            let mut new = Pod::default();
+            new.metadata.uid = format!("{workload}/{pod}");
+            new.metadata.namespace = "shop".to_owned();
+            new.metadata.name = format!("web-{workload}-{pod}");
+            new.status.phase = "Failed".to_owned();
+            new.status.reason = "Evicted".to_owned();
+            new.status.message = format!("{times} times: {}", "the node was low on memory ".repeat(9));
+            new
+        };
+        let workload = |n: u32| WorkloadRef { kind: "Deployment".to_owned(), name: format!("web-{n}") };
+        for w in 0..500 {
+            // Each as it fails, and as it fails again; of a workload with one pod nothing is shared.
+            for n in 0..4 {
+                let pods = if w % 5 == 0 { 1 } else { 3 };
+                for p in 0..pods {
+                    let pod = pod(w, p, n);
+                    let diagnosis = diagnose(&pod, &Context::pod_only(), now);
+                    let finding = diagnosis.findings[0].clone();
+                    let uid = uid_of(&pod);
+                    incidents.apply(pod.clone(), &workload(w), diagnosis, Sight::Later, now);
+                    let active = incidents.pod(uid).unwrap();
+                    assert_eq!(active.pod(), pod);
+                    assert_eq!(active.findings[0].finding(), finding);
+                    assert_eq!(active.incidents[0].finding(), finding);
+                    assert_eq!(active.packed.is_like_another(), pods > 1 && (n > 0 || p > 0));
+                }
+            }
+        }
+        assert_eq!(incidents.alike.len(), 400);
+        // Half of them are well again, the others are gone.
+        for w in 0..500 {
+            for p in 0..3 {
+                let pod = pod(w, p, 0);
+                if w % 2 == 0 {
+                    let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: None };
+                    incidents.apply(pod, &workload(w), diagnosis, Sight::Later, now);
+                } else {
+                    incidents.gone(uid_of(&pod), None, now);
+                }
+            }
+        }
+        assert_eq!((incidents.active.len(), incidents.open), (0, 0));
+        assert!(incidents.alike.len() <= 64, "{} samples outlive what is like them", incidents.alike.len());
     }
 }

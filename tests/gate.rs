@@ -177,12 +177,12 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
 }
 
 const SLIM_HEAP: f64 = 2009.0;
-const KEPT_HEAP: f64 = 611.0;
+const KEPT_HEAP: f64 = 619.0;
 const JSON_TIMES: f64 = 0.43;
 const JSON_ASKED: f64 = 0.117;
 const PB_TIMES: f64 = 0.372;
 const PB_ASKED: f64 = 0.125;
 const PATTERNS_HEAP: f64 = 2_945_000.0;
 const REST_HEAP: f64 = 291.0;
-const FAIL_HEAP: f64 = 2511.0;
+const FAIL_HEAP: f64 = 1586.0;
 const UPDATE_TIMES: f64 = 3.0;

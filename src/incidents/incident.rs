@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::kept::Kept;
+use super::packed::Sample;
 use crate::diagnosis::finding::Key;
 use crate::diagnosis::{CauseCode, Finding, ReasonName, Severity, Stage};
 
@@ -57,9 +58,10 @@ pub struct Found {
     pub kept: Arc<Kept>,
 }
 
-impl From<Finding> for Found {
-    fn from(finding: Finding) -> Self {
-        Self { kept: Arc::new(Kept::new(&finding)), finding: Arc::new(finding) }
+impl Found {
+    /// A finding, to be kept like others if there is a sample of them.
+    pub fn new(finding: Finding, sample: Option<&Arc<Sample>>) -> Self {
+        Self { kept: Arc::new(Kept::like(&finding, sample)), finding: Arc::new(finding) }
     }
 }
 
