@@ -183,7 +183,7 @@ impl Engine {
         let diagnosis = around.look(&self.metrics, &pod, &workload, now);
         let mut incidents = self.incidents();
         let events = incidents.apply(pod, &workload, diagnosis, sight, now);
-        let job = around.wants_evidence(&incidents, uid, !events.is_empty());
+        let job = around.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask());
         drop(incidents);
         drop(around);
         self.happened(&events);
@@ -201,8 +201,11 @@ impl Engine {
         };
         let diagnosis = around.look(&self.metrics, &active.pod(), &active.home.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
-        let job =
-            if fresh_evidence { None } else { around.wants_evidence(&incidents, uid, !events.is_empty()) };
+        let job = if fresh_evidence {
+            None
+        } else {
+            around.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask())
+        };
         drop(incidents);
         drop(around);
         self.happened(&events);
@@ -229,14 +232,30 @@ impl Engine {
 
     fn ask(&self, job: Option<Job>) {
         let Some(job) = job else { return };
-        let uid = job.uid;
+        let (uid, node, revision) = (job.uid, job.node.clone(), job.siblings.as_ref().map(|s| s.revision));
         let mut around = self.around();
         // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
-        if self.jobs.push(job) {
-            around.evidence.entry(uid).or_default().asked = Some(Instant::now());
-        } else {
+        if !self.jobs.push(job) {
+            self.metrics.sources.count_evidence("all", "dropped");
+            return;
+        }
+        let now = Instant::now();
+        around.evidence.entry(uid).or_default().asked = Some(now);
+        if let Some(node) = node {
+            around.on_nodes.entry(node).or_insert_with(|| (Packed::default(), now)).1 = now;
+        }
+        if let Some(revision) = revision {
+            around.starts.entry(revision).or_insert_with(|| (Vec::new(), now)).1 = now;
+        }
+    }
+
+    /// Whether there is room for a job: without it, none is made up.
+    fn may_ask(&self) -> bool {
+        let room = self.jobs.have_room();
+        if !room {
             self.metrics.sources.count_evidence("all", "dropped");
         }
+        room
     }
 
     /// New evidence about a pod has come.
@@ -632,7 +651,13 @@ impl Around {
 
     /// The job to be done for a pod that is not at rest: at once when something has happened to it, and when what is
     /// known has grown old.
-    fn wants_evidence(&mut self, incidents: &Incidents, uid: Uid, at_once: bool) -> Option<Job> {
+    fn wants_evidence(
+        &mut self,
+        incidents: &Incidents,
+        uid: Uid,
+        at_once: bool,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Option<Job> {
         if !self.sources.events && !self.sources.logs {
             return None;
         }
@@ -645,7 +670,7 @@ impl Around {
         let now = Instant::now();
         let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
         let asked = self.evidence.get(&uid).and_then(|e| e.asked);
-        if asked.is_some_and(|at| now.duration_since(at) < age) {
+        if asked.is_some_and(|at| now.duration_since(at) < age) || !may_ask() {
             return None;
         }
         let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
@@ -657,7 +682,7 @@ impl Around {
 
     /// The node whose events are to be read for these findings, unless that was done of late: many containers that were
     /// killed on one node are one question.
-    fn wanted_node(&mut self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<String> {
+    fn wanted_node(&self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<String> {
         let name = &pod.spec.node_name;
         let readable = self.sources.events && self.sources.nodes && !name.is_empty();
         if !readable || !findings.iter().any(Finding::wants_node_events) {
@@ -667,18 +692,16 @@ impl Around {
         if known.is_some_and(|(_, asked)| now.duration_since(*asked) < EVIDENCE_AGE) {
             return None;
         }
-        self.on_nodes.entry(name.clone()).or_insert_with(|| (Packed::default(), now)).1 = now;
         Some(name.clone())
     }
 
     /// The revision whose pods are to be compared for these findings, unless that was done of late.
-    fn wanted_siblings(&mut self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<Siblings> {
+    fn wanted_siblings(&self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<Siblings> {
         let siblings = Siblings::of(pod).filter(|_| findings.iter().any(Finding::wants_siblings))?;
         let known = self.starts.get(&siblings.revision);
         if known.is_some_and(|(_, asked)| now.duration_since(*asked) < STARTS_AGE) {
             return None;
         }
-        self.starts.entry(siblings.revision).or_insert_with(|| (Vec::new(), now)).1 = now;
         Some(siblings)
     }
 
@@ -728,5 +751,69 @@ impl Known {
     fn unseen(&mut self) -> Vec<(String, String)> {
         let list = self.list;
         self.seen.extract_if(|_, seen| *seen != list).map(|(name, _)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::evidence;
+    use super::*;
+    use crate::daemon::Target;
+    use crate::diagnosis::workload_of;
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_full_queue_drops_is_asked_for_at_the_next_look_its_surroundings_included() {
+        let (jobs, queue) = evidence::queue();
+        let incidents = Arc::new(RwLock::new(Incidents::new()));
+        let target =
+            Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
+        let settings = Settings::new(target);
+        let engine = Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs);
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {
+                "namespace": "shop", "name": "cart-5d8f9c7b6d-abcde", "uid": "a",
+                "labels": {"pod-template-hash": "5d8f9c7b6d"},
+                "ownerReferences": [
+                    {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "cart-5d8f9c7b6d", "uid": "b", "controller": true}
+                ]
+            },
+            "spec": {"nodeName": "node-a", "containers": [{"name": "cart", "image": "cart:1"}]},
+            "status": {"phase": "Running", "containerStatuses": [{
+                "name": "cart", "restartCount": 7, "containerID": "containerd://c",
+                "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting"}},
+                "lastState": {"terminated": {"exitCode": 137, "reason": "Error", "containerID": "containerd://c",
+                    "startedAt": "2026-11-22T10:00:00Z", "finishedAt": "2026-11-22T10:01:00Z"}}
+            }]}
+        }))
+        .unwrap();
+        let now: Timestamp = "2026-11-22T10:02:00Z".parse().unwrap();
+        let diagnosis = diagnosis::diagnose(&pod, &Context::pod_only(), now);
+        assert!(diagnosis.findings.iter().any(Finding::wants_node_events));
+        engine.incidents().apply(pod.clone(), &workload_of(&pod), diagnosis, Sight::Later, now);
+        let look = || {
+            let incidents = engine.incidents();
+            let job = engine.around().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());
+            drop(incidents);
+            let made = job.is_some();
+            engine.ask(job);
+            made
+        };
+
+        let other = || Job::of_workload(Uid::of("other"), "shop", "other", "other");
+        let full = (0..).take_while(|_| engine.jobs.push(other())).count();
+        // Made while there was room, and dropped since there is none any more.
+        let job = {
+            let incidents = engine.incidents();
+            engine.around().wants_evidence(&incidents, Uid::of("a"), false, || true)
+        };
+        assert_eq!(job.as_ref().and_then(|j| j.node.as_deref()), Some("node-a"));
+        engine.ask(job);
+        assert!(!look(), "a job is made up for a queue that is full");
+
+        let mut queue = queue.lock().await;
+        (0..full).for_each(|_| drop(queue.try_recv().unwrap()));
+        assert!(look());
+        assert_eq!(queue.try_recv().unwrap().node.as_deref(), Some("node-a"));
+        assert!(engine.around().on_nodes.contains_key("node-a"));
     }
 }

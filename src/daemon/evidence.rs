@@ -69,9 +69,9 @@ pub(super) struct Job {
     /// Whose logs, and the exit code of the run that ended.
     logs: Vec<(LogOf, Option<i32>)>,
     /// The node whose events may say who killed a container of the pod.
-    node: Option<String>,
+    pub(super) node: Option<String>,
     /// The pods that were made from the same template: how long they take to start.
-    siblings: Option<Siblings>,
+    pub(super) siblings: Option<Siblings>,
 }
 
 /// Pods of one revision.
@@ -164,6 +164,11 @@ impl Jobs {
     /// Whether there was room.
     pub(super) fn push(&self, job: Job) -> bool {
         self.0.try_send(job).is_ok()
+    }
+
+    /// Whether there is room now.
+    pub(super) fn have_room(&self) -> bool {
+        self.0.capacity() > 0
     }
 }
 
