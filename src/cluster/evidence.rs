@@ -50,6 +50,12 @@ pub async fn events(
     Ok(events)
 }
 
+/// The events about a claim, by its name.
+pub async fn claim_events(client: &Client, namespace: &str, claim: &str) -> Result<Vec<Event>, Failure> {
+    let selector = format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim}");
+    list(client, namespace, "events", &ListParams::default().fields(&selector).limit(EVENTS)).await
+}
+
 /// Pods with this label, a hundred of them at most.
 pub async fn pods_with(
     client: &Client,

@@ -18,7 +18,7 @@ use kube::client::Body;
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
-use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable};
+use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable, scheduling};
 use crate::objects::decode::{Encoding, ListEnd, decode_list};
 use crate::objects::{Object, Pod};
 
@@ -73,6 +73,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LISTS: usize = 3;
 /// Logs that are read at a time.
 const LOGS_AT_A_TIME: usize = 8;
+/// Claims of one pod whose events are read at most.
+const CLAIMS: usize = 3;
 /// For one log. A kubelet that does not answer must not hold up the look.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -131,6 +133,12 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     sources.owners = replica_sets.is_ok() && jobs.is_ok();
     let mut events = lacking.take("events", events);
     events.extend(lacking.take("events about nodes", node_events));
+    if !one.is_empty() {
+        for (namespace, claim) in pods.iter().flat_map(claims_of) {
+            let found = evidence::claim_events(client, &namespace, &claim).await;
+            events.extend(found.unwrap_or_default());
+        }
+    }
     let snapshot = Snapshot {
         pods,
         events,
@@ -147,6 +155,12 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
         undecodable,
     };
     Ok(Seen { snapshot, notes, server_time })
+}
+
+/// The claims that a pod waits for, whose events are not among its own.
+fn claims_of(pod: &Pod) -> Vec<(String, String)> {
+    let claims = scheduling::awaited_claims(pod).take(CLAIMS);
+    claims.map(|claim| (pod.metadata.namespace.clone(), claim.to_owned())).collect()
 }
 
 /// What cannot be read is said once, and is empty.

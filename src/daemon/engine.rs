@@ -619,11 +619,13 @@ impl Around {
     ) -> PodDiagnosis {
         let evidence = self.evidence.get(&uid_of(pod));
         let events = evidence.map(Evidence::events).unwrap_or_default();
+        let claim_events = evidence.map(Evidence::claim_events).unwrap_or_default();
         let node_events = self.on_nodes.get(&pod.spec.node_name);
         let node_events = node_events.map(|(events, _)| events.unpack().items).unwrap_or_default();
         let context = Context {
             sources: self.sources,
             events: &events,
+            claim_events: &claim_events,
             logs: evidence.map_or(&[], |e| &e.logs),
             node: self.nodes.get(&pod.spec.node_name),
             node_events: &node_events,

@@ -14,7 +14,7 @@ use super::engine::Engine;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
-use crate::diagnosis::{self, ContainerLog, Finding, Sources, nodes};
+use crate::diagnosis::{self, ContainerLog, Finding, Sources, nodes, scheduling};
 use crate::incidents::packed::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
@@ -30,6 +30,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a source that is forbidden is left alone.
 const FORBIDDEN: Duration = Duration::from_secs(300);
+/// Claims of one pod whose events are read at most.
+const CLAIMS: usize = 3;
 /// Logs of one pod that are read at most.
 const LOGS: usize = 3;
 
@@ -37,6 +39,7 @@ const LOGS: usize = 3;
 #[derive(Debug, Default)]
 pub(super) struct Evidence {
     events: Packed<Events>,
+    claim_events: Packed<Events>,
     /// What the ends of its containers' logs say; read already, their texts are not kept.
     pub(super) logs: Vec<ContainerLog>,
     /// When it was last asked for.
@@ -55,6 +58,11 @@ impl Evidence {
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.unpack().items
     }
+
+    /// The events about the claims that it waits for.
+    pub(super) fn claim_events(&self) -> Vec<Event> {
+        self.claim_events.unpack().items
+    }
 }
 
 /// What to fetch.
@@ -66,6 +74,8 @@ pub(super) struct Job {
     /// Under which uids the events are.
     uids: Vec<String>,
     events: bool,
+    /// Claims that the pod waits for, whose events are wanted.
+    claims: Vec<String>,
     /// Whose logs, and the exit code of the run that ended.
     logs: Vec<(LogOf, Option<i32>)>,
     /// The node whose events may say who killed a container of the pod.
@@ -121,6 +131,7 @@ impl Job {
             name: meta.name.clone(),
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
+            claims: scheduling::awaited_claims(pod).take(CLAIMS).map(str::to_owned).collect(),
             logs: logs.take(LOGS).collect(),
             node: None,
             siblings: None,
@@ -149,6 +160,7 @@ impl Job {
             name: name.to_owned(),
             uids: vec![uid_text.to_owned()],
             events: true,
+            claims: Vec::new(),
             logs: Vec::new(),
             node: None,
             siblings: None,
@@ -221,6 +233,19 @@ impl Worker {
                 self.engine.evidence(job.uid, |e| e.events = events);
             }
             tokio::time::sleep(PAUSE).await;
+        }
+        let mut of_claims = Vec::new();
+        for claim in &job.claims {
+            if !self.may_ask(0) {
+                break;
+            }
+            let events = within(evidence::claim_events(&self.client, &job.namespace, claim)).await;
+            of_claims.extend(self.result(0, events).unwrap_or_default());
+            tokio::time::sleep(PAUSE).await;
+        }
+        if !job.claims.is_empty() {
+            let events = Packed::new(&Events { items: of_claims });
+            self.engine.evidence(job.uid, |e| e.claim_events = events);
         }
         let mut logs = Vec::new();
         for (log, exit_code) in job.logs {

@@ -34,6 +34,8 @@ pub struct Context<'a> {
     pub sources: Sources,
     /// Events about this pod, matched by uid, in any order.
     pub events: &'a [Event],
+    /// Events about the claims that a pod without a node waits for, in any order.
+    pub claim_events: &'a [Event],
     /// Logs of this pod's containers.
     pub logs: &'a [ContainerLog],
     /// The node it runs on.
@@ -53,7 +55,14 @@ pub fn oldest_first(a: &Event, b: &Event) -> std::cmp::Ordering {
 impl<'a> Context<'a> {
     /// The pod alone.
     pub const fn pod_only() -> Self {
-        Self { sources: Sources::NONE, events: &[], logs: &[], node: None, node_events: &[] }
+        Self {
+            sources: Sources::NONE,
+            events: &[],
+            claim_events: &[],
+            logs: &[],
+            node: None,
+            node_events: &[],
+        }
     }
 
     /// The events about one container: those whose field path names it, oldest first. An event that the recorder has

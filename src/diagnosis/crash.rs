@@ -145,9 +145,7 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
         let said = text::uncombined(&event.message);
         let said = said.split_once(": ").map_or(said, |(_, said)| said);
         finding.cause.text = format!("{} ({})", finding.cause.text, text::quote(said));
-        if let Some(hint) = probe::hint(said, probe) {
-            finding.next_steps.insert(0, hint);
-        }
+        probe::read(said, probe).tell(finding);
     }
     // A hook that failed on the way is a reason why a kill took long.
     if let Some(event) = context.container_events(view).filter(|e| e.reason == "FailedPreStopHook").last() {

@@ -115,7 +115,7 @@ fn ended_at(pod: &Pod) -> Option<Timestamp> {
 fn evicted(finding: Finding, message: &str) -> Finding {
     let said = message.trim();
     if let Some(rest) = said.strip_prefix("The node was low on resource: ") {
-        let resource = text::name(rest.split(['.', ' ']).next().unwrap_or_default());
+        let resource = text::name(rest.split(['.', ' ']).next().unwrap_or_default().trim_matches(['[', ']']));
         let node = finding.node.clone();
         // The first offender is the largest one.
         let used = rest.split_once("Container ").and_then(|(_, used)| {
@@ -128,7 +128,11 @@ fn evicted(finding: Finding, message: &str) -> Finding {
             .because(CauseCode::NodePressure, text::quote(said))
             .about("node", node.clone())
             .next(format!("kubectl describe node {}", text::arg(&node)))
-            .next("set requests to what the pod really uses: those above their requests go first");
+            .next(match resource.as_str() {
+                "inodes" => "find who writes so many small files: on the node: df -i, and du --inodes",
+                "pids" => "find who starts so many processes; the kubelet's podPidsLimit bounds each pod",
+                _ => "set requests to what the pod really uses: those above their requests go first",
+            });
     }
     if said.contains("The node had condition") {
         let node = finding.node.clone();
@@ -169,6 +173,11 @@ fn limit_of(said: &str) -> String {
 fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
     let node = text::name(&pod.spec.node_name);
     let said = text::quote(rejected.unwrap_or(&pod.status.message));
+    // Kubelets before 1.31 do not begin with those words, and have the same sentences.
+    let old = ["Predicate ", "Pod Predicate ", "Node didn't have enough resource"];
+    let rejected = rejected.or_else(|| {
+        Some(pod.status.message.as_str()).filter(|m| old.iter().any(|words| m.starts_with(words)))
+    });
     let reason = Reason::of(word)
         .filter(|r| r.family() == super::Family::End)
         .unwrap_or(if rejected.is_some() { Reason::AdmissionRejected } else { Reason::PodFailed });
@@ -181,6 +190,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
     let message = rejected.unwrap_or(&pod.status.message);
     let device = message.contains("Allocate failed") || message.contains("devices unavailable");
     let code = match word {
+        _ if message.contains("no space left on device") => CauseCode::NodeDiskFull,
         _ if word.starts_with("OutOf") => CauseCode::NodeFull,
         "UnexpectedAdmissionError" if device => CauseCode::DeviceAllocationFailed,
         _ => CauseCode::NodeRefused,
@@ -200,6 +210,12 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
         .about("node", node.clone());
     let describe = format!("kubectl describe node {}", text::arg(&node));
     match word {
+        _ if code == CauseCode::NodeDiskFull => {
+            finding.next(describe).next("the kubelet cannot write on its own disk: free space on the node")
+        }
+        _ if code == CauseCode::NodeFull && message.contains("capacity: 0") => finding.next(describe).next(
+            "the node does not offer that any more, or not yet: after a restart its device plugin must register first",
+        ),
         _ if code == CauseCode::NodeFull => finding
             .next(describe)
             .next("a pod with spec.nodeName set by hand bypasses the scheduler; let the scheduler choose, or lower its requests"),

@@ -21,6 +21,12 @@ pub struct PullError {
 
 type Kind = (CauseCode, &'static [&'static str]);
 
+/// Words of a registry that does not let the node's address in.
+const FIREWALL: &[&str] = &["is not allowed access", "/acr/firewall", "not in the allowed ip"];
+
+/// Words of a registry whose policy keeps an image back.
+const POLICY: &[&str] = &["due to configured policy", "prevented by policy", "quarantined"];
+
 /// First hit wins; all texts in lower case.
 const KINDS: &[Kind] = &[
     (CauseCode::RegistryRateLimited, &["toomanyrequests", "429 too many requests", "pull rate limit"]),
@@ -67,7 +73,13 @@ const KINDS: &[Kind] = &[
             "the registry is unavailable",
         ],
     ),
-    (CauseCode::RegistryError, &[" 500 internal", " 502 ", " 503 ", " 504 "]),
+    (
+        CauseCode::RegistryError,
+        &[" 500 internal", " 502 ", " 503 ", " 504 ", "is deprecated and shutting down"],
+    ),
+    // An answer of the registry's guards, not about credentials.
+    (CauseCode::RegistryUnauthorized, FIREWALL),
+    (CauseCode::RegistryUnauthorized, POLICY),
     // With "no basic auth credentials" the registry did ask for credentials: that is more than "may require".
     (CauseCode::RegistryUnauthorized, &["no basic auth credentials", "invalid username/password"]),
     (
@@ -109,7 +121,8 @@ const KINDS: &[Kind] = &[
         CauseCode::ImageCorrupt,
         &[
             "content digest",
-            "unexpected commit digest",
+            "unexpected commit ",
+            "mismatched image rootfs",
             "no processor for media-type",
             "media type",
             "schema 1",
@@ -177,6 +190,10 @@ fn kind(message: &str) -> Option<CauseCode> {
     if found.is_none() && lower.contains("digest") && lower.contains("mismatch") {
         found = Some(CauseCode::ImageCorrupt);
     }
+    // Any other status that a registry should not answer with.
+    if found.is_none() && lower.contains("unexpected status") {
+        found = Some(CauseCode::RegistryError);
+    }
     // Such as `artifact x not found`, of Harbor, or `image x not found`, of old Docker.
     if found.is_none() && lower.trim_end_matches(['"', '.', ' ']).ends_with(" not found") {
         found = Some(CauseCode::ImageNotFound);
@@ -190,11 +207,18 @@ fn short(code: CauseCode, message: &str) -> &'static str {
     match code {
         C::ImageNotFound => "image not found",
         C::ImageNotFoundOrPrivate => "image not found or private",
+        C::RegistryUnauthorized if has(&lower, FIREWALL) => {
+            "the registry's firewall does not let the node in"
+        }
+        C::RegistryUnauthorized if has(&lower, POLICY) => "the registry's policy keeps the image back",
         C::RegistryUnauthorized => "the registry refuses access",
         C::RegistryRateLimited => "the registry limits the rate of pulls",
         C::RegistryUnreachable if lower.contains("proxy") => "the proxy on the way to the registry fails",
+        C::RegistryUnreachable if is_broken_off(&lower) => "the connection to the registry breaks off",
         C::RegistryUnreachable => "the registry cannot be reached",
-        C::RegistryError => "the registry is in trouble",
+        C::RegistryError if has(&lower, &[" 500", " 502", " 503", " 504"]) => "the registry is in trouble",
+        C::RegistryError => "the registry does not serve it",
+        C::ImageSignature => "the node's policy does not accept the image",
         C::RegistryNameNotResolved => "the registry's name does not resolve",
         C::RegistryTlsError if is_plain_http(&lower) => "the registry speaks HTTP, and HTTPS is wanted",
         C::RegistryTlsError if lower.contains("expired") => "the registry's certificate has expired",
@@ -204,8 +228,29 @@ fn short(code: CauseCode, message: &str) -> &'static str {
         C::NodeDiskFull => "the node's disk is full",
         C::ImagePullSlow => "the pull was broken off",
         C::ImageCorrupt => "the image is broken or of an old format",
+        _ if has(&lower, NODE_DISK) => "the node cannot store it",
+        _ if lower.contains("is blocked in ") => "the node's settings forbid the registry",
         _ => "the image cannot be pulled",
     }
+}
+
+fn has(lower: &str, words: &[&str]) -> bool {
+    words.iter().any(|w| lower.contains(w))
+}
+
+/// Words of a node whose own disk does not take the image.
+const NODE_DISK: &[&str] = &["read-only file system", "input/output error"];
+
+/// Whether the registry was reached, and the connection did not last.
+fn is_broken_off(lower: &str) -> bool {
+    has(lower, &["connection reset", "unexpected eof", ": eof"])
+}
+
+/// The mirror that the runtime asked in the registry's place: containerd adds for whom.
+fn mirror_of<'m>(message: &'m str, registry: &str) -> Option<&'m str> {
+    let url = message.split(['"', ' ']).find(|word| word.contains("?ns="))?;
+    let host = url.split_once("://")?.1.split('/').next()?;
+    Some(host).filter(|h| *h != registry)
 }
 
 fn is_plain_http(lower: &str) -> bool {
@@ -214,7 +259,10 @@ fn is_plain_http(lower: &str) -> bool {
 
 fn sentence(code: CauseCode, image: &str, message: &str) -> String {
     use CauseCode as C;
-    let registry = registry_of(image);
+    let mut registry = registry_of(image);
+    if let Some(mirror) = mirror_of(message, &registry) {
+        registry = format!("{}, asked in place of {registry},", text::name(mirror));
+    }
     let digest = image.contains('@');
     let image = text::name(image);
     let lower = message.to_lowercase();
@@ -237,6 +285,12 @@ fn sentence(code: CauseCode, image: &str, message: &str) -> String {
         }
         C::NodeDiskFull => format!("no space is left on the node's disk for image {image}"),
         C::RegistryNameNotResolved => format!("the name of registry {registry} does not resolve on the node"),
+        C::RegistryUnauthorized if has(&lower, FIREWALL) || has(&lower, POLICY) => {
+            format!("registry {registry} refuses {image}: {}", tail(message))
+        }
+        C::RegistryUnreachable if is_broken_off(&lower) => {
+            format!("the connection to registry {registry} breaks off: {}", tail(message))
+        }
         C::RegistryUnreachable if lower.contains("proxy") => {
             let said =
                 message.split_once("proxyconnect ").map_or_else(|| tail(message), |(_, s)| text::quote(s));
@@ -294,7 +348,7 @@ fn advice(code: CauseCode, image: &str, message: &str) -> Option<String> {
             "check the repository and the tag for a typo, and that the push of the image has succeeded"
         }
         C::ImagePlatformMismatch => {
-            "push an image for the node's architecture, or pin the pod with a nodeSelector on kubernetes.io/arch"
+            "push an image for the node's architecture and system, or pin the pod with a nodeSelector on kubernetes.io/arch or os"
         }
         C::RegistryRateLimited => {
             "pull with credentials, through a mirror, or wait: the kubelet goes on trying"
@@ -313,12 +367,30 @@ fn advice(code: CauseCode, image: &str, message: &str) -> Option<String> {
         C::ImageCorrupt => {
             "push the image anew, with a current builder; on the node: crictl rmi, then let it be pulled again"
         }
+        C::RegistryUnauthorized if has(&message.to_lowercase(), FIREWALL) => {
+            "let the registry's firewall take the nodes' addresses (those that they go out with)"
+        }
+        C::RegistryUnauthorized if has(&message.to_lowercase(), POLICY) => {
+            "mend what the policy objects to, or have the registry's admins exempt the image"
+        }
         C::RegistryUnreachable | C::RegistryError | C::ImagePullSlow => {
-            return Some(format!("from the node: curl -v https://{}/v2/", text::arg(&registry)));
+            let host = match mirror_of(message, &registry) {
+                Some(mirror) => mirror,
+                // Where Docker Hub serves its images.
+                None if registry == "docker.io" => "registry-1.docker.io",
+                None => &registry,
+            };
+            return Some(format!("from the node: curl -v https://{}/v2/", text::arg(host)));
         }
         _ => return None,
     };
     Some(fixed.to_owned())
+}
+
+/// Whether it is credentials that a refused pull lacks.
+pub fn wants_credentials(message: &str) -> bool {
+    let lower = message.to_lowercase();
+    !has(&lower, FIREWALL) && !has(&lower, POLICY)
 }
 
 /// Who gives the credentials for a cloud's own registry: not a Secret as a rule, but the identity of the node.

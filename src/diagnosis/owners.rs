@@ -411,6 +411,25 @@ fn quote_pods<'a>(finding: &mut Finding, pods: impl Iterator<Item = &'a Finding>
     }
 }
 
+/// The first words of a webhook that refuses, which are its reason.
+fn words_of_webhook(message: &str) -> String {
+    let Some((_, said)) = message.split_once(" denied the request: ") else { return String::new() };
+    let said = text::quote(&text::normalise(said.trim()));
+    match said.char_indices().nth(120) {
+        Some((at, _)) => format!(": {}…", said.get(..at).unwrap_or_default()),
+        None => format!(": {said}"),
+    }
+}
+
+/// The service of the cluster that a webhook is called at, and its namespace: `https://name.namespace.svc:443/path`.
+fn service_of(message: &str) -> Option<(String, String)> {
+    let called = message.to_lowercase().contains("failed calling webhook");
+    let host = message.split_once("https://").filter(|_| called)?.1.split(['/', ':', '?', '"']).next()?;
+    let mut parts = host.split('.');
+    let (service, space) = (parts.next()?, parts.next()?);
+    (parts.next() == Some("svc")).then(|| (text::name(service), text::name(space)))
+}
+
 /// Why pods cannot be created: the API server's answer to their controller.
 /// `pods` are how many of them are ready and wanted, where the owner counts that.
 fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Option<(i32, i32)>) -> Finding {
@@ -425,16 +444,21 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
     // A webhook's own words may hold any of the others.
     let (code, short, scope) = if has("failed calling webhook") || has("failed to call webhook") {
         let webhook = named("webhook \"", "\"");
+        let trouble = if has("x509: ") || has("tls: ") {
+            "has a certificate that the API server does not accept"
+        } else {
+            "cannot be reached or does not answer"
+        };
         (
             CauseCode::WebhookDenied,
-            format!("admission webhook {webhook} cannot be reached or does not answer"),
+            format!("admission webhook {webhook} {trouble}"),
             Some(("webhook", webhook)),
         )
     } else if has("admission webhook") {
         let webhook = named("webhook \"", "\"");
         (
             CauseCode::WebhookDenied,
-            format!("admission webhook {webhook} refuses them"),
+            format!("admission webhook {webhook} refuses them{}", words_of_webhook(message)),
             Some(("webhook", webhook)),
         )
     } else if has("validatingadmissionpolicy") {
@@ -476,6 +500,26 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
             "a LimitRange of the namespace does not allow their requests or limits".to_owned(),
             Some(("namespace", namespace.clone())),
         )
+    } else if has("podsecuritypolicy") || has("no providers available") {
+        (
+            CauseCode::AdmissionDenied,
+            "no PodSecurityPolicy that their ServiceAccount may use allows them".to_owned(),
+            Some(("namespace", namespace.clone())),
+        )
+    } else if has("priorityclass is not permitted") || has("insufficient quota to match these scopes") {
+        (
+            CauseCode::QuotaExceeded,
+            "a system PriorityClass is not allowed in this namespace: a ResourceQuota must name it"
+                .to_owned(),
+            Some(("namespace", namespace.clone())),
+        )
+    } else if has("no api token found") {
+        let account = named("service account \"", "\"");
+        (
+            CauseCode::MissingServiceAccount,
+            format!("ServiceAccount {account} has no token yet"),
+            Some(("serviceaccount", format!("{namespace}/{account}"))),
+        )
     } else if has("serviceaccount") || has("service account") {
         let account = named("serviceaccount \"", "\"");
         (
@@ -493,6 +537,14 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
         (CauseCode::CreateRefused, "the API server is in trouble itself".to_owned(), None)
     } else if has("priorityclass") {
         (CauseCode::CreateRefused, "their PriorityClass does not exist".to_owned(), None)
+    } else if has("node label selector conflicts") {
+        (
+            CauseCode::CreateRefused,
+            "their nodeSelector contradicts that of the namespace".to_owned(),
+            Some(("namespace", namespace.clone())),
+        )
+    } else if has("already exists") {
+        (CauseCode::CreateRefused, "the old pod of that name is not gone yet".to_owned(), None)
     } else if has("it is being terminated") {
         (CauseCode::CreateRefused, "their namespace is being deleted".to_owned(), None)
     } else {
@@ -529,12 +581,23 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
             let step = finding.kubectl("describe limitrange");
             finding.next(step)
         }
+        CauseCode::AdmissionDenied if has("podsecuritypolicy") || has("no providers") => {
+            finding.next("kubectl get podsecuritypolicies")
+        }
         CauseCode::AdmissionDenied if has("security context constraint") => finding.next("kubectl get scc"),
         CauseCode::AdmissionDenied if has("validatingadmissionpolicy") => {
             finding.next("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings")
         }
         CauseCode::AdmissionDenied => {
             finding.next(format!("kubectl get namespace {} --show-labels", text::arg(&namespace)))
+        }
+        CauseCode::WebhookDenied if has("x509: ") || has("tls: ") => finding
+            .next("renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)")
+            .next("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
+        // Who does not answer is a service of the cluster, as a rule: its pods are the matter.
+        CauseCode::WebhookDenied if let Some((service, space)) = service_of(message) => {
+            let step = format!("kubectl -n {} get endpointslices,pods", text::arg(&space));
+            finding.next(format!("look why service {service} does not answer")).next(step)
         }
         CauseCode::WebhookDenied => {
             finding.next("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")

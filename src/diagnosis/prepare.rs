@@ -235,6 +235,33 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
             .next("its handler must be set up in the node's container runtime");
     }
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    // What runs the sandbox is asked for in vain on this node, whoever asks.
+    let shim = text::between(message, "exec: \"containerd-shim-", "\"").is_some()
+        || has(&["failed to create shim: not found"]);
+    if shim || has(&["could not access kvm", "failed to initialize kvm"]) {
+        let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
+        let lacks = if shim { "has not installed the runtime" } else { "has no KVM for the runtime" };
+        let finding = finding
+            .says(format!("the pod cannot start: node {node} {lacks} of RuntimeClass {class}"))
+            .because(CauseCode::SandboxFailed, said)
+            .about("runtimeclass", class.clone());
+        if class.is_empty() {
+            return finding.about("node", node.clone()).next(runtime::on_node(&node));
+        }
+        return finding.next(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class))).next(
+            "let such pods run on nodes that are set up for it: scheduling.nodeSelector of the RuntimeClass",
+        );
+    }
+    // The kubelet does not reach the runtime at all; that of a CNI's own daemon is told below.
+    if has(&["transport is closing", "containerd.sock", "crio.sock", "cri-dockerd.sock"]) {
+        return finding
+            .says(format!(
+                "the pod cannot start: the container runtime on node {node} does not answer the kubelet"
+            ))
+            .because(CauseCode::RuntimeTimeout, said)
+            .about("node", node.clone())
+            .next(format!("on node {node}: whether the container runtime runs, and its log"));
+    }
     if has(&["failed to get sandbox image", "failed to pull image", "error pulling image"]) {
         // The pause image, which the node's own configuration names.
         let pull = image::classify("", message).map_or(CauseCode::ImagePullFailed, |e| e.code);
@@ -261,6 +288,8 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         "addresses exhausted",
         "unable to allocate ip",
         "unable to assign an ip",
+        "could not allocate ip",
+        "no configured calico pools",
     ]) {
         return finding
             .says("the pod cannot start: no IP address is left for it")
@@ -271,6 +300,30 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
     let cni = event.reason == "NetworkNotReady"
         || has(&["network", "cni", "ipam", "ip address", "calico", "cilium", "flannel", "multus", "veth"]);
     if cni {
+        if let Some(name) = text::between(message, "network-attachment-definition (", ")") {
+            let (name, space) =
+                (text::name(name), text::between(message, "in namespace (", ")").map(text::name));
+            let space = space.unwrap_or_else(|| text::name(&pod.metadata.namespace));
+            return finding
+                .says(format!("the pod cannot start: NetworkAttachmentDefinition {name} does not exist in namespace {space}"))
+                .because(CauseCode::NetworkSetupFailed, said)
+                .next(format!("kubectl -n {} get network-attachment-definitions", text::arg(&space)));
+        }
+        if has(&["address already in use"]) {
+            return finding
+                .says(format!("the pod cannot start: a host port of it is in use on node {node}"))
+                .because(CauseCode::HostPortTaken, said)
+                .about("node", node.clone())
+                .next(format!("on node {node}: ss -ltnp shows who listens there"));
+        }
+        if has(&["\" already has an ip address different from"]) {
+            return finding
+                .says(format!("the pod cannot start: the CNI's bridge on node {node} has an address of an earlier network"))
+                .because(CauseCode::NetworkSetupFailed, said)
+                .about("node", node.clone())
+                .next(format!("on node {node}: ip link delete the bridge (cni0), which the CNI makes anew"));
+        }
+        let silent = has(&["connection refused", "timeout", "timed out", "deadline exceeded"]);
         let why = if has(&[
             "cni plugin not initialized",
             "cni config uninitialized",
@@ -283,13 +336,15 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
             ": a CNI plugin is not installed on the node"
         } else if has(&["unauthorized", "forbidden", "x509"]) {
             ": the CNI may not talk to the API server"
-        } else if has(&[
-            "connection refused",
-            "timeout",
-            "timed out",
-            "deadline exceeded",
-            "no such file or directory",
-        ]) {
+        } else if has(&["toomanyrequests"]) {
+            ": the CNI's own daemon on the node has too much to do"
+        // A service of the cluster at the port of HTTPS: what is asked for there is the API.
+        } else if silent && has(&[":443/api/", ":443/apis/", ":6443/api"]) {
+            ": the CNI does not reach the API server from the node"
+        // OVN: the control plane gives the addresses, and the node waits for them.
+        } else if has(&["timed out waiting for annotations", "timed out waiting for ovs port binding"]) {
+            ": the CNI's control plane has not set it up in time"
+        } else if silent || has(&["no such file or directory"]) {
             ": the CNI's own daemon on the node does not answer"
         } else {
             ""
@@ -304,11 +359,27 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
                 text::arg(&node)
             ));
     }
-    let (code, why) = if has(&["no space left on device", "disk quota exceeded"]) {
+    if has(&["operating system does not match", "0xc0370101"]) {
+        return finding
+            .says(format!("the pod cannot start: its image is for another version of Windows than that of node {node}"))
+            .because(CauseCode::ImagePlatformMismatch, said)
+            .next("use the image of the node's build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build");
+    }
+    let (code, why) = if has(&["/proc/sys/"]) {
+        let sysctl = text::between(message, "/proc/sys/", ":").map(|s| text::name(&s.replace('/', ".")));
+        let sysctl = sysctl.unwrap_or_default();
+        let finding = finding
+            .says(format!("the pod cannot start: sysctl {sysctl} cannot be set on node {node}"))
+            .because(CauseCode::NodeRefused, said)
+            .about("node", node.clone());
+        return finding.next("check its name and value in securityContext.sysctls; if it is not there, the node's runtime sets it");
+    } else if has(&["/sys/fs/cgroup"]) && has(&["no space left on device"]) {
+        (CauseCode::ResourceExhausted, ": the node has no room for another cgroup")
+    } else if has(&["no space left on device", "disk quota exceeded"]) {
         (CauseCode::NodeDiskFull, ": the node's disk is full")
     } else if has(&["is reserved for", "name is reserved"]) {
         (CauseCode::ContainerNameReserved, ": the runtime still holds one from an attempt that took too long")
-    } else if has(&["apparmor", "seccomp", "selinux", "user namespace", "userns", "sysctl"]) {
+    } else if has(&["apparmor", "seccomp", "selinux", "/attr/", "user namespace", "userns", "sysctl"]) {
         (CauseCode::NodeRefused, ": the node cannot apply its security settings")
     } else if has(&["resource temporarily unavailable", "cannot allocate memory"]) {
         (CauseCode::ResourceExhausted, ": the node has no processes or memory left for it")

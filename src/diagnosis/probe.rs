@@ -57,39 +57,153 @@ pub fn suspect<'a>(view: &View<'a>, end: &Terminated) -> Option<(&'static str, &
     })
 }
 
-/// What to do about what a probe said. `said` is the text behind `probe failed: `.
-pub fn hint(said: &str, probe: Option<&Probe>) -> Option<String> {
-    let said = said.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|w| said.contains(w));
-    let fixed = if has(&["timeout exceeded", "deadline exceeded", "timed out", "did not complete within"]) {
+/// What a probe's complaint comes to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Complaint {
+    /// In a few words; empty where the complaint is none that is known.
+    pub short: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Complaint {
+    fn new(short: impl Into<String>, hint: &str) -> Self {
+        Self { short: short.into(), hint: Some(hint.to_owned()).filter(|h| !h.is_empty()) }
+    }
+
+    /// Adds to a finding what the probe said: why it fails belongs into the first line, and what to do before all else.
+    pub fn tell(self, finding: &mut Finding) {
+        if !self.short.is_empty() {
+            finding.summary = format!("{}: {}", finding.summary, self.short);
+        }
+        if let Some(hint) = self.hint {
+            finding.next_steps.insert(0, hint);
+        }
+    }
+}
+
+/// Reads what a probe said: the text behind `probe failed: ` or `probe errored: `.
+pub fn read(said: &str, probe: Option<&Probe>) -> Complaint {
+    let lower = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+    let command = probe.is_some_and(|p| {
+        p.handler.http_get.is_none() && p.handler.tcp_socket.is_none() && p.handler.grpc.is_none()
+    });
+    let slow = has(&["timeout exceeded", "deadline exceeded", "timed out", "did not complete within"]);
+    let late = |short: &str| {
         let timeout = probe.map_or(1, Probe::timeout);
-        return Some(format!(
+        let hint = format!(
             "the answer takes longer than timeoutSeconds {timeout}: raise it, or make the check cheaper"
-        ));
-    } else if has(&["connection refused"]) {
-        "nothing listens on the probe's port, or not yet: check the port and how long the program takes to start"
-    } else if has(&["no route to host", "i/o timeout", "network is unreachable"]) {
-        "the node cannot reach the pod's address: check network policies and the CNI"
-    } else if has(&["statuscode: 404"]) {
-        "the probe's path does not exist in the program: check path and port"
-    } else if has(&["statuscode: 401", "statuscode: 403"]) {
-        "the probe's path wants credentials: give it one that does not, or a header"
-    } else if has(&["server gave http response to https client"]) {
-        "the port speaks HTTP and the probe HTTPS: set scheme HTTP"
-    } else if has(&["malformed http", "http request to an https server", "eof"]) {
-        "the port does not speak plain HTTP: check port and scheme"
-    } else if has(&["x509:", "tls:"]) {
-        "the TLS handshake of the probe fails: check the program's certificate and TLS settings"
-    } else if has(&["does not implement the grpc health protocol", "unknown service"]) {
-        "the program has no gRPC health service (or not under that name): add it, or use another kind of probe"
-    } else if has(&["executable file not found", "no such file or directory", "not found in $path"]) {
-        "the probe's command is not in the image"
-    } else if has(&["permission denied"]) {
-        "the probe's command may not be executed"
-    } else {
-        return None;
+        );
+        Complaint::new(short, &hint)
     };
-    Some(fixed.to_owned())
+    // The runtime's word on the command, not the command's own.
+    let not_run = has(&["exec failed", "failed to exec", "executable file not found", "not found in $path"]);
+    if not_run && has(&["executable file not found", "no such file or directory", "not found in $path"]) {
+        return Complaint::new("its command is not in the image", "the probe's command is not in the image");
+    }
+    if not_run && has(&["permission denied"]) {
+        return Complaint::new("its command may not be executed", "the probe's command may not be executed");
+    }
+    if command && !not_run {
+        if slow {
+            return late("its command does not end in time");
+        }
+        // What it prints is of its own matters, whatever the words are.
+        let printed = said.trim().lines().next().unwrap_or_default();
+        let short =
+            if printed.is_empty() { String::new() } else { format!("its command says {}", cut(printed)) };
+        return Complaint::new(short, "run the probe's command by hand in the container: kubectl exec");
+    }
+    if let Some((_, rest)) = lower.split_once("statuscode: ") {
+        let status: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        let hint = match status.as_str() {
+            "404" => "the probe's path does not exist in the program: check path and port",
+            "401" | "403" => "the probe's path wants credentials: give it one that does not, or a header",
+            "400" if lower.contains("https server") => {
+                "the port speaks HTTPS: set the probe's scheme to HTTPS"
+            }
+            s if s.starts_with('5') => "the program itself says that it is not well: its log may tell why",
+            s if s.starts_with('3') => {
+                "the probe's path leads to another place: give it the one that answers itself"
+            }
+            _ => "the program does not accept the probe's request: check path, port and headers",
+        };
+        return Complaint::new(format!("HTTP status {status}"), hint);
+    }
+    if has(&["not_serving"]) {
+        let hint = "the program itself says that it does not serve: its log may tell why";
+        return Complaint::new("it answers NOT_SERVING", hint);
+    }
+    if has(&["connection refused"]) {
+        return Complaint::new(
+            "connection refused",
+            "nothing listens on the probe's port, or not yet: check the port and how long the program takes to start",
+        );
+    }
+    let dialling = has(&["dial tcp", "failed to connect"]);
+    if has(&["no route to host", "network is unreachable"]) || dialling && (slow || has(&["i/o timeout"])) {
+        return Complaint::new(
+            "no connection comes about",
+            "the node does not reach the pod's port: check network policies and the CNI, and whether the program is stuck",
+        );
+    }
+    if has(&["tls handshake timeout"]) {
+        return late("the TLS handshake does not end in time");
+    }
+    if slow || has(&["i/o timeout"]) {
+        return late("no answer in time");
+    }
+    if has(&["server gave http response to https client", "first record does not look like a tls handshake"])
+    {
+        return Complaint::new(
+            "the port speaks no TLS",
+            "the port speaks HTTP and the probe HTTPS: set scheme HTTP",
+        );
+    }
+    if has(&["malformed http", "http request to an https server", "eof"]) {
+        return Complaint::new(
+            "the port speaks no plain HTTP",
+            "the port does not speak plain HTTP: check port and scheme (HTTPS, gRPC?)",
+        );
+    }
+    if has(&["x509:", "tls:"]) {
+        return Complaint::new(
+            "the TLS handshake fails",
+            "the TLS handshake of the probe fails: check the program's certificate and TLS settings",
+        );
+    }
+    if has(&["connection reset", "broken pipe"]) {
+        return Complaint::new(
+            "the connection is broken off",
+            "the program breaks the probe's connection off: check port and scheme, and its log",
+        );
+    }
+    if has(&["does not implement the grpc health protocol", "unknown service"]) {
+        return Complaint::new(
+            "it has no gRPC health service",
+            "the program has no gRPC health service (or not under that name): add it, or use another kind of probe",
+        );
+    }
+    if has(&["redirects"]) {
+        let hint = "the probe's path leads to another place: give it the one that answers itself";
+        return Complaint::new("it redirects", hint);
+    }
+    if has(&["strconv.atoi", "couldn't find port", "invalid port"]) {
+        let hint =
+            "the probe names a port that the container does not have: compare it with the names in ports";
+        return Complaint::new("its port is not one of the container's", hint);
+    }
+    Complaint::default()
+}
+
+/// The beginning of what a command printed, without what changes from try to try.
+fn cut(printed: &str) -> String {
+    let printed = text::quote(&text::normalise(printed));
+    match printed.char_indices().nth(80) {
+        Some((at, _)) => format!("\"{}…\"", printed.get(..at).unwrap_or_default()),
+        None => format!("\"{printed}\""),
+    }
 }
 
 /// How long the present run took until the pod was ready, if both times are known. Without a readiness or startup probe a

@@ -72,7 +72,7 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
         .says(format!(
-            "sidecar {container} runs but has not started by its startup probe: the containers behind it wait"
+            "sidecar {container} runs, and the containers behind it wait: its startup probe does not pass"
         ))
         .because(CauseCode::StartupProbe, "its startup probe has not passed".to_owned())
         .next(step);
@@ -188,11 +188,10 @@ fn unhealthy(
             finding.add_event(event);
             let said = event.message.split_once("probe failed: ").or_else(|| event.message.split_once(": "));
             let said = said.map_or(event.message.as_str(), |(_, said)| said);
+            let complaint = probes::read(said, probe);
             let said = if said.trim().is_empty() { "its command failed and printed nothing" } else { said };
             finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(said));
-            if let Some(hint) = probes::hint(said, probe) {
-                finding.next_steps.insert(0, hint);
-            }
+            complaint.tell(finding);
         }
         None if context.sources.events => {
             finding.add(Source::Event, "no event tells what the probe said: events last about an hour", None);

@@ -26,6 +26,15 @@ pub fn error(message: &str) -> (CauseCode, String) {
         Some(p) => format!("{p}: {words}"),
         None => words.to_owned(),
     };
+    // What the runtime itself needs on the node is not in the image, nor should it be.
+    let tool = program.as_deref().filter(|p| p.starts_with("containerd-shim-") || *p == "apparmor_parser");
+    let tool = tool.map(str::to_owned).or_else(|| text::between(message, "fork/exec ", ": ").map(text::name));
+    if let Some(tool) = tool {
+        return (
+            C::RuntimeError,
+            format!("the node lacks {tool}, which its container runtime needs for this pod"),
+        );
+    }
     if has("executable file") && has("not found in") {
         return (
             C::ExecutableNotFound,
@@ -40,7 +49,12 @@ pub fn error(message: &str) -> (CauseCode, String) {
         let why = innermost(message);
         return (C::NodeRefused, format!("the node cannot give the pod a user namespace of its own: {why}"));
     }
+    if has("/attr/keycreate") || has("/attr/exec") {
+        return (C::NodeRefused, format!("an SELinux label cannot be set: {}", innermost(message)));
+    }
     if has("custom device")
+        || has("/dev/") && has("lstat /dev/")
+        || has("executing hook") && has("nvidia")
         || has("nvidia-container-cli")
         || has("cdi device")
         || has("select device driver")
@@ -68,6 +82,12 @@ pub fn error(message: &str) -> (CauseCode, String) {
             "the image is for another version of Windows than the node's".to_owned(),
         );
     }
+    if has("the user name or password is incorrect") {
+        return (C::UnknownUser, "Windows does not know the user that it is to run as".to_owned());
+    }
+    if has("createprocess") && has("access is denied") {
+        return (C::ExecutableNotPermitted, "its program may not be executed (access is denied)".to_owned());
+    }
     if has("the system cannot find the file specified") {
         return (
             C::ExecutableNotFound,
@@ -75,12 +95,39 @@ pub fn error(message: &str) -> (CauseCode, String) {
         );
     }
     let content = has("content digest") && has("not found");
-    if content || has("mount rootfs") || has("failed to resolve rootfs") {
+    // The layers of the image are the node's own; the pod's volumes have no part in them.
+    let layers = has("error creating overlay mount") || has("layer not known") || has("missing parent");
+    if content || layers || has("mount rootfs") || has("failed to resolve rootfs") {
         return (C::ImageCorrupt, format!("the node's copy of the image is damaged: {}", innermost(message)));
     }
     if has("failed to generate spec") && (has("failed to stat ") || has("failed to mkdir ")) {
         let why = innermost(message);
         return (C::MountFailed, format!("a volume's path on the node cannot be used: {why}"));
+    }
+    if has("creating mount source path") && has("file exists") {
+        let path = text::between(message, "mount source path \"", "\"").map(text::name).unwrap_or_default();
+        return (C::MountFailed, format!("a volume's old mount on the node is dead (stale): {path}"));
+    }
+    if has("is not a shared mount") || has("not a shared or slave mount") {
+        let why = innermost(message);
+        return (C::MountFailed, format!("the node's path does not allow this mountPropagation: {why}"));
+    }
+    if has("/var/lib/containerd") || has("/var/lib/containers") {
+        if has("read-only file system") {
+            return (
+                C::RuntimeError,
+                "the node's own disk can only be read (read-only file system)".to_owned(),
+            );
+        }
+        if has("input/output error") {
+            return (C::RuntimeError, "the node's own disk fails (input/output error)".to_owned());
+        }
+    }
+    if has("too many open files") {
+        return (C::ResourceExhausted, "the node has too many files open (too many open files)".to_owned());
+    }
+    if has("memory.limit_in_bytes") || has("memory.max") && has("device or resource busy") {
+        return (C::MemoryLimitReached, "the memory limit is too low even to start the container".to_owned());
     }
     if has("unknown capability") || has("invalid capability") {
         let why = innermost(message);
@@ -107,6 +154,13 @@ pub fn error(message: &str) -> (CauseCode, String) {
         return (
             C::FileNotFound,
             format!("{dir} is not in the image and cannot be made: the root file system is read-only"),
+        );
+    }
+    if has(": mkdir /") && has("not a directory") {
+        let dir = text::between(message, ": mkdir ", ": ").map(text::name).unwrap_or_default();
+        return (
+            C::FileNotFound,
+            format!("{dir} cannot be made: a part of that path is a file in the image"),
         );
     }
     if has("error mounting") || has("mountpoint") || has("failed to mount") {
@@ -142,7 +196,7 @@ pub fn error(message: &str) -> (CauseCode, String) {
             named(&format!("not in the image (no such file or directory){as_one}")),
         );
     }
-    if has("sandbox container") && has("is not running") {
+    if has("namespace path: lstat /proc/0/") || has("sandbox container") && has("is not running") {
         return (C::SandboxFailed, "the pod's sandbox had ended before the container could start".to_owned());
     }
     if has("no command specified") {
@@ -157,7 +211,11 @@ pub fn error(message: &str) -> (CauseCode, String) {
             "the image names a user that its /etc/passwd does not have (no users found)".to_owned(),
         );
     }
-    if has("is reserved for") || has("name is reserved") || has("name is already in use") {
+    if has("is reserved for")
+        || has("name is reserved")
+        || has("name is already in use")
+        || has("is already in use by container")
+    {
         return (
             C::ContainerNameReserved,
             "the runtime still holds a container of this name from an attempt that took too long".to_owned(),
@@ -178,8 +236,12 @@ pub fn error(message: &str) -> (CauseCode, String) {
 /// The end of a chain of errors: the part that names the matter.
 pub fn innermost(message: &str) -> String {
     let message = text::normalise(message);
-    // What gRPC adds to an error without a code.
+    // What gRPC adds to an error without a code, and what the shim could not read of the runtime's own log.
     let message = message.trim_end_matches(": unknown");
+    let message = match message.split_once("unable to retrieve OCI runtime error (") {
+        Some((_, rest)) => rest.split_once("): ").map_or(message, |(_, said)| said),
+        None => message,
+    };
     let parts: Vec<&str> = message.split(": ").collect();
     let from = parts.len().saturating_sub(3);
     text::quote(&parts.get(from..).unwrap_or_default().join(": "))
@@ -191,7 +253,7 @@ pub fn advice(finding: Finding, code: CauseCode, image: &str) -> Finding {
     let node = finding.node.clone();
     match code {
         C::NoCommand => finding.next("set command in the pod, or an ENTRYPOINT or CMD in the image"),
-        C::UnknownUser => finding.next("set runAsUser to a number, or add the user to the image"),
+        C::UnknownUser => finding.next("set runAsUser to a number (on Windows: correct runAsUserName), or add the user to the image"),
         C::ContainerNameReserved | C::RuntimeTimeout => finding
             .about("node", node.clone())
             .next(format!("on node {node}: crictl ps -a, and the log of the container runtime")),
@@ -202,6 +264,12 @@ pub fn advice(finding: Finding, code: CauseCode, image: &str) -> Finding {
         C::ExecFormatError | C::ImagePlatformMismatch => finding.next(
             "build the image for the node's architecture and system, or pin the pod with a nodeSelector on kubernetes.io/arch or os",
         ),
+        // What the node has at the volume's path is at fault, not what the image has there.
+        C::MountFailed if finding.summary.contains("on the node") || finding.summary.contains("the node's path") => {
+            finding.about("node", node.clone()).next(format!(
+                "look at that path on node {node}; a dead mount goes with umount, or with a restart of the storage driver's pod there"
+            ))
+        }
         C::MountFailed => finding.next("compare volumeMounts (mountPath, subPath) with what is at those paths in the image"),
         C::ExecutableNotFound | C::ExecutableNotPermitted | C::FileNotFound | C::PermissionDenied => finding
             .next(format!("check command, args and workingDir of the container against image {image}")),

@@ -1,7 +1,7 @@
 //! Pods without a node: the scheduler's sentence taken apart into counts per constraint.
 
 use super::cause::CauseCode;
-use super::context::Context;
+use super::context::{Context, oldest_first};
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::Reason;
@@ -87,6 +87,29 @@ fn sentences(text: &str) -> Vec<&str> {
     parts
 }
 
+/// The taint that a node agent (a CNI, a storage driver, an autoscaler) takes off a new node when it is ready there. They
+/// have no prefix in common, but say what they are.
+fn is_taint_of_a_start(words: &str) -> bool {
+    let key = text::between(words, "taint {", ":").unwrap_or_default();
+    !key.starts_with("node.kubernetes.io/")
+        && !key.starts_with("node.cloudprovider.kubernetes.io/")
+        && ["not-ready", "not_ready", "uninitialized", "unregistered", "startup"]
+            .iter()
+            .any(|w| key.ends_with(w))
+}
+
+/// The taints that autoscalers put on a node that they are about to remove.
+fn is_taint_of_an_end(words: &str) -> bool {
+    let key = text::between(words, "taint {", ":").unwrap_or_default();
+    matches!(
+        key,
+        "ToBeDeletedByClusterAutoscaler"
+            | "DeletionCandidateOfClusterAutoscaler"
+            | "karpenter.sh/disrupted"
+            | "karpenter.sh/disruption"
+    )
+}
+
 fn kind(words: &str) -> CauseCode {
     use CauseCode as C;
     let has = |w: &str| words.contains(w);
@@ -94,18 +117,22 @@ fn kind(words: &str) -> CauseCode {
         C::TooManyPods
     } else if has("Insufficient") || has("enough free storage") || has("enough resource") {
         C::InsufficientResources
-    } else if has("resourceclaim") || has("allocate all claims") || has("dynamic resource") {
+    } else if ["resourceclaim", "allocate all claims", "dynamic resource", "DynamicResources", "device class"]
+        .iter()
+        .any(|w| has(w))
+    {
         C::DeviceAllocationFailed
     // Taints that the control plane sets for the state of a node: no toleration is the cure.
     } else if has("taint {node.kubernetes.io/not-ready")
         || has("taint {node.kubernetes.io/unreachable")
         || has("taint {node.kubernetes.io/network-unavailable")
         || has("taint {node.cloudprovider.kubernetes.io/uninitialized")
+        || is_taint_of_a_start(words)
     {
         C::NodeUnready
     } else if has("taint {node.kubernetes.io/") && has("-pressure") {
         C::NodePressure
-    } else if has("taint {node.kubernetes.io/unschedulable") {
+    } else if has("taint {node.kubernetes.io/unschedulable") || is_taint_of_an_end(words) {
         C::NodesUnschedulable
     } else if has("taint") {
         C::UntoleratedTaint
@@ -118,13 +145,73 @@ fn kind(words: &str) -> CauseCode {
         C::NodeSelectorMismatch
     } else if has("free ports") {
         C::HostPortTaken
-    } else if has("ersistentvolume") || has("PersistentVolume") || has("volume") || has("pvc") {
+    } else if ["ersistentvolume", "PersistentVolume", "olume", "pvc", "storageclass"].iter().any(|w| has(w)) {
         C::VolumeUnavailable
     } else if has("were unschedulable") {
         C::NodesUnschedulable
     } else {
         C::SchedulingConstraints
     }
+}
+
+/// The claims that a pod without a node may wait for, by name, where its scheduler says that it waits for one.
+pub fn awaited_claims(pod: &Pod) -> impl Iterator<Item = &str> {
+    let waits = pod.spec.node_name.is_empty()
+        && pod
+            .status
+            .condition(&ConditionType::PodScheduled)
+            .is_some_and(|c| c.is_false() && kind_of_all(&c.message).contains(&CauseCode::VolumeUnavailable));
+    let claims = pod.spec.volumes.iter().filter(move |_| waits);
+    claims.filter_map(|v| Some(v.source.as_ref()?.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+}
+
+fn kind_of_all(message: &str) -> Vec<CauseCode> {
+    match parse(message) {
+        Some(fit) => fit.constraints.iter().map(|c| c.code).collect(),
+        None => vec![kind(message)],
+    }
+}
+
+/// Adds what the controllers say of the claims that the pod waits for: there, not at the scheduler, it is seen why.
+fn add_claims(finding: &mut Finding, pod: &Pod, context: &Context<'_>) {
+    // What is only news of the way is worth less than a failure.
+    let failed =
+        |e: &&Event| matches!(e.reason.as_str(), "ProvisioningFailed" | "FailedBinding" | "ClaimLost");
+    let waits = |e: &&Event| matches!(e.reason.as_str(), "ExternalProvisioning");
+    // A claim may be older than the pod, and have failed for an earlier one of the same name; it goes on failing, then.
+    let born = pod.metadata.creation_timestamp.get();
+    let events =
+        context.claim_events.iter().filter(|e| born.zip(e.last_seen()).is_none_or(|(b, at)| b <= at));
+    let newest = events.clone().filter(failed).max_by(|a, b| oldest_first(a, b));
+    let Some(event) = newest.or_else(|| events.filter(waits).max_by(|a, b| oldest_first(a, b))) else {
+        return;
+    };
+    let claim = text::name(&event.involved_object.name);
+    let said = text::uncombined(&event.message);
+    let words = match event.reason.as_str() {
+        "ExternalProvisioning" => {
+            let driver = text::between(said, "provisioner '", "'")
+                .or_else(|| text::between(said, "provisioner \"", "\""));
+            format!(
+                "claim {claim} waits for its provisioner {} to make the volume",
+                driver.map(text::name).unwrap_or_default()
+            )
+        }
+        _ => format!("claim {claim}: {}", provisioning(said)),
+    };
+    finding.summary = format!("the pod cannot be scheduled: {words}");
+    finding.cause.text = format!("{words}; {}", finding.cause.text);
+    finding.scope = Some(super::Scope { kind: "claim", name: format!("{}/{claim}", finding.namespace) });
+    finding.add_event(event);
+    let step = finding.kubectl(&format!("describe pvc {}", text::arg(&event.involved_object.name)));
+    finding.next_steps.retain(|s| !s.ends_with(" get pvc") && !s.starts_with("the claim must exist"));
+    finding.next_steps.insert(0, step);
+}
+
+/// What a provisioner says, without its wrappings.
+fn provisioning(said: &str) -> String {
+    let said = said.rsplit_once(" desc = ").map_or(said, |(_, said)| said);
+    text::quote(&text::normalise(said.trim_end_matches(['.', ' '])))
 }
 
 /// Looks at a pod that has no node.
@@ -154,12 +241,33 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             Some(finding.lasting(since, None, look))
         }
         "SchedulerError" => {
-            let finding = Finding::of_pod(pod, Reason::SchedulerError)
-                .says("the scheduler failed on this pod")
-                .because(CauseCode::SchedulingConstraints, message.clone())
+            let finding = Finding::of_pod(pod, Reason::SchedulerError);
+            let claims = finding.kubectl("get pvc");
+            let devices = finding.kubectl("get resourceclaims");
+            let code = kind(&condition.message);
+            let said = plugins_word(&condition.message);
+            // What a plugin could not get done in time is no failure of the scheduler.
+            let (words, step) = match code {
+                CauseCode::VolumeUnavailable => {
+                    (format!("the scheduler waits in vain for the pod's volumes: {said}"), claims)
+                }
+                CauseCode::DeviceAllocationFailed => {
+                    (format!("the scheduler waits in vain for the pod's devices: {said}"), devices)
+                }
+                _ => (
+                    format!("the scheduler failed on this pod: {said}"),
+                    "look at the log of the scheduler (and of its plugins and extenders)".to_owned(),
+                ),
+            };
+            let mut finding = finding
+                .says(words)
+                .because(code, message.clone())
                 .with(Source::Status, message, since)
-                .next("look at the log of the scheduler (and of its plugins and extenders)");
-            Some(finding.lasting(since, None, look))
+                .next(step);
+            if code == CauseCode::VolumeUnavailable {
+                add_claims(&mut finding, pod, context);
+            }
+            Some(describe(finding).lasting(since, None, look))
         }
         "Unschedulable" => {
             let mut finding = describe(unschedulable(pod, &condition.message));
@@ -169,6 +277,9 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
                 |e: &Event| e.reason == "FailedScheduling" && e.source.component.contains("karpenter");
             if let Some(event) = context.newest_event(of_karpenter) {
                 finding.add_event(event);
+                let why = event.message.strip_prefix("Failed to schedule pod, ").unwrap_or(&event.message);
+                finding.cause.text =
+                    format!("{}; Karpenter adds no node: {}", finding.cause.text, text::quote(why));
             }
             if let Some(event) = context.newest_event(|e| e.reason == "FailedScheduling" && !of_karpenter(e))
             {
@@ -176,16 +287,19 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
                 let times = event.times();
                 finding.add(Source::Event, format!("FailedScheduling (x{times})"), event.last_seen());
             }
+            if finding.cause.code == CauseCode::VolumeUnavailable {
+                add_claims(&mut finding, pod, context);
+            }
             let scaling = context.newest_event(is_autoscaler);
             if let Some(event) = scaling {
                 finding.add_event(event);
-                if event.reason == "NotTriggerScaleUp" {
-                    let why = event.message.split_once(": ").map_or("", |(_, why)| why);
+                if !is_coming(event) {
+                    let why = event.message.split_once(": ").map_or(event.message.as_str(), |(_, why)| why);
                     finding.cause.text =
                         format!("{}; the autoscaler adds no node: {}", finding.cause.text, text::quote(why));
                 }
             }
-            let coming = scaling.is_some_and(|e| e.reason != "NotTriggerScaleUp");
+            let coming = scaling.is_some_and(is_coming);
             Some(finding.lasting(since, coming.then_some(AUTOSCALER), look))
         }
         _ => unseen(pod, look),
@@ -194,7 +308,18 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
 
 /// What autoscalers say of a pod: that a node is coming for it, or that none will.
 fn is_autoscaler(event: &Event) -> bool {
-    matches!(event.reason.as_str(), "TriggeredScaleUp" | "NotTriggerScaleUp" | "Nominated")
+    is_coming(event) || matches!(event.reason.as_str(), "NotTriggerScaleUp" | "FailedScaleUp")
+}
+
+fn is_coming(event: &Event) -> bool {
+    matches!(event.reason.as_str(), "TriggeredScaleUp" | "Nominated")
+}
+
+/// What a plugin of the scheduler said, without the scheduler's own words about it.
+fn plugins_word(message: &str) -> String {
+    let said =
+        message.strip_prefix("running ").and_then(|m| m.split_once("\": ")).map_or(message, |(_, said)| said);
+    text::quote(said)
 }
 
 /// A pod that no scheduler has taken up: there is not even a condition.
@@ -283,12 +408,21 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         CauseCode::VolumeUnavailable if words.contains("node affinity conflict") => {
             "the volume lives in a zone or on a node that has no room for the pod or is not allowed to it: kubectl describe pv"
         }
+        CauseCode::VolumeUnavailable if words.contains("ReadWriteOncePod") => {
+            "another pod has the claim, which only one pod at a time may use: let that one go first"
+        }
         CauseCode::VolumeUnavailable => {
             finding = finding.next(claims).next("kubectl get storageclass");
             "the claim must exist and be bound, in a zone that the node can reach"
         }
+        CauseCode::NodesUnschedulable if is_taint_of_an_end(words) => {
+            "the autoscaler is about to remove the nodes: others must come, see its log"
+        }
         CauseCode::NodesUnschedulable => {
             "when the maintenance is over, for each of them: kubectl uncordon NODE"
+        }
+        CauseCode::NodeUnready if is_taint_of_a_start(words) => {
+            "an agent that every node needs is not ready there, or not yet: see its pod: kubectl get pods -A -o wide"
         }
         CauseCode::NodeUnready => "the nodes are not ready, or not yet: kubectl get nodes",
         CauseCode::NodePressure => {

@@ -190,7 +190,9 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
     if finding.cause.code == CauseCode::KubeletPullThrottled {
         finding.severity = Severity::Info;
     }
-    if matches!(finding.cause.code, CauseCode::RegistryUnauthorized | CauseCode::ImageNotFoundOrPrivate) {
+    if matches!(finding.cause.code, CauseCode::RegistryUnauthorized | CauseCode::ImageNotFoundOrPrivate)
+        && image::wants_credentials(event.map_or(message, |e| &e.message))
+    {
         finding = credentials(finding, view, context);
     }
     if let Some(advice) = advice {

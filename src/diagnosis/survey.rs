@@ -15,7 +15,7 @@ use super::logs::LogReading;
 use super::owners::Owners;
 use super::{
     Cause, CauseCode, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, nodes,
-    probe, problems, text,
+    probe, problems, scheduling, text,
 };
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
@@ -203,6 +203,19 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
     for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "Node") {
         node_events.entry(&event.involved_object.name).or_default().push(event.clone());
     }
+    // Pods name claims without their uid. Where the claim is known, what was said of one of that name before it is not its.
+    let claims: HashMap<(&str, &str), &str> = snapshot
+        .claims
+        .iter()
+        .map(|c| ((c.metadata.namespace.as_str(), c.metadata.name.as_str()), c.metadata.uid.as_str()))
+        .collect();
+    let mut claim_events: HashMap<(&str, &str), Vec<Event>> = HashMap::new();
+    for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "PersistentVolumeClaim") {
+        let about = (event.involved_object.namespace.as_str(), event.involved_object.name.as_str());
+        if claims.get(&about).is_none_or(|uid| *uid == event.involved_object.uid) {
+            claim_events.entry(about).or_default().push(event.clone());
+        }
+    }
     let by_name: HashMap<&str, &Node> =
         snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
 
@@ -221,9 +234,16 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
         for uid in uids.into_iter().filter(|uid| !uid.is_empty()) {
             of_pod.extend(events.get(uid).into_iter().flatten().cloned());
         }
+        let mut of_claims = Vec::new();
+        for claim in scheduling::awaited_claims(pod) {
+            of_claims.extend(
+                claim_events.get(&(pod.metadata.namespace.as_str(), claim)).into_iter().flatten().cloned(),
+            );
+        }
         let context = Context {
             sources: snapshot.sources,
             events: &of_pod,
+            claim_events: &of_claims,
             logs: logs
                 .get(&(pod.metadata.namespace.as_str(), pod.metadata.name.as_str()))
                 .map(Vec::as_slice)

@@ -206,8 +206,9 @@ fn events_are_matched_by_uid_and_never_by_name_alone() {
     for event in &mut events {
         event.involved_object.uid = "00000000-0000-0000-0000-000000000000".to_owned();
     }
-    let with =
-        Snapshot { pods, events, sources: Sources { events: true, ..Sources::NONE }, ..Snapshot::default() };
+    let claims = list(&recordings().join("final/pvcs.json"));
+    let sources = Sources { events: true, ..Sources::NONE };
+    let with = Snapshot { pods, events, claims, sources, ..Snapshot::default() };
     let survey = diagnosis::survey(&with, at("2026-11-22T11:23:11Z"));
     let from_events = survey
         .findings

@@ -7,6 +7,7 @@ mod daemon;
 mod decode;
 mod demo;
 mod diagnosis;
+mod field;
 mod files;
 mod incidents;
 mod layers;

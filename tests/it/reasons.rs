@@ -1172,7 +1172,7 @@ fn a_pod_without_a_node_is_given_time_and_an_autoscaler_more() {
             100,
         )),
         R::SchedulerError,
-        C::SchedulingConstraints,
+        C::VolumeUnavailable,
         &["VolumeBinding"],
     );
     // No scheduler of that name: not even a condition.

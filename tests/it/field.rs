@@ -1,0 +1,987 @@
+//! What the first line says of failures as people met them: messages of kubelets, runtimes, CNIs, storage drivers,
+//! registries, schedulers and webhooks, each of which the analyzer once took for another thing, or only repeated.
+//!
+//! The first line is what the person on call reads. Each table gives the message as it is written, the cause that must be
+//! found, and words that the first line must hold.
+
+use kubehealer::diagnosis::{CauseCode as C, Context, Reason as R, Snapshot, Sources};
+use kubehealer::objects::Event;
+use serde_json::json;
+
+use super::reasons::{
+    app, app_with, end, event, event_times, failed, look, look_with, now, pending, refused, running, stuck,
+    survey, unborn, waiting, warns, words,
+};
+
+fn with_claim(mut pod: kubehealer::objects::Pod) -> kubehealer::objects::Pod {
+    let claim =
+        json!({"spec": {"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-0"}}]}});
+    pod.spec.volumes = super::reasons::pod(claim).spec.volumes;
+    pod
+}
+
+#[test]
+fn a_volume_that_is_not_there_says_why_in_the_first_line() {
+    for (reason, message, code, said) in [
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = rbd image replicapool/csi-vol-e4d2d56e-70d5-11eb-9a1b-9ef3bde4434c is still being used",
+            C::VolumeMountFailed,
+            "still in use, most likely",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = rbd: map failed with error an error (exit status 5) occurred while running rbd args: [--id csi-rbd-node -m 172.20.58.60:6789 --keyfile=***stripped*** map replicapool/csi-vol-d391ab80 --device-type krbd --options noudev], rbd error output: rbd: sysfs write failed\nrbd: map failed: (5) Input/output error",
+            C::VolumeMountFailed,
+            "input/output error",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = RBD image not found",
+            C::VolumeMountFailed,
+            "RBD image not found",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : kubernetes.io/csi: mounter.SetUpAt failed to check for STAGE_UNSTAGE_VOLUME capability: rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing dial unix /var/lib/kubelet/plugins/csi-hostpath/csi.sock: connect: connection refused\"",
+            C::VolumeMountFailed,
+            "CSI driver's pod on the node does not answer",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"secrets-store-inline\" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod shop/cart, err: error connecting to provider \"aws\": provider not found: provider \"aws\"",
+            C::VolumeMountFailed,
+            "provider aws of the secrets store",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"secrets-store-inline\" : rpc error: code = Unknown desc = failed to get secretproviderclass shop/cart-secrets, error: SecretProviderClass.secrets-store.csi.x-k8s.io \"cart-secrets\" not found",
+            C::VolumeMountFailed,
+            "SecretProviderClass cart-secrets does not exist",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"secrets-store-inline\" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod shop/cart, err: rpc error: code = Unknown desc = An IAM role must be associated with service account default (namespace: shop)",
+            C::VolumeMountFailed,
+            "IAM role must be associated",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.NewMounter initialization failed for volume \"secrets-store-inline\" : volume mode \"Ephemeral\" not supported by driver secrets-store.csi.k8s.io (no CSIDriver object)",
+            C::VolumeMountFailed,
+            "CSI driver secrets-store.csi.k8s.io is not installed in the cluster",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"kv\" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod shop/cart, err: rpc error: code = Unknown desc = failed to mount objects, error: failed to get objectType:secret, objectName:db-pw, objectVersion:: keyvault.BaseClient#GetSecret: Failure responding to request: StatusCode=403 -- Original Error: autorest/azure: Service returned an error. Status=403 Code=\"Forbidden\" Message=\"The user, group or application 'appid=0000' does not have secrets get permission on key vault 'kv-prod;location=westeurope'.\"",
+            C::VolumeMountFailed,
+            "access is denied",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Bad response statusCode [500]. Status [500 Internal Server Error]. Body: [detail=, message=unable to attach volume pvc-7e9588ad to worker-3: volume pvc-7e9588ad not scheduled, code=Server Error] from [http://longhorn-backend:9500/v1/volumes/pvc-7e9588ad?action=attach]",
+            C::VolumeAttachFailed,
+            "no healthy copy",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = volume pvc-7e9588ad failed to attach to node worker-3 with attachmentID csi-0c1f: faulted volume cannot be attached",
+            C::VolumeAttachFailed,
+            "no healthy copy",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = format of disk \"/dev/longhorn/pvc-7e9588ad\" failed: type:(\"ext4\") target:(\"/var/lib/kubelet/plugins/kubernetes.io/csi/driver.longhorn.io/af6/globalmount\") options:(\"defaults\") errcode:(exit status 1) output:(mke2fs 1.47.0 (5-Feb-2023)\n/dev/longhorn/pvc-7e9588ad is apparently in use by the system; will not make a filesystem here!\n)",
+            C::VolumeMountFailed,
+            "another program on the node holds its device",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-7e9588ad but could not correct them: fsck from util-linux 2.39.3\n/dev/longhorn/pvc-7e9588ad contains a file system with errors, check forced.\n/dev/longhorn/pvc-7e9588ad: Inode 131076 has illegal block(s).\n\n/dev/longhorn/pvc-7e9588ad: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n\t(i.e., without -a or -p options)\n",
+            C::VolumeMountFailed,
+            "file system is damaged",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not attach volume \"vol-0ddf92e1\" to node \"i-0a1b2c\": could not attach volume \"vol-0ddf92e1\" to node \"i-0a1b2c\": operation error EC2: AttachVolume, https response error StatusCode: 400, RequestID: 6b7, api error InvalidVolume.ZoneMismatch: The volume 'vol-0ddf92e1' is not in the same availability zone as instance 'i-0a1b2c'",
+            C::VolumeAttachFailed,
+            "another node or zone",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : volume attachment is being deleted",
+            C::VolumeAttachFailed,
+            "last attachment has not been taken back",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not attach volume \"vol-0ddf92e1\" to node \"i-0a1b2c\": WaitForAttachmentState AttachVolume error, volume \"vol-0ddf92e1\" state is \"error\": Client.InternalError: Client error on launch; KMS key arn:aws:kms:eu-west-1:1:key/x is disabled",
+            C::VolumeAttachFailed,
+            "key that it is encrypted with",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = FailedPrecondition desc = Retriable: false, RetryAfter: 0s, HTTPStatusCode: 409, RawError: {\n  \"error\": {\n    \"code\": \"OperationNotAllowed\",\n    \"message\": \"The maximum number of data disks allowed to be attached to a VM of this size is 8.\",\n    \"target\": \"dataDisks\"\n  }\n}",
+            C::VolumeAttachFailed,
+            "as many volumes are attached",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Unknown desc = Attach volume /subscriptions/x to instance aks-agentpool-0 failed with Retriable: true, RetryAfter: 121s, HTTPStatusCode: 0, RawError: azure cloud provider throttled for operation VMSSVMUpdateAsync with reason \"client throttled\"",
+            C::VolumeAttachFailed,
+            "limits the rate of calls",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Attach volume /subscriptions/x/disks/pvc-7e to instance aks-1 failed with disk(/subscriptions/x/disks/pvc-7e) already attached to node(/subscriptions/x/virtualMachines/aks-agentpool-0), could not be attached to node(aks-1)",
+            C::VolumeAttachFailed,
+            "still attached to another node",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = failed to publish volume: volume is already attached to a server, please detach it first (service_error)",
+            C::VolumeAttachFailed,
+            "still attached to another node",
+        ),
+        (
+            "FailedAttachVolume",
+            "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = failed to attach disk: \"7d03bad9-eaae-4bbc-b794-9049223cf609\" with node: \"s0020-worker\" err failed to attach cns volume: \"7d03\" to node vm: \"VirtualMachine:vm-1\". fault: \"(*types.LocalizedMethodFault)(0xc0)({ Fault: (*types.ResourceInUse)(0xc1)({ Type: \\\"Disk\\\" Name: \\\"7d03\\\" }) LocalizedMessage: \\\"The resource 'volume' is in use.\\\" })\"",
+            C::VolumeAttachFailed,
+            "still in use, most likely",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not mount \"fs-1234abcd:/\" at \"/var/lib/kubelet/pods/5e30/volumes/kubernetes.io~csi/x/mount\": mount failed: exit status 1\nMounting command: mount\nMounting arguments: -t efs -o noac,tls fs-1234abcd:/ /var/lib/kubelet/pods/5e30/volumes/kubernetes.io~csi/x/mount\nOutput: Could not start amazon-efs-mount-watchdog, unrecognized init system \"aws-efs-csi-dri\"\nFailed to locate an available port in the range [20049, 20449], try specifying a different port range in /etc/amazon/efs/efs-utils.conf\n",
+            C::VolumeMountFailed,
+            "no local port left",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not mount \"fs-1234abcd:/\" at \"/var/lib/kubelet/pods/5e30/volumes/kubernetes.io~csi/x/mount\": mount failed: exit status 1\nMounting command: mount\nMounting arguments: -t efs -o tls fs-1234abcd:/ /var/lib/kubelet/pods/5e30/mount\nOutput: Failed to resolve \"fs-1234abcd.efs.eu-west-1.amazonaws.com\" - check that your file system ID is correct, and ensure that the VPC has an EFS mount target for this file system ID.\nSee https://docs.aws.amazon.com/console/efs/mount-dns-name for more detail.",
+            C::VolumeMountFailed,
+            "does not resolve on the node",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not mount \"fs-1234abcd:/\" at \"/var/lib/kubelet/x/mount\": mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t efs -o accesspoint=fsap-0a,tls fs-1234abcd:/ /var/lib/kubelet/x/mount\nOutput: Could not start amazon-efs-mount-watchdog, unrecognized init system \"aws-efs-csi-dri\"\nb'mount.nfs4: access denied by server while mounting 127.0.0.1:/'\nWarning: config file does not have fips_mode_enabled item",
+            C::VolumeMountFailed,
+            "denies access",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"cni-bin\" : mkdir /opt/cni: read-only file system",
+            C::VolumeMountFailed,
+            "read-only file system",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.NewMounter initialization failed for volume \"local-pv-1\" : path \"/mnt/disks/ssd1\" does not exist",
+            C::VolumeMountFailed,
+            "path /mnt/disks/ssd1 does not exist on the node",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs -o hard,nfsvers=4.1 10.0.0.5:/export /var/lib/kubelet/pods/x/volumes/kubernetes.io~nfs/x\nOutput: mount.nfs: Protocol not supported\n",
+            C::VolumeMountFailed,
+            "version of NFS",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs 10.0.0.5:/export /var/lib/kubelet/pods/x\nOutput: mount.nfs: rpc.statd is not running but is required for remote locking.\nmount.nfs: Either use '-o nolock' to keep locks local, or start statd.\n",
+            C::VolumeMountFailed,
+            "rpc.statd",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs 10.0.0.5:/export /var/lib/kubelet/pods/x\nOutput: mount.nfs: Connection refused\n",
+            C::VolumeMountFailed,
+            "refuses the connection",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs nfs.shop.svc.cluster.local:/ /var/lib/kubelet/pods/x\nOutput: mount.nfs: Failed to resolve server nfs.shop.svc.cluster.local: Name or service not known\n",
+            C::VolumeMountFailed,
+            "does not resolve on the node",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : lstat /var/lib/kubelet/plugins/kubernetes.io/csi/efs/x/globalmount: stale NFS file handle",
+            C::VolumeMountFailed,
+            "dead (stale)",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = volume(x) mount \"//acct.file.core.windows.net/share\" on \"/x\" failed with mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t cifs -o actimeo=30,<masked> //acct.file.core.windows.net/share /x\nOutput: mount error(115): Operation now in progress\nRefer to the mount.cifs(8) manual page (e.g. man mount.cifs) and kernel log messages (dmesg)\n",
+            C::VolumeMountFailed,
+            "SMB server does not answer",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"gcs-fuse-csi-ephemeral\" : rpc error: code = Unauthenticated desc = failed to prepare storage service: storage service manager failed to setup service: timed out waiting for the condition",
+            C::VolumeMountFailed,
+            "access is denied",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"kube-api-access-x2z4q\" : failed to fetch token: serviceaccounts \"runner\" is forbidden: User \"system:node:worker-3\" cannot create resource \"serviceaccounts/token\" in API group \"\" in the namespace \"shop\": no relationship found between node 'worker-3' and this object",
+            C::VolumeMountFailed,
+            "gets no token for the pod's ServiceAccount",
+        ),
+        (
+            "FailedMount",
+            "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data kube-api-access-x2z4q]: timed out waiting for the condition",
+            C::VolumeMountFailed,
+            "no event tells why",
+        ),
+        (
+            "FailedMount",
+            "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[], failed to process volumes=[data]: error processing PVC shop/data-db-0: PVC is being deleted",
+            C::VolumeMountFailed,
+            "PVC is being deleted",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = failed to format and mount device from (\"/dev/nvme1n1\") to (\"/x\") with fstype (\"ext4\") and options (\"\"): mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t ext4 -o defaults /dev/nvme1n1 /x\nOutput: mount: /x: mount(2) system call failed: Structure needs cleaning.\n",
+            C::VolumeMountFailed,
+            "file system is damaged",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.WaitForAttach failed for volume \"pvc-7e95\" : failed to get any path for iscsi disk, last err seen:\niscsi: failed to sendtargets to portal 10.0.0.9:3260 output: iscsiadm: cannot make connection to 10.0.0.9: Connection refused\niscsiadm: connection login retries (reopen_max) 5 exceeded\niscsiadm: Could not perform SendTargets discovery: encountered connection failure\n, err exit status 4",
+            C::VolumeMountFailed,
+            "refuses the connection",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = rpc error: code = Internal desc = exit status 1: iscsiadm: Could not login to [iface: default, target: iqn.2019-10.io.longhorn:pvc-7e95, portal: 10.42.1.3,3260].\niscsiadm: initiator reported error (24 - iSCSI login failed due to authorization failure)",
+            C::VolumeMountFailed,
+            "access is denied",
+        ),
+        (
+            "FailedMount",
+            "MountVolume.SetUp failed for volume \"cache\" : mkdir /var/lib/kubelet/pods/7b1e/volumes/kubernetes.io~empty-dir/cache: no space left on device",
+            C::VolumeMountFailed,
+            "no space is left on the disk",
+        ),
+    ] {
+        let pod = with_claim(unborn("False", 900));
+        let f = warns(&look_with(&pod, &[event(reason, message, 40)]), R::VolumeNotReady, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+        assert!(f.summary.len() < 330, "{}", f.summary);
+    }
+}
+
+#[test]
+fn a_volume_that_is_no_claim_is_not_laid_to_the_pods_claim() {
+    for message in [
+        "MountVolume.SetUp failed for volume \"kube-api-access-x2z4q\" : failed to fetch token: serviceaccounts \"runner\" is forbidden",
+        "MountVolume.SetUp failed for volume \"secrets-store-inline\" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod shop/cart, err: error connecting to provider \"aws\": provider not found: provider \"aws\"",
+    ] {
+        let pod = with_claim(unborn("False", 900));
+        let f = warns(
+            &look_with(&pod, &[event("FailedMount", message, 40)]),
+            R::VolumeNotReady,
+            C::VolumeMountFailed,
+            &[],
+        );
+        assert!(f.scope.is_none() && !words(&f).contains("pvc"), "{}", words(&f));
+    }
+}
+
+#[test]
+fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
+    for (class, message, code, said) in [
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"multus\" name=\"multus-cni-network\" failed (add): Multus: [shop/cart/19241d18]: error getting pod: Get \"https://[10.96.0.1]:443/api/v1/namespaces/shop/pods/cart?timeout=1m0s\": dial tcp 10.96.0.1:443: i/o timeout",
+            C::NetworkSetupFailed,
+            "does not reach the API server",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"multus\" name=\"multus-cni-network\" failed (add): Multus: [shop/cart/9ca0]: error loading k8s delegates k8s args: TryLoadPodDelegates: error in getting k8s network for pod: GetNetworkDelegates: failed getting the delegate: getKubernetesDelegate: cannot find a network-attachment-definition (host-devices-1) in namespace (shop): network-attachment-definitions.k8s.cni.cncf.io \"host-devices-1\" not found",
+            C::NetworkSetupFailed,
+            "NetworkAttachmentDefinition host-devices-1 does not exist in namespace shop",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"cilium-cni\" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] putEndpointIdTooManyRequests",
+            C::NetworkSetupFailed,
+            "too much to do",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"cilium-cni\" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get \"http://localhost/v1/config\": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory\nIs the agent running?",
+            C::NetworkSetupFailed,
+            "own daemon on the node does not answer",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"calico\" failed (add): error getting IPs: no configured Calico pools for node worker-3",
+            C::NetworkSetupFailed,
+            "no IP address is left",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"calico\" failed (add): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running and has mounted /var/lib/calico/",
+            C::NetworkSetupFailed,
+            "own daemon on the node does not answer",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"flannel\" failed (add): failed to delegate add: failed to set bridge addr: \"cni0\" already has an IP address different from 10.244.1.1/24",
+            C::NetworkSetupFailed,
+            "address of an earlier network",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"x\": plugin type=\"portmap\" failed (add): could not open TCP port 8080: listen tcp4 :8080: bind: address already in use",
+            C::HostPortTaken,
+            "a host port of it is in use",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"azure-vnet\" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: http request failed: Post \"http://localhost:10090/network/requestipconfigs\": dial tcp 127.0.0.1:10090: connect: connection refused",
+            C::NetworkSetupFailed,
+            "own daemon on the node does not answer",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create pod network sandbox k8s_cart_shop_7b1e_0(bc59): error adding pod shop_cart to CNI network \"multus-cni-network\": plugin type=\"multus-shim\" name=\"multus-cni-network\" failed (add): CmdAdd (shim): CNI request failed with status 400: 'ContainerID:\"bc59\" Netns:\"/var/run/netns/x\" IfName:\"eth0\" ERRORED: error configuring pod [shop/cart] networking: [shop/cart/7b1e:ovn-kubernetes]: error adding container to network \"ovn-kubernetes\": CNI request failed with status 400: '[shop/cart bc59 network default NAD default] failed to get pod annotation: timed out waiting for annotations: context deadline exceeded'",
+            C::NetworkSetupFailed,
+            "control plane has not set it up in time",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create pod network sandbox k8s_cart: error adding pod shop_cart to CNI network \"multus-cni-network\": CNI request failed with status 400: 'failed to configure pod interface: timed out waiting for OVS port binding (ovn-installed) for 0a:58:0a:81:02:05 [10.129.2.5/23]'",
+            C::NetworkSetupFailed,
+            "control plane has not set it up in time",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox container task \"x\": hcs::CreateComputeSystem x: The container operating system does not match the host operating system.: unknown",
+            C::ImagePlatformMismatch,
+            "another version of Windows",
+        ),
+        (
+            "kata",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox \"x\": failed to create containerd task: failed to start shim: start failed: io.containerd.kata.v2: exec: \"containerd-shim-kata-v2\": executable file not found in $PATH",
+            C::SandboxFailed,
+            "has not installed the runtime of RuntimeClass kata",
+        ),
+        (
+            "kata",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to create shim task: failed to launch qemu: exit status 1, error messages from qemu log: Could not access KVM kernel module: No such file or directory\nqemu-system-x86_64: failed to initialize kvm: No such file or directory: unknown",
+            C::SandboxFailed,
+            "has no KVM for the runtime of RuntimeClass kata",
+        ),
+        (
+            "gvisor",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to start shim: start failed: io.containerd.runsc.v1: exec: \"containerd-shim-runsc-v1\": executable file not found in $PATH: not found",
+            C::SandboxFailed,
+            "has not installed the runtime of RuntimeClass gvisor",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: unable to apply cgroup configuration: failed to write 1234: write /sys/fs/cgroup/pids/kubepods/cgroup.procs: no space left on device: unknown",
+            C::ResourceExhausted,
+            "no room for another cgroup",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: open /proc/sys/net/ipv4/tcp_rmem2: no such file or directory: unknown",
+            C::NodeRefused,
+            "sysctl net.ipv4.tcp_rmem2 cannot be set",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox \"x\": failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: write /proc/self/attr/keycreate: permission denied: unknown",
+            C::NodeRefused,
+            "security settings",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unavailable desc = connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
+            C::RuntimeTimeout,
+            "does not answer the kubelet",
+        ),
+        (
+            "",
+            "Failed create pod sandbox: rpc error: code = Unavailable desc = transport is closing",
+            C::RuntimeTimeout,
+            "does not answer the kubelet",
+        ),
+        (
+            "",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"multus\" name=\"multus-cni-network\" failed (add): [shop/cart:wb]: error adding container to network \"wb\": error at storage engine: Could not allocate IP in range: ip: 192.168.2.225 / - 192.168.2.230 / range: 192.168.2.224/28 / excludeRanges: []",
+            C::NetworkSetupFailed,
+            "no IP address is left",
+        ),
+    ] {
+        let mut pod = unborn("False", 900);
+        pod.spec.runtime_class_name = Some(class.to_owned()).filter(|c| !c.is_empty());
+        let found = look_with(&pod, &[event("FailedCreatePodSandBox", message, 40)]);
+        let f = warns(&found, R::FailedCreatePodSandBox, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+}
+
+#[test]
+fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
+    for (message, code, said) in [
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to create new parent process: namespace path: lstat /proc/0/ns/ipc: no such file or directory: unknown",
+            C::SandboxFailed,
+            "sandbox had ended",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: mkdir /src: not a directory: unknown",
+            C::FileNotFound,
+            "/src cannot be made",
+        ),
+        (
+            "error while creating mount source path \"/var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount\": mkdir /var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount: file exists",
+            C::MountFailed,
+            "dead (stale)",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: write /proc/self/attr/keycreate: permission denied: unknown",
+            C::NodeRefused,
+            "SELinux label",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error setting cgroup config for procHooks process: failed to write 4194304: write /sys/fs/cgroup/memory/kubepods/x/memory.limit_in_bytes: device or resource busy: unknown",
+            C::MemoryLimitReached,
+            "memory limit is too low",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/io.containerd.runtime.v2.task/k8s.io/x/log.json: no such file or directory): crun did not terminate successfully: exit status 1: unknown",
+            C::RuntimeError,
+            "crun did not terminate successfully",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/io.containerd.runtime.v2.task/k8s.io/x/log.json: no such file or directory): fork/exec /usr/bin/nvidia-container-runtime: no such file or directory: unknown",
+            C::RuntimeError,
+            "node lacks /usr/bin/nvidia-container-runtime",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: failed to start shim: start failed: io.containerd.spin.v2: exec: \"containerd-shim-spin-v2\": executable file not found in $PATH",
+            C::RuntimeError,
+            "node lacks containerd-shim-spin-v2",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: hcs::System::CreateProcess app: Access is denied.: unknown",
+            C::ExecutableNotPermitted,
+            "may not be executed",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: hcs::System::CreateProcess app: The user name or password is incorrect.: unknown",
+            C::UnknownUser,
+            "Windows does not know the user",
+        ),
+        (
+            "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error running prestart hook #0: exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.6, please update your driver to a newer version, or use an earlier cuda container: unknown",
+            C::DeviceAllocationFailed,
+            "unsatisfied condition: cuda>=12.6",
+        ),
+    ] {
+        let mut last = end("StartError", 128, 41, 40);
+        last["terminated"]["message"] = message.into();
+        let found =
+            look(&app(waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container=app"), last, 6));
+        let f = warns(&found, R::RunContainerError, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+    for (message, code, said) in [
+        (
+            "failed to mount container k8s_app_cart in pod sandbox: error creating overlay mount to /var/lib/containers/storage/overlay/x/merged: no such file or directory",
+            C::ImageCorrupt,
+            "copy of the image is damaged",
+        ),
+        ("layer not known", C::ImageCorrupt, "copy of the image is damaged"),
+        (
+            "failed to generate container \"x\" spec: failed to generate spec: path \"/mnt/data\" is mounted on \"/\" but it is not a shared mount",
+            C::MountFailed,
+            "mountPropagation",
+        ),
+        (
+            "failed to generate container \"x\" spec: failed to generate spec: lstat /dev/infiniband/uverbs0: no such file or directory",
+            C::DeviceAllocationFailed,
+            "a device cannot be given to it",
+        ),
+        (
+            "failed to create containerd container: get apparmor_parser version: exec: \"apparmor_parser\": executable file not found in $PATH",
+            C::RuntimeError,
+            "node lacks apparmor_parser",
+        ),
+        (
+            "failed to create containerd container: failed to create snapshot: missing parent \"k8s.io/12/sha256:ab\" bucket: not found",
+            C::ImageCorrupt,
+            "copy of the image is damaged",
+        ),
+        (
+            "failed to create containerd container: mkdir /var/lib/containerd/io.containerd.metadata.v1.bolt: input/output error",
+            C::RuntimeError,
+            "node's own disk fails",
+        ),
+        (
+            "failed to create containerd container: failed to prepare extraction snapshot: failed to create temp dir: stat /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots: read-only file system",
+            C::RuntimeError,
+            "node's own disk can only be read",
+        ),
+        (
+            "failed to create containerd container: too many open files in system",
+            C::ResourceExhausted,
+            "too many files open",
+        ),
+        (
+            "Conflict. The container name \"/k8s_app_cart_shop_7b1e_1\" is already in use by container \"4f5e\". You have to remove (or rename) that container to be able to reuse that name.",
+            C::ContainerNameReserved,
+            "still holds a container of this name",
+        ),
+        (
+            "failed to create containerd container: CDI device injection failed: unresolvable CDI devices nvidia.com/net-sf=mlx5_core.sf.3",
+            C::DeviceAllocationFailed,
+            "a device cannot be given to it",
+        ),
+    ] {
+        let f =
+            warns(&look(&stuck("CreateContainerError", message, 900)), R::CreateContainerError, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+}
+
+#[test]
+fn a_pull_that_fails_says_on_whose_side() {
+    for (image, error, code, said) in [
+        (
+            "docker.io/summerwind/actions-runner-dind:latest",
+            "failed to pull and unpack image \"docker.io/summerwind/actions-runner-dind:latest\": failed to copy: read tcp 192.168.16.6:35464->104.18.122.25:443: read: connection reset by peer",
+            C::RegistryUnreachable,
+            "connection to the registry breaks off",
+        ),
+        (
+            "r.example.com/a:1",
+            "failed to pull and unpack image \"r.example.com/a:1\": failed to copy: httpReadSeeker: failed open: unexpected status code https://r.example.com/v2/a/blobs/sha256:1: 416 Requested Range Not Satisfiable",
+            C::RegistryError,
+            "does not serve it",
+        ),
+        (
+            "gcr.io/x/y:1",
+            "failed to pull image \"gcr.io/x/y:1\": failed commit on ref \"layer-sha256:3690\": unexpected commit size 5674492, expected 2312958: unknown",
+            C::ImageCorrupt,
+            "image is broken",
+        ),
+        (
+            "acme.azurecr.io/app:1",
+            "failed to pull and unpack image \"acme.azurecr.io/app:1\": failed to resolve reference \"acme.azurecr.io/app:1\": unexpected status from HEAD request to https://acme.azurecr.io/v2/app/manifests/1: 403 Forbidden: client with IP '20.1.2.3' is not allowed access. Refer https://aka.ms/acr/firewall to grant access",
+            C::RegistryUnauthorized,
+            "firewall does not let the node in",
+        ),
+        (
+            "gcr.io/google-containers/x:1",
+            "reading manifest 1 in gcr.io/google-containers/x: denied: Container Registry is deprecated and shutting down, please use the auto migration tool to migrate to Artifact Registry",
+            C::RegistryError,
+            "does not serve it",
+        ),
+        (
+            "harbor.corp/dockerhub/library/nginx:1",
+            "failed to pull and unpack image \"x\": failed to resolve reference \"harbor.corp/dockerhub/library/nginx:1\": unexpected status from HEAD request to https://harbor.corp/v2/dockerhub/library/nginx/manifests/1: 412 Precondition Failed",
+            C::RegistryError,
+            "does not serve it",
+        ),
+        (
+            "harbor.corp/p/nginx:1",
+            "Error response from daemon: unknown: current image with 12 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of \"High\" or higher from running.' To continue with pull, please contact your project administrator to exempt matched vulnerabilities through configuring the CVE allowlist.",
+            C::RegistryUnauthorized,
+            "policy keeps the image back",
+        ),
+        (
+            "r.example.com/a:1",
+            "failed to pull and unpack image \"x\": failed to prepare extraction snapshot \"extract-1 sha256:ab\": failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: read-only file system",
+            C::ImagePullFailed,
+            "node cannot store it",
+        ),
+        (
+            "docker.io/a/b:1",
+            "Source image rejected: Running image docker://a/b:1 is rejected by policy.",
+            C::ImageSignature,
+            "node's policy does not accept",
+        ),
+        (
+            "docker.io/a/b:1",
+            "registry docker.io is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d",
+            C::ImagePullFailed,
+            "settings forbid the registry",
+        ),
+        (
+            "ghcr.io/acme/chart:1",
+            "failed to pull and unpack image \"x\": failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers",
+            C::ImageCorrupt,
+            "image is broken",
+        ),
+    ] {
+        let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {error}");
+        let mut state =
+            app_with(json!({"image": image}), waiting("ImagePullBackOff", &message), json!({}), 0);
+        state.status.phase = "Pending".to_owned();
+        let f = warns(&look(&state), R::ImagePullBackOff, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+}
+
+#[test]
+fn a_refusal_that_is_not_about_credentials_asks_for_none_and_a_mirror_is_named() {
+    let of = |image: &str, error: &str| {
+        let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {error}");
+        look(&app_with(json!({"image": image}), waiting("ImagePullBackOff", &message), json!({}), 0))
+            .findings
+            .remove(0)
+    };
+    let f = of(
+        "acme.azurecr.io/app:1",
+        "unexpected status from HEAD request to https://acme.azurecr.io/v2/app/manifests/1: 403 Forbidden: client with IP '20.1.2.3' is not allowed access. Refer https://aka.ms/acr/firewall to grant access",
+    );
+    assert!(!words(&f).contains("imagePullSecrets") && !words(&f).contains("AcrPull"), "{}", words(&f));
+    assert!(f.cause.text.contains("20.1.2.3"), "{}", f.cause.text);
+    let f = of(
+        "docker.io/library/nginx:1",
+        "failed to do request: Head \"https://mirror.example.com/v2/library/nginx/manifests/1?ns=docker.io\": dial tcp 10.0.0.9:443: connect: connection refused",
+    );
+    assert!(f.cause.text.contains("mirror.example.com"), "{}", f.cause.text);
+    assert_eq!(f.next_steps[0], "from the node: curl -v https://mirror.example.com/v2/");
+    // What answers for docker.io is not a host of that name.
+    let f = of(
+        "nginx:1",
+        "failed to copy: read tcp 10.0.0.6:35464->104.18.122.25:443: read: connection reset by peer",
+    );
+    assert_eq!(f.next_steps[0], "from the node: curl -v https://registry-1.docker.io/v2/");
+}
+
+#[test]
+fn a_pod_without_a_node_says_who_keeps_it_waiting() {
+    for (reason, message, code, said) in [
+        (
+            "SchedulerError",
+            "running Reserve plugin \"DynamicResources\": waiting for resource driver to allocate resource",
+            C::DeviceAllocationFailed,
+            "waits in vain for the pod's devices",
+        ),
+        (
+            "Unschedulable",
+            "0/2 nodes are available: request gpu: device class gpu.nvidia.com does not exist. preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+            C::DeviceAllocationFailed,
+            "device class gpu.nvidia.com does not exist",
+        ),
+        (
+            "SchedulerError",
+            "running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded",
+            C::VolumeUnavailable,
+            "waits in vain for the pod's volumes: binding volumes",
+        ),
+        (
+            "Unschedulable",
+            "0/3 nodes are available: 3 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+            C::VolumeUnavailable,
+            "ReadWriteOncePod",
+        ),
+        (
+            "Unschedulable",
+            "0/3 nodes are available: storageclass.storage.k8s.io \"fast\" not found. preemption: x",
+            C::VolumeUnavailable,
+            "storageclass",
+        ),
+        (
+            "Unschedulable",
+            "0/3 nodes are available: 3 node(s) had untolerated taint {node.cilium.io/agent-not-ready: true}.",
+            C::NodeUnready,
+            "agent-not-ready",
+        ),
+        (
+            "Unschedulable",
+            "0/3 nodes are available: 3 node(s) had untolerated taint {ebs.csi.aws.com/agent-not-ready: }.",
+            C::NodeUnready,
+            "agent-not-ready",
+        ),
+        (
+            "Unschedulable",
+            "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) had untolerated taint {ToBeDeletedByClusterAutoscaler: 1761820000}.",
+            C::NodesUnschedulable,
+            "ToBeDeletedByClusterAutoscaler",
+        ),
+        (
+            "Unschedulable",
+            "0/3 nodes are available: 3 node(s) had untolerated taint {karpenter.sh/disrupted: }.",
+            C::NodesUnschedulable,
+            "karpenter.sh/disrupted",
+        ),
+    ] {
+        let expected = if reason == "SchedulerError" { R::SchedulerError } else { R::Unschedulable };
+        let f = warns(&look(&pending(reason, message, 900)), expected, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+        assert!(!f.next_steps[0].contains("toleration"), "{:?}", f.next_steps);
+    }
+    // A claim that one pod at a time may use is bound already.
+    let rwop = "0/3 nodes are available: 3 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode.";
+    let f = warns(&look(&pending("Unschedulable", rwop, 900)), R::Unschedulable, C::VolumeUnavailable, &[]);
+    assert!(f.next_steps[0].contains("let that one go first"), "{:?}", f.next_steps);
+}
+
+fn of_claim(reason: &str, message: &str, at: i64) -> Event {
+    let mut event = event(reason, message, at);
+    event.involved_object = serde_json::from_value(
+        json!({"kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data-0", "uid": "c1"}),
+    )
+    .unwrap();
+    event
+}
+
+#[test]
+fn a_pod_that_waits_for_a_claim_says_what_the_claims_controller_says() {
+    let unbound = "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.";
+    let full = "failed to provision volume with StorageClass \"fast\": rpc error: code = ResourceExhausted desc = volume limit (10) has been reached. Current number of volumes: 10.";
+    let waits = "Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually by the system administrator.";
+    let timed_out = "running PreBind plugin \"VolumeBinding\": binding volumes: context deadline exceeded";
+    for (reason, message, events, said) in [
+        (
+            "Unschedulable",
+            unbound,
+            vec![of_claim("ProvisioningFailed", full, 30)],
+            "claim data-0: volume limit (10) has been reached",
+        ),
+        // The failure, and not the news that came after it.
+        (
+            "Unschedulable",
+            unbound,
+            vec![of_claim("ProvisioningFailed", full, 30), of_claim("ExternalProvisioning", waits, 10)],
+            "volume limit (10) has been reached",
+        ),
+        (
+            "Unschedulable",
+            unbound,
+            vec![of_claim("ExternalProvisioning", waits, 10)],
+            "waits for its provisioner ebs.csi.aws.com",
+        ),
+        (
+            "Unschedulable",
+            unbound,
+            vec![of_claim(
+                "FailedBinding",
+                "no persistent volumes available for this claim and no storage class is set",
+                10,
+            )],
+            "no storage class is set",
+        ),
+        (
+            "SchedulerError",
+            timed_out,
+            vec![of_claim("ProvisioningFailed", full, 30)],
+            "volume limit (10) has been reached",
+        ),
+        (
+            "Unschedulable",
+            unbound,
+            vec![of_claim(
+                "WaitForFirstConsumer",
+                "waiting for first consumer to be created before binding",
+                5,
+            )],
+            "unbound immediate",
+        ),
+    ] {
+        let pod = pending(reason, message, 900);
+        let sources = Sources { events: true, ..Sources::NONE };
+        let context = Context { sources, claim_events: &events, ..Context::pod_only() };
+        let expected = if reason == "SchedulerError" { R::SchedulerError } else { R::Unschedulable };
+        let f = warns(
+            &kubehealer::diagnosis::diagnose(&pod, &context, now()),
+            expected,
+            C::VolumeUnavailable,
+            &[],
+        );
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+        // In a look at many the events find the pod by the claim's name.
+        let found = survey(Snapshot { pods: vec![pod], events, sources, ..Snapshot::default() });
+        assert_eq!(found.findings[0].summary, f.summary);
+    }
+    // What is said of a claim explains no lack of room.
+    let short = pending("Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.", 900);
+    let found = survey(Snapshot {
+        pods: vec![short],
+        events: vec![of_claim("ProvisioningFailed", full, 30)],
+        ..Snapshot::default()
+    });
+    assert!(!found.findings[0].summary.contains("claim"), "{}", found.findings[0].summary);
+}
+
+#[test]
+fn an_autoscaler_that_cannot_help_is_quoted_and_not_waited_for() {
+    let pod = pending("Unschedulable", "0/8 nodes are available: 8 Insufficient cpu.", 120);
+    let refused =
+        "Node scale up in zones europe-west1-b associated with this pod failed: GCE quota exceeded.";
+    let found = look_with(&pod, &[event("FailedScaleUp", refused, 40)]);
+    let f = warns(&found, R::Unschedulable, C::InsufficientResources, &["GCE quota exceeded"]);
+    assert!(f.cause.text.contains("the autoscaler adds no node"), "{}", f.cause.text);
+    let mut karpenter = event(
+        "FailedScheduling",
+        "Failed to schedule pod, no instance type satisfied resources {\"cpu\":\"64455m\"}",
+        40,
+    );
+    karpenter.source.component = "karpenter".to_owned();
+    let f = warns(&look_with(&pod, &[karpenter]), R::Unschedulable, C::InsufficientResources, &[]);
+    assert!(f.cause.text.contains("Karpenter adds no node: no instance type satisfied"), "{}", f.cause.text);
+}
+
+#[test]
+fn a_pod_that_its_node_refused_says_what_the_node_lacks() {
+    for (reason, message, expected, code, said) in [
+        (
+            "UnexpectedAdmissionError",
+            "Pod was rejected: Allocate failed due to failed to write checkpoint file \"kubelet_internal_checkpoint\": open /var/lib/kubelet/device-plugins/.543: no space left on device, which is unexpected",
+            R::UnexpectedAdmissionError,
+            C::NodeDiskFull,
+            "no space left on device",
+        ),
+        (
+            "MatchNodeSelector",
+            "Predicate MatchNodeSelector failed",
+            R::AdmissionRejected,
+            C::NodeRefused,
+            "Predicate MatchNodeSelector failed",
+        ),
+        (
+            "OutOfnvidia.com/gpu",
+            "Pod was rejected: Node didn't have enough resource: nvidia.com/gpu, requested: 1, used: 0, capacity: 0",
+            R::AdmissionRejected,
+            C::NodeFull,
+            "not enough nvidia.com/gpu left",
+        ),
+        (
+            "OutOfhugepages-2Mi",
+            "Node didn't have enough resource: hugepages-2Mi, requested: 1073741824, used: 0, capacity: 0",
+            R::AdmissionRejected,
+            C::NodeFull,
+            "not enough hugepages-2Mi left",
+        ),
+        (
+            "Evicted",
+            "The node was low on resource: inodes. Threshold quantity: 655360, available: 612333. ",
+            R::Evicted,
+            C::NodePressure,
+            "low on inodes",
+        ),
+        (
+            "Evicted",
+            "The node was low on resource: pids. Threshold quantity: 1000, available: 900. ",
+            R::Evicted,
+            C::NodePressure,
+            "low on pids",
+        ),
+    ] {
+        let f = warns(&look(&failed(reason, message, json!({}))), expected, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+        let steps = f.next_steps.join(" ");
+        assert!(!steps.contains("spec.nodeName") && !steps.contains("set requests"), "{steps}");
+    }
+}
+
+#[test]
+fn a_workload_whose_pods_are_refused_says_why_in_the_first_line() {
+    for (message, code, said) in [
+        (
+            "pods \"coredns-6955765f44-\" is forbidden: no providers available to validate pod request",
+            C::AdmissionDenied,
+            "no PodSecurityPolicy",
+        ),
+        (
+            "Internal error occurred: failed calling webhook \"namespace.sidecar-injector.istio.io\": failed to call webhook: Post \"https://istiod.istio-system.svc:443/inject?timeout=10s\": context deadline exceeded",
+            C::WebhookDenied,
+            "does not answer",
+        ),
+        (
+            "Internal error occurred: failed calling webhook \"sidecar-injector.istio.io\": Post https://istio-sidecar-injector.istio-system.svc:443/inject?timeout=30s: x509: certificate has expired or is not yet valid",
+            C::WebhookDenied,
+            "certificate that the API server does not accept",
+        ),
+        (
+            "admission webhook \"linkerd-proxy-injector.linkerd.io\" denied the request: could not retrieve trust anchors",
+            C::WebhookDenied,
+            "could not retrieve trust anchors",
+        ),
+        (
+            "pods \"cart-\" is forbidden: No API token found for service account \"default\", retry after the token is automatically created and added to the service account",
+            C::MissingServiceAccount,
+            "ServiceAccount default has no token yet",
+        ),
+        (
+            "pods \"cart-\" is forbidden: pod node label selector conflicts with its namespace node label selector",
+            C::CreateRefused,
+            "contradicts that of the namespace",
+        ),
+        (
+            "pods \"cart-\" is forbidden: insufficient quota to match these scopes: [{PriorityClass In [system-node-critical system-cluster-critical]}]",
+            C::QuotaExceeded,
+            "system PriorityClass is not allowed",
+        ),
+        ("object is being deleted: pods \"db-0\" already exists", C::CreateRefused, "not gone yet"),
+    ] {
+        let f = refused(message);
+        assert_eq!(f.cause.code, code, "{message}");
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+    let silent = "Internal error occurred: failed calling webhook \"namespace.sidecar-injector.istio.io\": failed to call webhook: Post \"https://istiod.istio-system.svc:443/inject?timeout=10s\": context deadline exceeded";
+    assert!(words(&refused(silent)).contains("kubectl -n istio-system get endpointslices,pods"));
+}
+
+#[test]
+fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe() {
+    let http = json!({"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 10});
+    let command = json!({"exec": {"command": ["check"]}, "periodSeconds": 10});
+    let grpc = json!({"grpc": {"port": 5000}, "periodSeconds": 10});
+    let get = "Get \"http://10.1.1.1:8080/healthz\": ";
+    for (probe, complaint, said, hint) in [
+        (&http, format!("{get}context deadline exceeded (Client.Timeout exceeded while awaiting headers)"), "no answer in time", "timeoutSeconds 1"),
+        // Nobody took the connection: that is no slow answer.
+        (&http, format!("{get}dial tcp 10.1.1.1:8080: i/o timeout (Client.Timeout exceeded while awaiting headers)"), "no connection comes about", "network policies"),
+        (&http, format!("{get}dial tcp 10.1.1.1:8080: connect: connection refused"), "connection refused", "nothing listens"),
+        (&http, "HTTP probe failed with statuscode: 503".to_owned(), "HTTP status 503", "the program itself says"),
+        (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "another place"),
+        (&http, "HTTP probe failed with statuscode: 404".to_owned(), "HTTP status 404", "does not exist"),
+        (&http, format!("{get}tls: first record does not look like a TLS handshake"), "speaks no TLS", "set scheme HTTP"),
+        (&http, format!("{get}net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x00\\x00\\x12\""), "speaks no plain HTTP", "gRPC"),
+        (&http, format!("{get}read tcp 10.1.1.2:45->10.1.1.1:8080: read: connection reset by peer"), "breaks the", "port and scheme"),
+        (&http, "Readiness probe errored: strconv.Atoi: parsing \"http\": invalid syntax".to_owned(), "not one of the container's", "names in ports"),
+        (&grpc, "service unhealthy (responded with \"NOT_SERVING\")".to_owned(), "NOT_SERVING", "the program itself says"),
+        (&grpc, "timeout: failed to connect service \"10.1.1.1:5000\" within 1s: context deadline exceeded".to_owned(), "no connection comes about", "network policies"),
+        (&command, "cat: /tmp/healthy: No such file or directory".to_owned(), "its command says \"cat: /tmp/healthy", "by hand"),
+        (&command, "Could not connect to Redis at localhost:6379: Connection refused".to_owned(), "its command says \"Could not connect", "by hand"),
+        (&command, "command timed out: \"pg_isready -U postgres\" timed out after 1s".to_owned(), "does not end in time", "timeoutSeconds 1"),
+        (&command, "OCI runtime exec failed: exec failed: unable to start container process: exec: \"/bin/grpc_health_probe\": stat /bin/grpc_health_probe: no such file or directory: unknown".to_owned(), "not in the image", "not in the image"),
+    ] {
+        let ready = app_with(json!({"readinessProbe": probe}), running(1900), json!({}), 0);
+        let message = if complaint.contains(" probe errored") { complaint } else { format!("Readiness probe failed: {complaint}") };
+        let found = look_with(&ready, &[event("Unhealthy", &message, 10)]);
+        let f = warns(&found, R::ReadinessProbeFailed, C::ReadinessProbe, &[]);
+        let said = said.replace("breaks the", "the connection is broken off");
+        assert!(f.summary.contains(&said), "{said:?} is not in: {}", f.summary);
+        assert!(f.next_steps[0].contains(hint), "{hint:?} is not in: {:?}", f.next_steps);
+    }
+    // The same of a probe that kills.
+    let dead = app_with(
+        json!({"livenessProbe": http}),
+        waiting("CrashLoopBackOff", "back-off 5m0s"),
+        end("Error", 137, 122, 60),
+        7,
+    );
+    let killing =
+        event_times("Killing", "Container app failed liveness probe, will be restarted", 1400, 90, 6);
+    let complaint = event_times(
+        "Unhealthy",
+        "Liveness probe failed: HTTP probe failed with statuscode: 500",
+        1400,
+        91,
+        18,
+    );
+    let f = warns(&look_with(&dead, &[killing, complaint]), R::LivenessProbeFailed, C::LivenessProbe, &[]);
+    assert!(f.summary.ends_with(": HTTP status 500"), "{}", f.summary);
+}
