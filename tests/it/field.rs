@@ -4,7 +4,7 @@
 //! The first line is what the person on call reads. Each table gives the message as it is written, the cause that must be
 //! found, and words that the first line must hold.
 
-use kubehealer::diagnosis::{CauseCode as C, Context, Reason as R, Snapshot, Sources};
+use kubehealer::diagnosis::{self, CauseCode as C, Context, Reason as R, Snapshot, Sources};
 use kubehealer::objects::Event;
 use serde_json::json;
 
@@ -793,12 +793,7 @@ fn a_pod_that_waits_for_a_claim_says_what_the_claims_controller_says() {
         let sources = Sources { events: true, ..Sources::NONE };
         let context = Context { sources, claim_events: &events, ..Context::pod_only() };
         let expected = if reason == "SchedulerError" { R::SchedulerError } else { R::Unschedulable };
-        let f = warns(
-            &kubehealer::diagnosis::diagnose(&pod, &context, now()),
-            expected,
-            C::VolumeUnavailable,
-            &[],
-        );
+        let f = warns(&diagnosis::diagnose(&pod, &context, now()), expected, C::VolumeUnavailable, &[]);
         assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
         // In a look at many the events find the pod by the claim's name.
         let found = survey(Snapshot { pods: vec![pod], events, sources, ..Snapshot::default() });
@@ -984,4 +979,49 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
     );
     let f = warns(&look_with(&dead, &[killing, complaint]), R::LivenessProbeFailed, C::LivenessProbe, &[]);
     assert!(f.summary.ends_with(": HTTP status 500"), "{}", f.summary);
+}
+
+#[test]
+fn a_crash_says_by_its_log_why_in_the_first_line() {
+    let crashed = |log: &str, code: i64| {
+        let pod = app(waiting("CrashLoopBackOff", "back-off 5m0s"), end("Error", code, 63, 60), 7);
+        let logs = [diagnosis::ContainerLog {
+            namespace: "shop".to_owned(),
+            pod: "cart-7d9f-x2x".to_owned(),
+            container: "app".to_owned(),
+            previous: false,
+            tail: log.as_bytes().to_vec(),
+            reading: None,
+        }];
+        let context = Context { sources: Sources::ALL, logs: &logs, ..Context::pod_only() };
+        diagnosis::diagnose(&pod, &context, now()).findings.remove(0)
+    };
+    for (log, code, cause, said) in [
+        (
+            "Web server failed to start. Port 8080 was already in use.\n",
+            1,
+            C::AddressInUse,
+            "after 3s: its port 8080 is taken",
+        ),
+        (
+            "/entrypoint.sh: set: line 2: illegal option -\n",
+            2,
+            C::CommandNotFound,
+            "after 3s: a line of its script",
+        ),
+        (
+            "WARNING: MongoDB 5.0+ requires a CPU with AVX support, and your current system does not appear to have that!\n",
+            132,
+            C::IllegalInstruction,
+            "after 3s: the node's CPU lacks instructions that the program uses (AVX)",
+        ),
+    ] {
+        let f = crashed(log, code);
+        assert_eq!(f.cause.code, cause, "{}", words(&f));
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+        assert!(f.summary.ends_with(&format!("(exit code {code})")), "{}", f.summary);
+    }
+    // Of a line that nobody knows the exit code says more.
+    let f = crashed("done with what there was\n", 1);
+    assert!(f.summary.contains("exit code 1 (a general error"), "{}", f.summary);
 }

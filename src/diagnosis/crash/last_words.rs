@@ -2,7 +2,7 @@
 
 use crate::diagnosis::container::View;
 use crate::diagnosis::logs::{self, LogTail, LogVerdict};
-use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, text};
+use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, text};
 use crate::objects::Terminated;
 
 /// Reads the log of the run that ended, if there is one.
@@ -60,10 +60,23 @@ fn is_open(code: CauseCode) -> bool {
             | CauseCode::CommandNotExecutable
             | CauseCode::Aborted
             | CauseCode::SegmentationFault
+            | CauseCode::IllegalInstruction
             | CauseCode::CommandCompleted
             | CauseCode::RuntimeError
             | CauseCode::Signal
     )
+}
+
+/// Why it ended belongs into the first line, rather than what its exit code means in general.
+fn lead_with(finding: &mut Finding, verdict: &LogVerdict, ended: &str) {
+    if verdict.code == CauseCode::LoggedError {
+        return;
+    }
+    let general = finding.exit_code.map(|code| exit::meaning(code, "Error").1).unwrap_or_default();
+    finding.summary = match finding.summary.strip_suffix(&general).filter(|_| !general.is_empty()) {
+        Some(head) if head.ends_with(": ") => format!("{head}{}{ended}", verdict.text),
+        _ => format!("{}: {}", finding.summary, verdict.text),
+    };
 }
 
 /// Lets the log say why. What the status proves stays in the text.
@@ -84,6 +97,7 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict) {
             String::new()
         };
         finding.cause.text = format!("{}{own_words}{ended}", verdict.text);
+        lead_with(finding, verdict, &ended);
         finding.confidence = finding.confidence.min(Confidence::Probable);
     } else {
         finding.cause.text = format!("{}; its log says last: {}", finding.cause.text, verdict.line);

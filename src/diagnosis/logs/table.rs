@@ -60,6 +60,11 @@ pub(super) const RULES: &[Rule] = &[
         r"You must install or update \.NET|Framework: '(?P<name>[\w.]+)', version '(?P<version>[\d.]+)'|application to execute does not exist: '(?P<file>[^']+)'",
         "the .NET runtime or program to start is not in the image[: {name} {version}][: {file}]"),
 
+    rule("carriage-return", C::CommandNotFound, 96, r"^: (?:(?:command )?not found|No such file or directory)$|illegal option -\s*$|set: -\s?: invalid option",
+        "a line of its script ends in a carriage return (Windows line ends), which the shell takes for a part of the command"),
+    rule("java-agent", C::FileNotFound, 98, r"Error opening zip file or JAR manifest missing ?: ?(?P<file>\S+)", "the Java agent {file} is not there, or is no JAR file"),
+    rule("icu", C::LibraryNotFound, 97, r"Couldn't find a valid ICU package", "the library libicu is not in the image: install it, or set DOTNET_SYSTEM_GLOBALIZATION_INVARIANT"),
+
     // Its own memory limits.
     rule("jvm-heap", C::HeapExhausted, 100, r"OutOfMemoryError: (?P<what>Java heap space|GC overhead limit exceeded)",
         "the JVM's heap is full (OutOfMemoryError: {what}): the limit is its own -Xmx or MaxRAMPercentage, not the container's"),
@@ -77,6 +82,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("go-memory", C::HeapExhausted, 99, r"fatal error: (?:runtime: )?(?P<what>out of memory|cannot allocate memory|failed to reserve page summary memory)",
         "the Go runtime gets no more memory ({what})"),
     rule("python-memory", C::HeapExhausted, 96, r"^(?:[\w.]+\.)?(?:_Array)?MemoryError(?:: (?P<what>.+))?", "Python gets no more memory (MemoryError[: {what}])"),
+    rule("shared-memory", C::ResourceExhausted, 99, r"out of shared memory|shared memory limit|could not resize shared memory segment|/dev/shm[^\n]{0,60}No space left",
+        "its shared memory is full (/dev/shm, 64Mi by default): mount an emptyDir of medium Memory there"),
     rule("gpu-memory", C::ResourceExhausted, 98, r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|HIP out of memory",
         "the memory of the GPU is full"),
     rule("rust-memory", C::HeapExhausted, 98, r"memory allocation of (?P<size>\d+) bytes failed", "an allocation of {size} bytes failed"),
@@ -91,6 +98,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("no-memory", C::HeapExhausted, 84, r"cannot allocate memory|can't allocate memory|\bENOMEM\b|not enough memory", "the system refuses an allocation (cannot allocate memory)"),
 
     // Children that died.
+    rule("gpu-kernel", C::InvalidConfiguration, 96, r"no kernel image is available for execution on the device", "the program is not built for this kind of GPU (no kernel image)"),
+    rule("gpu-nccl", C::DependencyError, 84, r"NCCL error[^\n]*|ncclSystemError|ncclInternalError|ncclRemoteError", "the GPUs cannot work together (NCCL): their network, /dev/shm or driver"),
     rule("worker-killed", C::Killed, 86,
         r"(?P<who>(?:worker|child|subprocess|process|server process)\b[^;\n]{0,60}?),? (?:was )?(?:killed by|terminated by|exited (?:on|with)|died,? killed by|sent|exit) '?(?:signal (?:9|Killed|SIGKILL)|SIGKILL)|WorkerLostError",
         "a child process was killed with SIGKILL[ ({who})], most often for lack of memory"),
@@ -102,7 +111,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Its own sockets.
     rule("address-in-use", C::AddressInUse, 94,
-        r"address (?:is )?already in use|EADDRINUSE|Address in use|AddrInUse|Connection in use: \(|port \d+ (?:is|was) already (?:in use|allocated)|port (?P<port>\d+) is in use",
+        r"address (?:is )?already in use|EADDRINUSE|Address in use|AddrInUse|Connection in use: \(|port (?P<port>\d+) (?:is|was) (?:already )?(?:in use|allocated)",
         "its port[ {port}] is taken by another process of this pod or, with hostNetwork, of this node (address already in use)"),
     rule("bind-permission", C::PermissionDenied, 93,
         r"\bbind\b.{0,80}(?:permission denied|EACCES)|listen EACCES|bind\(\) to \S+ failed \(13",
@@ -149,6 +158,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("refused-kafka", C::DependencyUnreachable, 82,
         r"Connection to node -?\d+ \((?P<host>[^)]+)\) could not be established|(?P<broker>[\w.-]+:\d+)/bootstrap: Connect to .* failed|Topic (?P<topic>\S+) not present in metadata|Timed out waiting for a node assignment|kafka: client has run out of available brokers",
         "the Kafka broker[ {host}][ {broker}] cannot be reached[: no metadata for topic {topic}]"),
+    rule("refused-rabbit", C::DependencyUnreachable, 92, r"timeout_waiting_for_tables[^\w\n]{0,4}(?:rabbit@(?P<host>[\w.-]+))?", "RabbitMQ waits in vain for the tables of its other nodes[: {host}]"),
+    rule("instance-metadata", C::DependencyUnreachable, 91, r"EC2 IMDS|ec2imds|(?:instance|ec2) metadata", "it cannot read the metadata of its cloud instance (IMDS): a hop limit or a network policy is in the way"),
     rule("refused-mongo", C::DependencyUnreachable, 82,
         r"MongoServerSelectionError|MongoNetworkError|ServerSelectionTimeoutError|server selection (?:error|timed out|timeout)|No suitable servers found|No servers available for reads",
         "MongoDB cannot be reached[ at {addr}]"),
@@ -185,6 +196,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("tls-name", C::TlsError, 91,
         r"x509: certificate is (?:valid for|not valid for any names)[^\n]*not (?P<host>[\w.-]+)|x509: cannot validate certificate for (?P<ip>\S+)|ERR_TLS_CERT_ALTNAME_INVALID|does not match certificate's altnames|No subject alternative (?:DNS )?names?|hostname '(?P<py>[^']+)' doesn't match|legacy Common Name field",
         "a TLS certificate is not made out for the name[ {host}][ {ip}][ {py}] that is called"),
+    rule("tls-trust-store", C::TlsError, 92, r"trustAnchors parameter must be non-empty", "Java's trust store is empty or not there"),
     rule("tls-pair", C::TlsError, 93,
         r#"private key does not match public key|key values mismatch|failed to find any PEM data|no start line|PEM_read_bio|cannot load certificate(?: key)? "(?P<file>[^"]+)"|keystore password was incorrect|Keystore was tampered with|Invalid keystore format|bad decrypt"#,
         "a TLS certificate or key cannot be loaded[: {file}]"),
@@ -204,6 +216,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("auth-other-db", C::AuthenticationFailed, 92,
         r"Login failed for user '(?P<user>[^']*)'|ORA-01017|MongoServerError: (?:bad auth|Authentication failed)|SCRAM authentication failed|P1000: Authentication failed|SaslAuthenticationException|SASL authentication (?:error|failed)|ACCESS_REFUSED|Login was refused|security_exception.{0,80}(?:unable to authenticate|missing authentication)|\(Unauthorized\) Authentication failed|Authentication failed against database",
         "a database or broker refuses the log-in[ of {user}]"),
+    rule("auth-gated-model", C::AuthenticationFailed, 93, r"gated repo(?: for url (?P<name>[^\s\\]+))?", "the hub does not let it have a gated model[: {name}]: accept its terms, and give it a token that may read it"),
     rule("auth-cloud", C::AuthenticationFailed, 90,
         r"NoCredentialProviders|Unable to locate credentials|Could not load credentials from any providers|InvalidAccessKeyId|Access Key Id you provided does not exist|InvalidClientTokenId|SignatureDoesNotMatch|ExpiredToken|Unable to load (?:AWS )?credentials|could not find default credentials|DefaultCredentialsError|DefaultAzureCredential|AADSTS\d+|NoCredentialsError|CredentialsProviderError|failed to refresh cached credentials|get identity: get credentials",
         "it has no valid credentials for the cloud's API"),
@@ -288,7 +301,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("module-dotnet", C::LibraryNotFound, 93, r"Could not load file or assembly '(?P<name>[^',]+)|Unable to load shared library '(?P<lib>[^']+)'", ".NET does not find the assembly or library [{name}][{lib}]"),
     rule("module-perl", C::LibraryNotFound, 93, r"Can't locate (?P<name>\S+) in @INC", "the Perl module {name} is not in the image"),
     rule("script-missing", C::BadArguments, 92, r#"Missing script:? "?(?P<name>[\w:-]+)|error Command "(?P<yarn>[^"]+)" not found\.|Script not found "(?P<bun>[^"]+)"#, "package.json has no script [{name}][{yarn}][{bun}]"),
-    rule("gpu-missing", C::LibraryNotFound, 97, r"no CUDA-capable device|CUDA driver version is insufficient|NVML: |Found no NVIDIA driver|libcuda\.so|CUDA_ERROR_NO_DEVICE|Failed to initialize NVML",
+    rule("gpu-missing", C::LibraryNotFound, 97, r"no CUDA-capable device|CUDA driver version is insufficient|NVML: |Found no NVIDIA driver|NVIDIA driver on your system is too old|libcuda\.so|CUDA_ERROR_NO_DEVICE|Failed to initialize NVML",
         "it finds no usable GPU or GPU driver"),
 
     // Settings.
@@ -323,6 +336,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("config-apache", C::InvalidConfiguration, 92, r"Syntax error on line (?P<line>\d+) of (?P<file>[^:\s]+)", "Apache does not accept {file} line {line}"),
     rule("config-caddy", C::InvalidConfiguration, 93, r"(?P<file>\S*(?:Caddyfile|Corefile)):(?P<line>\d+)(?: -)?:? (?P<what>.+)", "{file} line {line} is not accepted: {what}"),
     rule("config-redis", C::InvalidConfiguration, 92, r"FATAL CONFIG FILE ERROR|Bad directive or wrong number of arguments|Reading the configuration file, at line (?P<line>\d+)", "Redis does not accept its configuration file[, line {line}]"),
+    rule("config-user", C::InvalidConfiguration, 92, r"cannot get [ug]id for (?:user|group) '(?P<name>[^']+)'", "its configuration names the user {name}, which the image does not have"),
+    rule("config-iptables", C::InvalidConfiguration, 91, r"iptables[\w-]*:? (?:[^\n]{0,60}: )?(?:line \d+ failed|unable to initialize table|can't initialize)", "the node does not take its iptables rules: a kernel module or the capability NET_ADMIN is missing"),
     rule("config-postgres", C::InvalidConfiguration, 92, r#"unrecognized configuration parameter "(?P<name>[^"]+)"|syntax error in file "(?P<file>[^"]+)" line (?P<line>\d+)|invalid value for parameter "(?P<value>[^"]+)""#,
         "PostgreSQL does not accept its configuration[: parameter {name}][: parameter {value}][: {file} line {line}]"),
     rule("config-postgres-file", C::InvalidConfiguration, 70, r#"configuration file "(?P<path>[^"]+)" contains errors"#, "PostgreSQL does not accept {path}"),
@@ -363,6 +378,7 @@ pub(super) const RULES: &[Rule] = &[
         r#"invalid argument "(?P<what>[^"]*)" for "(?P<flag>[^"]+)"|invalid value ['"](?P<value>[^'"]*)['"] for (?:flag |'|option ')?(?P<name>-[\w-]+)|argument (?P<py>-[\w/-]+): (?P<why>[^\n]+)|Invalid (?:maximum|initial) heap size: (?P<heap>\S+)|invalid choice: (?P<choice>'[^']*')"#,
         "an argument has a value that is not valid[: {flag} {what}][: {name} {value}][: {py}: {why}][: {heap}][: {choice}]"),
     rule("command-unknown", C::BadArguments, 90, r#"unknown (?:sub)?command:? ["'`](?P<name>[^"'`]+)["'`]|No such command ['"](?P<click>[^'"]+)['"]|unrecognized subcommand '(?P<clap>[^']+)'"#, "it does not know the command [{name}][{click}][{clap}]"),
+    rule("jvm-heap-order", C::BadArguments, 95, r"Initial heap size set to a larger value than the maximum heap size", "the JVM's first heap (-Xms) is larger than its largest (-Xmx, or a share of the container's memory)"),
     rule("jvm-start", C::BadArguments, 80, r"Could not create the Java Virtual Machine", "the JVM does not accept its options"),
     rule("usage", C::BadArguments, 50, r"^usage: (?P<name>\S+)", "it printed how {name} is to be called: its arguments are not accepted"),
 
@@ -398,7 +414,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Data on disk.
     rule("data-version", C::DataIncompatible, 92,
-        r"database files are incompatible with server|cannot downgrade|invalid featureCompatibilityVersion|Cannot upgrade server earlier than|Unsupported redo log format|Can't handle RDB format version \d+|Invalid MySQL server (?:upgrade|downgrade)|cannot (?:be )?upgrade[d]? (?:a node )?from version",
+        r"database files are incompatible with server|Upgrading from MySQL \S+ and earlier is not supported|Data Dictionary initialization failed|cannot downgrade|invalid featureCompatibilityVersion|Cannot upgrade server earlier than|Unsupported redo log format|Can't handle RDB format version \d+|Invalid MySQL server (?:upgrade|downgrade)|cannot (?:be )?upgrade[d]? (?:a node )?from version",
         "the data on its volume are of another version than the program"),
     rule("data-version-postgres", C::DataIncompatible, 99, r"initialized by PostgreSQL version (?P<old>[\d.]+), which is not compatible with this version (?P<new>[\d.]+)",
         "the data on its volume were written by PostgreSQL {old}, the server is {new}: it needs pg_upgrade or the old image"),
