@@ -3,9 +3,6 @@
 //! Built on what the kubelet really writes, see `docs/how-it-decides.md`. One file per family of failures; `reason` and
 //! `cause` hold the vocabulary. Must not know where objects come from, nor read a clock.
 
-#[macro_use]
-mod words;
-
 pub mod cause;
 pub mod container;
 pub mod context;

@@ -12,6 +12,7 @@
 //! redact       text from a cluster made safe to show
 //! runbooks     what to do about each reason, built in from docs/runbooks
 //! files        what `diagnose -f` reads
+//! words        closed sets of words, for all of the above
 //! cli          flags -> checked settings -> one call
 //! daemon       puts the parts together
 //! simulator    a simulated cluster, for the demo, the tests and the benchmarks
@@ -19,6 +20,9 @@
 //!
 //! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact` and `files` name no runtime, no client and no metrics
 //! library, and read no clock: time comes in as a [`jiff::Timestamp`]. A test holds who may know whom.
+
+#[macro_use]
+mod words;
 
 pub mod cli;
 pub mod cluster;
@@ -34,3 +38,6 @@ pub mod rules;
 pub mod runbooks;
 pub mod server;
 pub mod simulator;
+
+/// The version of what is a contract: the JSON of `diagnose` and of the API, and rule files.
+pub const API_VERSION: &str = "kubehealer.dev/v1alpha1";

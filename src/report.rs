@@ -57,7 +57,7 @@ struct Document<'a> {
 
 fn document<'a>(look: &Look<'a>) -> Document<'a> {
     Document {
-        api_version: "kubehealer.dev/v1alpha1",
+        api_version: crate::API_VERSION,
         kind: "Diagnosis",
         observed_at: look.survey.observed_at,
         summary: look.survey.summary,

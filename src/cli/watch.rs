@@ -27,7 +27,7 @@ pub(super) struct Args {
     /// Where metrics, probes, API and status page are served
     #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from(([0, 0, 0, 0], daemon::PORT)), value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// How log lines are written
+    /// How log lines are written; which, is said by RUST_LOG, such as warn,kubehealer=debug
     #[arg(long, env = "KUBEHEALER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
     /// Read the logs of crashed containers as evidence; needs the permission to get pods/log

@@ -166,56 +166,27 @@ impl ConnectError {
     }
 }
 
-/// The kinds of failures of a request. Their words are label values of `kubehealer_watch_errors_total`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// No connection, or it broke.
-    Unreachable,
-    /// No answer in time.
-    Timeout,
-    /// 401.
-    Unauthorized,
-    /// 403.
-    Forbidden,
-    /// 410: the resource version or the list is too old.
-    Expired,
-    /// 429.
-    Throttled,
-    /// Other refusals (4xx).
-    Refused,
-    /// 5xx.
-    Server,
-    /// The answer is not what an API server says.
-    Protocol,
-}
-
-impl Kind {
-    /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
-        Self::Unreachable,
-        Self::Timeout,
-        Self::Unauthorized,
-        Self::Forbidden,
-        Self::Expired,
-        Self::Throttled,
-        Self::Refused,
-        Self::Server,
-        Self::Protocol,
-    ];
-
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unreachable => "unreachable",
-            Self::Timeout => "timeout",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::Expired => "expired",
-            Self::Throttled => "throttled",
-            Self::Refused => "refused",
-            Self::Server => "server",
-            Self::Protocol => "protocol",
-        }
+words! {
+    /// The kinds of failures of a request. Their words are label values of `kubehealer_watch_errors_total`.
+    pub enum Kind {
+        /// No connection, or it broke.
+        Unreachable = "unreachable",
+        /// No answer in time.
+        Timeout = "timeout",
+        /// 401.
+        Unauthorized = "unauthorized",
+        /// 403.
+        Forbidden = "forbidden",
+        /// 410: the resource version or the list is too old.
+        Expired = "expired",
+        /// 429.
+        Throttled = "throttled",
+        /// Other refusals (4xx).
+        Refused = "refused",
+        /// 5xx.
+        Server = "server",
+        /// The answer is not what an API server says.
+        Protocol = "protocol",
     }
 }
 

@@ -91,32 +91,19 @@ impl Incident {
     }
 }
 
-/// How an incident ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Ending {
-    /// It works again, and that is proven.
-    Recovered,
-    /// It ended as it should.
-    Completed,
-    /// A newer pod of its workload has taken its place.
-    Replaced,
-    /// The pod (or other object) was deleted, and nothing newer has come.
-    Deleted,
-    /// Another failure of the same object has ended it.
-    Superseded,
-}
-
-impl Ending {
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Recovered => "recovered",
-            Self::Completed => "completed",
-            Self::Replaced => "replaced",
-            Self::Deleted => "deleted",
-            Self::Superseded => "superseded",
-        }
+words! {
+    /// How an incident ended.
+    pub enum Ending {
+        /// It works again, and that is proven.
+        Recovered = "recovered",
+        /// It ended as it should.
+        Completed = "completed",
+        /// A newer pod of its workload has taken its place.
+        Replaced = "replaced",
+        /// The pod (or other object) was deleted, and nothing newer has come.
+        Deleted = "deleted",
+        /// Another failure of the same object has ended it.
+        Superseded = "superseded",
     }
 }
 

@@ -164,7 +164,7 @@ impl<'t> Reader<'t> {
             else {
                 continue;
             };
-            for (key, wanted) in [("apiVersion", "kubehealer.dev/v1alpha1"), ("kind", "Rules")] {
+            for (key, wanted) in [("apiVersion", crate::API_VERSION), ("kind", "Rules")] {
                 if let Some(node) = fields.take(key)
                     && let Some(found) = self.scalar(node, key)
                     && found != wanted

@@ -13,12 +13,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::Shown;
-use crate::diagnosis::problems;
-use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity};
+use crate::API_VERSION;
+use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity, problems};
 use crate::incidents::kept::Kept;
 use crate::incidents::{Ending, IncidentEvent, IncidentId, What};
 
-const API_VERSION: &str = "kubehealer.dev/v1alpha1";
 /// Items of a list if nothing else is asked for.
 const ITEMS: usize = 500;
 /// Items of a list at most.

@@ -1,4 +1,4 @@
-//! Closed sets of words, as JSON, metrics, rules and docs have them: each word stands in one place.
+//! Closed sets of words, as JSON, metrics, rules and docs have them: each word stands in one place. Must know none of them.
 
 /// Declares an enum whose variants are words.
 macro_rules! words {
