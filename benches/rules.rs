@@ -154,7 +154,7 @@ impl Way<'_> {
                         diagnosis.findings = applied.findings;
                         diagnosis.recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
                     }
-                    incidents.apply(pod, &workload, diagnosis, Sight::Later, now);
+                    incidents.apply(&pod, &workload, diagnosis, Sight::Later, now);
                 });
                 done.unwrap();
             }

@@ -137,7 +137,7 @@ fn booked(changes: &[Change], start: Timestamp) -> u64 {
             Some(pod) => {
                 uids.insert(change.uid, uid_of(pod));
                 let nothing = PodDiagnosis::default();
-                incidents.apply(pod.clone(), &workload_of(pod), nothing, Sight::Later, change.at);
+                incidents.apply(pod, &workload_of(pod), nothing, Sight::Later, change.at);
             }
             None => drop(incidents.gone(uids[&change.uid], None, change.at)),
         }

@@ -239,7 +239,7 @@ impl Tasks {
         });
     }
 
-    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(Change<T>) + Send + 'static) {
+    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(Change<&mut T>) + Send + 'static) {
         self.metrics.sources.add(watch.health());
         let client = self.client.clone();
         self.spawn(async move { match watch.run(client, sink).await {} });

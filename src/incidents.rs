@@ -148,7 +148,7 @@ impl Incidents {
     /// A pod as a list or a watch shows it, its top controller, and what the analyzer says of it.
     pub fn apply(
         &mut self,
-        pod: Pod,
+        pod: &Pod,
         workload: &WorkloadRef,
         diagnosis: PodDiagnosis,
         sight: Sight,
@@ -156,7 +156,7 @@ impl Incidents {
     ) -> Vec<IncidentEvent> {
         let began = *self.began.get_or_insert(now);
         let meta = &pod.metadata;
-        let uid = uid_of(&pod);
+        let uid = uid_of(pod);
         let version = meta.resource_version.parse().unwrap_or(0);
         if version != 0 && self.store.get(uid).is_some_and(|r| version < r.version) {
             // An answer from a cache that is behind: what is newer was seen already.
@@ -164,8 +164,9 @@ impl Incidents {
             self.stale += 1;
             return Vec::new();
         }
-        let before = self.store.get(uid).map(|r| r.runs.then(|| Arc::clone(&r.node)));
+        let before = self.store.get(uid).map(|r| (r.runs.then(|| Arc::clone(&r.node)), Arc::clone(&r.home)));
         let known = before.is_some();
+        let (ran_on, was_of) = before.unzip();
         let record = self.store.upsert(Identity {
             uid,
             namespace: &meta.namespace,
@@ -176,10 +177,10 @@ impl Incidents {
         #[cfg(test)]
         let repeated = known && version == record.version;
         record.version = version;
-        record.runs = nodes::runs(&pod);
+        record.runs = nodes::runs(pod);
         let home = Arc::clone(&record.home);
         let runs_on = record.runs.then(|| Arc::clone(&record.node));
-        let ran_on = before.flatten();
+        let ran_on = ran_on.flatten();
         if ran_on != runs_on {
             self.left_node(ran_on.as_deref());
             if let Some(node) = runs_on {
@@ -194,11 +195,13 @@ impl Incidents {
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
         let ours = known || (sight == Sight::Later && !older);
         #[cfg(test)]
-        let (ours, pod) = bugs::break_pod(self.bug, ours, pod);
+        let broken = self.bug.map(|_| bugs::break_pod(self.bug, ours, pod.clone()));
+        #[cfg(test)]
+        let (ours, pod) = broken.as_ref().map_or((ours, pod), |(ours, pod)| (*ours, pod));
         let booked = &*record.booked;
         #[cfg(test)]
         let booked = bugs::break_memory(self.bug, repeated, booked);
-        let (ends, mut memory) = accounting::book(ours.then_some(booked), &pod);
+        let (ends, mut memory) = accounting::book(ours.then_some(booked), pod);
         accounting::keep_hidden(&record.booked, &mut memory);
         let long_runs: Vec<LongRun> = ends.iter().filter_map(LongRun::of).collect();
         for end in &ends {
@@ -209,7 +212,9 @@ impl Incidents {
                 memory.into_iter().map(|(name, count, end)| (Arc::from(name), count, end)).collect();
             self.store.book(uid, memory.iter().map(|(name, count, end)| (&**name, *count, *end)));
         }
-        if let Some(created) = created {
+        // When a pod was created does not change.
+        let moved = was_of.is_none_or(|was| !Arc::ptr_eq(&was, &home));
+        if let Some(created) = created.filter(|_| moved) {
             let newest = self.newest.entry(Arc::clone(&home)).or_insert(i64::MIN);
             *newest = (*newest).max(created.as_second());
         }
@@ -429,23 +434,23 @@ impl Incidents {
         &mut self,
         uid: Uid,
         home: &Arc<Home>,
-        pod: Option<Pod>,
+        pod: Option<&Pod>,
         diagnosis: PodDiagnosis,
         new_runs: Vec<LongRun>,
         first: bool,
         now: Timestamp,
     ) -> Vec<IncidentEvent> {
-        let left = self.store.pods_of(home);
-        let newest = self.newest.get(home).copied();
         let Some(record) = self.store.get_mut(uid) else { return Vec::new() };
         let was = record.active.take().map(|a| *a);
+        let was_active = was.is_some();
         let (packed, mut incidents, mut long_runs, old_recheck) = match was {
             Some(a) => (Some(a.pod), a.incidents, a.long_runs, a.recheck),
             None => (None, Vec::new(), Vec::new(), None),
         };
         // What was packed stands for a pod that has not changed.
         let packed = packed.filter(|_| pod.is_none());
-        let Some(pod) = pod.or_else(|| packed.as_ref().map(Packed::unpack)) else { return Vec::new() };
+        let unpacked = packed.as_ref().map(Packed::unpack);
+        let Some(pod) = pod.or(unpacked.as_ref()) else { return Vec::new() };
 
         long_runs.extend(new_runs);
         frequent::forget(&mut long_runs, now);
@@ -456,12 +461,13 @@ impl Incidents {
             }
         };
         // A pod of its own is like no other.
-        let sample = if left > 1 { self.alike.sample(home, &pod, &diagnosis.findings) } else { None };
+        let alike = !diagnosis.findings.is_empty() && self.store.pods_of(home) > 1;
+        let sample = if alike { self.alike.sample(home, pod, &diagnosis.findings) } else { None };
         let keep = |finding| Found::new(finding, sample.as_ref());
         let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(keep).collect();
         let mut recent = Vec::new();
-        for view in views(&pod) {
-            for end in recent_ends(&pod, view, now) {
+        for view in views(pod) {
+            for end in recent_ends(pod, view, now) {
                 look_at(end.at.checked_add(RECENT).ok());
                 recent.push(end);
             }
@@ -469,7 +475,7 @@ impl Incidents {
             if view.status.restart_count == 0 {
                 continue;
             }
-            let flaps = frequent::find(&pod, view, &long_runs, &home.workload)
+            let flaps = frequent::find(pod, view, &long_runs, &home.workload)
                 .map(|(finding, until)| (keep(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
             if let Some((found, until)) = flaps {
@@ -485,16 +491,19 @@ impl Incidents {
 
         let open = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
-            over(&pod, finding, &home.workload, newest, left.saturating_sub(1))
+            let others = self.store.pods_of(home).saturating_sub(1);
+            over(pod, finding, &home.workload, self.newest.get(home).copied(), others)
         });
         let still_open = incidents.len();
 
         if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
-            self.active.remove(&uid);
-        } else {
+            if was_active {
+                self.active.remove(&uid);
+            }
+        } else if let Some(record) = self.store.get_mut(uid) {
             let set = recheck.filter(|at| Some(*at) != old_recheck);
             let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
-            let ended_with_node = nodes::ended_with_node(&pod).filter(|_| !over);
+            let ended_with_node = nodes::ended_with_node(pod).filter(|_| !over);
             // Kept for as long as the failure lasts: no room is left over.
             let mut findings: Vec<_> = findings.into_iter().map(|f| f.kept).collect();
             findings.shrink_to_fit();
@@ -503,7 +512,7 @@ impl Incidents {
             record.active = Some(Box::new(Active {
                 pod: packed
                     .filter(|p| p.is_like_another() || sample.is_none())
-                    .unwrap_or_else(|| Packed::like(&pod, sample.as_ref())),
+                    .unwrap_or_else(|| Packed::like(pod, sample.as_ref())),
                 findings,
                 incidents,
                 long_runs,
@@ -686,7 +695,7 @@ mod tests {
         let at = |n: i64| now + SignedDuration::from_secs(60 + n % 100);
         for n in 0..10_000 {
             let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: Some(at(n)) };
-            incidents.apply(pod.clone(), &workload, diagnosis, Sight::Later, now);
+            incidents.apply(&pod, &workload, diagnosis, Sight::Later, now);
             assert!(incidents.timers.len() < 2_000, "{}", incidents.timers.len());
         }
         assert_eq!(incidents.due(at(9_999) + SLACK), [Uid::of("a")]);
@@ -716,7 +725,7 @@ mod tests {
                     let diagnosis = diagnose(&pod, &Context::pod_only(), now);
                     let finding = diagnosis.findings[0].clone();
                     let uid = uid_of(&pod);
-                    incidents.apply(pod.clone(), &workload(w), diagnosis, Sight::Later, now);
+                    incidents.apply(&pod, &workload(w), diagnosis, Sight::Later, now);
                     let active = incidents.pod(uid).unwrap();
                     assert_eq!(active.pod(), pod);
                     assert_eq!(active.findings[0].finding(), finding);
@@ -732,7 +741,7 @@ mod tests {
                 let pod = pod(w, p, 0);
                 if w % 2 == 0 {
                     let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: None };
-                    incidents.apply(pod, &workload(w), diagnosis, Sight::Later, now);
+                    incidents.apply(&pod, &workload(w), diagnosis, Sight::Later, now);
                 } else {
                     incidents.gone(uid_of(&pod), None, now);
                 }

@@ -14,6 +14,7 @@ pub mod meta;
 pub mod node;
 pub mod pod;
 pub mod quantity;
+pub(crate) mod refill;
 pub mod time;
 pub mod workload;
 
@@ -31,6 +32,11 @@ pub use workload::{CronJob, Job, PersistentVolumeClaim, Workload};
 pub trait Object: prost::Message + Default + serde::de::DeserializeOwned + Clone + PartialEq {
     /// Its metadata.
     fn meta(&self) -> &ObjectMeta;
+    /// Reads it from protobuf, in place of what it was. After an error it holds anything.
+    fn replace(&mut self, bytes: &[u8]) -> Result<(), prost::DecodeError> {
+        *self = Self::decode(bytes)?;
+        Ok(())
+    }
     /// Drops what only decoding needed, so that both encodings give equal values, and leaves no list spare capacity.
     fn compact(&mut self);
     /// The same without a look at the capacity, for an object that comes by the thousand and is not kept.

@@ -297,7 +297,7 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
         Settings { protobuf, initial, ..Settings::default() },
     );
     watch
-        .run(client, |change: Change<Pod>| {
+        .run(client, |change: Change<&mut Pod>| {
             let now = jiff::Timestamp::now();
             let mut tally = shared.0.lock().unwrap();
             let first = tally.lists == 0;
@@ -307,9 +307,9 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
                 Change::Init => tally.mark = Some(incidents.mark()),
                 Change::Apply(pod) => {
                     let version = (!first).then(|| pod.metadata.resource_version.clone());
-                    let diagnosis = diagnose(&pod, &Context::pod_only(), now);
+                    let diagnosis = diagnose(pod, &Context::pod_only(), now);
                     let sight = if first { Sight::First } else { Sight::Later };
-                    let workload = workload_of(&pod);
+                    let workload = workload_of(pod);
                     events = incidents.apply(pod, &workload, diagnosis, sight, now);
                     drop(tally);
                     if version.is_some() {
@@ -318,7 +318,7 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
                 }
                 Change::Delete(pod) => {
                     let uid = Uid::of(&pod.metadata.uid);
-                    events = incidents.gone(uid, Some(&pod), now);
+                    events = incidents.gone(uid, Some(pod), now);
                 }
                 Change::InitDone => {
                     let mark = tally.mark.unwrap();

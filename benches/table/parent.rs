@@ -6,7 +6,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use kubehealer::objects::Pod;
-use kubehealer::objects::decode::{Encoding, decode_list};
+use kubehealer::objects::decode::{Encoding, lend_list};
 use serde_json::Value;
 
 use crate::plot;
@@ -307,7 +307,7 @@ fn decode_alone() -> [f64; 2] {
     );
     let slim = |body: &[u8], encoding| {
         let mut count = 0;
-        decode_list(body, encoding, |pod: Pod| {
+        lend_list(body, encoding, |pod: &mut Pod| {
             std::hint::black_box(pod);
             count += 1;
         })

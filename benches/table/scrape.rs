@@ -36,7 +36,7 @@ fn incidents(pods: u32, failing: f64, now: jiff::Timestamp) -> Incidents {
         let end = decode_list(&body, Encoding::Protobuf, |pod: Pod| {
             let diagnosis = diagnose(&pod, &Context::pod_only(), now);
             let workload = workload_of(&pod);
-            incidents.apply(pod, &workload, diagnosis, Sight::First, now);
+            incidents.apply(&pod, &workload, diagnosis, Sight::First, now);
         });
         from = end.unwrap().continue_token;
         if from.is_empty() {

@@ -31,7 +31,7 @@ use tracing::{debug, info, warn};
 
 use super::client::{Failure, Kind};
 use crate::objects::Object;
-use crate::objects::decode::{Encoding, Frames, Unread, WatchEvent, decode_list, decode_watch_frame};
+use crate::objects::decode::{Encoding, Frames, LARGE, Unread, WatchEvent, lend_list, lend_watch_frame};
 use crate::redact::clean;
 
 /// A resource of the API.
@@ -215,11 +215,11 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
 /// may gather some ...
 const RUSH: Duration = Duration::from_millis(1);
 /// ... for this long before they are taken. An update on a quiet watch is taken at once.
-const GATHER: Duration = Duration::from_millis(3);
+const GATHER: Duration = Duration::from_millis(5);
 /// How often a resource version may be refused before everything is listed anew.
 const REFUSED_RESUMES: u32 = 4;
 
-/// What a watch hands to its sink.
+/// What a watch hands to its sink. Objects are lent: to keep one, take it. What is left is read anew in their place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change<T> {
     /// A list begins; objects that it does not show before [`Change::InitDone`] are gone. May come again before that.
@@ -452,7 +452,11 @@ impl Watch {
 
     /// Watches until it is dropped. The sink is called in between and must not take long. While updates come in a rush the
     /// thread sleeps now and then for some milliseconds, so it should be a runtime of one thread.
-    pub async fn run<T: Object>(mut self, client: Client, mut sink: impl FnMut(Change<T>)) -> Infallible {
+    pub async fn run<T: Object>(
+        mut self,
+        client: Client,
+        mut sink: impl FnMut(Change<&mut T>),
+    ) -> Infallible {
         loop {
             let list_anew = Arc::clone(&self.list_anew);
             let end = tokio::select! {
@@ -488,7 +492,7 @@ impl Watch {
     async fn once<T: Object>(
         &mut self,
         client: &Client,
-        sink: &mut impl FnMut(Change<T>),
+        sink: &mut impl FnMut(Change<&mut T>),
     ) -> Result<(), End> {
         match self.resume.clone() {
             Some(version) => self.follow(client, Some(version), sink).await,
@@ -497,14 +501,14 @@ impl Watch {
         }
     }
 
-    fn begin<T>(&mut self, sink: &mut impl FnMut(Change<T>)) {
+    fn begin<T>(&mut self, sink: &mut impl FnMut(Change<&mut T>)) {
         if self.health.is_synced() {
             self.health.relists.fetch_add(1, Relaxed);
         }
         sink(Change::Init);
     }
 
-    fn done<T>(&mut self, version: String, sink: &mut impl FnMut(Change<T>)) {
+    fn done<T>(&mut self, version: String, sink: &mut impl FnMut(Change<&mut T>)) {
         self.resume = Some(version);
         sink(Change::InitDone);
         self.health.synced.store(true, Relaxed);
@@ -515,7 +519,7 @@ impl Watch {
     async fn pages<T: Object>(
         &mut self,
         client: &Client,
-        sink: &mut impl FnMut(Change<T>),
+        sink: &mut impl FnMut(Change<&mut T>),
     ) -> Result<(), End> {
         let limit = self.settings.page.to_string();
         let mut token = String::new();
@@ -533,7 +537,7 @@ impl Watch {
             }
             let health = Arc::clone(&self.health);
             let shard = self.scope.shard;
-            let end = decode_list(&body, encoding, |item: T| {
+            let end = lend_list(&body, encoding, |item: &mut T| {
                 health.listed.fetch_add(1, Relaxed);
                 if shard.is_none_or(|s| s.holds(&item.meta().uid)) {
                     sink(Change::Apply(item));
@@ -556,7 +560,7 @@ impl Watch {
         &mut self,
         client: &Client,
         version: Option<String>,
-        sink: &mut impl FnMut(Change<T>),
+        sink: &mut impl FnMut(Change<&mut T>),
     ) -> Result<(), End> {
         // Not all watches are to be made anew at the same time.
         let lasts = self.settings.timeout.mul_f64(0.9 + 0.1 * random()).as_secs().max(1).to_string();
@@ -574,6 +578,7 @@ impl Watch {
         }
         self.health.alive();
         let mut frames = Frames::new(encoding);
+        let mut object = T::default();
         let mut body = response.into_body();
         let began = Instant::now();
         let mut delivered = false;
@@ -604,9 +609,13 @@ impl Watch {
                     continue;
                 }
                 count += 1;
-                let event = decode_watch_frame::<T>(frame, encoding);
+                let is_large = frame.len() > LARGE;
+                let event = lend_watch_frame(frame, encoding, &mut object);
                 delivered |= !initial && !matches!(event, Ok(WatchEvent::Error(_)));
                 self.event(event, &mut initial, sink)?;
+                if is_large {
+                    object = T::default();
+                }
             }
             self.health.alive();
             if delivered {
@@ -650,9 +659,9 @@ impl Watch {
 
     fn event<T: Object>(
         &mut self,
-        event: Result<WatchEvent<T>, Unread>,
+        event: Result<WatchEvent<&mut T>, Unread>,
         initial: &mut bool,
-        sink: &mut impl FnMut(Change<T>),
+        sink: &mut impl FnMut(Change<&mut T>),
     ) -> Result<(), Failure> {
         let (count, object, is_gone) = match event {
             Ok(WatchEvent::Added(object)) if *initial => (&self.health.listed, object, false),

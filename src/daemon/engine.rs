@@ -153,15 +153,15 @@ impl Engine {
     }
 
     /// The sink of a watch of pods. `namespace` is what it is limited to.
-    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(Change<Pod>) + Send {
+    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(Change<&mut Pod>) + Send {
         let mut mark = None;
         let mut sight = Sight::First;
         move |change| match change {
             Change::Init => mark = Some(self.incidents().mark()),
             Change::Apply(pod) => self.pod(pod, sight),
             Change::Delete(pod) => {
-                let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
-                self.around().evidence.remove(&uid_of(&pod));
+                let events = self.incidents().gone(uid_of(pod), Some(pod), self.now());
+                self.around().evidence.remove(&uid_of(pod));
                 self.happened(&events);
             }
             Change::InitDone => {
@@ -175,12 +175,12 @@ impl Engine {
         }
     }
 
-    fn pod(&self, pod: Pod, sight: Sight) {
+    fn pod(&self, pod: &Pod, sight: Sight) {
         let now = self.now();
-        let uid = uid_of(&pod);
+        let uid = uid_of(pod);
         let mut around = self.around();
-        let workload = around.owners.workload_of(&pod);
-        let diagnosis = around.look(&self.metrics, &pod, &workload, now);
+        let workload = around.owners.workload_of(pod);
+        let diagnosis = around.look(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
         let events = incidents.apply(pod, &workload, diagnosis, sight, now);
         let job = around.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask());
@@ -314,7 +314,7 @@ impl Engine {
     }
 
     /// The sink of a watch of ReplicaSets, Deployments, StatefulSets or DaemonSets.
-    pub(super) fn workloads(self: Arc<Self>, kind: &'static str) -> impl FnMut(Change<Workload>) + Send {
+    pub(super) fn workloads(self: Arc<Self>, kind: &'static str) -> impl FnMut(Change<&mut Workload>) + Send {
         let engine = Arc::clone(&self);
         self.others(
             move |around, w: Workload| {
@@ -326,7 +326,7 @@ impl Engine {
     }
 
     /// The sink of a watch of Jobs.
-    pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(Change<objects::Job>) + Send {
+    pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(Change<&mut objects::Job>) + Send {
         self.others(
             |around, job| around.owners.apply_job(job),
             |owners, namespace, name| owners.remove("Job", namespace, name),
@@ -334,7 +334,7 @@ impl Engine {
     }
 
     /// The sink of a watch of CronJobs.
-    pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(Change<CronJob>) + Send {
+    pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(Change<&mut CronJob>) + Send {
         self.others(
             |around, job| around.owners.apply_cron_job(job),
             |owners, namespace, name| owners.remove("CronJob", namespace, name),
@@ -380,7 +380,7 @@ impl Engine {
         self: Arc<Self>,
         put: impl Fn(&mut Around, T) + Send,
         remove: impl Fn(&mut Owners, &str, &str) + Send,
-    ) -> impl FnMut(Change<T>) + Send {
+    ) -> impl FnMut(Change<&mut T>) + Send {
         let mut known = Known::default();
         move |change| {
             let mut around = self.around();
@@ -389,7 +389,7 @@ impl Engine {
                 Change::Apply(object) => {
                     let meta = object.meta();
                     known.saw(&meta.namespace, &meta.name);
-                    put(&mut around, object);
+                    put(&mut around, std::mem::take(object));
                 }
                 Change::Delete(object) => {
                     let meta = object.meta();
@@ -407,7 +407,7 @@ impl Engine {
     }
 
     /// The sink of a watch of nodes.
-    pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(Change<Node>) + Send {
+    pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(Change<&mut Node>) + Send {
         let mut known = Known::default();
         move |change| {
             match change {
@@ -419,7 +419,7 @@ impl Engine {
                     let mut around = self.around();
                     let was =
                         if down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
-                    around.nodes.insert(name.clone(), node);
+                    around.nodes.insert(name.clone(), std::mem::take(node));
                     drop(around);
                     if was != down {
                         self.look_at_node(&name);
@@ -791,7 +791,7 @@ mod tests {
         let now: Timestamp = "2026-11-22T10:02:00Z".parse().unwrap();
         let diagnosis = diagnosis::diagnose(&pod, &Context::pod_only(), now);
         assert!(diagnosis.findings.iter().any(Finding::wants_node_events));
-        engine.incidents().apply(pod.clone(), &workload_of(&pod), diagnosis, Sight::Later, now);
+        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, Sight::Later, now);
         let look = || {
             let incidents = engine.incidents();
             let job = engine.around().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());

@@ -192,10 +192,9 @@ impl<A> Store<A> {
     /// Takes note that a pod exists, and gives its record: new (nothing booked, at rest) or the one that it has.
     /// A changed node or workload is taken over.
     pub fn upsert(&mut self, pod: Identity<'_>) -> &mut Record<A> {
-        let digest = self.digest(pod.namespace, pod.name);
-        let Self { pods, by_name, names, homes, generation, .. } = self;
+        let Self { pods, by_name, names, homes, generation, hasher } = self;
         let record = pods.entry(pod.uid).or_insert_with(|| {
-            by_name.insert(digest, pod.uid);
+            by_name.insert(hasher.hash_one((pod.namespace, pod.name)), pod.uid);
             Box::new(Record {
                 uid: pod.uid,
                 name: pod.name.into(),

@@ -102,8 +102,17 @@ pub fn decode_list<T: Object>(
     encoding: Encoding,
     mut each: impl FnMut(T),
 ) -> Result<ListEnd, ListError> {
+    lend_list(body, encoding, |item| each(std::mem::take(item)))
+}
+
+/// The same for items that are only looked at: one is read in place of the other.
+pub fn lend_list<T: Object>(
+    body: &[u8],
+    encoding: Encoding,
+    mut each: impl FnMut(&mut T),
+) -> Result<ListEnd, ListError> {
     match encoding {
-        Encoding::Json => json_list(body, &mut each),
+        Encoding::Json => json_list(body, &mut |mut item| each(&mut item)),
         Encoding::Protobuf => protobuf_list(body, &mut each),
     }
 }
@@ -141,8 +150,35 @@ pub struct Status {
     pub retry_after: i32,
 }
 
+impl<T> WatchEvent<T> {
+    fn map<U>(self, change: impl FnOnce(T) -> U) -> WatchEvent<U> {
+        match self {
+            Self::Added(object) => WatchEvent::Added(change(object)),
+            Self::Modified(object) => WatchEvent::Modified(change(object)),
+            Self::Deleted(object) => WatchEvent::Deleted(change(object)),
+            Self::Bookmark { resource_version, initial_events_end } => {
+                WatchEvent::Bookmark { resource_version, initial_events_end }
+            }
+            Self::Error(status) => WatchEvent::Error(status),
+        }
+    }
+}
+
 /// Reads one event of a watch.
 pub fn decode_watch_frame<T: Object>(frame: &[u8], encoding: Encoding) -> Result<WatchEvent<T>, Unread> {
+    let mut object = T::default();
+    lend_watch_frame(frame, encoding, &mut object).map(|event| event.map(std::mem::take))
+}
+
+/// Objects longer than this are not to leave their room to the next: one would hold it for ever.
+pub const LARGE: usize = 64 << 10;
+
+/// The same, with its object read in place of what `object` was. After an error that holds anything.
+pub fn lend_watch_frame<'a, T: Object>(
+    frame: &[u8],
+    encoding: Encoding,
+    object: &'a mut T,
+) -> Result<WatchEvent<&'a mut T>, Unread> {
     match encoding {
         Encoding::Json => serde_json::from_slice::<JsonEvent<T>>(frame)
             .map_err(|_| {
@@ -154,8 +190,13 @@ pub fn decode_watch_frame<T: Object>(frame: &[u8], encoding: Encoding) -> Result
                 }
                 unread(0, serde_json::from_slice::<Frame>(frame).unwrap_or_default().object)
             })
-            .map(|event| event.0),
-        Encoding::Protobuf => protobuf_event(frame),
+            .map(|event| {
+                event.0.map(|new| {
+                    *object = new;
+                    object
+                })
+            }),
+        Encoding::Protobuf => protobuf_event(frame, object),
     }
 }
 
@@ -446,7 +487,7 @@ impl EventType {
         })
     }
 
-    fn wrap<T: Object>(self, object: T) -> WatchEvent<T> {
+    fn wrap<T>(self, object: T) -> WatchEvent<T> {
         match self {
             Self::Modified => WatchEvent::Modified(object),
             Self::Deleted => WatchEvent::Deleted(object),
@@ -578,7 +619,7 @@ fn unknown(body: &[u8]) -> Option<Unknown<'_>> {
     Some(Unknown { kind, raw: Fields(message).find(2).unwrap_or_default() })
 }
 
-fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(T)) -> Result<ListEnd, ListError> {
+fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(&mut T)) -> Result<ListEnd, ListError> {
     let Some(Unknown { kind, raw }) = unknown(body) else {
         // Cut off within the envelope, or something else altogether.
         return Err(match body.starts_with(MAGIC) {
@@ -592,14 +633,20 @@ fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(T)) -> Result<Lis
     let mut meta = ListMeta::default();
     let mut undecodable = Undecodable::default();
     let mut position = 0;
+    let mut item = T::default();
     let mut fields = Fields(raw);
     while let Some(field) = fields.next() {
         let broken = |()| ListError::Broken { at: body.len() - fields.0.len(), len: body.len() };
         match field.map_err(broken)? {
             (1, content) => meta = ListMeta::decode(content).map_err(|_| broken(()))?,
             (2, content) => {
-                match protobuf_item(content) {
-                    Ok(item) => each(item),
+                match protobuf_item(content, &mut item) {
+                    Ok(()) => {
+                        each(&mut item);
+                        if content.len() > LARGE {
+                            item = T::default();
+                        }
+                    }
                     Err(_) => {
                         undecodable.add(unread(position, Partial::decode(content).unwrap_or_default()));
                     }
@@ -612,13 +659,13 @@ fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(T)) -> Result<Lis
     list_end(meta, undecodable)
 }
 
-fn protobuf_item<T: Object>(bytes: &[u8]) -> Result<T, prost::DecodeError> {
-    let mut item = T::decode(bytes)?;
+fn protobuf_item<T: Object>(bytes: &[u8], item: &mut T) -> Result<(), prost::DecodeError> {
+    item.replace(bytes)?;
     item.trim();
-    Ok(item)
+    Ok(())
 }
 
-fn protobuf_event<T: Object>(frame: &[u8]) -> Result<WatchEvent<T>, Unread> {
+fn protobuf_event<'a, T: Object>(frame: &[u8], item: &'a mut T) -> Result<WatchEvent<&'a mut T>, Unread> {
     // WatchEvent: type = 1, object = 2, a RawExtension whose raw = 1 is `k8s\0` and an Unknown.
     let object = Fields(frame).find(2).and_then(|o| Fields(o).find(1)).and_then(unknown);
     let kind = Fields(frame).find(1).and_then(|k| std::str::from_utf8(k).ok()).and_then(EventType::of);
@@ -626,7 +673,7 @@ fn protobuf_event<T: Object>(frame: &[u8]) -> Result<WatchEvent<T>, Unread> {
     let event = match kind {
         Some(EventType::Bookmark) => Bookmark::decode(raw).map(WatchEvent::from).ok(),
         Some(EventType::Error) => WireStatus::decode(raw).map(|s| WatchEvent::Error(s.into())).ok(),
-        Some(other) => protobuf_item(raw).map(|object| other.wrap(object)).ok(),
+        Some(other) => protobuf_item(raw, item).map(|()| other.wrap(item)).ok(),
         None => None,
     };
     event.ok_or_else(|| unread(0, Partial::decode(raw).unwrap_or_default()))

@@ -61,7 +61,7 @@ impl Watcher {
     fn see(&mut self, pod: &Pod, sight: Sight, now: i64) {
         self.wait(now);
         let diagnosis = diagnose(pod, &Context::pod_only(), at(now));
-        self.log.extend(self.incidents.apply(pod.clone(), &workload_of(pod), diagnosis, sight, at(now)));
+        self.log.extend(self.incidents.apply(pod, &workload_of(pod), diagnosis, sight, at(now)));
     }
 
     fn wait(&mut self, now: i64) {

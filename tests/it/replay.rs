@@ -110,13 +110,8 @@ impl Watcher {
 
     pub fn apply(&mut self, pod: &Pod, sight: Sight, now: Timestamp) {
         let diagnosis = self.look(pod, now);
-        self.log.extend(self.incidents.apply(
-            pod.clone(),
-            &diagnosis::workload_of(pod),
-            diagnosis,
-            sight,
-            now,
-        ));
+        let workload = diagnosis::workload_of(pod);
+        self.log.extend(self.incidents.apply(pod, &workload, diagnosis, sight, now));
     }
 
     pub fn step(&mut self, now: Timestamp, step: &Step) {

@@ -44,7 +44,7 @@ struct Seen {
 }
 
 impl Seen {
-    fn take(&mut self, change: Change<Pod>) {
+    fn take(&mut self, change: Change<&mut Pod>) {
         match change {
             Change::Init => {
                 self.unseen.extend(std::mem::take(&mut self.objects));
@@ -53,7 +53,8 @@ impl Seen {
             Change::Apply(pod) => {
                 self.unseen.remove(&pod.metadata.name);
                 self.log.push(format!("Apply {}", pod.metadata.name));
-                self.objects.insert(pod.metadata.name, pod.metadata.resource_version);
+                let meta = std::mem::take(&mut pod.metadata);
+                self.objects.insert(meta.name, meta.resource_version);
             }
             Change::Delete(pod) => {
                 self.objects.remove(&pod.metadata.name);
@@ -142,7 +143,7 @@ async fn an_update_on_a_quiet_watch_is_taken_at_once_and_in_a_rush_several_are_t
     let arrivals = Arc::new(Mutex::new(Vec::new()));
     let (sink, client) = (Arc::clone(&arrivals), client(&cluster));
     let task = tokio::spawn(async move {
-        let take = |_: Change<Pod>| sink.lock().unwrap().push(Instant::now());
+        let take = |_: Change<&mut Pod>| sink.lock().unwrap().push(Instant::now());
         match watch.run(client, take).await {}
     });
     let arrived = async |count| {

@@ -1,0 +1,408 @@
+//! Reads protobuf into an object that held another one before.
+//!
+//! A pod is some 90 pieces of memory, and to ask for them and to give them back was most of what it took to decode one from
+//! protobuf: of two pods that are alike, the second asks for none. What is read is what `prost` reads: the fields and their
+//! numbers are those of its attributes ([`message`]), and it remains the judge. Whatever is not as Kubernetes writes it (broken,
+//! a field twice, an unexpected wire type) is [`Odd`], and is left to it.
+//!
+//! Must not know any Kubernetes type, nor keep anything between two objects but their own memory.
+
+/// Not as Kubernetes writes it: for `prost` to read, or to refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Odd;
+
+/// A field as it is written.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// A number.
+    Varint(u64),
+    /// A text or a message.
+    Bytes(&'a [u8]),
+    /// A number of fixed length, which no type here has.
+    Fixed,
+}
+
+impl<'a> Value<'a> {
+    /// A text or a message.
+    pub fn bytes(self) -> Result<&'a [u8], Odd> {
+        match self {
+            Self::Bytes(bytes) => Ok(bytes),
+            _ => Err(Odd),
+        }
+    }
+
+    /// A text.
+    pub fn text(self) -> Result<&'a str, Odd> {
+        std::str::from_utf8(self.bytes()?).map_err(|_| Odd)
+    }
+
+    fn number(self) -> Result<u64, Odd> {
+        match self {
+            Self::Varint(number) => Ok(number),
+            _ => Err(Odd),
+        }
+    }
+}
+
+/// What can be read in place of what it was.
+pub trait Refill: Default {
+    /// Whether an element of a list is worth reading. What is not is dropped after decoding as well, see `Object::trim`.
+    fn is_wanted(_value: Value<'_>) -> bool {
+        true
+    }
+
+    /// Takes in the field, of which `nth` came and were taken before. Says whether this one was.
+    fn take(&mut self, value: Value<'_>, nth: usize) -> Result<bool, Odd>;
+
+    /// So many were taken in all: the rest of what it was goes.
+    fn end(&mut self, times: usize);
+}
+
+/// The next field of a message.
+#[inline]
+pub fn next<'a>(rest: &mut &'a [u8]) -> Result<Option<(u32, Value<'a>)>, Odd> {
+    if rest.is_empty() {
+        return Ok(None);
+    }
+    let key = u32::try_from(varint(rest)?).map_err(|_| Odd)?;
+    let value = match key & 7 {
+        0 => Value::Varint(varint(rest)?),
+        2 => {
+            let length = usize::try_from(varint(rest)?).map_err(|_| Odd)?;
+            Value::Bytes(split(rest, length)?)
+        }
+        wire_type @ (1 | 5) => {
+            split(rest, if wire_type == 1 { 8 } else { 4 })?;
+            Value::Fixed
+        }
+        _ => return Err(Odd),
+    };
+    if key >> 3 == 0 { Err(Odd) } else { Ok(Some((key >> 3, value))) }
+}
+
+#[inline]
+fn split<'a>(rest: &mut &'a [u8], at: usize) -> Result<&'a [u8], Odd> {
+    let (content, after) = rest.split_at_checked(at).ok_or(Odd)?;
+    *rest = after;
+    Ok(content)
+}
+
+#[inline]
+fn varint(rest: &mut &[u8]) -> Result<u64, Odd> {
+    let (&first, after) = rest.split_first().ok_or(Odd)?;
+    *rest = after;
+    if first < 0x80 {
+        return Ok(first.into());
+    }
+    let mut number = u64::from(first & 0x7f);
+    for shift in (7..64).step_by(7) {
+        let (&byte, after) = rest.split_first().ok_or(Odd)?;
+        *rest = after;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte < 0x80 {
+            // The tenth byte has room for one bit.
+            return if shift == 63 && byte > 1 { Err(Odd) } else { Ok(number) };
+        }
+    }
+    Err(Odd)
+}
+
+impl Refill for String {
+    #[inline]
+    fn take(&mut self, value: Value<'_>, _: usize) -> Result<bool, Odd> {
+        let text = value.text()?;
+        self.clear();
+        self.push_str(text);
+        Ok(true)
+    }
+    #[inline]
+    fn end(&mut self, times: usize) {
+        if times == 0 {
+            self.clear();
+        }
+    }
+}
+
+macro_rules! numbers {
+    ($($type:ty: $number:ident => $value:expr;)*) => {$(
+        impl Refill for $type {
+            #[inline]
+            fn take(&mut self, value: Value<'_>, _: usize) -> Result<bool, Odd> {
+                let $number = value.number()?;
+                *self = $value;
+                Ok(true)
+            }
+            #[inline]
+            fn end(&mut self, times: usize) {
+                if times == 0 {
+                    *self = Self::default();
+                }
+            }
+        }
+    )*};
+}
+numbers! {
+    i32: number => number as i32;
+    i64: number => number.cast_signed();
+    bool: number => number != 0;
+}
+
+impl<T: Refill> Refill for Option<T> {
+    #[inline]
+    fn take(&mut self, value: Value<'_>, nth: usize) -> Result<bool, Odd> {
+        self.get_or_insert_default().take(value, nth)
+    }
+    #[inline]
+    fn end(&mut self, times: usize) {
+        if times == 0 {
+            *self = None;
+        }
+    }
+}
+
+impl<T: Refill> Refill for Box<T> {
+    #[inline]
+    fn take(&mut self, value: Value<'_>, nth: usize) -> Result<bool, Odd> {
+        (**self).take(value, nth)
+    }
+    #[inline]
+    fn end(&mut self, times: usize) {
+        (**self).end(times);
+    }
+}
+
+impl<T: Refill> Refill for Vec<T> {
+    #[inline]
+    fn take(&mut self, value: Value<'_>, nth: usize) -> Result<bool, Odd> {
+        if !T::is_wanted(value) {
+            return Ok(false);
+        }
+        if nth == self.len() {
+            self.push(T::default());
+        }
+        self.get_mut(nth).ok_or(Odd)?.take(value, 0)
+    }
+    #[inline]
+    fn end(&mut self, times: usize) {
+        self.truncate(times);
+    }
+}
+
+/// The field number in the words of a `prost` attribute, such as `string, tag = "3"`.
+pub const fn tag_of(attribute: &str) -> u32 {
+    let bytes = attribute.as_bytes();
+    let (mut tag, mut factor, mut at) = (0, 1, bytes.len());
+    // It stands last.
+    while at > 0 {
+        at -= 1;
+        #[allow(clippy::indexing_slicing, reason = "within the length, and evaluated by the compiler")]
+        match bytes[at] {
+            digit @ b'0'..=b'9' => {
+                tag += (digit - b'0') as u32 * factor;
+                factor *= 10;
+            }
+            b'"' if factor == 1 => {}
+            _ => break,
+        }
+    }
+    assert!(tag > 0, "the tag is the last word of the attribute");
+    tag
+}
+
+/// Implements [`Refill`] of a message by how it takes in a field and what it does at its end.
+macro_rules! refill_message {
+    ($name:ty, $read:ident $(, $wanted:path)?) => {
+        impl $crate::objects::refill::Refill for $name {
+            $(fn is_wanted(value: $crate::objects::refill::Value<'_>) -> bool {
+                $wanted(value)
+            })?
+            fn take(
+                &mut self,
+                value: $crate::objects::refill::Value<'_>,
+                nth: usize,
+            ) -> Result<bool, $crate::objects::refill::Odd> {
+                // Written in two pieces, which are one: nobody does.
+                if nth > 0 {
+                    return Err($crate::objects::refill::Odd);
+                }
+                self.$read(value.bytes()?)?;
+                Ok(true)
+            }
+            fn end(&mut self, times: usize) {
+                if times == 0 {
+                    *self = Self::default();
+                }
+            }
+        }
+    };
+}
+pub(super) use refill_message;
+
+/// A message that `prost` reads and writes, and that can be read in place of what it was. `only if` leaves elements of lists
+/// unread that are not wanted.
+macro_rules! message {
+    ($(only if $wanted:path;)? $(#[$meta:meta])* pub struct $name:ident {$(
+        $(#[doc = $doc:literal])* #[prost($($prost:tt)*)] $(#[$rest:meta])* pub $field:ident: $type:ty,
+    )*}) => {
+        $(#[$meta])*
+        pub struct $name {$(
+            $(#[doc = $doc])* #[prost($($prost)*)] $(#[$rest])* pub $field: $type,
+        )*}
+
+        impl $name {
+            #[allow(unused_mut, reason = "some have no fields")]
+            fn refill(&mut self, mut bytes: &[u8]) -> Result<(), $crate::objects::refill::Odd> {
+                $(let mut $field = 0;)*
+                while let Some((tag, value)) = $crate::objects::refill::next(&mut bytes)? {
+                    let _ = value;
+                    $(
+                        if tag == const { $crate::objects::refill::tag_of(stringify!($($prost)*)) } {
+                            let taken = $crate::objects::refill::Refill::take(&mut self.$field, value, $field)?;
+                            $field += usize::from(taken);
+                            continue;
+                        }
+                    )*
+                    let _ = tag;
+                }
+                $($crate::objects::refill::Refill::end(&mut self.$field, $field);)*
+                Ok(())
+            }
+        }
+
+        $crate::objects::refill::refill_message!($name, refill $(, $wanted)?);
+    };
+}
+pub(super) use message;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use proptest::prelude::*;
+    use prost::Message as _;
+
+    use super::super::{Object, Pod};
+    use super::*;
+
+    /// The fields of a message with this number.
+    fn fields(mut message: &[u8], wanted: u32) -> Vec<Vec<u8>> {
+        let mut found = Vec::new();
+        while let Some((tag, value)) = next(&mut message).unwrap() {
+            if tag == wanted {
+                found.push(value.bytes().unwrap().to_vec());
+            }
+        }
+        found
+    }
+
+    /// Pods as a real API server wrote them, and others as this program writes them.
+    fn pods() -> Vec<Vec<u8>> {
+        let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings");
+        let mut pods = Vec::new();
+        for namespace in ["platform", "payments", "ml", "shop", "batch"] {
+            let list = std::fs::read(recordings.join(format!("protobuf/pods-{namespace}.pb"))).unwrap();
+            let raw = fields(list.strip_prefix(b"k8s\0").unwrap(), 2);
+            pods.extend(fields(&raw[0], 2));
+        }
+        let written = std::fs::read(recordings.join("final/pods.json")).unwrap();
+        let list: k8s_openapi::List<k8s_openapi::api::core::v1::Pod> =
+            serde_json::from_slice(&written).unwrap();
+        for pod in list.items {
+            let pod: Pod = serde_json::from_value(serde_json::to_value(pod).unwrap()).unwrap();
+            pods.push(pod.encode_to_vec());
+        }
+        assert!(pods.len() > 50, "{}", pods.len());
+        pods
+    }
+
+    fn by_prost(bytes: &[u8]) -> Option<Pod> {
+        let mut pod = Pod::decode(bytes).ok()?;
+        pod.trim();
+        Some(pod)
+    }
+
+    #[test]
+    fn a_pod_read_in_place_of_any_other_is_the_one_that_prost_reads() {
+        let pods = pods();
+        let mut place = Pod::default();
+        for (at, bytes) in pods.iter().enumerate() {
+            let right = by_prost(bytes).unwrap();
+            for other in &pods {
+                place.replace(other).unwrap();
+                // With what trimming leaves, and without.
+                if at % 2 == 0 {
+                    place.trim();
+                }
+                assert_eq!(place.take(Value::Bytes(bytes), 0), Ok(true), "what Kubernetes writes is not odd");
+                place.trim();
+                assert!(place == right, "{:#?}\n{:#?}", place, right);
+            }
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #[test]
+        fn whatever_the_bytes_are_a_pod_reads_as_prost_reads_it(
+            which in any::<prop::sample::Index>(),
+            before in any::<prop::sample::Index>(),
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+            copied in any::<(prop::sample::Index, prop::sample::Index, prop::sample::Index)>(),
+            cut in prop::option::weighted(0.1, any::<prop::sample::Index>()),
+        ) {
+            let pods = {
+                static PODS: std::sync::OnceLock<Vec<Vec<u8>>> = std::sync::OnceLock::new();
+                PODS.get_or_init(pods)
+            };
+            let mut bytes = pods[which.index(pods.len())].clone();
+            for (at, byte) in changes {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            // A part of it, once more.
+            let (from, to, at) = (copied.0.index(bytes.len()), copied.1.index(bytes.len()), copied.2.index(bytes.len()));
+            if from < to && to - from < 40 {
+                let part = bytes[from..to].to_vec();
+                bytes.splice(at..at, part);
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let mut place = Pod::default();
+            place.replace(&pods[before.index(pods.len())]).unwrap();
+            if let Some(right) = by_prost(&bytes) {
+                place.replace(&bytes).unwrap();
+                place.trim();
+                prop_assert_eq!(place, right);
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_of_a_message_is_told_from_one_that_is_given_twice() {
+        // Phase twice: the last holds, for both. Status twice: they are merged, which is prost's to do.
+        let phase = |text: &str| [&[0x0a, text.len() as u8], text.as_bytes()].concat();
+        let status = |content: &[u8]| [&[0x1a, content.len() as u8], content].concat();
+        let mut pod = Pod::default();
+        let last = status(&[phase("Pending"), phase("Running")].concat());
+        assert_eq!(pod.take(Value::Bytes(&last), 0), Ok(true));
+        assert_eq!(pod.status.phase, "Running");
+        let twice = [status(&phase("Pending")), status(&[0x22, 1, b'x'])].concat();
+        assert_eq!(pod.take(Value::Bytes(&twice), 0), Err(Odd));
+        pod.replace(&twice).unwrap();
+        assert_eq!((pod.status.phase.as_str(), pod.status.reason.as_str()), ("Pending", "x"));
+    }
+
+    #[test]
+    fn numbers_are_read_as_prost_reads_them() {
+        for number in [0, 1, 127, 128, u64::from(u32::MAX), u64::MAX] {
+            let mut bytes = Vec::new();
+            prost::encoding::encode_varint(number, &mut bytes);
+            assert_eq!(varint(&mut &*bytes), Ok(number));
+            assert_eq!(varint(&mut &bytes[..bytes.len() - 1]), Err(Odd));
+        }
+        assert_eq!(varint(&mut &[0xff; 11][..]), Err(Odd));
+        assert_eq!(varint(&mut &[&[0xff; 9][..], &[2]].concat()[..]), Err(Odd));
+        assert_eq!(tag_of(r#"message, optional, boxed, tag = "40""#), 40);
+    }
+}
