@@ -201,6 +201,36 @@ async fn what_events_of_the_node_and_other_pods_of_the_revision_tell_reaches_the
     assert!(wanted.contains("pod slow-7d9f-ccccc was ready after 55s"), "{wanted}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_events_say_of_a_claim_reaches_the_pod_that_waits_for_it_in_the_daemon_as_in_diagnose() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T12:00:00Z".parse().unwrap(), 0.0);
+    let unbound = "0/1 nodes are available: pod has unbound immediate PersistentVolumeClaims.";
+    let claim =
+        json!({"kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data-db-0", "uid": "c1"});
+    let earlier =
+        json!({"kind": "PersistentVolumeClaim", "namespace": "shop", "name": "data-db-0", "uid": "c0"});
+    let mut old = event_at(earlier, "ProvisioningFailed", "of a claim that is gone", "2026-11-22T11:30:00Z");
+    old["metadata"]["name"] = "old".into();
+    cluster
+        .load([
+            json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "data-db-0", "namespace": "shop", "uid": "c1"},
+                "spec": {}, "status": {"phase": "Pending"}}),
+            json!({"apiVersion": "v1", "kind": "Pod",
+                "metadata": {"name": "db-0", "namespace": "shop", "uid": "p1", "creationTimestamp": "2026-11-22T11:40:00Z"},
+                "spec": {"containers": [{"name": "app", "image": "db:1"}],
+                    "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-db-0"}}]},
+                "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": unbound, "lastTransitionTime": "2026-11-22T11:40:00Z"}]}}),
+            event_at(claim, "ProvisioningFailed", "failed to provision volume with StorageClass \"fast\": rpc error: code = ResourceExhausted desc = volume limit (10) has been reached", "2026-11-22T11:59:00Z"),
+            old,
+        ])
+        .unwrap();
+    let wanted = said_by_both(&cluster).await;
+    assert!(wanted.contains("claim data-db-0: volume limit (10) has been reached"), "{wanted}");
+    assert!(!wanted.contains("that is gone"), "{wanted}");
+}
+
 /// Pods that have not begun or are over are on the node, but a restart of it ends none of their containers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_a_node_is_told_by_the_pods_that_ran_on_it_in_the_daemon_as_in_diagnose() {
