@@ -21,9 +21,10 @@ pub mod store;
 pub mod terminations;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 
+use foldhash::{HashMap, HashSet};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
@@ -36,7 +37,7 @@ use incident::Found;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
 use kept::Kept;
 use packed::Packed;
-use store::{Home, Identity, Mark, Store, Uid};
+use store::{Home, Identity, Mark, Record, Store, Uid};
 use terminations::Terminations;
 
 /// How long the newest end of a container is shown by `kubehealer_container_last_termination_timestamp_seconds`.
@@ -103,9 +104,28 @@ pub struct ActivePod<'a> {
 }
 
 impl<'a> ActivePod<'a> {
+    fn of(record: &'a Record<Active>, active: &'a Active) -> Self {
+        Self {
+            uid: record.uid,
+            home: &record.home,
+            name: &record.name,
+            node: &record.node,
+            findings: &active.findings,
+            incidents: &active.incidents,
+            ended_with_node: active.ended_with_node,
+            recent: &active.recent,
+            packed: &active.pod,
+        }
+    }
+
     /// The pod as it was last shown. Unpacks it, which takes some microseconds.
     pub fn pod(&self) -> Pod {
         self.packed.unpack()
+    }
+
+    /// The newest ends, however old.
+    pub fn ends(&self) -> &'a [RecentEnd] {
+        self.recent
     }
 
     /// The newest ends of its containers that were not what was wanted, if they are recent: at most one per reason.
@@ -339,18 +359,15 @@ impl Incidents {
     /// A pod that is not at rest.
     pub fn pod(&self, uid: Uid) -> Option<ActivePod<'_>> {
         let record = self.store.get(uid)?;
-        let active = record.active.as_deref()?;
-        Some(ActivePod {
-            uid,
-            home: &record.home,
-            name: &record.name,
-            node: &record.node,
-            findings: &active.findings,
-            incidents: &active.incidents,
-            ended_with_node: active.ended_with_node,
-            recent: &active.recent,
-            packed: &active.pod,
-        })
+        Some(ActivePod::of(record, record.active.as_deref()?))
+    }
+
+    /// The same of several. Step by step for all of them, so that the memory that one needs is fetched while others wait for
+    /// theirs.
+    pub fn several(&self, uids: &[Uid]) -> Vec<ActivePod<'_>> {
+        let records: Vec<&Record<Active>> = uids.iter().filter_map(|uid| self.store.get(*uid)).collect();
+        let active: Vec<_> = records.into_iter().filter_map(|r| Some((r, r.active.as_deref()?))).collect();
+        active.into_iter().map(|(record, active)| ActivePod::of(record, active)).collect()
     }
 
     /// All pods that are not at rest, in no order.
@@ -391,11 +408,6 @@ impl Incidents {
     /// How many pods a workload has.
     pub fn pods_of(&self, home: &Home) -> u32 {
         self.store.pods_of(home)
-    }
-
-    /// The same of a workload as one of its pods knows it; none if that was forgotten with the last of its pods.
-    pub fn pods_at(&self, home: &Arc<Home>) -> Option<u32> {
-        self.store.pods_at(home)
     }
 
     /// How many pods run on a node, as [`nodes::runs`] tells.

@@ -483,7 +483,7 @@ impl Engine {
         let events: HashMap<Uid, Vec<Event>> = events.collect();
         let events_of = |uid: &str| events.get(&Uid::of(uid)).map_or(&[][..], Vec::as_slice);
         let pods_of = |namespace: &str, workload: &WorkloadRef| {
-            let home = Home { namespace: namespace.to_owned(), workload: workload.clone() };
+            let home = Home::new(namespace, workload);
             self.findings_of(by_home.get(&home).into_iter().flatten())
         };
         let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods_of, now);

@@ -8,10 +8,14 @@
 //!
 //! Pure data structure: must not know what a finding is, how pods come in, or the time.
 
-use std::borrow::Borrow;
-use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
+
+use foldhash::quality::RandomState;
+use foldhash::{HashMap, HashSet};
 
 use crate::diagnosis::finding::WorkloadRef;
 
@@ -70,12 +74,53 @@ pub struct Booked {
 }
 
 /// Where a pod belongs: shared by all pods of a workload.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Home {
     /// The namespace.
     pub namespace: String,
     /// The top controller.
     pub workload: WorkloadRef,
+    pods: Count,
+}
+
+impl Home {
+    /// Of which no pod is known yet.
+    pub fn new(namespace: &str, workload: &WorkloadRef) -> Self {
+        Self { namespace: namespace.to_owned(), workload: workload.clone(), pods: Count::default() }
+    }
+
+    /// How many pods it has, as long as the store has it.
+    pub fn pods(&self) -> u32 {
+        self.pods.0.load(Relaxed)
+    }
+}
+
+/// Changes in place; two homes are the same whatever theirs are.
+#[derive(Debug, Default)]
+struct Count(AtomicU32);
+
+impl PartialEq for Count {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Count {}
+
+impl PartialOrd for Count {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Count {
+    fn cmp(&self, _: &Self) -> Ordering {
+        Ordering::Equal
+    }
+}
+
+impl Hash for Count {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// A pod, as long as it exists.
@@ -118,7 +163,7 @@ pub struct Identity<'a> {
 
 impl Identity<'_> {
     fn home(&self) -> Home {
-        Home { namespace: self.namespace.to_owned(), workload: self.workload.clone() }
+        Home::new(self.namespace, self.workload)
     }
 }
 
@@ -128,8 +173,8 @@ pub struct Store<A> {
     pods: HashMap<Uid, Box<Record<A>>>,
     /// Digest of namespace and name to uid: the names themselves are in the records.
     by_name: HashMap<u64, Uid>,
-    names: Interned<str>,
-    homes: Interned<Home>,
+    names: Names,
+    homes: Homes,
     hasher: RandomState,
     generation: u32,
 }
@@ -137,11 +182,11 @@ pub struct Store<A> {
 impl<A> Default for Store<A> {
     fn default() -> Self {
         Self {
-            pods: HashMap::new(),
-            by_name: HashMap::new(),
-            names: Interned::default(),
-            homes: Interned::default(),
-            hasher: RandomState::new(),
+            pods: HashMap::default(),
+            by_name: HashMap::default(),
+            names: Names::default(),
+            homes: Homes::default(),
+            hasher: RandomState::default(),
             generation: 0,
         }
     }
@@ -176,12 +221,7 @@ impl<A> Store<A> {
 
     /// How many pods a workload has.
     pub fn pods_of(&self, home: &Home) -> u32 {
-        self.homes.count(home)
-    }
-
-    /// The same of a workload as a record has it; none if that was forgotten with the last of its pods.
-    pub fn pods_at(&self, home: &Arc<Home>) -> Option<u32> {
-        self.homes.0.get_key_value(home).filter(|(held, _)| Arc::ptr_eq(held, home)).map(|(_, count)| *count)
+        self.homes.0.get(home).map_or(0, |home| home.pods())
     }
 
     /// All pods, in no order. Not for anything that runs at every update or on a timer.
@@ -198,7 +238,7 @@ impl<A> Store<A> {
             Box::new(Record {
                 uid: pod.uid,
                 name: pod.name.into(),
-                home: homes.get(&pod.home()),
+                home: homes.join(pod.home()),
                 node: names.get(pod.node),
                 booked: Box::default(),
                 version: 0,
@@ -213,8 +253,8 @@ impl<A> Store<A> {
             record.node = names.get(pod.node);
         }
         if record.home.workload != *pod.workload {
-            homes.give_back(&record.home);
-            record.home = homes.get(&pod.home());
+            homes.leave(&record.home);
+            record.home = homes.join(pod.home());
         }
         record
     }
@@ -245,7 +285,7 @@ impl<A> Store<A> {
             self.by_name.remove(&digest);
         }
         self.names.give_back(&record.node);
-        self.homes.give_back(&record.home);
+        self.homes.leave(&record.home);
         for booked in &record.booked {
             self.names.give_back(&booked.container);
         }
@@ -294,60 +334,55 @@ impl<A> Store<A> {
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(u32);
 
-/// Values held once, with a count of who holds them.
-#[derive(Debug)]
-struct Interned<T: ?Sized + Eq + Hash>(HashMap<Arc<T>, u32>);
+/// Names held once, with a count of who holds them.
+#[derive(Debug, Default)]
+struct Names(HashMap<Arc<str>, u32>);
 
-impl<T: ?Sized + Eq + Hash> Default for Interned<T> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
-}
-
-impl<T: ?Sized + Eq + Hash + Share> Interned<T>
-where
-    Arc<T>: Borrow<T>,
-{
-    fn get(&mut self, value: &T) -> Arc<T> {
-        if let Some((shared, _)) = self.0.get_key_value(value) {
+impl Names {
+    fn get(&mut self, name: &str) -> Arc<str> {
+        if let Some((shared, _)) = self.0.get_key_value(name) {
             let shared = Arc::clone(shared);
-            if let Some(count) = self.0.get_mut(value) {
+            if let Some(count) = self.0.get_mut(name) {
                 *count += 1;
             }
             return shared;
         }
-        let shared = value.share();
+        let shared: Arc<str> = name.into();
         self.0.insert(Arc::clone(&shared), 1);
         shared
     }
 
-    fn count(&self, value: &T) -> u32 {
-        self.0.get(value).copied().unwrap_or(0)
-    }
-
-    fn give_back(&mut self, value: &T) {
-        if let Some(count) = self.0.get_mut(value) {
+    fn give_back(&mut self, name: &str) {
+        if let Some(count) = self.0.get_mut(name) {
             *count -= 1;
             if *count == 0 {
-                self.0.remove(value);
+                self.0.remove(name);
             }
         }
     }
 }
 
-trait Share {
-    fn share(&self) -> Arc<Self>;
-}
+/// Homes held once, each for as long as it has pods.
+#[derive(Debug, Default)]
+struct Homes(HashSet<Arc<Home>>);
 
-impl Share for str {
-    fn share(&self) -> Arc<str> {
-        self.into()
+impl Homes {
+    /// A pod more.
+    fn join(&mut self, home: Home) -> Arc<Home> {
+        let shared = self.0.get(&home).map(Arc::clone).unwrap_or_else(|| {
+            let shared = Arc::new(home);
+            self.0.insert(Arc::clone(&shared));
+            shared
+        });
+        shared.pods.0.fetch_add(1, Relaxed);
+        shared
     }
-}
 
-impl Share for Home {
-    fn share(&self) -> Arc<Self> {
-        Arc::new(self.clone())
+    /// A pod less.
+    fn leave(&mut self, home: &Home) {
+        if home.pods.0.fetch_sub(1, Relaxed) == 1 {
+            self.0.remove(home);
+        }
     }
 }
 
@@ -382,7 +417,7 @@ mod tests {
         add(&mut store, "2", "shop", "web-1");
         assert_eq!(store.by_name("shop", "web-0").unwrap().uid, Uid::of("1"));
         assert!(store.by_name("shop", "web-2").is_none());
-        let home = Home { namespace: "shop".into(), workload: workload("web") };
+        let home = Home::new("shop", &workload("web"));
         assert_eq!(store.pods_of(&home), 2);
         assert_eq!(&*store.remove(Uid::of("1")).unwrap().name, "web-0");
         assert_eq!(store.pods_of(&home), 1);

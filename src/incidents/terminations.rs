@@ -5,9 +5,9 @@
 //!
 //! Pure: must not know how ends are found, nor read a clock.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
+use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounting::{End, EndReason};

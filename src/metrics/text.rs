@@ -6,6 +6,9 @@
 
 use std::fmt::Write;
 
+/// Bytes after which a piece is full: what a larger text costs is to be copied as it grows.
+const PIECE: usize = 64 * 1024;
+
 /// The type of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -28,7 +31,9 @@ impl Kind {
 #[derive(Debug)]
 pub struct FamilyText {
     name: &'static str,
-    /// Its head, then its series.
+    /// Full ones.
+    pieces: Vec<String>,
+    /// The one that is written to; the first begins with the metric's head.
     text: String,
     count: usize,
     limit: usize,
@@ -40,7 +45,7 @@ impl FamilyText {
     pub fn new(name: &'static str, kind: Kind, help: &str, limit: usize) -> Self {
         let mut text = String::new();
         head(&mut text, name, kind, help);
-        Self { name, text, count: 0, limit, dropped: 0 }
+        Self { name, pieces: Vec::new(), text, count: 0, limit, dropped: 0 }
     }
 
     /// Its name.
@@ -57,41 +62,51 @@ impl FamilyText {
     pub fn series(&mut self, labels: &[(&str, &str)], value: i64) {
         let mut text = String::new();
         for (at, (name, value)) in labels.iter().enumerate() {
-            text.push(if at == 0 { '{' } else { ',' });
+            text.push_str(if at == 0 { "{" } else { "\"," });
             text.push_str(name);
             text.push_str("=\"");
             escape(&mut text, value);
-            text.push('"');
         }
         self.add(&text, value);
     }
 
-    /// Adds a series with the labels that [`label`] has written.
+    /// Adds a series with the labels that [`label`] and [`word`] have written.
     pub fn add(&mut self, labels: &str, value: i64) {
         if self.count >= self.limit {
             self.dropped += 1;
             return;
         }
         self.count += 1;
+        if self.text.len() >= PIECE {
+            let next = String::with_capacity(self.text.capacity());
+            self.pieces.push(std::mem::replace(&mut self.text, next));
+        }
         let out = &mut self.text;
         out.push_str(self.name);
         out.push_str(labels);
-        out.push_str(if labels.is_empty() { " " } else { "} " });
+        out.push_str(if labels.is_empty() { " " } else { "\"} " });
         out.push_str(itoa::Buffer::new().format(value));
         out.push('\n');
     }
 
-    /// The metric; none if it has no series.
-    pub fn finish(self) -> Option<String> {
-        (self.count > 0).then_some(self.text)
+    /// The metric, in pieces; none if it has no series.
+    pub fn finish(self) -> impl Iterator<Item = String> {
+        let last = (self.count > 0).then_some(self.text);
+        self.pieces.into_iter().chain(last)
     }
 }
 
-/// Writes a label: `open` is all that stands before its value, such as `{namespace="` or `,pod="`.
+/// Begins a label, of which the next one or [`FamilyText::add`] writes the closing quote: `open` is all that stands before its
+/// value, such as `{namespace="` or `",pod="`.
 pub fn label(out: &mut String, open: &'static str, value: &str) {
     out.push_str(open);
     escape(out, value);
-    out.push('"');
+}
+
+/// The same with a value that holds nothing to escape.
+pub fn word(out: &mut String, open: &'static str, value: &'static str) {
+    out.push_str(open);
+    out.push_str(value);
 }
 
 fn head(out: &mut String, name: &str, kind: Kind, help: &str) {
@@ -126,7 +141,7 @@ mod tests {
     use super::*;
 
     fn text(family: FamilyText) -> String {
-        family.finish().unwrap_or_default()
+        family.finish().collect()
     }
 
     #[test]
