@@ -27,7 +27,7 @@ use text::{FamilyText, Kind, label, word};
 pub use watch::{OWNERS, Sources};
 
 /// Pods, or workloads, that are written under one lock.
-const CHUNK: usize = 500;
+const CHUNK: usize = 200;
 /// How long the lock is left alone before each piece: a writer that is woken for it is not to find it taken again, as it did
 /// for the whole of a scrape.
 const PAUSE: Duration = Duration::from_micros(100);

@@ -80,7 +80,11 @@ pub fn run() {
             prometheus::TextEncoder::new().encode(&registry.gather(), &mut out).unwrap();
             std::hint::black_box(out);
         });
-        let (p99, longest) = waits(&metrics, &incidents, now);
+        // Now and then the machine itself takes a thread away for longer than any piece of a scrape lasts, so the median of
+        // several runs.
+        let mut runs: Vec<_> = (0..5).map(|_| waits(&metrics, &incidents, now)).collect();
+        runs.sort_by_key(|(_, longest)| *longest);
+        let (p99, longest) = runs[2];
         println!(
             "| {} failing of {pods} pods | {series} | {} | {:.2} ms | {:.2} ms | {:.3} | {:.2} / {:.2} ms |",
             incidents.read().unwrap().open_count(),
