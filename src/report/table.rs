@@ -238,7 +238,10 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     field("", &circumstances(group, first, now));
     field("what", &clean(&first.summary));
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
-    field("why", &format!("{} ({}: {})", clean(&cause.text), first.confidence.as_str(), cause.code));
+    // Where the first line names the cause in the same words, they are not repeated.
+    let said = !cause.text.is_empty() && first.summary.contains(&cause.text);
+    let why = if said { "as said".into() } else { clean(&cause.text) };
+    field("why", &format!("{why} ({}: {})", first.confidence.as_str(), cause.code));
     if group.findings.len() > 1 {
         field("who", &who(group));
     }

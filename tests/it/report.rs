@@ -38,7 +38,7 @@ fn finding(
         workload: Some(WorkloadRef { kind: "Deployment".to_owned(), name: workload.to_owned() }),
         node: "node-a".to_owned(),
         since: Some(at("09:48:10")),
-        summary: format!("container {container} fails: {cause}"),
+        summary: format!("container {container} fails"),
         cause: Cause { code, text: cause.to_owned() },
         restart_count: Some(7),
         exit_code: Some(137),
