@@ -26,7 +26,7 @@ use crate::incidents::{ActivePod, Incidents};
 use text::{FamilyText, Kind, label, word};
 pub use watch::{OWNERS, Sources};
 
-/// Pods, or workloads, that are written under one lock.
+/// Pods that are written under one lock; workloads, for which none is needed, whose texts are fetched at once.
 const CHUNK: usize = 200;
 /// How long the lock is left alone before each piece: a writer that is woken for it is not to find it taken again, as it did
 /// for the whole of a scrape.
