@@ -387,18 +387,19 @@ impl<'a> Subject<'a> {
     }
 
     fn over_findings(&self, rule: &Rule, applied: &mut Applied, allowed: &mut u32) {
-        if !applied.findings.iter().any(|f| rule.matcher.fits_finding(f)) {
-            return;
-        }
         let (mut hits, mut ignored) = (0, 0);
         // Those that the rule itself raises come behind, and it does not see them.
         let mut i = 0;
         let mut end = applied.findings.len();
         while i < end {
             let Some(finding) = applied.findings.get(i) else { break };
+            if !rule.matcher.fits_finding(finding) {
+                i += 1;
+                continue;
+            }
             let container = self.pod.and_then(|pod| matcher::container_of(pod, &finding.container));
             // A condition about a container says nothing about a finding that has none.
-            let asked = rule.matcher.fits_finding(finding) && !(rule.uses.container && container.is_none());
+            let asked = !rule.uses.container || container.is_some();
             let Applied { findings, errors, recheck, .. } = &mut *applied;
             let mut notes = Notes { errors, recheck };
             if !asked || !self.holds(rule, container, findings.get(i), &mut notes, allowed) {

@@ -222,35 +222,8 @@ impl<'a> Run<'a> {
         Ok(match &node.op {
             Op::Bool(b) => Value::Bool(*b),
             Op::Int(i) => Value::Int(*i),
-            Op::Double(d) => Value::Double(*d),
             Op::Text(t) => Value::Text(Cow::Borrowed(t)),
-            Op::Duration(d) => Value::Duration(*d),
-            Op::Time(t) => Value::Time(*t),
-            Op::Quantity(q) => Value::Quantity(*q),
-            Op::List(items) => {
-                let mut list = Vec::with_capacity(items.len());
-                for item in items {
-                    list.push(self.eval(item)?);
-                }
-                Value::List(list.into())
-            }
-            Op::Map(entries) => {
-                let mut map: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(entries.len());
-                for (key, value) in entries {
-                    let key = self.text(key)?;
-                    self.spend(map.len())?;
-                    if map.iter().any(|(k, _)| *k == key) {
-                        return Err(Fail::Says(format!("the key {key:?} comes twice")).into());
-                    }
-                    map.push((key, self.eval(value)?));
-                }
-                Value::Map(Map::Own(map.into()))
-            }
             Op::Variable(variable) => self.variable(*variable)?,
-            Op::Local(i) => match self.locals.get(*i) {
-                Some(value) => value.clone(),
-                None => return Err(Fail::Says("a loop's variable outside of its loop".into()).into()),
-            },
             Op::Get(of, field) => match self.field(of, field)? {
                 Some(value) => value,
                 None => return Err(Fail::Says(format!("{} is not set: ask has() first", field.name)).into()),
@@ -262,44 +235,9 @@ impl<'a> Run<'a> {
                 Some(Value::Map(map)) => map.len() > 0,
                 Some(_) => true,
             }),
-            Op::Key(of, key) => {
-                let (found, key) = self.key(of, key)?;
-                match found {
-                    Some(value) => value,
-                    None => return Err(Fail::Says(format!("there is no key {key:?}: ask `in` first")).into()),
-                }
-            }
-            Op::HasKey(of, key) => Value::Bool(self.key(of, key)?.0.is_some()),
-            Op::Item(of, index) => {
-                let list = self.list(of)?;
-                let index = self.int(index)?;
-                match usize::try_from(index).ok().and_then(|i| list.get(i)) {
-                    Some(value) => value.clone(),
-                    None => {
-                        let len = list.len();
-                        return Err(Fail::Says(format!("there is no item {index} in a list of {len}")).into());
-                    }
-                }
-            }
             Op::Not(of) => Value::Bool(!self.test(of)?),
             Op::And(a, b) => Value::Bool(!self.either(a, b, false)?),
             Op::Or(a, b) => Value::Bool(self.either(a, b, true)?),
-            Op::If(condition, then, otherwise) => {
-                if self.test(condition)? {
-                    self.eval(then)?
-                } else {
-                    self.eval(otherwise)?
-                }
-            }
-            Op::Negate(of) => match self.eval(of)? {
-                Value::Int(i) => Value::Int(i.checked_neg().ok_or_else(overflow)?),
-                Value::Double(d) => Value::Double(-d),
-                other => other,
-            },
-            Op::Arithmetic(op, a, b) => {
-                let (a, b) = (self.eval(a)?, self.eval(b)?);
-                self.arithmetic(*op, a, b)?
-            }
             Op::Compare(op, a, b) => {
                 let (a, b) = (self.eval(a)?, self.eval(b)?);
                 let order = self.order(&a, &b)?;
@@ -313,19 +251,6 @@ impl<'a> Run<'a> {
             Op::Equal(a, b) => {
                 let (a, b) = (self.eval(a)?, self.eval(b)?);
                 Value::Bool(self.equal(&a, &b)?)
-            }
-            Op::InList(a, list) => {
-                let a = self.eval(a)?;
-                let list = self.list(list)?;
-                let mut found = false;
-                for item in list.iter() {
-                    self.spend(1)?;
-                    if self.equal(&a, item)? {
-                        found = true;
-                        break;
-                    }
-                }
-                Value::Bool(found)
             }
             Op::InTexts(a, texts) => {
                 self.spend(texts.len() / 4)?;
@@ -349,6 +274,89 @@ impl<'a> Run<'a> {
                     (function.call)(self, &values)?
                 }
             },
+            _ => return self.step_rarely(node),
+        })
+    }
+
+    /// The steps that few conditions take. Apart, so that those of most do not pay for their room on the stack.
+    #[inline(never)]
+    fn step_rarely(&mut self, node: &'a Node) -> Result<Value<'a>, Stop> {
+        Ok(match &node.op {
+            Op::Double(d) => Value::Double(*d),
+            Op::Duration(d) => Value::Duration(*d),
+            Op::Time(t) => Value::Time(*t),
+            Op::Quantity(q) => Value::Quantity(*q),
+            Op::List(items) => {
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    list.push(self.eval(item)?);
+                }
+                Value::List(list.into())
+            }
+            Op::Map(entries) => {
+                let mut map: Vec<(Cow<'a, str>, Value<'a>)> = Vec::with_capacity(entries.len());
+                for (key, value) in entries {
+                    let key = self.text(key)?;
+                    self.spend(map.len())?;
+                    if map.iter().any(|(k, _)| *k == key) {
+                        return Err(Fail::Says(format!("the key {key:?} comes twice")).into());
+                    }
+                    map.push((key, self.eval(value)?));
+                }
+                Value::Map(Map::Own(map.into()))
+            }
+            Op::Local(i) => match self.locals.get(*i) {
+                Some(value) => value.clone(),
+                None => return Err(Fail::Says("a loop's variable outside of its loop".into()).into()),
+            },
+            Op::Key(of, key) => {
+                let (found, key) = self.key(of, key)?;
+                match found {
+                    Some(value) => value,
+                    None => return Err(Fail::Says(format!("there is no key {key:?}: ask `in` first")).into()),
+                }
+            }
+            Op::HasKey(of, key) => Value::Bool(self.key(of, key)?.0.is_some()),
+            Op::Item(of, index) => {
+                let list = self.list(of)?;
+                let index = self.int(index)?;
+                match usize::try_from(index).ok().and_then(|i| list.get(i)) {
+                    Some(value) => value.clone(),
+                    None => {
+                        let len = list.len();
+                        return Err(Fail::Says(format!("there is no item {index} in a list of {len}")).into());
+                    }
+                }
+            }
+            Op::If(condition, then, otherwise) => {
+                if self.test(condition)? {
+                    self.eval(then)?
+                } else {
+                    self.eval(otherwise)?
+                }
+            }
+            Op::Negate(of) => match self.eval(of)? {
+                Value::Int(i) => Value::Int(i.checked_neg().ok_or_else(overflow)?),
+                Value::Double(d) => Value::Double(-d),
+                other => other,
+            },
+            Op::Arithmetic(op, a, b) => {
+                let (a, b) = (self.eval(a)?, self.eval(b)?);
+                self.arithmetic(*op, a, b)?
+            }
+            Op::InList(a, list) => {
+                let a = self.eval(a)?;
+                let list = self.list(list)?;
+                let mut found = false;
+                for item in list.iter() {
+                    self.spend(1)?;
+                    if self.equal(&a, item)? {
+                        found = true;
+                        break;
+                    }
+                }
+                Value::Bool(found)
+            }
             Op::Regex(search, of, pattern) => {
                 let text = self.text(of)?;
                 self.spend(text.len() * pattern.weight as usize / 16)?;
@@ -377,6 +385,7 @@ impl<'a> Run<'a> {
             Op::Loop(kind, range, condition, body) => {
                 self.run_loop(*kind, range, condition, body.as_deref())?
             }
+            _ => return Err(mistyped().into()),
         })
     }
 
