@@ -20,6 +20,9 @@ const EVENTS: u32 = 200;
 /// Pods of one revision that are asked for.
 const SIBLINGS: u32 = 100;
 
+/// Claims of one pod whose events are worth asking for.
+pub const MAX_CLAIMS: usize = 3;
+
 /// Whose log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogOf {

@@ -73,8 +73,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LISTS: usize = 3;
 /// Logs that are read at a time.
 const LOGS_AT_A_TIME: usize = 8;
-/// Claims of one pod whose events are read at most.
-const CLAIMS: usize = 3;
 /// For one log. A kubelet that does not answer must not hold up the look.
 const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -159,7 +157,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
 
 /// The claims that a pod waits for, whose events are not among its own.
 fn claims_of(pod: &Pod) -> Vec<(String, String)> {
-    let claims = scheduling::awaited_claims(pod).take(CLAIMS);
+    let claims = scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS);
     claims.map(|claim| (pod.metadata.namespace.clone(), claim.to_owned())).collect()
 }
 

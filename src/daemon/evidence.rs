@@ -30,8 +30,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a source that is forbidden is left alone.
 const FORBIDDEN: Duration = Duration::from_secs(300);
-/// Claims of one pod whose events are read at most.
-const CLAIMS: usize = 3;
 /// Logs of one pod that are read at most.
 const LOGS: usize = 3;
 
@@ -131,7 +129,7 @@ impl Job {
             name: meta.name.clone(),
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
-            claims: scheduling::awaited_claims(pod).take(CLAIMS).map(str::to_owned).collect(),
+            claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).map(str::to_owned).collect(),
             logs: logs.take(LOGS).collect(),
             node: None,
             siblings: None,
