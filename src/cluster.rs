@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod evidence;
+mod proxy;
 pub mod snapshot;
 pub mod watch;
 

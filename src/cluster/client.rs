@@ -12,6 +12,7 @@ use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 
+use super::proxy;
 use crate::objects::decode::{Status, decode_status};
 use crate::redact::{clean, cut};
 
@@ -36,51 +37,63 @@ pub struct Connected {
     pub source: String,
     /// The namespace that the kubeconfig's context, or the service account, names.
     pub namespace: String,
-    /// The API server's address, without credentials.
+    /// The API server's address, and that of the proxy before it, without credentials.
     pub server: String,
 }
 
 /// Finds and checks the settings; says nothing yet about whether the server answers.
 pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
-    let options = KubeConfigOptions { context: how.context.clone(), ..KubeConfigOptions::default() };
-    let (mut config, source) = match &how.kubeconfig {
-        Some(path) => {
-            let file = Kubeconfig::read_from(path).map_err(|e| ConnectError::kubeconfig(&e))?;
-            let context = how.context.clone().or_else(|| file.current_context.clone());
+    let (mut config, source) = match kubeconfig(how) {
+        Ok(file) => {
+            let context = how.context.as_ref().or(file.current_context.as_ref()).cloned();
+            let named = proxy::named(&file, context.as_deref());
+            let options = KubeConfigOptions { context: how.context.clone(), ..KubeConfigOptions::default() };
             let config = Config::from_custom_kubeconfig(file, &options).await;
-            let config = config.map_err(|e| ConnectError::kubeconfig(&e))?;
-            (config, in_context(format!("the kubeconfig {}", path.display()), context))
+            let mut config = config.map_err(|e| ConnectError::kubeconfig(&e))?;
+            config.proxy_url = proxy::to(&config.cluster_url, named.as_deref())
+                .map_err(|e| ConnectError::kubeconfig(&KubeconfigError::ParseProxyUrl(e)))?;
+            let path = how.kubeconfig.as_ref().map(|path| format!(" {}", path.display())).unwrap_or_default();
+            (config, in_context(format!("the kubeconfig{path}"), context))
         }
-        None => match Config::from_kubeconfig(&options).await {
-            Ok(config) => {
-                let current = Kubeconfig::read().ok().and_then(|k| k.current_context);
-                (config, in_context("the kubeconfig".to_owned(), how.context.clone().or(current)))
-            }
-            // A kubeconfig that is there but broken is not to be passed over in silence for another cluster.
-            Err(error) if how.context.is_some() || !is_absent(&error) => {
-                return Err(ConnectError::kubeconfig(&error));
-            }
-            Err(_) => match Config::incluster() {
-                Ok(config) => (config, "the service account of this pod".to_owned()),
-                Err(_) => return Err(ConnectError(NO_CLUSTER.to_owned())),
-            },
+        // A kubeconfig that is there but broken is not to be passed over in silence for another cluster.
+        Err(error) if how.kubeconfig.is_some() || how.context.is_some() || !is_absent(&error) => {
+            return Err(ConnectError::kubeconfig(&error));
+        }
+        Err(_) => match Config::incluster() {
+            Ok(config) => (config, "the service account of this pod".to_owned()),
+            Err(_) => return Err(ConnectError(NO_CLUSTER.to_owned())),
         },
     };
     config.default_retry = how.retry;
     config.connect_timeout = Some(Duration::from_secs(10));
     let namespace = config.default_namespace.clone();
-    let server = server_of(&config.cluster_url);
-    let client = Client::try_from(config).map_err(|e| {
-        ConnectError(format!(
-            "cannot connect with what {source} says: {}. Are its certificates and its proxy right?",
-            innermost(&e)
-        ))
-    })?;
+    let mut server = server_of(&config.cluster_url);
+    if let Some(proxy) = &config.proxy_url {
+        server += &format!(" (through the proxy {})", server_of(proxy));
+    }
+    let client = Client::try_from(config).map_err(|e| ConnectError::client(&e, &source))?;
     Ok(Connected { client, source, namespace, server })
+}
+
+/// The kubeconfig that is named, else what `KUBECONFIG` lists, else that of the home directory.
+fn kubeconfig(how: &Connect) -> Result<Kubeconfig, KubeconfigError> {
+    if let Some(path) = &how.kubeconfig {
+        return Kubeconfig::read_from(path);
+    }
+    // As with kubectl, not all files of the list need to be there.
+    let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let there: Vec<PathBuf> = std::env::split_paths(&listed).filter(|path| path.exists()).collect();
+    if there.is_empty() {
+        return Kubeconfig::read();
+    }
+    there.iter().try_fold(Kubeconfig::default(), |all, path| all.merge(Kubeconfig::read_from(path)?))
 }
 
 const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \
                           of a pod. Name one with --kubeconfig, or try `kubehealer demo`, which needs none";
+
+const NO_CREDENTIALS: &str = "cannot get credentials for the API server: the token file or the credential plugin that the \
+                              kubeconfig names fails. Does `kubectl get pods` work?";
 
 fn in_context(source: String, context: Option<String>) -> String {
     match context {
@@ -117,6 +130,22 @@ fn is_absent(error: &KubeconfigError) -> bool {
 pub struct ConnectError(String);
 
 impl ConnectError {
+    /// Of a client that cannot be made. When a credential plugin fails, kube quotes what it has printed, tokens and all.
+    fn client(error: &kube::Error, source: &str) -> Self {
+        if std::iter::successors(Some(error as &(dyn Error + 'static)), |&cause| cause.source())
+            .any(|cause| cause.is::<AuthError>())
+        {
+            return Self(NO_CREDENTIALS.to_owned());
+        }
+        let why = innermost(error);
+        let hint = match why.contains("UnsupportedCertVersion") {
+            // What `openssl x509 -req` makes without `-extfile`; other programs take it.
+            true => "Its client certificate is of version 1 of X.509: make one of version 3",
+            false => "Are its certificates and its proxy right?",
+        };
+        Self(format!("cannot connect with what {source} says: {why}. {hint}"))
+    }
+
     fn kubeconfig(error: &KubeconfigError) -> Self {
         use KubeconfigError as E;
         let path = |p: &PathBuf| clean(&p.display().to_string()).into_owned();
@@ -149,7 +178,12 @@ impl ConnectError {
             E::FindPath => "found no kubeconfig: name one with --kubeconfig".to_owned(),
             E::MissingClusterUrl => "the kubeconfig's cluster has no server address".to_owned(),
             E::ParseClusterUrl(_) => "the server address in the kubeconfig is no URL".to_owned(),
-            E::ParseProxyUrl(_) => "the proxy address in the kubeconfig is no URL".to_owned(),
+            E::ParseProxyUrl(_) => {
+                "the proxy's address, in the kubeconfig or in HTTPS_PROXY, is no URL".to_owned()
+            }
+            E::ParseNoProxy(_) => {
+                "NO_PROXY cannot be read: write hosts, addresses and networks with a comma between each two".to_owned()
+            }
             E::LoadCertificateAuthority(_) | E::ParseCertificates(_) => {
                 "the certificate authority in the kubeconfig cannot be read: is the file there, is it PEM?"
                     .to_owned()
@@ -224,11 +258,9 @@ impl Failure {
                 None,
             ),
             // A plugin's output holds tokens, and kube quotes it.
-            error if causes(error).any(|cause| cause.is::<AuthError>()) => Self::new(
-                Kind::Unauthorized,
-                "cannot get credentials for the API server: the token file or the credential plugin that the kubeconfig \
-                 names fails. Does `kubectl get pods` work?",
-            ),
+            error if causes(error).any(|cause| cause.is::<AuthError>()) => {
+                Self::new(Kind::Unauthorized, NO_CREDENTIALS)
+            }
             kube::Error::SerdeError(_) => {
                 Self::new(Kind::Protocol, "the answer of the API server cannot be read")
             }

@@ -219,6 +219,9 @@ const GATHER: Duration = Duration::from_millis(5);
 /// How often a resource version may be refused before everything is listed anew.
 const REFUSED_RESUMES: u32 = 4;
 
+/// How often a list as a watch may be refused before it is tried by pages: half as often, so that both take turns.
+const REFUSED_LISTS: u32 = REFUSED_RESUMES / 2;
+
 /// What a watch hands to its sink. Objects are lent: to keep one, take it. What is left is read anew in their place.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change<T> {
@@ -470,7 +473,7 @@ impl Watch {
                 Ok(()) | Err(End::Otherwise) => continue,
                 Err(End::Failed(failure)) => failure,
             };
-            // A resource version may be refused for other reasons than its age: after a restore of etcd it is from the future.
+            // A resource version may be refused for other reasons than its age.
             self.refused += u32::from(matches!(failure.kind, Kind::Refused | Kind::Server));
             if failure.kind == Kind::Expired || self.refused >= REFUSED_RESUMES {
                 self.resume = None;
@@ -496,7 +499,8 @@ impl Watch {
     ) -> Result<(), End> {
         match self.resume.clone() {
             Some(version) => self.follow(client, Some(version), sink).await,
-            None if self.watch_list => self.follow(client, None, sink).await,
+            // A list as a watch needs a cache that is in order: where it fails, a list by pages may still be had.
+            None if self.watch_list && self.refused < REFUSED_LISTS => self.follow(client, None, sink).await,
             None => self.pages(client, sink).await,
         }
     }
@@ -635,7 +639,30 @@ impl Watch {
         if !delivered && began.elapsed() < Duration::from_secs(1) {
             return Err(Failure::new(Kind::Protocol, "the watch was closed as soon as it began").into());
         }
+        if let Some(version) = version.filter(|_| !delivered) {
+            self.check_reached::<T>(client, &version).await?;
+        }
         self.works();
+        Ok(())
+    }
+
+    /// Whether the server has come as far as the version that a silent watch began with. After its data were restored from a
+    /// backup it counts on from an older one, and until it has caught up such a watch hears nothing, not even an error.
+    async fn check_reached<T: Object>(&mut self, client: &Client, version: &str) -> Result<(), End> {
+        let response = self.ask(client, &[("limit", "1")], false).await?;
+        let encoding = self.encoding(&response)?;
+        let body = collect(response.into_body()).await?;
+        let end = lend_list(&body, encoding, |_: &mut T| {});
+        let newest = end.map_err(|error| self.unreadable(encoding, &error.to_string()))?.resource_version;
+        // Versions of one resource can be compared as numbers; what is none may be anything.
+        if let (Ok(newest), Ok(version)) = (newest.parse::<u64>(), version.parse::<u64>())
+            && newest < version
+        {
+            let text = format!(
+                "the API server is at {newest}, before the {version} that it had reached: was it restored?"
+            );
+            return Err(Failure::new(Kind::Expired, text).into());
+        }
         Ok(())
     }
 

@@ -457,7 +457,8 @@ fn open_watch(
         (Some(false), None | Some(0)) => Start::After(newest),
         (_, Some(version)) => Start::After(version),
     };
-    if from.is_some_and(|version| version > newest) {
+    // A watch alone is not refused: it is silent until the version has been passed.
+    if initial == Some(true) && from.is_some_and(|version| version > newest) {
         let message = format!("Too large resource version: {}, current: {newest}", from.unwrap_or(0));
         return Err(refuse(504, "Timeout", &message));
     }

@@ -246,6 +246,10 @@ impl Watch {
         if !self.asked.bookmarks && annotations.is_none() {
             return;
         }
+        // Of a watch from a version that is yet to come nothing is said, not even how far it is.
+        if self.cursor > self.cluster.version() {
+            return;
+        }
         let resource = &RESOURCES[self.asked.resource];
         let mut metadata = json!({"resourceVersion": self.cursor.to_string()});
         if let Some(annotations) = annotations {

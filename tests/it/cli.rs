@@ -423,6 +423,64 @@ fn what_a_credential_plugin_prints_is_never_told() {
     assert!(run.err.contains("cannot get credentials") && !run.err.contains("hunter2"), "{}", run.err);
 }
 
+/// A kubeconfig of one cluster.
+fn kubeconfig(server: &str, user: &Value) -> Vec<u8> {
+    let config = json!({"kind": "Config", "apiVersion": "v1", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
+        "users": [{"name": "u", "user": user}]});
+    config.to_string().into_bytes()
+}
+
+#[test]
+fn a_credential_plugin_that_fails_at_once_is_not_quoted_either() {
+    let exec = |script: &str| {
+        json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+            "command": "/bin/sh", "args": ["-c", script]}})
+    };
+    let absent = json!({"exec": {"apiVersion": "client.authentication.k8s.io/v1", "interactiveMode": "Never",
+        "command": "/nowhere/hunter2"}});
+    for user in [exec("echo token hunter2; exit 1"), exec("echo token hunter2"), absent] {
+        let folder = folder(&[("config", &kubeconfig("http://127.0.0.1:1", &user))]);
+        let run = kubehealer(&["diagnose", "--kubeconfig", folder.path().join("config").to_str().unwrap()]);
+        assert_eq!((run.code, run.out.as_str()), (2, ""));
+        assert!(run.err.contains("cannot get credentials") && !run.err.contains("hunter2"), "{}", run.err);
+    }
+}
+
+#[test]
+fn the_proxy_of_the_environment_is_not_asked_for_a_server_of_this_machine() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = format!("http://{}", listener.local_addr().unwrap());
+    let folder = folder(&[
+        ("here", &kubeconfig("https://127.0.0.1:1", &json!({}))),
+        ("elsewhere", &kubeconfig("https://192.0.2.1:6443", &json!({}))),
+    ]);
+    drop(listener);
+    let said = |config: &str| {
+        let mut command = command();
+        command.args(["diagnose", "--kubeconfig"]).arg(folder.path().join(config)).env("HTTPS_PROXY", &proxy);
+        run(command.output().unwrap()).err
+    };
+    assert!(said("here").contains("https://127.0.0.1:1: no connection"), "{}", said("here"));
+    let elsewhere = said("elsewhere");
+    assert!(
+        elsewhere.contains(&format!("https://192.0.2.1:6443 (through the proxy {proxy}): ")),
+        "{elsewhere}"
+    );
+}
+
+#[test]
+fn not_all_files_that_kubeconfig_lists_need_to_be_there() {
+    let folder = folder(&[("config", &kubeconfig("http://127.0.0.1:1", &json!({})))]);
+    let listed = |paths: &[&str]| {
+        let list = std::env::join_paths(paths.iter().map(|path| folder.path().join(path))).unwrap();
+        run(command().arg("diagnose").env("KUBECONFIG", list).output().unwrap()).err
+    };
+    assert!(listed(&["absent", "config", "absent too"]).contains("http://127.0.0.1:1: no connection"));
+    assert!(listed(&["absent"]).contains("cannot read the kubeconfig"));
+}
+
 #[test]
 fn a_cluster_that_cannot_be_found_or_reached_is_said_in_words() {
     let folder = folder(&[

@@ -239,6 +239,55 @@ async fn a_server_that_ignores_the_wish_for_a_list_as_a_watch_is_listed_by_pages
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_server_that_fails_at_a_list_as_a_watch_is_listed_by_pages_and_asked_again_the_next_time() {
+    let cluster = with_pods(7);
+    cluster.fault("watch pods", Fault::InternalError);
+    let running = watch(&cluster);
+    running.synced().await;
+    assert!(running.health.errors().any(|(kind, n)| kind == "server" && n >= 2));
+    cluster.heal_all();
+    cluster.apply(pod("shop", "late")).unwrap();
+    running.equal(&cluster).await;
+    let lists = cluster.asked("list", "pods");
+    cluster.cut_watches("pods", Cut::Gone);
+    running.until("listed anew", |seen| seen.log.iter().filter(|l| *l == "InitDone").count() == 2).await;
+    assert_eq!(cluster.asked("list", "pods"), lists, "as a watch, since that works again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_was_restored_to_an_older_state_is_listed_anew() {
+    let (before, restored) = (with_pods(40), with_pods(3));
+    let is_restored = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let (both, now) = ([&before, &restored].map(|c| Api::new(c.clone())), Arc::clone(&is_restored));
+    let server = tower::service_fn(move |request: Request<kube::client::Body>| {
+        both[usize::from(now.load(std::sync::atomic::Ordering::Relaxed))].clone().oneshot(request)
+    });
+    let running = run(kube::Client::new(server, "default"), WatchScope::default(), Settings::default());
+    running.synced().await;
+    running.equal(&before).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    is_restored.store(true, std::sync::atomic::Ordering::Relaxed);
+    before.cut_watches("pods", Cut::End);
+    restored.apply(pod("shop", "late")).unwrap();
+    let began = tokio::time::Instant::now();
+    running.equal(&restored).await;
+    assert!(began.elapsed() < Duration::from_secs(200), "{:?}", began.elapsed());
+    let errors: Vec<_> = running.health.errors().filter(|(_, n)| *n > 0).collect();
+    assert_eq!(errors, [("expired", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_resource_is_not_listed_anew() {
+    let cluster = with_pods(3);
+    cluster.fault("watch pods", Fault::NoBookmarks);
+    let running = watch(&cluster);
+    running.synced().await;
+    tokio::time::sleep(Duration::from_secs(3600)).await;
+    assert_eq!(running.count("Init"), 1);
+    assert_eq!(running.health.errors().map(|(_, n)| n).sum::<u64>(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_server_that_refuses_protobuf_is_read_as_json() {
     let cluster = with_pods(7);
     cluster.fault("*", Fault::RefuseProtobuf);
