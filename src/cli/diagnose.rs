@@ -236,7 +236,7 @@ fn in_cluster(args: &Args) -> Result<Seen, Trouble> {
 }
 
 async fn look(args: &Args) -> Result<Seen, Trouble> {
-    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone(), retry: true };
+    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     // Nodes have pods of all namespaces.
     let everywhere = args.all_namespaces

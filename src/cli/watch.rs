@@ -101,8 +101,7 @@ impl Args {
             (None, Some(name), Some(of)) => Some(share_of(name, of)?),
             (None, ..) => None,
         };
-        let target =
-            Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context, retry: false });
+        let target = Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context });
         let mut settings = Settings::new(target);
         settings.selection = Selection {
             namespaces: self.namespaces,

@@ -23,9 +23,6 @@ pub struct Connect {
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig, rather than its current one.
     pub context: Option<String>,
-    /// Let the client itself try again for a while when the server is busy: for the command line. A watch does this itself,
-    /// so that its metrics and readiness show it.
-    pub retry: bool,
 }
 
 /// A cluster that can be asked.
@@ -64,7 +61,8 @@ pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
             Err(_) => return Err(ConnectError(NO_CLUSTER.to_owned())),
         },
     };
-    config.default_retry = how.retry;
+    // Who asks tries again by himself, and can say why it took so long.
+    config.default_retry = false;
     config.connect_timeout = Some(Duration::from_secs(10));
     let namespace = config.default_namespace.clone();
     let mut server = server_of(&config.cluster_url);
@@ -317,6 +315,15 @@ impl Failure {
         // A proxy's page says nothing of its status but in the header.
         status.code = parts.status.as_u16().into();
         Self::status(&status, retry_after.map(Duration::from_secs))
+    }
+
+    /// Of an answer in no encoding of Kubernetes', such as `text/html`.
+    pub(super) fn content_type(kind: &str) -> Self {
+        let kind = clean(cut(kind, 80));
+        let text = format!(
+            "the answer is {kind:?} rather than JSON: is this a Kubernetes API server, or a proxy's page?"
+        );
+        Self::new(Kind::Protocol, text)
     }
 
     /// Whether the server does not know what was asked for, so that asking otherwise may help.

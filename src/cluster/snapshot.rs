@@ -15,6 +15,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::api::ListParams;
 use kube::client::Body;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
@@ -69,6 +70,10 @@ pub struct Seen {
 const PAGE: u32 = 500;
 /// Of one request, until its answer is there in whole, tries anew included. A page of 500 pods is 5 MB.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a server that is busy or fails is asked.
+const TRIES: u32 = 6;
+/// The pause after the first of these; it doubles, and is never shorter than the server asks for.
+const FIRST_PAUSE: Duration = Duration::from_millis(300);
 /// A list whose pages expire is begun again so often: a large cluster may take longer than the server remembers.
 const LISTS: usize = 3;
 /// Logs that are read at a time.
@@ -175,7 +180,12 @@ impl Lacking<'_> {
                 list.items
             }
             Err(failure) => {
-                self.notes.push(format!("without {what}: {}", failure.text));
+                let why = match failure.kind {
+                    // Usual for who may only read some namespaces, and nothing for a cluster's owner to mend.
+                    Kind::Forbidden => "you may not list them",
+                    _ => &failure.text,
+                };
+                self.notes.push(format!("without {what}: {why}"));
                 Vec::new()
             }
         }
@@ -267,14 +277,7 @@ impl Reader<'_> {
                 false => "application/json",
             };
             request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
-            let answer = tokio::time::timeout(REQUEST_TIMEOUT, self.answer(request)).await;
-            let answer = answer.unwrap_or_else(|_| {
-                let text = format!(
-                    "the API server gave no answer of use within {} s. Is it up, is it overloaded?",
-                    REQUEST_TIMEOUT.as_secs()
-                );
-                Err(Failure::new(Kind::Timeout, text))
-            })?;
+            let answer = self.answer_in_time(request).await?;
             let before = whole.items.len();
             let mut end = decode_list(&answer.body, answer.encoding, |mut object: T| {
                 object.compact();
@@ -292,15 +295,42 @@ impl Reader<'_> {
         }
     }
 
+    /// Asks anew when the server is busy or fails, as long as there is time.
+    async fn answer_in_time(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+        let end = Instant::now() + REQUEST_TIMEOUT;
+        let (mut tries, mut pause) = (0, FIRST_PAUSE);
+        loop {
+            tries += 1;
+            let answer = timeout_at(end, self.answer(request.clone())).await.unwrap_or_else(|_| {
+                let text = format!(
+                    "the API server gave no answer within {} s. Is it up, is it overloaded?",
+                    REQUEST_TIMEOUT.as_secs()
+                );
+                Err(Failure::new(Kind::Timeout, text))
+            });
+            let failure = match answer {
+                Err(failure) if matches!(failure.kind, Kind::Throttled | Kind::Server) => failure,
+                result => return result,
+            };
+            let next = Instant::now() + pause.max(failure.retry_after.unwrap_or_default());
+            if tries == TRIES || next >= end {
+                return Err(failure);
+            }
+            sleep_until(next).await;
+            pause *= 2;
+        }
+    }
+
     async fn answer(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
         let response = self.client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
         if !response.status().is_success() {
             return Err(Failure::response(response).await);
         }
         let head = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
-        let encoding = match head(header::CONTENT_TYPE) {
-            Some(kind) if kind.contains("protobuf") => Encoding::Protobuf,
-            _ => Encoding::Json,
+        let encoding = match head(header::CONTENT_TYPE).unwrap_or_default() {
+            kind if kind.starts_with("application/vnd.kubernetes.protobuf") => Encoding::Protobuf,
+            kind if kind.starts_with("application/json") => Encoding::Json,
+            other => return Err(Failure::content_type(other)),
         };
         let server_time = head(header::DATE)
             .and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
@@ -344,7 +374,10 @@ pub async fn logs(
         match tail {
             Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None }),
             Err(failure) if failure.kind == Kind::Refused => {}
-            Err(failure) => failures.entry(failure.kind.as_str()).or_insert((0, failure.text)).0 += 1,
+            Err(Failure { kind, text, .. }) => {
+                let why = if kind == Kind::Forbidden { "you may not read them".to_owned() } else { text };
+                failures.entry(kind.as_str()).or_insert((0, why)).0 += 1;
+            }
         }
     }
     logs.sort_by(|a, b| {

@@ -822,11 +822,7 @@ impl Watch {
             self.no_protobuf("answers with something else");
             return Err(End::Otherwise);
         }
-        let kind = clean(crate::redact::cut(kind, 80));
-        let text = format!(
-            "the answer is {kind:?} rather than JSON: is this a Kubernetes API server, or a proxy's page?"
-        );
-        Err(Failure::new(Kind::Protocol, text).into())
+        Err(Failure::content_type(kind).into())
     }
 
     fn no_protobuf(&mut self, why: &str) {

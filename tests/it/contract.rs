@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use kubehealer::cluster::snapshot::{self, Progress, Wanted};
 use kubehealer::simulator::{self, Cluster, Fault};
 use serde_json::Value;
 
@@ -197,7 +198,7 @@ fn a_source_that_may_not_be_read_is_named_once_and_the_look_goes_on() {
     let run = server.diagnose(&["-A", "--now", NOW]);
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("OOMKilled"));
-    for source in ["without events: ", "without nodes: "] {
+    for source in ["without events: you may not list them.", "without nodes: you may not list them."] {
         assert_eq!(run.out.matches(source).count(), 1, "{source}: {}", run.out);
     }
     assert!(run.out.contains("of the logs: "), "{}", run.out);
@@ -224,6 +225,39 @@ fn pods_in_pages_and_a_page_that_expires_are_read_all_the_same() {
     let run = server.diagnose(&["-A", "-o", "json"]);
     assert_eq!(run.code, 2, "pages that always expire end with words");
     assert!(run.err.starts_with("kubehealer: "), "{}", run.err);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_stays_busy_is_told_in_its_own_words() {
+    for (fault, words, within) in [
+        (Fault::TooManyRequests { retry_after: 1 }, "asks to slow down", 15),
+        (Fault::TooManyRequests { retry_after: 20 }, "asks to slow down", 31),
+        (Fault::Unavailable { retry_after: None }, "currently unable to handle the request", 15),
+        (Fault::BlackHole, "gave no answer within 30 s", 31),
+        (Fault::Forbidden, "not allowed", 1),
+    ] {
+        let cluster = Cluster::new();
+        cluster.fault("*", fault.clone());
+        let began = tokio::time::Instant::now();
+        let client = simulator::client(&cluster);
+        let seen = snapshot::snapshot(&client, &Wanted::default(), &Progress::default()).await;
+        let said = seen.unwrap_err().text;
+        assert!(said.contains(words), "{fault:?}: {said}");
+        assert!(began.elapsed().as_secs() < within, "{fault:?}: {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_a_proxy_is_no_list() {
+    let portal = tower::service_fn(|_: http::Request<kube::client::Body>| async {
+        let body = http_body_util::Full::new(bytes::Bytes::from("<html>log in</html>"));
+        Ok::<_, std::convert::Infallible>(
+            http::Response::builder().header("content-type", "text/html").body(body).unwrap(),
+        )
+    });
+    let client = kube::Client::new(portal, "default");
+    let said = snapshot::snapshot(&client, &Wanted::default(), &Progress::default()).await.unwrap_err().text;
+    assert!(said.contains("\"text/html\" rather than JSON"), "{said}");
 }
 
 #[test]
