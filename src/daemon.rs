@@ -15,7 +15,7 @@ mod evidence;
 mod histories;
 pub mod rules;
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
@@ -99,7 +99,7 @@ impl Settings {
             target,
             selection: Selection::default(),
             watch: watch::Settings::default(),
-            listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
+            listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
             events: true,
             logs: false,
             owners: true,

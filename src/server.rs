@@ -9,7 +9,7 @@ mod api;
 
 use std::convert::Infallible;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
@@ -107,9 +107,19 @@ fn bind_trouble(error: &io::Error) -> String {
 pub struct Bound(TcpListener);
 
 impl Bound {
-    /// Takes the port.
+    /// Takes the port. Every address of IPv6 are those of IPv4 as well, and those alone where there is no IPv6.
     pub async fn to(address: SocketAddr) -> Result<Self, BindError> {
-        TcpListener::bind(address).await.map(Self).map_err(|error| BindError { address, error })
+        use io::ErrorKind::{AddrInUse, PermissionDenied};
+        let failed = match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(Self(listener)),
+            Err(error) => BindError { address, error },
+        };
+        if address.ip() != Ipv6Addr::UNSPECIFIED
+            || matches!(failed.error.kind(), AddrInUse | PermissionDenied)
+        {
+            return Err(failed);
+        }
+        TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await.map(Self).map_err(|_| failed)
     }
 
     /// Which one it is.

@@ -1,6 +1,6 @@
 //! `kubehealer watch`: flags and environment -> settings of the daemon.
 
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -24,8 +24,8 @@ pub(super) struct Args {
     /// Only pods with these fields, such as spec.nodeName=node-a
     #[arg(long, env = "KUBEHEALER_FIELD_SELECTOR", value_name = "FIELDS")]
     field_selector: Option<String>,
-    /// Where metrics, probes, API and status page are served
-    #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from(([0, 0, 0, 0], daemon::PORT)), value_name = "ADDRESS")]
+    /// Where metrics, probes, API and status page are served; [::] is every address, IPv4 and IPv6
+    #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, daemon::PORT)), value_name = "ADDRESS")]
     listen: SocketAddr,
     /// How log lines are written; which, is said by RUST_LOG, such as warn,kubehealer=debug
     #[arg(long, env = "KUBEHEALER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]

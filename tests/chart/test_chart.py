@@ -273,6 +273,22 @@ def test_roles_only_without_namespaces_watches_its_own():
     assert "--namespaces=mon" in args_of(objects)
 
 
+def test_a_long_name_leaves_room_for_what_kubernetes_makes_of_it():
+    long = {"fullnameOverride": "kubehealer-" + 52 * "x"}
+    for mode in ("Deployment", "StatefulSet", "DaemonSet"):
+        for obj in with_values({**long, "mode": mode}):
+            # A ConfigMap or a role may have a longer one, a Service and what pods are named after may not.
+            assert obj["kind"] not in ("Service", "Pod", "Deployment", "DaemonSet") or len(obj["metadata"]["name"]) <= 63
+    # A pod's label controller-revision-hash is the name of the StatefulSet, a dash and ten characters.
+    name = one(with_values({**long, "mode": "StatefulSet"}), "StatefulSet")["metadata"]["name"]
+    assert len(name) <= 63 - 11, name
+
+
+def test_it_listens_on_addresses_of_both_families():
+    assert "--listen=[::]:8080" in args_of(render())
+    assert "--listen=[::]:9000" in args_of(with_values({"containerPort": 9000}))
+
+
 def test_two_releases_do_not_share_a_cluster_role():
     first, second = (one(render(release=release), "ClusterRole")["metadata"]["name"] for release in ("a", "b"))
     assert first != second

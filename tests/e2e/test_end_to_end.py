@@ -364,7 +364,7 @@ def test_the_program_takes_every_argument_that_the_chart_gives_it(values, tmp_pa
     stand_ins = {"$(POD_NAME)": "rel-kubehealer-1", "$(NODE_NAME)": "node-a", "/etc/kubehealer/rules": str(tmp_path)}
     for workload in workloads:
         args = [*workload["spec"]["template"]["spec"]["containers"][0]["args"], "--listen=127.0.0.1:0", "--kubeconfig=/nowhere"]
-        args.remove(next(arg for arg in args if arg.startswith("--listen=0.0.0.0:")))
+        args.remove(next(arg for arg in args if arg.startswith("--listen=[::]:")))
         for name, value in stand_ins.items():
             args = [arg.replace(name, value) for arg in args]
         # It gets as far as looking for the cluster.

@@ -318,6 +318,21 @@ async fn a_port_that_is_taken_is_said_before_anything_is_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn unless_told_otherwise_it_is_served_at_every_address_of_the_machine() {
+    let cluster = Cluster::new();
+    let mut settings = settings(&cluster);
+    settings.listen.set_ip(daemon::Settings::new(settings.target.clone()).listen.ip());
+    let running = daemon::start(settings).await.unwrap();
+    let port = running.address.port();
+    tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    // In a cluster that has no other addresses, probes come by these. Where there are none, there is nothing to serve.
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        tokio::net::TcpStream::connect(("::1", port)).await.unwrap();
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_ends_within_two_seconds_whatever_its_clients_do() {
     let cluster = simulator::demo(1.0);
     cluster.fault("nodes", Fault::BlackHole);

@@ -172,7 +172,7 @@ spec:
       imagePullPolicy: {{ $values.image.pullPolicy }}
       args:
         - watch
-        - --listen=0.0.0.0:{{ $values.containerPort }}
+        - {{ printf "--listen=[::]:%d" (int $values.containerPort) | quote }}
         - --log-format={{ $values.log.format }}
         {{- with include "kubehealer.namespaces" $root | fromJsonArray }}
         - --namespaces={{ join "," . }}
