@@ -154,6 +154,7 @@ SELF = {
     "KubeHealerWatchStale",
     "KubeHealerWatchErrors",
     "KubeHealerEvidenceMissing",
+    "KubeHealerLabelsRenamed",
     "KubeHealerSeriesDropped",
 }
 
@@ -511,6 +512,27 @@ def test_a_source_that_fails_for_a_while_is_not_paged(tmp_path):
     silent("KubeHealerEvidenceMissing", source(lambda m: m % 14 < 2), 60, tmp_path)
 
 
+def renamed(value):
+    """Two incidents as a Prometheus without honor_labels sees them."""
+    own_labels = {"namespace": "kubehealer", "pod": "kubehealer-1", "container": "kubehealer"}
+    for number in range(2):
+        theirs = {"exported_namespace": "shop", "exported_pod": f"cart-{number}", "exported_container": "cart"}
+        labels = {**TARGET, "job": "kubernetes-pods", "instance": A, **own_labels, **theirs, "reason": "CrashLoopBackOff"}
+        yield series("kubehealer_pod_unhealthy", labels, value, 60)
+
+
+def test_labels_that_prometheus_renamed_fire_until_they_are_kept(tmp_path):
+    one = [{"severity": "warning", "job": "kubernetes-pods"}]
+    tests = [firing("KubeHealerLabelsRenamed", minute, []) for minute in [*range(0, 9), *range(46, 60)]]
+    tests += [firing("KubeHealerLabelsRenamed", minute, one) for minute in range(11, 40)]
+    inputs = list(renamed(between(5, 40)))
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_labels_that_are_kept_are_not_paged(tmp_path):
+    silent("KubeHealerLabelsRenamed", incident("CrashLoopBackOff")(between(5, 60), 60, A), 60, tmp_path)
+
+
 def test_dropped_series_fire_and_resolve(tmp_path):
     inputs = [own("kubehealer_series_dropped_total", lambda m: 0 if m < 5 else 10 * (min(m, 20) - 5), 60)]
     one = [{"severity": "warning"}]
@@ -576,6 +598,8 @@ def spoken(alert):
         return errors(lambda m: 2 * m), 30
     if alert == "KubeHealerEvidenceMissing":
         return source(lambda m: False), 30
+    if alert == "KubeHealerLabelsRenamed":
+        return list(renamed(lambda m: 1)), 20
     if alert == "KubeHealerSeriesDropped":
         return [own("kubehealer_series_dropped_total", lambda m: m, 40)], 20
     if alert == "ContainerOOMKillLoop":

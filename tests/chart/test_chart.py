@@ -5,6 +5,7 @@ import hashlib
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import tempfile
 
@@ -282,6 +283,21 @@ def test_a_long_name_leaves_room_for_what_kubernetes_makes_of_it():
     # A pod's label controller-revision-hash is the name of the StatefulSet, a dash and ten characters.
     name = one(with_values({**long, "mode": "StatefulSet"}), "StatefulSet")["metadata"]["name"]
     assert len(name) <= 63 - 11, name
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_a_parent_chart_can_switch_it_on_and_off_and_have_globals_of_its_own(helm, tmp_path):
+    shutil.copytree(CHART, tmp_path / "charts/kubehealer")
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+    dependency = {"name": "kubehealer", "version": version, "condition": "kubehealer.enabled"}
+    parent = {"apiVersion": "v2", "name": "parent", "version": "1.0.0", "dependencies": [dependency]}
+    (tmp_path / "Chart.yaml").write_text(yaml.safe_dump(parent))
+    for enabled in (True, False):
+        values = {"kubehealer": {"enabled": enabled}, "global": {"domain": "example.org"}}
+        (tmp_path / "values.yaml").write_text(yaml.safe_dump(values))
+        done = sh(helm, "template", "rel", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        assert ("kind: Deployment" in done.stdout) == enabled
 
 
 def test_it_listens_on_addresses_of_both_families():
