@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use futures::StreamExt as _;
 use http::{Request, header};
-use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::api::ListParams;
@@ -19,6 +18,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
+use super::watch::collect;
 use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable, scheduling};
 use crate::objects::decode::{Encoding, ListEnd, decode_list};
 use crate::objects::{Object, Pod};
@@ -68,7 +68,8 @@ pub struct Seen {
 
 /// Objects in one answer. The API server's own page size for its own clients.
 const PAGE: u32 = 500;
-/// Of one request, until its answer is there in whole, tries anew included. A page of 500 pods is 5 MB.
+/// Of one request, until its answer begins, tries anew included. How long it then takes is up to the line: a page of 500 pods is
+/// 5 MB.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a server that is busy or fails is asked.
 const TRIES: u32 = 6;
@@ -296,7 +297,7 @@ impl Reader<'_> {
     }
 
     /// Asks anew when the server is busy or fails, as long as there is time.
-    async fn answer_in_time(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+    async fn answer_in_time(&self, request: Request<Vec<u8>>) -> Result<Answer<Vec<u8>>, Failure> {
         let end = Instant::now() + REQUEST_TIMEOUT;
         let (mut tries, mut pause) = (0, FIRST_PAUSE);
         loop {
@@ -309,8 +310,9 @@ impl Reader<'_> {
                 Err(Failure::new(Kind::Timeout, text))
             });
             let failure = match answer {
+                Ok(answer) => return answer.read().await,
                 Err(failure) if matches!(failure.kind, Kind::Throttled | Kind::Server) => failure,
-                result => return result,
+                Err(failure) => return Err(failure),
             };
             let next = Instant::now() + pause.max(failure.retry_after.unwrap_or_default());
             if tries == TRIES || next >= end {
@@ -321,7 +323,7 @@ impl Reader<'_> {
         }
     }
 
-    async fn answer(&self, request: Request<Vec<u8>>) -> Result<Answer, Failure> {
+    async fn answer(&self, request: Request<Vec<u8>>) -> Result<Answer<Body>, Failure> {
         let response = self.client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
         if !response.status().is_success() {
             return Err(Failure::response(response).await);
@@ -334,17 +336,20 @@ impl Reader<'_> {
         };
         let server_time = head(header::DATE)
             .and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
-        let body = response.into_body().collect().await.map_err(|e| {
-            Failure::new(Kind::Unreachable, format!("the answer of the API server broke off: {e}"))
-        })?;
-        Ok(Answer { body: body.to_bytes(), encoding, server_time })
+        Ok(Answer { encoding, server_time, body: response.into_body() })
     }
 }
 
-struct Answer {
-    body: bytes::Bytes,
+struct Answer<B> {
+    body: B,
     encoding: Encoding,
     server_time: Option<Timestamp>,
+}
+
+impl Answer<Body> {
+    async fn read(self) -> Result<Answer<Vec<u8>>, Failure> {
+        Ok(Answer { body: collect(self.body).await?, encoding: self.encoding, server_time: self.server_time })
+    }
 }
 
 /// Reads the ends of logs. What cannot be read is said once for each reason; a log that does not exist (any more) is no

@@ -860,7 +860,7 @@ async fn piece(body: &mut Body, rush: bool) -> Option<Result<Frame<Bytes>, kube:
 const MAX_BODY: usize = 1 << 30;
 
 /// The whole of a body, unless it pauses for too long.
-async fn collect(mut body: Body) -> Result<Vec<u8>, Failure> {
+pub(super) async fn collect(mut body: Body) -> Result<Vec<u8>, Failure> {
     let mut whole = Vec::new();
     loop {
         match timeout(SILENCE, body.frame()).await {

@@ -471,6 +471,22 @@ fn the_proxy_of_the_environment_is_not_asked_for_a_server_of_this_machine() {
 }
 
 #[test]
+fn an_api_server_is_told_who_asks() {
+    use std::io::Read as _;
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    let head = std::thread::spawn(move || {
+        let mut head = [0; 2048];
+        let length = listener.accept().unwrap().0.read(&mut head).unwrap();
+        String::from_utf8_lossy(&head[..length]).to_lowercase()
+    });
+    let folder = folder(&[("config", &kubeconfig(&server, &json!({})))]);
+    kubehealer(&["diagnose", "--kubeconfig", folder.path().join("config").to_str().unwrap()]);
+    let head = head.join().unwrap();
+    assert!(head.contains(concat!("user-agent: kubehealer/", env!("CARGO_PKG_VERSION"))), "{head}");
+}
+
+#[test]
 fn not_all_files_that_kubeconfig_lists_need_to_be_there() {
     let folder = folder(&[("config", &kubeconfig("http://127.0.0.1:1", &json!({})))]);
     let listed = |paths: &[&str]| {

@@ -247,6 +247,27 @@ async fn a_server_that_stays_busy_is_told_in_its_own_words() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_list_over_a_slow_line_is_waited_for_and_one_that_stops_coming_is_not() {
+    let list = r#"{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1"},"items":[]}"#;
+    for (pause, comes) in [(2, true), (40, false)] {
+        let line = tower::service_fn(move |_: http::Request<kube::client::Body>| async move {
+            let pieces = futures::stream::unfold(list.as_bytes(), move |rest| async move {
+                tokio::time::sleep(std::time::Duration::from_secs(pause)).await;
+                let (piece, rest) = rest.split_at_checked(2).unwrap_or((rest, &[]));
+                let frame = http_body::Frame::data(bytes::Bytes::from_static(piece));
+                (!piece.is_empty()).then_some((Ok::<_, std::convert::Infallible>(frame), rest))
+            });
+            let body = http_body_util::StreamBody::new(pieces);
+            let answer = http::Response::builder().header("content-type", "application/json");
+            Ok::<_, std::convert::Infallible>(answer.body(body).unwrap())
+        });
+        let client = kube::Client::new(line, "default");
+        let seen = snapshot::snapshot(&client, &Wanted::default(), &Progress::default()).await;
+        assert_eq!(seen.is_ok(), comes, "{pause} s between pieces");
+    }
+}
+
 #[tokio::test]
 async fn a_page_of_a_proxy_is_no_list() {
     let portal = tower::service_fn(|_: http::Request<kube::client::Body>| async {
