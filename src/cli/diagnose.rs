@@ -168,6 +168,9 @@ impl Args {
         let Some(target) = missing.first() else { return Ok(()) };
         let place = namespace.map_or(String::new(), |n| format!(" in namespace {n}"));
         let hint = match (namespace, target.kind) {
+            (_, Kind::Pod) if Kind::of(&target.name).is_some() => {
+                "kind and name are written as one: deployment/NAME"
+            }
             (Some(_), _) => "is it in another namespace? -A looks in all of them",
             (None, Kind::Pod) => "is the name right? see: kubectl get pods -A",
             (None, _) => {

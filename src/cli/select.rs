@@ -50,7 +50,8 @@ impl Kind {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
-    fn of(alias: &str) -> Option<Self> {
+    /// By any of its names.
+    pub(super) fn of(alias: &str) -> Option<Self> {
         let alias = alias.to_ascii_lowercase();
         KINDS.iter().find(|(.., aliases)| aliases.contains(&alias.as_str())).map(|(kind, ..)| *kind)
     }

@@ -341,6 +341,8 @@ fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
     let run = kubehealer(&["diagnose", "-f", FINAL, "deployment/crat"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("deployment/crat: not found"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deploy", "cart"]);
+    assert!(run.err.contains("pod/deploy: not found") && run.err.contains("deployment/NAME"), "{}", run.err);
     let run = kubehealer(&["diagnose", "-f", FINAL, "shop/cart"]);
     assert!(run.code == 2 && run.err.contains("-n shop cart"), "{}", run.err);
 }
