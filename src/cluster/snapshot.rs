@@ -138,10 +138,11 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     let mut events = lacking.take("events", events);
     events.extend(lacking.take("events about nodes", node_events));
     if !one.is_empty() {
-        for (namespace, claim) in pods.iter().flat_map(claims_of) {
-            let found = evidence::claim_events(client, &namespace, &claim).await;
-            events.extend(found.unwrap_or_default());
-        }
+        let claims = pods.iter().flat_map(claims_of);
+        let reads = claims.map(|(namespace, claim)| async move {
+            evidence::claim_events(client, &namespace, &claim).await.unwrap_or_default()
+        });
+        events.extend(futures::future::join_all(reads).await.into_iter().flatten());
     }
     let snapshot = Snapshot {
         pods,

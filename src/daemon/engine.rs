@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -19,13 +19,13 @@ use crate::cluster::watch::{Change, Resource};
 use crate::diagnosis::owners::Owners;
 use crate::diagnosis::{
     self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Start, Survey, WorkloadRef, nodes,
-    survey,
+    scheduling, survey,
 };
 use crate::incidents::packed::Packed;
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
 use crate::metrics::{Metrics, OWNERS};
-use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
+use crate::objects::{self, CronJob, Event, Node, Object, ObjectMeta, Pod, Workload};
 use crate::report;
 use crate::rules::{EvaluationError, RuleSet};
 
@@ -59,7 +59,7 @@ struct Around {
     rules: Arc<RuleSet>,
     /// The findings of workloads and nodes, by uid, as they were found last.
     others: BTreeMap<String, Vec<Finding>>,
-    /// Workloads that lack pods, by uid: their events are read, and read again, until they have them.
+    /// Workloads that lack pods (or Jobs), by uid: their events are read, and read again, until they have them.
     lacking: HashMap<Uid, Lacking>,
     /// When to look at workloads and nodes again, even if nothing changes.
     others_recheck: Option<Timestamp>,
@@ -69,8 +69,9 @@ struct Around {
 /// When pods ended as with their node, and on which.
 type NodeEnds = Vec<(String, Timestamp)>;
 
-/// A workload that lacks pods.
+/// A workload that lacks pods, or Jobs.
 struct Lacking {
+    kind: &'static str,
     namespace: String,
     name: String,
     uid: String,
@@ -315,49 +316,33 @@ impl Engine {
 
     /// The sink of a watch of ReplicaSets, Deployments, StatefulSets or DaemonSets.
     pub(super) fn workloads(self: Arc<Self>, kind: &'static str) -> impl FnMut(Change<&mut Workload>) + Send {
-        let engine = Arc::clone(&self);
-        self.others(
-            move |around, w: Workload| {
-                engine.lacks_pods(around, kind, &w);
-                around.owners.apply(kind, w);
-            },
-            move |owners, namespace, name| owners.remove(kind, namespace, name),
-        )
+        self.others(kind, move |around, w: Workload| {
+            let of_deployment = w.metadata.controller().is_some_and(|o| o.kind == "Deployment");
+            let lacks = kind != "Deployment" && !of_deployment && w.status.replicas < w.wanted();
+            around.wants_events(kind, &w.metadata, lacks);
+            around.owners.apply(kind, w);
+        })
     }
 
     /// The sink of a watch of Jobs.
     pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(Change<&mut objects::Job>) + Send {
-        self.others(
-            |around, job| around.owners.apply_job(job),
-            |owners, namespace, name| owners.remove("Job", namespace, name),
-        )
+        self.others("Job", |around, job: objects::Job| {
+            around.wants_events("Job", &job.metadata, job.lacks_pods());
+            around.owners.apply_job(job);
+        })
     }
 
     /// The sink of a watch of CronJobs.
     pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(Change<&mut CronJob>) + Send {
-        self.others(
-            |around, job| around.owners.apply_cron_job(job),
-            |owners, namespace, name| owners.remove("CronJob", namespace, name),
-        )
-    }
-
-    /// Only events tell why a StatefulSet, a DaemonSet or a ReplicaSet of its own cannot create pods.
-    fn lacks_pods(&self, around: &mut Around, kind: &str, workload: &Workload) {
-        let meta = &workload.metadata;
-        let uid = Uid::of(&meta.uid);
-        let of_deployment = meta.controller().is_some_and(|o| o.kind == "Deployment");
-        let lacks = kind != "Deployment" && !of_deployment && workload.status.replicas < workload.wanted();
-        if !lacks {
-            if around.lacking.remove(&uid).is_some() {
-                around.evidence.remove(&uid);
-            }
-            return;
-        }
-        around.lacking.entry(uid).or_insert_with(|| Lacking {
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            uid: meta.uid.clone(),
-        });
+        let engine = Arc::clone(&self);
+        self.others("CronJob", move |around, cron_job: CronJob| {
+            // How often it should make a Job is not known here: none at all, or none for a day, is worth a question.
+            let made = cron_job.status.last_schedule_time.get();
+            let day = SignedDuration::from_hours(24);
+            let lacks = made.is_none_or(|at| engine.now().duration_since(at) > day);
+            around.wants_events("CronJob", &cron_job.metadata, lacks && !cron_job.spec.suspend);
+            around.owners.apply_cron_job(cron_job);
+        })
     }
 
     /// Reads the events of workloads that lack pods, now and then.
@@ -378,8 +363,8 @@ impl Engine {
 
     fn others<T: Object>(
         self: Arc<Self>,
+        kind: &'static str,
         put: impl Fn(&mut Around, T) + Send,
-        remove: impl Fn(&mut Owners, &str, &str) + Send,
     ) -> impl FnMut(Change<&mut T>) + Send {
         let mut known = Known::default();
         move |change| {
@@ -394,11 +379,11 @@ impl Engine {
                 Change::Delete(object) => {
                     let meta = object.meta();
                     known.lost(&meta.namespace, &meta.name);
-                    remove(&mut around.owners, &meta.namespace, &meta.name);
+                    around.forget(kind, &meta.namespace, &meta.name);
                 }
                 Change::InitDone => {
                     for (namespace, name) in known.unseen() {
-                        remove(&mut around.owners, &namespace, &name);
+                        around.forget(kind, &namespace, &name);
                     }
                 }
             }
@@ -609,6 +594,37 @@ pub(super) fn kind_of(resource: &Resource) -> &'static str {
 }
 
 impl Around {
+    /// Takes down whether only events can tell why a workload does not get what it should create: a StatefulSet, a DaemonSet,
+    /// a ReplicaSet of its own or a Job without its pods, a CronJob without its Jobs.
+    fn wants_events(&mut self, kind: &'static str, meta: &ObjectMeta, wants: bool) {
+        let uid = Uid::of(&meta.uid);
+        if !wants {
+            if self.lacking.remove(&uid).is_some() {
+                self.evidence.remove(&uid);
+            }
+            return;
+        }
+        self.lacking.entry(uid).or_insert_with(|| Lacking {
+            kind,
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+        });
+    }
+
+    /// An owner is gone.
+    fn forget(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.owners.remove(kind, namespace, name);
+        let Self { lacking, evidence, .. } = self;
+        lacking.retain(|uid, of| {
+            let gone = of.kind == kind && of.namespace == namespace && of.name == name;
+            if gone {
+                evidence.remove(uid);
+            }
+            !gone
+        });
+    }
+
     /// Looks at a pod with what surrounds it.
     fn look(
         &self,
@@ -633,6 +649,9 @@ impl Around {
         let mut diagnosis = diagnosis::diagnose(pod, &context, now);
         for finding in &mut diagnosis.findings {
             finding.workload = Some(workload.clone());
+            if scheduling::wants_taints(finding) {
+                scheduling::name_taints(finding, pod, self.nodes.values());
+            }
             if finding.wants_siblings()
                 && let Some((starts, _)) = Siblings::of(pod).and_then(|s| self.starts.get(&s.revision))
             {

@@ -70,14 +70,25 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         }
     }
     if shape == Shape::Final && owned_by_job(view) {
-        finding.severity = Severity::Info;
-        finding.add(
-            Source::Owner,
-            "the pod belongs to a Job, which may try again: the Job decides whether it has failed",
-            None,
-        );
+        let running = still_running(view);
+        let long_ago = end.and_then(|e| e.finished_at.get()).is_some_and(|at| !look.within(at, STABLE));
+        let words = if running.is_empty() || !long_ago {
+            finding.severity = Severity::Info;
+            "the pod belongs to a Job, which may try again: the Job decides whether it has failed".to_owned()
+        } else {
+            format!(
+                "its Job does not count this as a failure as long as the pod goes on: {running} still runs"
+            )
+        };
+        finding.add(Source::Owner, words, None);
     }
     Some(finding)
+}
+
+/// The other app containers of the pod that run: without them it would have ended.
+fn still_running(view: &View<'_>) -> String {
+    let apps = views(view.pod).filter(|v| v.kind == ContainerType::App && v.is_running());
+    text::list(&apps.map(|v| v.name).collect::<Vec<_>>())
 }
 
 fn owned_by_job(view: &View<'_>) -> bool {

@@ -9,6 +9,7 @@ use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::{Reason, Severity};
+use super::scheduling;
 use super::text;
 use crate::objects::{ConditionStatus, ConditionType, Pod, Terminated};
 
@@ -155,7 +156,10 @@ fn evicted(finding: Finding, message: &str) -> Finding {
             limit_of(said)
         )
     } else {
-        "it used more local ephemeral storage than its limit".to_owned()
+        let total = text::between(said, "total limit of containers ", ". ")
+            .or_else(|| said.split_once("total limit of containers ").map(|(_, total)| total));
+        let total = total.map(|t| format!(" of {}", text::name(t.trim_end_matches(['.', ' ']))));
+        format!("it used more local ephemeral storage than its limit{}", total.unwrap_or_default())
     };
     finding
         .says(format!("the pod was evicted: {what}"))
@@ -201,7 +205,16 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
         // The kubelet says in other words what the reason says.
         _ => {
             let why = message.rsplit_once(" failed: ").map_or(message, |(_, why)| why);
-            text::quote(why.trim_end_matches(", which is unexpected"))
+            let wanted = match word {
+                "NodeAffinity" => ("nodeSelector", scheduling::node_selector(pod)),
+                "NodePorts" => ("host port", scheduling::host_ports(pod)),
+                _ => ("", Vec::new()),
+            };
+            let wanted = match wanted {
+                (_, names) if names.is_empty() => String::new(),
+                (what, names) => format!(" ({what} {})", text::list(&names)),
+            };
+            format!("{}{wanted}", text::quote(why.trim_end_matches(", which is unexpected")))
         }
     };
     let finding = finding
@@ -384,7 +397,7 @@ pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
     let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
     Some(
         finding
-            .says(words)
+            .says(if said.is_empty() { words.to_owned() } else { format!("{words}: {said}") })
             .because(CauseCode::ResizeRefused, said.clone())
             .with(Source::Status, format!("{}: {said}", text::name(&condition.reason)), since)
             .next(step)

@@ -39,8 +39,10 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         } else {
             (CauseCode::NodeUnready, "its kubelet says that it is not ready")
         };
+        // Of a silent kubelet the message says only that it is silent.
+        let why = if silent || said.is_empty() { words.to_owned() } else { unreadiness(&ready.message) };
         let mut finding = of_node(node, Reason::NodeNotReady)
-            .says(format!("node {name} is not ready: {words}"))
+            .says(format!("node {name} is not ready: {why}"))
             .because(code, format!("{words}: {said}"))
             .with(
                 Source::Node,
@@ -87,6 +89,17 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// What a kubelet says of itself, without the wrappings around the network's own words.
+fn unreadiness(message: &str) -> String {
+    let said = message.rsplit_once(" message:").map_or(message, |(_, said)| said);
+    let network = message.contains("network not ready") && !said.contains("network");
+    format!(
+        "{}{}",
+        if network { "its network is not ready: " } else { "" },
+        text::head(&text::quote(said), 160)
+    )
 }
 
 fn of_node(node: &Node, reason: Reason) -> Finding {

@@ -151,6 +151,9 @@ impl Owners {
                 findings.extend(self.podless_job(job, events_of(&job.metadata.uid), &mut look));
             }
         }
+        for cron_job in self.cron_jobs.values().flat_map(HashMap::values) {
+            findings.extend(self.jobless_cron_job(cron_job, events_of(&cron_job.metadata.uid), &mut look));
+        }
         (findings, look.done(Vec::new()).recheck)
     }
 
@@ -301,6 +304,52 @@ impl Owners {
         Some(finding.lasting(refused.first_seen(), None, look))
     }
 
+    /// A CronJob that makes no Job at its time: only its events tell.
+    pub fn jobless_cron_job(&self, cron_job: &CronJob, events: &[Event], look: &mut Look) -> Option<Finding> {
+        let meta = &cron_job.metadata;
+        if meta.deletion_timestamp.is_known() || cron_job.spec.suspend {
+            return None;
+        }
+        let wrong = |e: &&Event| {
+            e.is_warning()
+                && matches!(
+                    e.reason.as_str(),
+                    "FailedCreate" | "UnparseableSchedule" | "UnknownTimeZone" | "MissSchedule"
+                )
+        };
+        let event = events.iter().filter(wrong).max_by(|a, b| oldest_first(a, b))?;
+        let since_then = cron_job.status.last_schedule_time.get().zip(event.last_seen());
+        if since_then.is_some_and(|(made, failed)| made >= failed) {
+            return None;
+        }
+        let of = WorkloadRef { kind: "CronJob".to_owned(), name: text::name(&meta.name) };
+        let message = text::uncombined(&event.message);
+        let said = text::quote(message);
+        let why = match event.reason.as_str() {
+            "UnparseableSchedule" => "its schedule cannot be read",
+            "UnknownTimeZone" => "its timeZone is not known",
+            "MissSchedule" => "its startingDeadlineSeconds was over before a Job was made",
+            _ => "",
+        };
+        let mut finding = if why.is_empty() {
+            failed_to_create("Jobs", meta, &of, message, None)
+        } else {
+            let mut finding = Finding::of_object(meta, Reason::FailedCreate)
+                .says(format!("CronJob {} makes no Job: {why}: {}", of.name, text::head(&said, 160)))
+                .because(CauseCode::InvalidConfiguration, format!("{why}: {said}"));
+            finding.workload = Some(of.clone());
+            if event.reason == "MissSchedule" {
+                finding = finding.next(
+                    "raise startingDeadlineSeconds (below 10 the controller may never be in time), or look whether the controller manager was down",
+                );
+            }
+            let step = finding.kubectl(&format!("describe cronjob {}", text::arg(&of.name)));
+            finding.next(step)
+        };
+        finding.add_event(event);
+        Some(finding.lasting(event.first_seen(), None, look))
+    }
+
     /// Looks at a Job that has failed for good. Its pods are those of its CronJob, if it has one.
     pub fn failed_job(&self, job: &Job, pods_of: &PodsOf<'_>, look: &mut Look) -> Option<Finding> {
         let meta = &job.metadata;
@@ -320,13 +369,28 @@ impl Owners {
         let name = text::name(&meta.name);
         let (code, why) = match reason {
             Reason::JobDeadlineExceeded => {
-                (CauseCode::DeadlineReached, "it ran longer than its activeDeadlineSeconds")
+                let deadline = job.spec.active_deadline_seconds.map(|s| format!(" of {s}s"));
+                let deadline = deadline.unwrap_or_default();
+                (
+                    CauseCode::DeadlineReached,
+                    format!("it ran longer than its activeDeadlineSeconds{deadline}"),
+                )
             }
             Reason::PodFailurePolicy => {
-                (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once")
+                (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once".to_owned())
             }
-            Reason::FailedIndexes => (CauseCode::TooManyFailures, "too many of its indexes failed"),
-            _ => (CauseCode::TooManyFailures, "more of its pods failed than its backoffLimit allows"),
+            Reason::FailedIndexes => {
+                let indexes = text::name(&job.status.failed_indexes);
+                let indexes = if indexes.is_empty() { indexes } else { format!(": {indexes}") };
+                (CauseCode::TooManyFailures, format!("too many of its indexes failed{indexes}"))
+            }
+            _ => {
+                let limit = job.spec.backoff_limit.map(|l| format!(" of {l}")).unwrap_or_default();
+                (
+                    CauseCode::TooManyFailures,
+                    format!("more of its pods failed than its backoffLimit{limit} allows"),
+                )
+            }
         };
         let whose = if of.kind == "CronJob" { format!(" of CronJob {}", of.name) } else { String::new() };
         let mut finding = Finding::of_object(meta, reason)
@@ -356,12 +420,25 @@ impl Owners {
         }
         // Pods of this Job tell most; those of its CronJob's other Jobs tell the same story.
         let own = format!("{name}-");
-        failing.sort_by_key(|f| (!f.pod.starts_with(&own), std::cmp::Reverse(f.since), f.pod.clone()));
+        // One whose log is read tells more than a newer one.
+        let vague =
+            |f: &Finding| matches!(f.cause.code, CauseCode::ApplicationError | CauseCode::Unexplained);
+        failing
+            .sort_by_key(|f| (!f.pod.starts_with(&own), vague(f), std::cmp::Reverse(f.since), f.pod.clone()));
         quote_pods(&mut finding, failing.iter());
         if let Some(first) = failing.first().filter(|_| reason != Reason::JobDeadlineExceeded) {
             finding.cause.text = format!("{}; {}: {}", finding.cause.text, first.container, first.cause.text);
             finding.exit_code = first.exit_code;
+            let of = if first.container.is_empty() {
+                "its pods".to_owned()
+            } else {
+                format!("container {}", first.container)
+            };
+            finding.summary = format!("{}; {of}: {}", finding.summary, text::head(&first.cause.text, 240));
         } else if failing.is_empty() {
+            if reason == Reason::PodFailurePolicy {
+                finding.summary = format!("{}: {}", finding.summary, text::head(&said, 240));
+            }
             finding.add(Source::Owner, "its pods are gone, and their logs with them", None);
             finding.confidence = Confidence::Probable;
         }
@@ -414,11 +491,34 @@ fn quote_pods<'a>(finding: &mut Finding, pods: impl Iterator<Item = &'a Finding>
 /// The first words of a webhook that refuses, which are its reason.
 fn words_of_webhook(message: &str) -> String {
     let Some((_, said)) = message.split_once(" denied the request: ") else { return String::new() };
-    let said = text::quote(&text::normalise(said.trim()));
-    match said.char_indices().nth(120) {
-        Some((at, _)) => format!(": {}…", said.get(..at).unwrap_or_default()),
-        None => format!(": {said}"),
+    format!(": {}", text::head(&text::quote(&text::normalise(said.trim())), 120))
+}
+
+/// The figures, or the names, that a quota gives.
+fn of_quota(message: &str) -> String {
+    let said = message.split_once(", requested: ").map(|(_, rest)| format!("requested: {rest}"));
+    let said = said.or_else(|| Some(format!("must specify {}", message.split_once("must specify ")?.1)));
+    said.map(|s| format!(" ({})", text::head(&text::quote(&s), 160))).unwrap_or_default()
+}
+
+/// Which level it is and which of its rules are broken, without the long word of where in the pod.
+fn of_pod_security(message: &str) -> String {
+    let Some((level, rules)) = message.split_once("PodSecurity \"").and_then(|(_, m)| m.split_once("\": "))
+    else {
+        return String::new();
+    };
+    let mut outside = String::new();
+    let mut depth = 0_u32;
+    for c in rules.chars() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            c if depth == 0 => outside.push(c),
+            _ => {}
+        }
     }
+    let rules: Vec<&str> = outside.split(',').map(str::trim).filter(|r| !r.is_empty()).collect();
+    format!(": {}: {}", text::name(level), text::head(&text::quote(&rules.join(", ")), 160))
 }
 
 /// The service of the cluster that a webhook is called at, and its namespace: `https://name.namespace.svc:443/path`.
@@ -433,11 +533,23 @@ fn service_of(message: &str) -> Option<(String, String)> {
 /// Why pods cannot be created: the API server's answer to their controller.
 /// `pods` are how many of them are ready and wanted, where the owner counts that.
 fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Option<(i32, i32)>) -> Finding {
+    failed_to_create("pods", meta, of, message, pods)
+}
+
+/// The same of what a controller creates: pods, or Jobs.
+fn failed_to_create(
+    what: &str,
+    meta: &ObjectMeta,
+    of: &WorkloadRef,
+    message: &str,
+    pods: Option<(i32, i32)>,
+) -> Finding {
     let lower = message.to_lowercase();
     let namespace = text::name(&meta.namespace);
     // The name of the pod is a new one at every try.
     let said = message.split_once(" is forbidden: ").map_or(message, |(_, said)| said);
-    let said = text::quote(said);
+    let said = said.strip_prefix("Error creating: ").unwrap_or(said);
+    let said = text::quote(said.split_once(" failed error: ").map_or(said, |(_, said)| said));
     let has = |word: &str| lower.contains(word);
     let named =
         |before: &str, after: &str| text::between(message, before, after).map(text::name).unwrap_or_default();
@@ -472,20 +584,20 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
         let quota = named("exceeded quota: ", ",");
         (
             CauseCode::QuotaExceeded,
-            format!("quota {quota} is used up"),
+            format!("they exceed quota {quota}{}", of_quota(message)),
             Some(("quota", format!("{namespace}/{quota}"))),
         )
     } else if has("failed quota") || has("must specify") {
         let quota = named("failed quota: ", ":");
         (
             CauseCode::QuotaExceeded,
-            format!("quota {quota} wants limits or requests that the pods do not have"),
+            format!("quota {quota} wants limits or requests that they do not have{}", of_quota(message)),
             Some(("quota", format!("{namespace}/{quota}"))),
         )
     } else if has("violates podsecurity") || has("pod security") {
         (
             CauseCode::AdmissionDenied,
-            "the namespace's Pod Security level does not allow them".to_owned(),
+            format!("the namespace's Pod Security level does not allow them{}", of_pod_security(message)),
             Some(("namespace", namespace.clone())),
         )
     } else if has("security context constraint") {
@@ -497,7 +609,10 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
     } else if has("usage per container") || has("usage per pod") || has("limit to request ratio") {
         (
             CauseCode::AdmissionDenied,
-            "a LimitRange of the namespace does not allow their requests or limits".to_owned(),
+            format!(
+                "a LimitRange of the namespace does not allow their requests or limits: {}",
+                text::head(&said, 160)
+            ),
             Some(("namespace", namespace.clone())),
         )
     } else if has("podsecuritypolicy") || has("no providers available") {
@@ -536,7 +651,8 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
     } else if has("etcdserver") || has("timed out") || has("too many requests") || has("timeout") {
         (CauseCode::CreateRefused, "the API server is in trouble itself".to_owned(), None)
     } else if has("priorityclass") {
-        (CauseCode::CreateRefused, "their PriorityClass does not exist".to_owned(), None)
+        let class = named("PriorityClass with name ", " was found");
+        (CauseCode::CreateRefused, format!("their PriorityClass {class} does not exist"), None)
     } else if has("node label selector conflicts") {
         (
             CauseCode::CreateRefused,
@@ -548,7 +664,7 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
     } else if has("it is being terminated") {
         (CauseCode::CreateRefused, "their namespace is being deleted".to_owned(), None)
     } else {
-        (CauseCode::CreateRefused, "the API server refuses them".to_owned(), None)
+        (CauseCode::CreateRefused, format!("the API server refuses them: {}", text::head(&said, 160)), None)
     };
     let ready = match pods {
         Some((ready, wanted)) => format!("; {ready} of {wanted} are ready"),
@@ -556,7 +672,7 @@ fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Optio
     };
     let kind = of.kind.to_lowercase();
     let mut finding = Finding::of_object(meta, Reason::FailedCreate)
-        .says(format!("pods of {} {} cannot be created: {short}{ready}", of.kind, of.name))
+        .says(format!("{what} of {} {} cannot be created: {short}{ready}", of.kind, of.name))
         .because(code, said);
     finding.workload = Some(of.clone());
     if let Some((kind, name)) = scope {

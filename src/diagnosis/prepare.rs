@@ -17,6 +17,9 @@ use crate::objects::{ConditionType, Event, Pod};
 /// A pull that takes longer is worth a word.
 const SLOW_PULL: SignedDuration = SignedDuration::from_secs(600);
 
+/// The longest pause between two attempts at a volume, with some time to spare.
+const RETRY: SignedDuration = SignedDuration::from_secs(180);
+
 /// An event may be so much older than the state that it explains.
 const EARLY: SignedDuration = SignedDuration::from_secs(120);
 
@@ -182,27 +185,45 @@ fn by_event(
         newest
     };
     let message = text::uncombined(&event.message);
-    let said = text::quote(&text::normalise(message));
     let mut finding = match event.reason.as_str() {
         _ if is_of_volumes(event) => {
             volume::not_ready(Finding::of_pod(pod, Reason::VolumeNotReady), pod, event, message)
         }
-        "FailedPrepareDynamicResources" | "FailedResourceClaimCreation" => {
-            Finding::of_pod(pod, Reason::FailedPrepareDynamicResources)
-                .says(format!(
-                    "the pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
-                    runtime::innermost(message)
-                ))
-                .because(CauseCode::DeviceAllocationFailed, said)
-                .about("node", text::name(&pod.spec.node_name))
-                .next(format!("kubectl -n {} get resourceclaims", text::arg(&pod.metadata.namespace)))
-                .next("the log of the DRA driver on the node tells more")
-        }
+        "FailedPrepareDynamicResources" | "FailedResourceClaimCreation" => dynamic_resources(pod, message),
         _ => sandbox(Finding::of_pod(pod, Reason::FailedCreatePodSandBox), pod, event, message),
     };
     finding.add_event(event);
+    // Another volume may be missing, too: it has an event of its own, which is no newer than this one.
+    let of_volume = |e: &Event| text::between(&e.message, "for volume \"", "\"").map(str::to_owned);
+    if let Some(first) = of_volume(event).filter(|_| is_of_volumes(event)) {
+        let other = |e: &Event| of_volume(e).is_some_and(|v| v != first);
+        let late = |e: &Event| {
+            event.last_seen().zip(e.last_seen()).is_some_and(|(new, at)| new.duration_since(at) <= RETRY)
+        };
+        if let Some(too) = context.newest_event(|e| is_of_volumes(e) && current(e) && other(e) && late(e)) {
+            finding.add_event(too);
+        }
+    }
     let describe = finding.kubectl_pod("describe pod");
     Some(finding.next(describe).lasting(since, None, look))
+}
+
+/// Devices that a pod asks for by claims and that cannot be had.
+pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
+    let finding = Finding::of_pod(pod, Reason::FailedPrepareDynamicResources)
+        .says(format!(
+            "the pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
+            runtime::innermost(message)
+        ))
+        .because(CauseCode::DeviceAllocationFailed, text::quote(&text::normalise(message)))
+        .next(format!("kubectl -n {} get resourceclaims", text::arg(&pod.metadata.namespace)));
+    if pod.spec.node_name.is_empty() {
+        return finding
+            .next(format!("kubectl -n {} get resourceclaimtemplates", text::arg(&pod.metadata.namespace)));
+    }
+    finding
+        .about("node", text::name(&pod.spec.node_name))
+        .next("the log of the DRA driver on the node tells more")
 }
 
 fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding {
@@ -388,7 +409,12 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
     } else {
         (CauseCode::SandboxFailed, "")
     };
-    let why = if why.is_empty() { format!(": {}", runtime::innermost(message)) } else { why.to_owned() };
+    let profile = text::between(message, "seccomp profile \"", "\"").map(text::name);
+    let why = match profile {
+        Some(profile) => format!(": seccomp profile {profile} cannot be loaded on the node"),
+        None if why.is_empty() => format!(": {}", runtime::innermost(message)),
+        None => why.to_owned(),
+    };
     finding
         .says(format!("the pod cannot start: its sandbox cannot be created{why}"))
         .because(code, said)

@@ -199,11 +199,7 @@ pub fn read(said: &str, probe: Option<&Probe>) -> Complaint {
 
 /// The beginning of what a command printed, without what changes from try to try.
 fn cut(printed: &str) -> String {
-    let printed = text::quote(&text::normalise(printed));
-    match printed.char_indices().nth(80) {
-        Some((at, _)) => format!("\"{}…\"", printed.get(..at).unwrap_or_default()),
-        None => format!("\"{printed}\""),
-    }
+    format!("\"{}\"", text::head(&text::quote(&text::normalise(printed)), 80))
 }
 
 /// How long the present run took until the pod was ready, if both times are known. Without a readiness or startup probe a

@@ -4,10 +4,13 @@ use super::cause::CauseCode;
 use super::context::{Context, oldest_first};
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
+use super::prepare;
 use super::reason::Reason;
 use super::text;
-use crate::objects::{ConditionType, Event, Pod};
+use crate::objects::node::Taint;
+use crate::objects::{ConditionType, Event, Node, Pod};
 use jiff::SignedDuration;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// How many nodes one constraint rules out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,8 +35,25 @@ pub struct FitError {
 /// A new node takes so long to come: the autoscaler has its turn first.
 const AUTOSCALER: SignedDuration = SignedDuration::from_secs(300);
 
+/// What the scheduler says of devices that are asked for by claim.
+const DEVICES: [&str; 7] = [
+    "resourceclaim",
+    "ResourceClaim",
+    "resource claim",
+    "allocate all claims",
+    "dynamic resource",
+    "DynamicResources",
+    "device class",
+];
+
 /// How taints are seen.
 const TAINTS: &str = "give the pod a toleration, or use nodes without the taint: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints";
+
+/// Where nodes are not ready.
+const UNREADY: &str = "the nodes are not ready, or not yet: kubectl get nodes";
+
+/// Where nodes are short of something.
+const PRESSED: &str = "the nodes are short of disk, memory or process ids: kubectl describe nodes";
 
 /// Takes the sentence apart; none if it is none.
 pub fn parse(message: &str) -> Option<FitError> {
@@ -117,10 +137,7 @@ fn kind(words: &str) -> CauseCode {
         C::TooManyPods
     } else if has("Insufficient") || has("enough free storage") || has("enough resource") {
         C::InsufficientResources
-    } else if ["resourceclaim", "allocate all claims", "dynamic resource", "DynamicResources", "device class"]
-        .iter()
-        .any(|w| has(w))
-    {
+    } else if DEVICES.iter().any(|w| has(w)) {
         C::DeviceAllocationFailed
     // Taints that the control plane sets for the state of a node: no toleration is the cure.
     } else if has("taint {node.kubernetes.io/not-ready")
@@ -138,7 +155,8 @@ fn kind(words: &str) -> CauseCode {
         C::UntoleratedTaint
     } else if has("pod affinity") || has("anti-affinity") || has("topology spread") {
         C::AffinityUnsatisfied
-    } else if has("volume node affinity") {
+    // Before 1.34, and since.
+    } else if has("volume node affinity") || has("PersistentVolume's node affinity") {
         C::VolumeUnavailable
     } else if has("node affinity") || has("node selector") || has("match node") || has("requested node name")
     {
@@ -217,7 +235,7 @@ fn provisioning(said: &str) -> String {
 /// Looks at a pod that has no node.
 pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
     let Some(condition) = pod.status.condition(&ConditionType::PodScheduled) else {
-        return unseen(pod, look);
+        return unseen(pod, context, look);
     };
     if condition.is_true() || !pod.spec.node_name.is_empty() {
         return None;
@@ -302,7 +320,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             let coming = scaling.is_some_and(is_coming);
             Some(finding.lasting(since, coming.then_some(AUTOSCALER), look))
         }
-        _ => unseen(pod, look),
+        _ => unseen(pod, context, look),
     }
 }
 
@@ -323,9 +341,17 @@ fn plugins_word(message: &str) -> String {
 }
 
 /// A pod that no scheduler has taken up: there is not even a condition.
-fn unseen(pod: &Pod, look: &mut Look) -> Option<Finding> {
+fn unseen(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
     let waits = pod.spec.node_name.is_empty() && matches!(pod.status.phase.as_str(), "Pending" | "");
     let since = pod.metadata.creation_timestamp.get().filter(|_| waits)?;
+    // A pod whose claims on devices cannot be made is not even put into the scheduler's queue.
+    if let Some(event) = context.newest_event(|e| e.reason == "FailedResourceClaimCreation") {
+        let finding = prepare::dynamic_resources(pod, &event.message);
+        return Some(finding.lasting(Some(since), None, look)).filter(Finding::is_active).map(|mut f| {
+            f.add_event(event);
+            f
+        });
+    }
     let finding = Finding::of_pod(pod, Reason::SchedulerError)
         .says("no scheduler has looked at this pod")
         .because(
@@ -376,11 +402,23 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
     let (code, words) =
         leading.map_or((CauseCode::SchedulingConstraints, ""), |c| (c.code, c.words.as_str()));
     let total = fit.total;
+    // Each of the leading ones has to be mended, or rules out nodes of its own.
+    let least = leading.map(|c| rank(&c));
+    let matter: Vec<String> = fit
+        .constraints
+        .iter()
+        .filter(|c| Some(rank(c)) == least)
+        .take(3)
+        .map(|c| format!("{}{}", c.words, particulars(pod, c)))
+        .collect();
+    let matter = if matter.is_empty() { "no reason given".to_owned() } else { matter.join(", ") };
+    let nodes = if total == 1 {
+        "the only node does not fit".to_owned()
+    } else {
+        format!("none of {total} nodes fits")
+    };
     let mut finding = finding
-        .says(format!(
-            "none of {total} nodes fits the pod: {}",
-            if words.is_empty() { "no reason given" } else { words }
-        ))
+        .says(format!("{nodes} the pod: {matter}"))
         .because(code, format!("0 of {total} nodes fit: {all}"));
     details(&mut finding, pod, &fit);
     // A device that only tainted nodes have looks like one that no node has enough of.
@@ -405,11 +443,15 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         CauseCode::VolumeUnavailable if words.contains("max volume count") => {
             "the nodes have as many volumes attached as they may: add nodes"
         }
-        CauseCode::VolumeUnavailable if words.contains("node affinity conflict") => {
+        CauseCode::VolumeUnavailable if words.contains("node affinity") => {
             "the volume lives in a zone or on a node that has no room for the pod or is not allowed to it: kubectl describe pv"
         }
         CauseCode::VolumeUnavailable if words.contains("ReadWriteOncePod") => {
             "another pod has the claim, which only one pod at a time may use: let that one go first"
+        }
+        CauseCode::VolumeUnavailable if words.contains("not found") => {
+            finding = finding.next(claims);
+            "create the claim, or correct its name in the pod"
         }
         CauseCode::VolumeUnavailable => {
             finding = finding.next(claims).next("kubectl get storageclass");
@@ -424,10 +466,8 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         CauseCode::NodeUnready if is_taint_of_a_start(words) => {
             "an agent that every node needs is not ready there, or not yet: see its pod: kubectl get pods -A -o wide"
         }
-        CauseCode::NodeUnready => "the nodes are not ready, or not yet: kubectl get nodes",
-        CauseCode::NodePressure => {
-            "the nodes are short of disk, memory or process ids: kubectl describe nodes"
-        }
+        CauseCode::NodeUnready => UNREADY,
+        CauseCode::NodePressure => PRESSED,
         CauseCode::TooManyPods => "the nodes run as many pods as they may: add nodes",
         CauseCode::DeviceAllocationFailed => {
             "look at the claims and devices: kubectl get resourceclaims,resourceslices -A"
@@ -436,6 +476,50 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
     };
     finding.next_steps.insert(0, advice.to_owned());
     finding
+}
+
+/// What it is of the pod that a constraint is about, for the first line; empty where its words say it.
+fn particulars(pod: &Pod, constraint: &Constraint) -> String {
+    let of = |what: &str, names: Vec<String>| {
+        if names.is_empty() { String::new() } else { format!(" ({what} {})", text::list(&names)) }
+    };
+    match constraint.code {
+        CauseCode::InsufficientResources => {
+            let resource = constraint.words.strip_prefix("Insufficient ").unwrap_or_default();
+            let whole = pod.spec.resources.as_deref().and_then(|r| r.request(resource));
+            let each = pod.spec.containers.iter().filter_map(|c| c.request(resource));
+            let asked: Vec<String> =
+                whole.map_or_else(|| each.map(text::name).collect(), |w| vec![text::name(w)]);
+            of(if asked.len() == 1 { "the pod requests" } else { "its containers request" }, asked)
+        }
+        CauseCode::NodeSelectorMismatch => of("nodeSelector", node_selector(pod)),
+        CauseCode::HostPortTaken => of("host port", host_ports(pod)),
+        CauseCode::VolumeUnavailable if !constraint.words.contains('"') => {
+            let claims = claims_of(pod);
+            of(if claims.len() == 1 { "claim" } else { "of its claims" }, claims)
+        }
+        _ => String::new(),
+    }
+}
+
+/// The labels that its node must have.
+pub fn node_selector(pod: &Pod) -> Vec<String> {
+    let labels = pod.spec.node_selector.iter();
+    let mut labels: Vec<String> =
+        labels.map(|l| format!("{}={}", text::name(&l.key), text::name(&l.value))).collect();
+    labels.sort();
+    labels
+}
+
+/// The ports of its node that it wants.
+pub fn host_ports(pod: &Pod) -> Vec<String> {
+    let ports = pod.spec.containers.iter().flat_map(|c| &c.ports).filter(|p| p.host_port != 0);
+    ports.map(|p| p.host_port.to_string()).collect()
+}
+
+fn claims_of(pod: &Pod) -> Vec<String> {
+    let claims = pod.spec.volumes.iter().filter_map(|v| v.source.as_ref()?.persistent_volume_claim.as_ref());
+    claims.map(|c| text::name(&c.claim_name)).collect()
 }
 
 /// What the pod asks for, where that is what does not fit.
@@ -455,30 +539,79 @@ fn details(finding: &mut Finding, pod: &Pod, fit: &FitError) {
         }
     }
     if has(CauseCode::NodeSelectorMismatch) && !pod.spec.node_selector.is_empty() {
-        let labels = pod.spec.node_selector.iter().map(|l| format!("{}={}", l.key, l.value));
-        let mut labels: Vec<String> = labels.collect();
-        labels.sort();
-        let labels = text::list(&labels);
+        let labels = text::list(&node_selector(pod));
         finding.add(Source::Spec, format!("nodeSelector {labels}"), None);
         finding.scope = Some(super::Scope { kind: "selector", name: labels });
     }
     if has(CauseCode::HostPortTaken) {
-        let ports: Vec<String> =
-            pod.spec.containers.iter().flat_map(|c| &c.ports).map(|p| p.host_port.to_string()).collect();
-        finding.add(Source::Spec, format!("host port {}", text::list(&ports)), None);
+        finding.add(Source::Spec, format!("host port {}", text::list(&host_ports(pod))), None);
     }
     if has(CauseCode::VolumeUnavailable) {
-        let claims: Vec<String> = pod
-            .spec
-            .volumes
-            .iter()
-            .filter_map(|v| v.source.as_ref()?.persistent_volume_claim.as_ref())
-            .map(|c| text::name(&c.claim_name))
-            .collect();
+        let claims = claims_of(pod);
         if let Some(first) = claims.first() {
             finding.scope =
                 Some(super::Scope { kind: "claim", name: format!("{}/{first}", finding.namespace) });
             finding.add(Source::Spec, format!("claims: {}", text::list(&claims)), None);
+        }
+    }
+}
+
+/// Whether the nodes' own taints would tell more than the scheduler, which since 1.36 no longer names them.
+pub fn wants_taints(finding: &Finding) -> bool {
+    finding.reason.known() == Some(Reason::Unschedulable)
+        && finding.cause.text.contains("had untolerated taint(s)")
+}
+
+/// Adds which taints they are that the pod does not tolerate, as the nodes have them. What it tolerates is not known here,
+/// so that only as many tainted nodes as the scheduler counts are a proof.
+pub fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterator<Item = &'n Node>) {
+    const WORDS: &str = "node(s) had untolerated taint(s)";
+    let message = pod.status.condition(&ConditionType::PodScheduled).map_or("", |c| &c.message);
+    let Some(fit) = parse(message) else { return };
+    let counted = fit.constraints.iter().find(|c| c.words == WORDS).and_then(|c| c.nodes);
+    // Of a cordoned node the scheduler says so, and not that it is tainted.
+    let keeps_out = |n: &&Node| !n.spec.unschedulable && n.spec.taints.iter().any(Taint::keeps_out);
+    let mut tainted: Vec<&Node> = nodes.into_iter().filter(keeps_out).collect();
+    if tainted.is_empty() || u32::try_from(tainted.len()).ok() != counted {
+        return;
+    }
+    tainted.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
+    let mut words: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for node in &tainted {
+        let taints: BTreeSet<String> =
+            node.spec.taints.iter().filter(|t| t.keeps_out()).map(|t| text::name(&t.words())).collect();
+        let taints: Vec<String> = taints.into_iter().collect();
+        words.entry(text::list(&taints)).or_default().push(&node.metadata.name);
+    }
+    let mut named: Vec<(String, Vec<&str>)> = words.into_iter().collect();
+    named.sort_by_key(|(_, on)| std::cmp::Reverse(on.len()));
+    for (taints, on) in named.iter().take(5) {
+        finding.add(Source::Node, format!("taint {taints} on {}", text::list(on)), None);
+    }
+    let Some((most, on)) = named.first() else { return };
+    let on = if on.len() == 1 {
+        format!("node {}", text::list(on))
+    } else {
+        text::count(i64::try_from(on.len()).unwrap_or(i64::MAX), "node")
+    };
+    let more = if named.len() > 1 { ", and others" } else { "" };
+    finding.summary = finding.summary.replace(WORDS, &format!("{on} has the taint {most}{more}"));
+    if finding.cause.code != CauseCode::UntoleratedTaint {
+        return;
+    }
+    // A taint that tells the state of a node is no matter of tolerations.
+    finding.cause.text = format!("{}; {on} has the taint {most}{more}", finding.cause.text);
+    let of_state = |taint: &Taint| kind(&format!("taint {{{}: }}", taint.key));
+    let states = tainted.iter().flat_map(|n| &n.spec.taints).filter(|t| t.keeps_out()).map(of_state);
+    let states: BTreeSet<&str> = states.map(CauseCode::as_str).collect();
+    for code in [CauseCode::NodeUnready, CauseCode::NodePressure] {
+        if states.contains(code.as_str()) {
+            finding.cause.code = code;
+            finding.next_steps.retain(|s| s != TAINTS);
+            finding
+                .next_steps
+                .insert(0, if code == CauseCode::NodeUnready { UNREADY } else { PRESSED }.to_owned());
+            break;
         }
     }
 }

@@ -39,7 +39,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
             let image = text::name(view.image);
             finding
                 .says(format!(
-                    "{who} cannot start: its image name is not valid and never will be"
+                    "{who} cannot start: {why}"
                 ))
                 .because(CauseCode::InvalidImageReference, why)
                 .about("image", image)
@@ -52,7 +52,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 text::name(&view.pod.spec.node_name)
             );
             finding
-                .says(format!("{who} cannot start: its image is not on the node and must not be pulled"))
+                .says(format!("{who} cannot start: image {image} is not on the node and must not be pulled"))
                 .because(CauseCode::ImageNotPresent, why)
                 .about("image", image)
                 .next("load the image onto the node, or set imagePullPolicy IfNotPresent")
@@ -60,7 +60,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         Reason::SignatureValidationFailed => {
             let image = text::name(view.image);
             finding
-                .says(format!("{who} cannot start: the signature of its image is not accepted"))
+                .says(format!("{who} cannot start: the signature of image {image} is not accepted"))
                 .because(
                     CauseCode::ImageSignature,
                     format!("the signature of image {image} is missing or not accepted"),
@@ -85,15 +85,12 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 "the runtime cannot tell whether it has the image: {}",
                 text::quote(&text::normalise(message))
             );
-            finding
-                .says(format!("{who} cannot start: the runtime cannot inspect its image"))
-                .because(code, why)
-                .next(match code {
-                    CauseCode::ImageShortName => {
-                        "write the image with its registry: registry/repository:tag".to_owned()
-                    }
-                    _ => runtime::on_node(&view.pod.spec.node_name),
-                })
+            finding.says(format!("{who} cannot start: {why}")).because(code, why).next(match code {
+                CauseCode::ImageShortName => {
+                    "write the image with its registry: registry/repository:tag".to_owned()
+                }
+                _ => runtime::on_node(&view.pod.spec.node_name),
+            })
         }
         Reason::CreateContainerConfigError => config(finding, view, message),
         Reason::CreateContainerError => create(finding, view, message),
@@ -328,7 +325,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
             "runAsNonRoot is set and the container would run as root".to_owned()
         };
         return finding
-            .says(format!("{who} cannot start: runAsNonRoot does not allow its user"))
+            .says(format!("{who} cannot start: {why}"))
             .because(CauseCode::RunAsNonRootViolated, why)
             .next("set runAsUser to a number other than 0, or build the image with a numeric USER");
     }
@@ -354,21 +351,32 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     }
     if let Some(key) = message.strip_prefix("environment variable key ") {
         return finding
-            .says(format!("{who} cannot start: its file of environment variables lacks a key"))
+            .says(format!("{who} cannot start: environment variable key {}", text::quote(key)))
             .because(
                 CauseCode::MissingConfiguration,
                 format!("environment variable key {}", text::quote(key)),
             )
             .next("let the init container write the key into the file, or mark the reference optional");
     }
+    let said = text::quote(&text::normalise(message));
     if message.contains("subPath") || message.contains("subpath") {
+        let of = text::between(message, "volumeMount \"", "\"")
+            .map(|v| format!(" (volumeMount {})", text::name(v)));
+        let of = of.unwrap_or_else(|| " of one of its volumes".to_owned());
         return finding
-            .says(format!("{who} cannot start: a subPath of one of its volumes cannot be prepared"))
-            .because(CauseCode::SubPathFailed, text::quote(&text::normalise(message)));
+            .says(format!("{who} cannot start: a subPath{of} cannot be prepared{}", subpath_trouble(message)))
+            .because(CauseCode::SubPathFailed, said);
     }
     finding
-        .says(format!("{who} cannot start: its configuration cannot be put together"))
-        .because(CauseCode::InvalidConfiguration, text::quote(&text::normalise(message)))
+        .says(format!("{who} cannot start: its configuration cannot be put together: {said}"))
+        .because(CauseCode::InvalidConfiguration, said)
+}
+
+/// What is wrong with a subPath, where the kubelet says it.
+fn subpath_trouble(message: &str) -> String {
+    text::between(message, "missing value for \"", "\"")
+        .map(|name| format!(": its environment variable {} is not set", text::name(name)))
+        .unwrap_or_default()
 }
 
 fn create(finding: Finding, view: &View<'_>, message: &str) -> Finding {

@@ -15,6 +15,14 @@ pub fn quote(text: &str) -> String {
     if cut.len() < line.len() { format!("{cut} ...") } else { cut.to_owned() }
 }
 
+/// The beginning of a text that is fit to be shown already, for a first line: so many characters of it.
+pub fn head(text: &str, shown: usize) -> String {
+    match text.char_indices().nth(shown) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
 /// A name from the cluster: clean, and no longer than Kubernetes lets names be.
 pub fn name(text: &str) -> String {
     redact::cut(&redact::clean(text), 253).to_owned()

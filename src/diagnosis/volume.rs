@@ -18,6 +18,22 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
         // A driver's own Secret may live in another namespace, and its words are not the kubelet's.
         name.filter(|_| !message.contains("rpc error")).map(text::name)
     };
+    let missing = missing_objects(message);
+    if let [_, _, ..] = missing.as_slice() {
+        let names: Vec<String> = missing.iter().map(|(kind, name)| format!("{kind} {name}")).collect();
+        let names = text::list(&names);
+        let of_secret = missing.iter().any(|(kind, _)| *kind == "Secret");
+        let code = if of_secret { CauseCode::MissingSecret } else { CauseCode::MissingConfigMap };
+        return missing.iter().fold(
+            finding
+                .says(format!("the pod cannot start: of volume {volume} these do not exist: {names}"))
+                .because(code, format!("not found in namespace {namespace}: {names}")),
+            |finding, (kind, name)| {
+                let step = finding.kubectl(&format!("get {} {}", kind.to_lowercase(), text::arg(name)));
+                finding.next(step)
+            },
+        );
+    }
     if message.contains("not found")
         && let Some(name) = quoted("secret")
     {
@@ -381,6 +397,22 @@ fn source<'a>(pod: &'a Pod, volume: &str) -> Option<&'a crate::objects::pod::Vol
     pod.spec.volumes.iter().find(|v| v.name == volume)?.source.as_deref()
 }
 
+/// The objects that a projected volume lacks: it takes from several, and the kubelet names all that are missing.
+fn missing_objects(message: &str) -> Vec<(&'static str, String)> {
+    if message.contains("rpc error") {
+        return Vec::new();
+    }
+    let kinds = [("configmap \"", "ConfigMap"), ("secret \"", "Secret")];
+    let of_kind = |(before, kind): (&str, &'static str)| {
+        let found = message.split(before).skip(1).filter_map(|rest| rest.split_once("\" not found"));
+        let found = found.filter(|(name, _)| !name.contains('"')).map(|(name, _)| (kind, text::name(name)));
+        found.collect::<Vec<_>>()
+    };
+    let mut found: Vec<_> = kinds.into_iter().flat_map(of_kind).collect();
+    found.dedup();
+    found
+}
+
 fn missing_key(
     finding: Finding,
     kind: &str,
@@ -390,17 +422,22 @@ fn missing_key(
     code: CauseCode,
 ) -> Finding {
     // A projected volume takes from several objects, and the message names only the key.
-    let object =
-        object.map_or_else(|| format!("the {kind} of volume {volume}"), |name| format!("{kind} {name}"));
-    let scope = format!("{}/{}", finding.namespace, object.rsplit(' ').next().unwrap_or_default());
-    let describe = object.to_lowercase().replacen("the ", "", 1);
-    let step = finding.kubectl(&format!("describe {describe}"));
-    let finding = finding
-        .says(format!(
-            "the pod cannot start: {object}, which volume {volume} takes keys from, has no key {key}"
-        ))
-        .because(code, format!("key {key} was not found in {object}"))
-        .about(if kind == "Secret" { "secret" } else { "configmap" }, scope);
-    if object.starts_with("the ") { finding } else { finding.next(step) }
-        .next("add the key, or correct the items of the volume")
+    let (object, step, scope) = match object.filter(|name| !name.is_empty()) {
+        Some(name) => (
+            format!("{kind} {name} of volume {volume}"),
+            Some(finding.kubectl(&format!("describe {} {}", kind.to_lowercase(), text::arg(&name)))),
+            Some(format!("{}/{name}", finding.namespace)),
+        ),
+        None => (format!("the {kind} of volume {volume}"), None, None),
+    };
+    let mut finding = finding
+        .says(format!("the pod cannot start: {object} has no key {key}"))
+        .because(code, format!("key {key} was not found in {object}"));
+    if let Some(scope) = scope {
+        finding = finding.about(if kind == "Secret" { "secret" } else { "configmap" }, scope);
+    }
+    if let Some(step) = step {
+        finding = finding.next(step);
+    }
+    finding.next("add the key, or correct the items of the volume")
 }

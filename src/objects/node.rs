@@ -29,17 +29,53 @@ impl Object for Node {
     fn compact(&mut self) {
         self.metadata.compact();
         self.status.conditions.shrink_to_fit();
+        self.spec.taints.shrink_to_fit();
     }
 }
 
 /// `core/v1.NodeSpec`.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NodeSpec {
     /// Cordoned.
     #[prost(bool, tag = "4")]
     #[serde(deserialize_with = "lenient::flag")]
     pub unschedulable: bool,
+    /// What keeps pods away that do not tolerate it.
+    #[prost(message, repeated, tag = "5")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub taints: Vec<Taint>,
+}
+
+/// `core/v1.Taint`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Taint {
+    /// Such as `node-role.kubernetes.io/control-plane`.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub key: String,
+    /// Often empty.
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub value: String,
+    /// `NoSchedule`, `PreferNoSchedule` or `NoExecute`.
+    #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub effect: String,
+}
+
+impl Taint {
+    /// Whether no pod that does not tolerate it is scheduled there.
+    pub fn keeps_out(&self) -> bool {
+        matches!(self.effect.as_str(), "NoSchedule" | "NoExecute")
+    }
+
+    /// As `kubectl` writes it: `key=value:effect`.
+    pub fn words(&self) -> String {
+        let value = if self.value.is_empty() { String::new() } else { format!("={}", self.value) };
+        format!("{}{value}:{}", self.key, self.effect)
+    }
 }
 
 /// `core/v1.NodeStatus`. A node condition with its two times has tags of its own, see [`NodeCondition`].

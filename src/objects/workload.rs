@@ -41,10 +41,6 @@ pub struct WorkloadSpec {
     #[prost(int32, optional, tag = "1")]
     #[serde(deserialize_with = "lenient::some_int32")]
     pub replicas: Option<i32>,
-    /// No rollout goes on.
-    #[prost(bool, tag = "7")]
-    #[serde(deserialize_with = "lenient::flag")]
-    pub paused: bool,
 }
 
 /// The status of a workload.
@@ -59,10 +55,6 @@ pub struct WorkloadStatus {
     #[prost(int32, tag = "2")]
     #[serde(deserialize_with = "lenient::int32")]
     pub ready_replicas: i32,
-    /// Pods of the newest template.
-    #[prost(int32, tag = "3")]
-    #[serde(deserialize_with = "lenient::int32")]
-    pub updated_replicas: i32,
     /// DaemonSet: pods that should run.
     #[prost(int32, tag = "4")]
     #[serde(deserialize_with = "lenient::int32")]
@@ -121,6 +113,21 @@ impl Object for Job {
     }
 }
 
+impl Job {
+    /// Whether it goes on and says that it has no pod: for a moment, in its back-off, or because none can be made.
+    pub fn lacks_pods(&self) -> bool {
+        let over = |c: &NodeCondition| {
+            c.status == "True"
+                && matches!(c.kind.as_str(), "Complete" | "Failed" | "FailureTarget" | "SuccessCriteriaMet")
+        };
+        let status = &self.status;
+        !self.spec.suspend
+            && status.active == 0
+            && !status.completion_time.is_known()
+            && !status.conditions.iter().any(over)
+    }
+}
+
 /// `batch/v1.JobSpec`.
 #[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
@@ -133,18 +140,10 @@ pub struct JobSpec {
     #[prost(int64, optional, tag = "2")]
     #[serde(deserialize_with = "lenient::some_int64")]
     pub active_deadline_seconds: Option<i64>,
-    /// Pods that must succeed.
-    #[prost(int32, optional, tag = "3")]
-    #[serde(deserialize_with = "lenient::some_int32")]
-    pub completions: Option<i32>,
     /// No pods are to run.
     #[prost(bool, tag = "4")]
     #[serde(deserialize_with = "lenient::flag")]
     pub suspend: bool,
-    /// Which exits fail the Job at once: only whether there is one.
-    #[prost(message, optional, tag = "5")]
-    #[serde(deserialize_with = "lenient::some_object")]
-    pub pod_failure_policy: Option<super::pod::Empty>,
 }
 
 /// `batch/v1.JobStatus`.
@@ -163,21 +162,21 @@ pub struct JobStatus {
     #[prost(message, required, tag = "3")]
     #[serde(deserialize_with = "super::time::lenient")]
     pub completion_time: super::Time,
+    /// Pods that run or are about to.
+    #[prost(int32, tag = "7")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub active: i32,
     /// Pods that failed.
     #[prost(int32, tag = "4")]
     #[serde(deserialize_with = "lenient::int32")]
     pub failed: i32,
-    /// Pods that succeeded.
-    #[prost(int32, tag = "5")]
-    #[serde(deserialize_with = "lenient::int32")]
-    pub succeeded: i32,
     /// Indexes that failed, such as `1,3-5`.
     #[prost(string, tag = "6")]
     #[serde(deserialize_with = "lenient::text")]
     pub failed_indexes: String,
 }
 
-/// `batch/v1.CronJob`: only its identity and its last success.
+/// `batch/v1.CronJob`: only its identity, whether it is to run, and its last times.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CronJob {
@@ -185,6 +184,10 @@ pub struct CronJob {
     #[prost(message, required, tag = "1")]
     #[serde(deserialize_with = "lenient::object")]
     pub metadata: ObjectMeta,
+    /// What is wanted.
+    #[prost(message, required, tag = "3")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub spec: CronJobSpec,
     /// What came of it.
     #[prost(message, required, tag = "2")]
     #[serde(deserialize_with = "lenient::object")]
@@ -198,6 +201,16 @@ impl Object for CronJob {
     fn compact(&mut self) {
         self.metadata.compact();
     }
+}
+
+/// `batch/v1.CronJobSpec`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct CronJobSpec {
+    /// No Jobs are to be made.
+    #[prost(bool, tag = "4")]
+    #[serde(deserialize_with = "lenient::flag")]
+    pub suspend: bool,
 }
 
 /// `batch/v1.CronJobStatus`.
@@ -214,7 +227,7 @@ pub struct CronJobStatus {
     pub last_successful_time: super::Time,
 }
 
-/// `core/v1.PersistentVolumeClaim`: whether it is bound, and from which class.
+/// `core/v1.PersistentVolumeClaim`: only which one it is. Why it has no volume is said in events about it.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PersistentVolumeClaim {
@@ -222,14 +235,6 @@ pub struct PersistentVolumeClaim {
     #[prost(message, required, tag = "1")]
     #[serde(deserialize_with = "lenient::object")]
     pub metadata: ObjectMeta,
-    /// What is wanted.
-    #[prost(message, required, tag = "2")]
-    #[serde(deserialize_with = "lenient::object")]
-    pub spec: ClaimSpec,
-    /// What there is.
-    #[prost(message, required, tag = "3")]
-    #[serde(deserialize_with = "lenient::object")]
-    pub status: ClaimStatus,
 }
 
 impl Object for PersistentVolumeClaim {
@@ -239,24 +244,4 @@ impl Object for PersistentVolumeClaim {
     fn compact(&mut self) {
         self.metadata.compact();
     }
-}
-
-/// `core/v1.PersistentVolumeClaimSpec`.
-#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ClaimSpec {
-    /// Empty for the cluster's default.
-    #[prost(string, tag = "5")]
-    #[serde(deserialize_with = "lenient::text")]
-    pub storage_class_name: String,
-}
-
-/// `core/v1.PersistentVolumeClaimStatus`.
-#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-#[serde(default, rename_all = "camelCase")]
-pub struct ClaimStatus {
-    /// `Pending`, `Bound`, `Lost`.
-    #[prost(string, tag = "1")]
-    #[serde(deserialize_with = "lenient::text")]
-    pub phase: String,
 }

@@ -5,12 +5,12 @@
 //! found, and words that the first line must hold.
 
 use kubehealer::diagnosis::{self, CauseCode as C, Context, Reason as R, Snapshot, Sources};
-use kubehealer::objects::Event;
-use serde_json::json;
+use kubehealer::objects::{self, CronJob, Event, Node};
+use serde_json::{Value, json};
 
 use super::reasons::{
-    app, app_with, end, event, event_times, failed, look, look_with, now, pending, refused, running, stuck,
-    survey, unborn, waiting, warns, words,
+    ago, app, app_with, decode, end, event, event_times, failed, look, look_with, now, pending, refused,
+    running, stuck, survey, unborn, waiting, warns, words,
 };
 
 fn with_claim(mut pod: kubehealer::objects::Pod) -> kubehealer::objects::Pod {
@@ -1024,4 +1024,276 @@ fn a_crash_says_by_its_log_why_in_the_first_line() {
     // Of a line that nobody knows the exit code says more.
     let f = crashed("done with what there was\n", 1);
     assert!(f.summary.contains("exit code 1 (a general error"), "{}", f.summary);
+}
+
+#[test]
+fn the_first_line_of_a_pod_without_a_node_names_what_it_asks_for() {
+    let with = |message: &str, spec: Value| {
+        let mut state = pending("Unschedulable", message, 900);
+        let asked = super::reasons::pod(json!({"spec": spec}));
+        state.spec.volumes = asked.spec.volumes;
+        state.spec.node_selector = asked.spec.node_selector;
+        state.spec.containers = asked.spec.containers;
+        state
+    };
+    let requests =
+        json!({"containers": [{"name": "app", "resources": {"requests": {"cpu": "64", "memory": "1Ti"}}}]});
+    let ports = json!({"containers": [{"name": "app", "ports": [{"containerPort": 80, "hostPort": 8080}]}]});
+    let claim = json!({"volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data-0"}}]});
+    for (message, spec, code, said) in [
+        (
+            "0/3 nodes are available: 1 node(s) had untolerated taint(s), 2 Insufficient cpu, 2 Insufficient memory. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
+            requests,
+            C::InsufficientResources,
+            "Insufficient cpu (the pod requests 64), Insufficient memory (the pod requests 1Ti)",
+        ),
+        (
+            "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
+            json!({"nodeSelector": {"disk": "ssd"}}),
+            C::NodeSelectorMismatch,
+            "(nodeSelector disk=ssd)",
+        ),
+        (
+            "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
+            ports,
+            C::HostPortTaken,
+            "(host port 8080)",
+        ),
+        (
+            "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
+            claim.clone(),
+            C::VolumeUnavailable,
+            "(claim data-0)",
+        ),
+        // So since 1.34; before: "volume node affinity conflict".
+        (
+            "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
+            claim,
+            C::VolumeUnavailable,
+            "PersistentVolume's node affinity (claim data-0)",
+        ),
+    ] {
+        let f = warns(&look(&with(message, spec)), R::Unschedulable, code, &[]);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+}
+
+#[test]
+fn taints_that_the_scheduler_no_longer_names_are_read_from_the_nodes() {
+    let node = |name: &str, taints: Value| -> Node {
+        decode(&json!({"metadata": {"name": name}, "spec": {"taints": taints}}))
+    };
+    let taint = |key: &str, value: &str| json!([{"key": key, "value": value, "effect": "NoSchedule"}]);
+    let of = |count: u32, nodes: Vec<Node>| {
+        let message = format!(
+            "0/{} nodes are available: {count} node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/{count} nodes are available: {count} Preemption is not helpful for scheduling.",
+            nodes.len()
+        );
+        let pods = vec![pending("Unschedulable", &message, 900)];
+        survey(Snapshot { pods, nodes, ..Snapshot::default() }).findings.remove(0)
+    };
+    let f = of(1, vec![node("gpu-1", taint("dedicated", "gpu"))]);
+    assert_eq!(f.cause.code, C::UntoleratedTaint);
+    assert!(f.summary.contains("node gpu-1 has the taint dedicated=gpu:NoSchedule"), "{}", f.summary);
+    // That tells the state of the node: it is to be mended, not tolerated.
+    let f = of(1, vec![node("worker", taint("node.kubernetes.io/not-ready", ""))]);
+    assert_eq!(f.cause.code, C::NodeUnready);
+    assert!(f.next_steps[0].contains("not ready") && !words(&f).contains("toleration"), "{}", words(&f));
+    // Which of two the pod does not tolerate, is not known; nor does a mere preference keep it away.
+    let preferred = json!([{"key": "spot", "value": "", "effect": "PreferNoSchedule"}]);
+    let f = of(1, vec![node("a", taint("one", "")), node("b", taint("two", ""))]);
+    assert!(f.summary.contains("untolerated taint(s)"), "{}", f.summary);
+    let f = of(1, vec![node("a", taint("one", "")), node("b", preferred)]);
+    assert!(f.summary.contains("node a has the taint one:NoSchedule"), "{}", f.summary);
+}
+
+#[test]
+fn a_cron_job_that_makes_no_jobs_says_why_until_it_makes_one() {
+    let cron_job = |more: Value| -> CronJob {
+        let mut base = json!({"metadata": {"name": "sync", "namespace": "shop", "uid": "c"}});
+        super::reasons::merge(&mut base, more);
+        decode(&base)
+    };
+    let look = |cron_job: CronJob, reason: &str, message: &str| {
+        let mut event = event_times(reason, message, 600, 60, 10);
+        event.involved_object.kind = "CronJob".to_owned();
+        event.involved_object.uid = "c".to_owned();
+        survey(Snapshot { cron_jobs: vec![cron_job], events: vec![event], ..Snapshot::default() }).findings
+    };
+    let quota = "Error creating job: jobs.batch \"sync-29700001\" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5";
+    for (reason, message, code, said) in [
+        (
+            "FailedCreate",
+            quota,
+            C::QuotaExceeded,
+            "Jobs of CronJob sync cannot be created: they exceed quota jobs (requested: count/jobs.batch=1",
+        ),
+        (
+            "UnknownTimeZone",
+            "invalid timeZone: \"Mars/Base\": unknown time zone Mars/Base",
+            C::InvalidConfiguration,
+            "unknown time zone Mars/Base",
+        ),
+        (
+            "MissSchedule",
+            "Missed scheduled time to start a job: Sun, 22 Nov 2026 11:00:00 UTC",
+            C::InvalidConfiguration,
+            "startingDeadlineSeconds was over",
+        ),
+    ] {
+        let found = look(cron_job(json!({})), reason, message);
+        assert_eq!((found.len(), found[0].reason.as_str(), found[0].cause.code), (1, "FailedCreate", code));
+        assert!(found[0].summary.contains(said), "{said:?} is not in: {}", found[0].summary);
+        assert_eq!(found[0].workload.as_ref().unwrap().kind, "CronJob");
+        assert!(look(cron_job(json!({"status": {"lastScheduleTime": ago(30)}})), reason, message).is_empty());
+        assert!(look(cron_job(json!({"spec": {"suspend": true}})), reason, message).is_empty());
+    }
+    // It goes on after that one.
+    let missed =
+        "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+    assert!(look(cron_job(json!({})), "TooManyMissedTimes", missed).is_empty());
+}
+
+#[test]
+fn a_failed_job_says_in_its_first_line_why_its_pods_fail() {
+    let failed = |name: &str| {
+        let ended = super::reasons::container("app", end("Error", 1, 305, 300), json!({}), 0);
+        super::reasons::pod(json!({"metadata": {"name": name, "uid": name, "ownerReferences":
+                [{"apiVersion": "batch/v1", "kind": "Job", "name": "import", "uid": "j", "controller": true}]},
+            "spec": {"restartPolicy": "Never"},
+            "status": {"phase": "Failed", "containerStatuses": [ended]}}))
+    };
+    let job: objects::Job = decode(&json!({"metadata": {"name": "import", "namespace": "shop", "uid": "j"},
+        "spec": {"backoffLimit": 1}, "status": {"failed": 2, "conditions": [{"type": "Failed", "status": "True",
+            "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit", "lastTransitionTime": ago(200)}]}}));
+    let logs = vec![diagnosis::ContainerLog {
+        namespace: "shop".to_owned(),
+        pod: "import-aaaaa".to_owned(),
+        container: "app".to_owned(),
+        previous: false,
+        tail: b"Traceback (most recent call last):\n  File \"/app/x.py\", line 3, in <module>\nKeyError: 'DATABASE_URL'\n"
+            .to_vec(),
+        reading: None,
+    }];
+    let pods = vec![failed("import-aaaaa"), failed("import-bbbbb")];
+    let found = survey(Snapshot { pods, jobs: vec![job], logs, ..Snapshot::default() });
+    let f = &found.findings[0];
+    assert_eq!((f.reason.as_str(), f.cause.code), ("BackoffLimitExceeded", C::TooManyFailures));
+    assert!(f.summary.contains("backoffLimit of 1"), "{}", f.summary);
+    assert!(f.summary.contains("the environment variable DATABASE_URL is missing"), "{}", f.summary);
+}
+
+#[test]
+fn a_failure_that_its_job_never_hears_of_is_no_try_that_it_allows() {
+    let pod = |proxy: Value, ended: i64| {
+        super::reasons::pod(json!({"metadata": {"ownerReferences":
+                [{"apiVersion": "batch/v1", "kind": "Job", "name": "import", "uid": "j", "controller": true}]},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "app", "image": "a"}, {"name": "proxy", "image": "b"}]},
+            "status": {"containerStatuses": [
+                super::reasons::container("app", end("Error", 1, ended + 5, ended), json!({}), 0),
+                super::reasons::container("proxy", proxy, json!({}), 0)]}}))
+    };
+    warns(&look(&pod(running(3000), 2000)), R::Error, C::ApplicationError, &["proxy still runs"]);
+    // It may be about to end, too; and where it has, the Job is told.
+    super::reasons::quiet(&look(&pod(running(3000), 60)));
+    super::reasons::quiet(&look(&pod(end("Completed", 0, 3000, 1990), 2000)));
+}
+
+#[test]
+fn a_claim_on_devices_that_cannot_be_made_is_no_scheduler_that_does_not_run() {
+    let mut pod = pending("Unschedulable", "", 900);
+    pod.status.conditions.clear();
+    warns(&look(&pod), R::SchedulerError, C::SchedulingConstraints, &["no scheduler"]);
+    let refused = event(
+        "FailedResourceClaimCreation",
+        "PodResourceClaim gpu: resourceclaimtemplate.resource.k8s.io \"one-gpu\" not found",
+        30,
+    );
+    let f = warns(
+        &look_with(&pod, &[refused]),
+        R::FailedPrepareDynamicResources,
+        C::DeviceAllocationFailed,
+        &["resourceclaimtemplates"],
+    );
+    assert!(f.summary.contains("\"one-gpu\" not found"), "{}", f.summary);
+}
+
+#[test]
+fn a_start_that_fails_for_its_configuration_says_which_in_the_first_line() {
+    for (reason, message, said) in [
+        (
+            "CreateContainerConfigError",
+            "container has runAsNonRoot and image will run as root (pod: \"cart_shop(0a1b)\", container: app)",
+            "would run as root",
+        ),
+        (
+            "CreateContainerConfigError",
+            "failed to prepare subPath for volumeMount \"data\" of container \"app\"",
+            "volumeMount data",
+        ),
+        (
+            "CreateContainerConfigError",
+            "environment variable key \"DB\" not found in file \"cfg.env\"",
+            "key \"DB\" not found in file \"cfg.env\"",
+        ),
+        ("CreateContainerConfigError", "something quite new about hosts", "something quite new about hosts"),
+        (
+            "ErrImageNeverPull",
+            "Container image \"r.example.com/shop/cart:1\" is not present with pull policy of Never",
+            "image r.example.com/shop/cart:1 is not on the node",
+        ),
+    ] {
+        let found = look(&stuck(reason, message, 300));
+        assert!(
+            found.findings[0].summary.contains(said),
+            "{said:?} is not in: {}",
+            found.findings[0].summary
+        );
+    }
+    for (message, said) in [
+        (
+            "pods \"cart-1\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"app\" must set securityContext.allowPrivilegeEscalation=false), runAsNonRoot != true (pod or container \"app\" must set securityContext.runAsNonRoot=true)",
+            ": restricted:latest: allowPrivilegeEscalation != false, runAsNonRoot != true",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: maximum memory usage per Container is 512Mi, but limit is 2Gi",
+            "is 512Mi, but limit is 2Gi",
+        ),
+        ("pods \"cart-1\" is forbidden: no PriorityClass with name high was found", "PriorityClass high"),
+    ] {
+        let f = refused(message);
+        assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
+    }
+}
+
+#[test]
+fn all_that_a_pod_lacks_for_its_volumes_is_named() {
+    let lacks = |messages: &[&str]| {
+        let events: Vec<Event> =
+            messages.iter().enumerate().map(|(n, m)| event("FailedMount", m, 20 + n as i64)).collect();
+        look_with(&unborn("False", 600), &events)
+    };
+    let both = "MountVolume.SetUp failed for volume \"all\" : [configmap \"app-config\" not found, secret \"app-tls\" not found]";
+    let f = warns(
+        &lacks(&[both]),
+        R::VolumeNotReady,
+        C::MissingSecret,
+        &["get configmap app-config", "get secret app-tls"],
+    );
+    assert!(f.summary.contains("ConfigMap app-config, Secret app-tls"), "{}", f.summary);
+    // Each volume has an event of its own.
+    let of = |volume: &str, what: &str| {
+        format!("MountVolume.SetUp failed for volume \"{volume}\" : {what} not found")
+    };
+    let (map, secret) = (of("cfg", "configmap \"app-config\""), of("tls", "secret \"app-tls\""));
+    warns(
+        &lacks(&[&secret, &map]),
+        R::VolumeNotReady,
+        C::MissingSecret,
+        &["Secret app-tls of volume tls", "app-config"],
+    );
+    // A key that no volume of the pod's spec tells the object of: it is of no object that could be named.
+    let key = "MountVolume.SetUp failed for volume \"all\" : references non-existent config key: app.yaml";
+    let f = warns(&lacks(&[key]), R::VolumeNotReady, C::MissingConfigMapKey, &["has no key app.yaml"]);
+    assert_eq!(f.scope, None);
 }

@@ -1869,7 +1869,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=1, limited: pods=1",
             C::QuotaExceeded,
-            "quota compute is used up",
+            "they exceed quota compute (requested: pods=1, used: pods=1, limited: pods=1)",
         ),
         (
             "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app",

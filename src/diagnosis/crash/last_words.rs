@@ -45,7 +45,10 @@ pub(super) fn with_message(mut finding: Finding, end: &Terminated) -> Finding {
     let tail = LogTail::from_bytes(end.message.as_bytes());
     match logs::classify(&tail, finding.exit_code) {
         Some(verdict) if tail.lines().len() > 1 => explain(&mut finding, &verdict),
-        _ => finding.cause.text = format!("{}: {message}", finding.cause.text),
+        _ => {
+            finding.cause.text = format!("{}: {message}", finding.cause.text);
+            add_words(&mut finding, "it says", &message);
+        }
     }
     finding.add(Source::Status, format!("termination message: {message}"), end.finished_at.get());
     finding
@@ -68,15 +71,21 @@ fn is_open(code: CauseCode) -> bool {
 }
 
 /// Why it ended belongs into the first line, rather than what its exit code means in general.
-fn lead_with(finding: &mut Finding, verdict: &LogVerdict, ended: &str) {
-    if verdict.code == CauseCode::LoggedError {
-        return;
-    }
+fn lead_with(finding: &mut Finding, why: &str) {
     let general = finding.exit_code.map(|code| exit::meaning(code, "Error").1).unwrap_or_default();
     finding.summary = match finding.summary.strip_suffix(&general).filter(|_| !general.is_empty()) {
-        Some(head) if head.ends_with(": ") => format!("{head}{}{ended}", verdict.text),
-        _ => format!("{}: {}", finding.summary, verdict.text),
+        Some(head) if head.ends_with(": ") => format!("{head}{why}{}", ended(finding)),
+        _ => format!("{}: {why}", finding.summary),
     };
+}
+
+/// Words that nobody knows how to read are added to what is known, and so much of them as fits.
+fn add_words(finding: &mut Finding, whose: &str, words: &str) {
+    finding.summary = format!("{}; {whose}: {}", finding.summary, text::head(words, 160));
+}
+
+fn ended(finding: &Finding) -> String {
+    finding.exit_code.map(|c| format!(" (exit code {c})")).unwrap_or_default()
 }
 
 /// Lets the log say why. What the status proves stays in the text.
@@ -84,23 +93,23 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict) {
     if !is_open(finding.cause.code) {
         return;
     }
-    let ended = finding.exit_code.map(|c| format!(" (exit code {c})")).unwrap_or_default();
+    let ended = ended(finding);
     if verdict.specific {
         // An end in peace stays what it is; the log only adds why.
         if finding.cause.code != CauseCode::CommandCompleted {
             finding.cause.code = verdict.code;
         }
         // What is only the general sort of thing is worth less than the program's own words.
-        let own_words = if verdict.code == CauseCode::LoggedError {
-            format!(": {}", verdict.line)
+        if verdict.code == CauseCode::LoggedError {
+            finding.cause.text = format!("{}: {}{ended}", verdict.text, verdict.line);
+            add_words(finding, "its log says", &verdict.line);
         } else {
-            String::new()
-        };
-        finding.cause.text = format!("{}{own_words}{ended}", verdict.text);
-        lead_with(finding, verdict, &ended);
-        finding.confidence = finding.confidence.min(Confidence::Probable);
+            finding.cause.text = format!("{}{ended}", verdict.text);
+            lead_with(finding, &verdict.text);
+        }
     } else {
         finding.cause.text = format!("{}; its log says last: {}", finding.cause.text, verdict.line);
-        finding.confidence = finding.confidence.min(Confidence::Probable);
+        add_words(finding, "its log says last", &verdict.line);
     }
+    finding.confidence = finding.confidence.min(Confidence::Probable);
 }

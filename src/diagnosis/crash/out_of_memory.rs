@@ -3,6 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::crash_loop::Shape;
+use super::log_command;
 use crate::diagnosis::container::{View, uptime};
 use crate::diagnosis::context::oldest_first;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, nodes, text};
@@ -110,8 +111,13 @@ pub(super) fn out_of_memory(
             finding.confidence = Confidence::Confirmed;
         }
     }
-    let top = finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)));
-    finding.next(verdict).next(top)
+    // What no longer runs uses nothing.
+    let step = if view.is_running() {
+        finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)))
+    } else {
+        log_command(&finding, view)
+    };
+    finding.next(verdict).next(step)
 }
 
 /// An event of the node that tells of an out-of-memory kill about when the container ended, and whether it was the node

@@ -153,8 +153,8 @@ pub(super) const RULES: &[Rule] = &[
         "the MySQL server at {host} cannot be reached[ (error {what})]"),
     rule("refused-jdbc", C::DependencyUnreachable, 84, r"Connection to (?P<host>[\w.-]+:\d+) refused|Communications link failure|network-related or instance-specific error",
         "the database[ at {host}] cannot be reached"),
-    rule("refused-prisma", C::DependencyUnreachable, 84, r"Can't reach database server at [`'](?P<host>[^`']+)[`'](?::[`'](?P<port>\d+)[`'])?",
-        "the database server at {host}[:{port}] cannot be reached"),
+    rule("refused-prisma", C::DependencyUnreachable, 84, r"Can't reach database server at [`'](?P<host>[^`']+)[`'](?::[`'](?P<at>\d+)[`'])?",
+        "the database server at {host}[:{at}] cannot be reached"),
     rule("refused-kafka", C::DependencyUnreachable, 82,
         r"Connection to node -?\d+ \((?P<host>[^)]+)\) could not be established|(?P<broker>[\w.-]+:\d+)/bootstrap: Connect to .* failed|Topic (?P<topic>\S+) not present in metadata|Timed out waiting for a node assignment|kafka: client has run out of available brokers",
         "the Kafka broker[ {host}][ {broker}] cannot be reached[: no metadata for topic {topic}]"),
@@ -272,7 +272,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Files and modules.
     rule("read-only", C::PermissionDenied, 92,
-        r#"(?:(?P<file>/[^\s:'"]+)['"]?: )?(?:read-only file system|\bEROFS\b)(?:[^'"\n]{0,40}['"](?P<after>/[^'"]+)['"])?"#,
+        r#"(?:(?P<file>/[^\s:'"]+)['"]?(?:: | failed \(30: ))?(?:read-only file system|\bEROFS\b)(?:[^'"\n]{0,40}['"](?P<after>/[^'"]+)['"])?"#,
         "it writes where it may only read[: {file}][: {after}] (read-only file system): see readOnlyRootFilesystem and the mount"),
     rule("is-directory", C::InvalidConfiguration, 91, r#"(?P<file>/[^\s:'"]+)['"]?: is a directory|EISDIR[^'"]*(?:['"](?P<node>[^'"]+)['"])?|Is a directory: ['"](?P<py>[^'"]+)['"]"#,
         "it wants a file and finds a directory[: {file}][: {node}][: {py}], as a mount of a missing file makes one"),
@@ -462,7 +462,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("segfault", C::SegmentationFault, 68, r"segmentation fault|SIGSEGV|segfault at|caught signal 11|signal 11\b|Bus error|SIGBUS|access violation", "the program crashed on a bad memory access (segmentation fault)"),
 
     // It was asked to, or gave up.
-    rule("asked-to-stop", C::Terminated, 46, r"(?:received|caught|got|handling|on) (?:signal:? |an? )?(?:SIG)?(?:TERM|INT|QUIT|terminated|interrupt)\b|SIGTERM received|with signal 15|shutting down|graceful(?:ly)? (?:shut|stop|exit)|Shutdown (?:requested|signal|initiated)|received (?:fast|smart) shutdown request|stopping (?:server|all)",
+    rule("asked-to-stop", C::Terminated, 46, r"(?:received|caught|got|handling|on) (?:signal:? |an? )?(?:SIG)?(?:TERM|INT|QUIT|terminated|interrupt)\b|SIGTERM received|with signal 15|shutting down gracefully|graceful(?:ly)? (?:shut|stop|exit)|Shutdown (?:requested|signal|initiated)|received (?:fast|smart) shutdown request|stopping (?:server|all)",
         "it stopped because it was told to, as its log says"),
     rule("gave-up", C::LoggedError, 44, r"giving up|max(?:imum)? (?:number of )?retries (?:exceeded|reached)|too many (?:retries|restarts|failures)|retries exhausted", "it gave up after its own retries"),
 ];
