@@ -197,6 +197,6 @@ const PB_ASKED: f64 = 0.115;
 const PATTERNS_HEAP: f64 = 2_945_000.0;
 const REST_HEAP: f64 = 291.0;
 const FAIL_HEAP: f64 = 1586.0;
-const UPDATE_TIMES: f64 = 3.0;
+const UPDATE_TIMES: f64 = 2.0;
 const JSON_UPDATE_TIMES: f64 = 110.8;
 const PB_UPDATE_TIMES: f64 = 4.95;

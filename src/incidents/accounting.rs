@@ -17,6 +17,9 @@
 //!
 //! Pure: must not know of findings, workloads, or the time.
 
+use std::hash::{BuildHasher as _, Hash, Hasher};
+
+use foldhash::quality::FixedState;
 use jiff::{SignedDuration, Timestamp};
 
 use super::store::Booked;
@@ -184,14 +187,12 @@ impl Memory {
     }
 }
 
-/// FNV-1a, folded to 30 bits, never 0 unless the text is empty. It tells apart a container's few last ids.
+/// Folded to 30 bits, never 0 unless the text is empty. It tells apart a container's few last ids.
 fn digest(text: &str) -> u32 {
     if text.is_empty() {
         return 0;
     }
-    let hash = text
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let hash = FixedState::with_seed(0).hash_one(text);
     (((hash >> DIGEST_BITS) ^ hash) & DIGEST_MASK) as u32 | 1
 }
 
@@ -208,6 +209,23 @@ impl Shows<'_> {
         match self.end.container_id.as_str() {
             "" => digest(&self.number.to_string()),
             id => digest(id),
+        }
+    }
+}
+
+/// What [`book`] goes by: pods that show the same are booked once, however often they are shown.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a>(pub &'a Pod);
+
+impl Hash for Shown<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        for view in views(self.0) {
+            let status = view.status;
+            (view.kind, view.name, status.restart_count, view.is_running()).hash(state);
+            status.container_id.hash(state);
+            for end in [&status.state.terminated, &status.last_state.terminated] {
+                end.as_deref().map(|end| &end.container_id).hash(state);
+            }
         }
     }
 }
@@ -270,10 +288,13 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
     // The end of the run that this status shows, and the end before it.
     let in_state = status.state.terminated.as_deref();
     let same_run = |m: Memory| m.run == 0 || run == 0 || m.run == run;
+    // The same container with a smaller count: only the count was lost.
+    let is_recounted = |m: Memory| count < m.count && run != 0 && run == m.run;
+    let is_of = |m: Memory| count == m.count || is_recounted(m);
     let (newest, previous) = match in_state {
         Some(end) if !end.container_id.is_empty() => (Some(end), last),
         // Made up: it tells of the run that was known to go on, and of nothing else.
-        Some(end) if before.is_some_and(|m| m.count == count && m.run_is == RunIs::On) => (Some(end), last),
+        Some(end) if before.is_some_and(|m| m.run_is == RunIs::On && is_of(m)) => (Some(end), last),
         Some(_) => (None, last),
         None if running => (None, last),
         None => match last.filter(|l| !l.container_id.is_empty() && l.container_id == status.container_id) {
@@ -309,15 +330,14 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
             }
             if was_over { 0 } else { now_ended }
         }
-        // The same container with a smaller count: only the count was lost.
-        std::cmp::Ordering::Less if run != 0 && run == was.run => now_ended.min(open),
+        std::cmp::Ordering::Less if is_recounted(was) => now_ended.min(open),
         std::cmp::Ordering::Less => i64::from(was.run_is == RunIs::On) + i64::from(count) + now_ended,
     };
     push(ends, view, new, newest, previous, was.end);
     // Made-up records are told apart by their numbers, which begin again with the count.
     let known_end = if count < was.count { 0 } else { was.end };
     let mut after = remember(view, count, run, newest, previous, known_end);
-    let same = same_run(was) && count == was.count || run != 0 && run == was.run && count < was.count;
+    let same = same_run(was) && count == was.count || is_recounted(was);
     if run == 0 && same {
         after.run = was.run;
     }
@@ -382,4 +402,69 @@ fn push<'a>(
         ends.push(end(None, u32::try_from(unseen).unwrap_or(u32::MAX)));
     }
     ends.extend(records.into_iter().rev().map(|r| end(Some(r), 1)));
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::objects::pod::Running;
+    use crate::objects::{ContainerState, ContainerStatus};
+
+    /// Few values, so that they meet.
+    fn state() -> impl Strategy<Value = ContainerState> {
+        let end = prop::sample::select(vec!["", "a", "b"]).prop_map(|id| {
+            let end = Terminated { container_id: id.to_owned(), exit_code: 1, ..Terminated::default() };
+            ContainerState { terminated: Some(Box::new(end)), ..ContainerState::default() }
+        });
+        let running = ContainerState { running: Some(Running::default()), ..ContainerState::default() };
+        prop_oneof![Just(ContainerState::default()), Just(running), end]
+    }
+
+    fn pod() -> impl Strategy<Value = Pod> {
+        (state(), state(), 0..3, prop::sample::select(vec!["", "a", "b"])).prop_map(
+            |(state, last_state, restart_count, id)| {
+                let container_id = id.to_owned();
+                let status = ContainerStatus {
+                    name: "app".into(),
+                    state,
+                    last_state,
+                    restart_count,
+                    container_id,
+                    ..ContainerStatus::default()
+                };
+                let mut pod = Pod::default();
+                pod.status.container_statuses.push(status);
+                pod
+            },
+        )
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(20_000))]
+        #[test]
+        fn what_is_shown_again_is_not_booked_again_and_leaves_the_memory_as_it_is(
+            pods in prop::collection::vec(pod(), 1..5),
+        ) {
+            let mut memory: Option<Vec<Booked>> = None;
+            for pod in &pods {
+                let mut before = None;
+                for again in [false, true] {
+                    let (ends, mut new) = book(memory.as_deref(), pod);
+                    keep_hidden(memory.as_deref().unwrap_or_default(), &mut new);
+                    let new: Vec<_> = new
+                        .into_iter()
+                        .map(|(name, restart_count, end)| Booked { container: name.into(), restart_count, end })
+                        .collect();
+                    if again {
+                        prop_assert_eq!(&ends, &[]);
+                        prop_assert_eq!(before.as_ref(), Some(&new));
+                    }
+                    before = Some(new.clone());
+                    memory = Some(new);
+                }
+            }
+        }
+    }
 }

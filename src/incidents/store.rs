@@ -16,6 +16,8 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use foldhash::quality::RandomState;
 use foldhash::{HashMap, HashSet};
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::diagnosis::finding::WorkloadRef;
 
@@ -140,6 +142,8 @@ pub struct Record<A> {
     pub version: u64,
     /// Whether it counts as one that runs on its node.
     pub runs: bool,
+    /// Digest of all that it showed last and that is taken down here, see [`Store::digest`].
+    pub shown: u64,
     /// What is kept of a pod that is not at rest.
     pub active: Option<Box<A>>,
     /// The generation in which the pod was last seen.
@@ -170,7 +174,8 @@ impl Identity<'_> {
 /// The pods, by uid and by name.
 #[derive(Debug)]
 pub struct Store<A> {
-    pods: HashMap<Uid, Box<Record<A>>>,
+    /// By uid, which is in the records: the table is small enough to stay in a cache.
+    pods: HashTable<Box<Record<A>>>,
     /// Digest of namespace and name to uid: the names themselves are in the records.
     by_name: HashMap<u64, Uid>,
     names: Names,
@@ -182,7 +187,7 @@ pub struct Store<A> {
 impl<A> Default for Store<A> {
     fn default() -> Self {
         Self {
-            pods: HashMap::default(),
+            pods: HashTable::new(),
             by_name: HashMap::default(),
             names: Names::default(),
             homes: Homes::default(),
@@ -205,17 +210,17 @@ impl<A> Store<A> {
 
     /// A pod by uid.
     pub fn get(&self, uid: Uid) -> Option<&Record<A>> {
-        self.pods.get(&uid).map(Box::as_ref)
+        self.pods.find(self.hasher.hash_one(uid), |r| r.uid == uid).map(Box::as_ref)
     }
 
     /// A pod by uid, to change what is booked or kept of it.
     pub fn get_mut(&mut self, uid: Uid) -> Option<&mut Record<A>> {
-        self.pods.get_mut(&uid).map(Box::as_mut)
+        self.pods.find_mut(self.hasher.hash_one(uid), |r| r.uid == uid).map(Box::as_mut)
     }
 
     /// The newest pod of a name.
     pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Record<A>> {
-        let uid = self.by_name.get(&self.digest(namespace, name))?;
+        let uid = self.by_name.get(&self.hasher.hash_one((namespace, name)))?;
         self.get(*uid).filter(|r| r.home.namespace == namespace && *r.name == *name)
     }
 
@@ -226,27 +231,33 @@ impl<A> Store<A> {
 
     /// All pods, in no order. Not for anything that runs at every update or on a timer.
     pub fn iter(&self) -> impl Iterator<Item = &Record<A>> {
-        self.pods.values().map(Box::as_ref)
+        self.pods.iter().map(Box::as_ref)
     }
 
     /// Takes note that a pod exists, and gives its record: new (nothing booked, at rest) or the one that it has.
     /// A changed node or workload is taken over.
     pub fn upsert(&mut self, pod: Identity<'_>) -> &mut Record<A> {
         let Self { pods, by_name, names, homes, generation, hasher } = self;
-        let record = pods.entry(pod.uid).or_insert_with(|| {
-            by_name.insert(hasher.hash_one((pod.namespace, pod.name)), pod.uid);
-            Box::new(Record {
-                uid: pod.uid,
-                name: pod.name.into(),
-                home: homes.join(pod.home()),
-                node: names.get(pod.node),
-                booked: Box::default(),
-                version: 0,
-                runs: false,
-                active: None,
-                seen: 0,
-            })
-        });
+        let digest = |uid: Uid| hasher.hash_one(uid);
+        let record = match pods.entry(digest(pod.uid), |r| r.uid == pod.uid, |r| digest(r.uid)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(room) => {
+                by_name.insert(hasher.hash_one((pod.namespace, pod.name)), pod.uid);
+                let record = Record {
+                    uid: pod.uid,
+                    name: pod.name.into(),
+                    home: homes.join(pod.home()),
+                    node: names.get(pod.node),
+                    booked: Box::default(),
+                    version: 0,
+                    runs: false,
+                    shown: 0,
+                    active: None,
+                    seen: 0,
+                };
+                room.insert(Box::new(record)).into_mut()
+            }
+        };
         record.seen = *generation;
         if *record.node != *pod.node {
             names.give_back(&record.node);
@@ -261,7 +272,8 @@ impl<A> Store<A> {
 
     /// Sets what is booked of a pod; entries that say nothing are left out.
     pub fn book(&mut self, uid: Uid, booked: impl IntoIterator<Item = (impl AsRef<str>, i32, u64)>) {
-        let Some(record) = self.pods.get_mut(&uid) else { return };
+        let found = self.pods.find_mut(self.hasher.hash_one(uid), |r| r.uid == uid);
+        let Some(record) = found else { return };
         let new = booked
             .into_iter()
             .filter(|(_, restarts, end)| *restarts != 0 || *end != 0)
@@ -278,8 +290,9 @@ impl<A> Store<A> {
 
     /// Forgets a pod.
     pub fn remove(&mut self, uid: Uid) -> Option<Record<A>> {
-        let record = *self.pods.remove(&uid)?;
-        let digest = self.digest(&record.home.namespace, &record.name);
+        let found = self.pods.find_entry(self.hasher.hash_one(uid), |r| r.uid == uid).ok()?;
+        let (record, _) = found.remove();
+        let digest = self.hasher.hash_one((record.home.namespace.as_str(), &*record.name));
         // A StatefulSet's pod may have a successor of the same name already.
         if self.by_name.get(&digest) == Some(&uid) {
             self.by_name.remove(&digest);
@@ -290,18 +303,18 @@ impl<A> Store<A> {
             self.names.give_back(&booked.container);
         }
         if self.pods.capacity() > 4 * self.pods.len() + 1024 {
-            self.pods.shrink_to(2 * self.pods.len());
+            self.pods.shrink_to(2 * self.pods.len(), |r| self.hasher.hash_one(r.uid));
             self.by_name.shrink_to(2 * self.by_name.len());
         }
-        Some(record)
+        Some(*record)
     }
 
-    /// Takes note that a pod is still there, whatever else was said of it.
-    pub fn seen(&mut self, uid: Uid) {
+    /// A pod by uid that is still there, whatever else is said of it.
+    pub fn see(&mut self, uid: Uid) -> Option<&mut Record<A>> {
         let generation = self.generation;
-        if let Some(record) = self.get_mut(uid) {
-            record.seen = generation;
-        }
+        let record = self.get_mut(uid)?;
+        record.seen = generation;
+        Some(record)
     }
 
     /// A list begins: marks where it began. Pods seen from here on are newer than the mark.
@@ -316,7 +329,7 @@ impl<A> Store<A> {
     pub fn unseen(&self, mark: Mark, namespace: Option<&str>) -> Vec<Uid> {
         let mut gone: Vec<_> = self
             .pods
-            .values()
+            .iter()
             // Generations wrap: what is newer by less than half the circle is newer.
             .filter(|r| r.seen.wrapping_sub(mark.0).cast_signed() < 0)
             .filter(|r| namespace.is_none_or(|n| r.home.namespace == n))
@@ -325,8 +338,9 @@ impl<A> Store<A> {
         gone.into_iter().map(|r| r.uid).collect()
     }
 
-    fn digest(&self, namespace: &str, name: &str) -> u64 {
-        self.hasher.hash_one((namespace, name))
+    /// Of what a pod shows.
+    pub fn digest(&self, what: impl Hash) -> u64 {
+        self.hasher.hash_one(what)
     }
 }
 
