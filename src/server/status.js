@@ -48,12 +48,34 @@
     }
   }
 
-  function card(f, now) {
+  // Puts these into a list. What has not changed stays where it is, and with it the reader's focus and selection.
+  function show(list, items, make) {
+    const before = new Map([...list.children].map((e) => [e.madeOf, e]));
+    const now = items.map((item) => {
+      const madeOf = JSON.stringify(item);
+      const kept = before.get(madeOf);
+      before.delete(madeOf);
+      return kept || Object.assign(make(item), { madeOf });
+    });
+    const focused = list.contains(document.activeElement) ? document.activeElement.closest("li")?.dataset.id : null;
+    for (const gone of before.values()) gone.remove();
+    now.forEach((e, i) => {
+      if (list.children[i] !== e) list.insertBefore(e, list.children[i] || null);
+    });
+    if (focused && !list.contains(document.activeElement)) {
+      const again = now.find((e) => e.dataset.id === focused);
+      if (again) again.querySelector("summary").focus({ preventScroll: true });
+    }
+  }
+
+  function card(f) {
     const li = element("li", severity(f));
+    li.dataset.id = f.id;
     const top = element("div", "top");
     top.append(element("span", "reason", f.reason), element("span", "severity", f.severity), element("span", "where", where(f)));
     if (f.since) {
-      const since = element("span", "age", age(f.since, now));
+      const since = element("span", "age");
+      since.dataset.since = f.since;
       since.title = "since " + f.since;
       top.append(since);
     }
@@ -107,14 +129,18 @@
       const text = (where(f) + " " + f.reason + " " + f.cause.code + " " + f.node).toLowerCase();
       return words.every((w) => text.includes(w));
     });
-    byId("incidents").replaceChildren(...matching.slice(0, SHOWN).map((f) => card(f, last.observedAt)));
+    show(byId("incidents"), matching.slice(0, SHOWN), card);
+    for (const e of document.querySelectorAll("[data-since]")) {
+      const text = age(e.dataset.since, last.observedAt);
+      if (e.textContent !== text) e.textContent = text;
+    }
     byId("none").hidden = last.total > 0 || Boolean(last.notReady);
     const hidden = last.total - Math.min(matching.length, SHOWN);
     byId("more").hidden = hidden <= 0;
     byId("more").textContent = hidden + " more are not shown here: use the filter, or api/v1/incidents?namespace=NAME&limit=10000";
-    byId("resolved").replaceChildren(...(last.resolved || []).map(resolvedLine));
+    show(byId("resolved"), last.resolved || [], resolvedLine);
     byId("resolved-section").hidden = !(last.resolved || []).length;
-    byId("problems").replaceChildren(...problems.slice(0, 20).map(problemCard));
+    show(byId("problems"), problems.slice(0, 20), problemCard);
     byId("problems-section").hidden = !problems.length;
     document.title = (last.total ? "(" + last.total + ") " : "") + "KubeHealer";
   }

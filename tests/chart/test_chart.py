@@ -300,6 +300,13 @@ def test_a_parent_chart_can_switch_it_on_and_off_and_have_globals_of_its_own(hel
         assert ("kind: Deployment" in done.stdout) == enabled
 
 
+@pytest.mark.parametrize("helm", HELMS)
+def test_the_user_can_be_left_to_openshift(helm):
+    nobody = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None, "fsGroup": None}}
+    for pod in pods_of(with_values(nobody, helm=helm)):
+        assert pod["spec"]["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
 def test_it_listens_on_addresses_of_both_families():
     assert "--listen=[::]:8080" in args_of(render())
     assert "--listen=[::]:9000" in args_of(with_values({"containerPort": 9000}))
