@@ -94,13 +94,19 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     let pods = pods.items;
 
     progress.begin("events, owners and nodes");
-    // Of one pod alone its own events are enough.
-    let one = match pods.as_slice() {
-        [pod] if !wanted.field_selector.is_empty() => format!("involvedObject.name={}", pod.metadata.name),
-        _ => String::new(),
-    };
+    // Of one pod alone its own events are enough, and its own node: a large cluster has thousands, each of 15 KB.
+    let (mut one, mut its_node) = (String::new(), String::new());
+    if let [pod] = pods.as_slice()
+        && !wanted.field_selector.is_empty()
+    {
+        one = format!("involvedObject.name={}", pod.metadata.name);
+        if !pod.spec.node_name.is_empty() {
+            its_node = format!("metadata.name={}", pod.spec.node_name);
+        }
+    }
     let all = ListParams::default();
     let events = all.clone().fields(&one);
+    let nodes = all.clone().fields(&its_node);
     // Events about nodes are kept in `default`, whichever namespace is looked at.
     let about_nodes = all.clone().fields("involvedObject.kind=Node");
     let node_events = async {
@@ -123,7 +129,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     ) = tokio::join!(
         reader.list("/api/v1", "events", &events, true),
         node_events,
-        reader.cluster_wide("/api/v1", "nodes", &all, true),
+        reader.cluster_wide("/api/v1", "nodes", &nodes, true),
         reader.list("/apis/apps/v1", "replicasets", &all, false),
         reader.list("/apis/apps/v1", "deployments", &all, false),
         reader.list("/apis/apps/v1", "statefulsets", &all, false),

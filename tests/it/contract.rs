@@ -227,6 +227,29 @@ fn pods_in_pages_and_a_page_that_expires_are_read_all_the_same() {
     assert!(run.err.starts_with("kubehealer: "), "{}", run.err);
 }
 
+#[tokio::test]
+async fn of_one_pod_the_node_alone_is_read_and_all_of_them_while_it_has_none() {
+    let cluster = Cluster::new();
+    for node in ["node-a", "node-b"] {
+        cluster
+            .apply(serde_json::json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": node}}))
+            .unwrap();
+    }
+    for (pod, node) in [("bound", "node-a"), ("waiting", "")] {
+        let pod = serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": pod},
+            "spec": {"nodeName": node, "containers": [{"name": "app", "image": "app"}]}});
+        cluster.apply(pod).unwrap();
+    }
+    for (pod, nodes) in [("bound", &["node-a"][..]), ("waiting", &["node-a", "node-b"])] {
+        let field_selector = format!("metadata.name={pod}");
+        let wanted = Wanted { namespace: Some("shop".to_owned()), field_selector, ..Wanted::default() };
+        let seen =
+            snapshot::snapshot(&simulator::client(&cluster), &wanted, &Progress::default()).await.unwrap();
+        let names: Vec<_> = seen.snapshot.nodes.iter().map(|node| node.metadata.name.as_str()).collect();
+        assert_eq!(names, nodes, "{pod}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_busy_is_told_in_its_own_words() {
     for (fault, words, within) in [
