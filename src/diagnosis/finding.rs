@@ -235,6 +235,12 @@ impl Finding {
         Key { uid: self.uid.clone(), container: self.container.clone(), family, rule }
     }
 
+    /// What is wrong in the fewest words, for a line beside who it is about and the reason: the first line without its
+    /// subject, where it has more than that, else the cause.
+    pub fn brief(&self) -> &str {
+        self.summary.split_once(": ").map_or(&self.cause.text, |(_, what)| what)
+    }
+
     /// Whether the log of its container may say why: of the run that ended, or of one that runs and holds something up.
     pub fn wants_log(&self) -> bool {
         let of_run = || {

@@ -434,7 +434,8 @@ impl Owners {
             } else {
                 format!("container {}", first.container)
             };
-            finding.summary = format!("{}; {of}: {}", finding.summary, text::head(&first.cause.text, 240));
+            let cause = text::head(&first.cause.text, 240);
+            finding.summary = format!("Job {name}{whose} has failed: {of}: {cause}; {why}");
         } else if failing.is_empty() {
             if reason == Reason::PodFailurePolicy {
                 finding.summary = format!("{}: {}", finding.summary, text::head(&said, 240));

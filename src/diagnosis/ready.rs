@@ -153,7 +153,7 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     let finding = Finding::of_container(view, Reason::ReadinessProbeFailed);
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
-        .says(format!("container {container} runs but is not ready: its readiness probe fails"))
+        .says(format!("container {container} runs but is not ready, its readiness probe fails"))
         .because(CauseCode::ReadinessProbe, "its readiness probe does not pass".to_owned())
         .with(Source::Spec, probes::describe("readiness", probe), None);
     if let Some(ready) = ready {

@@ -409,7 +409,7 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         .iter()
         .filter(|c| Some(rank(c)) == least)
         .take(3)
-        .map(|c| format!("{}{}", c.words, particulars(pod, c)))
+        .map(|c| particulars(pod, c))
         .collect();
     let matter = if matter.is_empty() { "no reason given".to_owned() } else { matter.join(", ") };
     let nodes = if total == 1 {
@@ -478,27 +478,30 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
     finding
 }
 
-/// What it is of the pod that a constraint is about, for the first line; empty where its words say it.
+/// A constraint with what it is of the pod that it is about, where its own words do not say it.
 fn particulars(pod: &Pod, constraint: &Constraint) -> String {
-    let of = |what: &str, names: Vec<String>| {
-        if names.is_empty() { String::new() } else { format!(" ({what} {})", text::list(&names)) }
-    };
-    match constraint.code {
+    let words = &constraint.words;
+    let what = match constraint.code {
         CauseCode::InsufficientResources => {
-            let resource = constraint.words.strip_prefix("Insufficient ").unwrap_or_default();
+            let resource = words.strip_prefix("Insufficient ").unwrap_or_default();
             let whole = pod.spec.resources.as_deref().and_then(|r| r.request(resource));
             let each = pod.spec.containers.iter().filter_map(|c| c.request(resource));
-            let asked: Vec<String> =
-                whole.map_or_else(|| each.map(text::name).collect(), |w| vec![text::name(w)]);
-            of(if asked.len() == 1 { "the pod requests" } else { "its containers request" }, asked)
+            let asked: Vec<&str> = whole.map_or_else(|| each.collect(), |w| vec![w]);
+            let who = if asked.len() == 1 { "the pod requests" } else { "its containers request" };
+            return if asked.is_empty() {
+                words.clone()
+            } else {
+                format!("{words} ({who} {})", text::list(&asked))
+            };
         }
-        CauseCode::NodeSelectorMismatch => of("nodeSelector", node_selector(pod)),
-        CauseCode::HostPortTaken => of("host port", host_ports(pod)),
-        CauseCode::VolumeUnavailable if !constraint.words.contains('"') => {
-            let claims = claims_of(pod);
-            of(if claims.len() == 1 { "claim" } else { "of its claims" }, claims)
-        }
-        _ => String::new(),
+        CauseCode::NodeSelectorMismatch => ("nodeSelector", node_selector(pod)),
+        CauseCode::HostPortTaken => ("host port", host_ports(pod)),
+        CauseCode::VolumeUnavailable if !words.contains('"') => ("claim", claims_of(pod)),
+        _ => return words.clone(),
+    };
+    match what {
+        (_, names) if names.is_empty() => words.clone(),
+        (what, names) => format!("{what} {}: {words}", text::list(&names)),
     }
 }
 

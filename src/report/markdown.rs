@@ -31,7 +31,7 @@ pub fn markdown(look: &Look<'_>) -> String {
             escape(&group.reasons().join(", ")),
             group.pods().len(),
             escape(&workloads.join(", ")),
-            escape(&group.problem.map_or(&first.cause, |p| &p.cause).text),
+            escape(first.brief()),
         ));
     }
     // What is only worth knowing has its row.

@@ -205,7 +205,8 @@ pub(super) fn name(finding: &Finding) -> String {
 }
 
 fn cause(group: &Group<'_>, style: &Style) -> String {
-    let cause = match (group.problem, group.findings.first()) {
+    let first = group.findings.first();
+    let cause = match (group.problem, first) {
         (Some(problem), _) => &problem.cause,
         (None, Some(finding)) => &finding.cause,
         (None, None) => return String::new(),
@@ -213,7 +214,7 @@ fn cause(group: &Group<'_>, style: &Style) -> String {
     if style.width < SENTENCES || cause.text.is_empty() {
         cause.code.as_str().to_owned()
     } else {
-        clean(&cause.text).into_owned()
+        clean(first.map_or(&cause.text, |f| f.brief())).into_owned()
     }
 }
 

@@ -1021,9 +1021,15 @@ fn a_crash_says_by_its_log_why_in_the_first_line() {
         assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
         assert!(f.summary.ends_with(&format!("(exit code {code})")), "{}", f.summary);
     }
-    // Of a line that nobody knows the exit code says more.
+    // A line that nobody knows is given as it is, behind an exit code that may say more.
     let f = crashed("done with what there was\n", 1);
-    assert!(f.summary.contains("exit code 1 (a general error"), "{}", f.summary);
+    assert!(
+        f.summary.ends_with(": exit code 1; its log says last: done with what there was"),
+        "{}",
+        f.summary
+    );
+    let f = crashed("done with what there was\n", 139);
+    assert!(f.summary.contains("SIGSEGV") && f.summary.contains("done with what"), "{}", f.summary);
 }
 
 #[test]
@@ -1051,26 +1057,26 @@ fn the_first_line_of_a_pod_without_a_node_names_what_it_asks_for() {
             "0/3 nodes are available: 3 node(s) didn't match Pod's node affinity/selector.",
             json!({"nodeSelector": {"disk": "ssd"}}),
             C::NodeSelectorMismatch,
-            "(nodeSelector disk=ssd)",
+            "the pod: nodeSelector disk=ssd: node(s) didn't match",
         ),
         (
             "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports.",
             ports,
             C::HostPortTaken,
-            "(host port 8080)",
+            "the pod: host port 8080: node(s) didn't have",
         ),
         (
             "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. not found",
             claim.clone(),
             C::VolumeUnavailable,
-            "(claim data-0)",
+            "the pod: claim data-0: pod has unbound",
         ),
         // So since 1.34; before: "volume node affinity conflict".
         (
             "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
             claim,
             C::VolumeUnavailable,
-            "PersistentVolume's node affinity (claim data-0)",
+            "claim data-0: node(s) didn't match PersistentVolume's node affinity",
         ),
     ] {
         let f = warns(&look(&with(message, spec)), R::Unschedulable, code, &[]);

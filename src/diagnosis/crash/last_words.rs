@@ -81,6 +81,13 @@ fn lead_with(finding: &mut Finding, why: &str) {
 
 /// Words that nobody knows how to read are added to what is known, and so much of them as fits.
 fn add_words(finding: &mut Finding, whose: &str, words: &str) {
+    // What a code means in general is said where it means anything.
+    if finding.cause.code == CauseCode::ApplicationError
+        && let Some(code) = finding.exit_code
+        && let Some(head) = finding.summary.strip_suffix(&exit::meaning(code, "Error").1)
+    {
+        finding.summary = format!("{head}exit code {code}");
+    }
     finding.summary = format!("{}; {whose}: {}", finding.summary, text::head(words, 160));
 }
 
