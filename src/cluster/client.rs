@@ -78,16 +78,23 @@ pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
 
 /// The kubeconfig that is named, else what `KUBECONFIG` lists, else that of the home directory.
 fn kubeconfig(how: &Connect) -> Result<Kubeconfig, KubeconfigError> {
+    // kubectl writes "" where there is no current context, and passes over it.
+    let with_context = |mut file: Kubeconfig| {
+        file.current_context = file.current_context.filter(|name| !name.is_empty());
+        file
+    };
     if let Some(path) = &how.kubeconfig {
-        return Kubeconfig::read_from(path);
+        return Kubeconfig::read_from(path).map(with_context);
     }
     // As with kubectl, not all files of the list need to be there.
     let listed = std::env::var_os("KUBECONFIG").unwrap_or_default();
     let there: Vec<PathBuf> = std::env::split_paths(&listed).filter(|path| path.exists()).collect();
     if there.is_empty() {
-        return Kubeconfig::read();
+        return Kubeconfig::read().map(with_context);
     }
-    there.iter().try_fold(Kubeconfig::default(), |all, path| all.merge(Kubeconfig::read_from(path)?))
+    there
+        .iter()
+        .try_fold(Kubeconfig::default(), |all, path| all.merge(with_context(Kubeconfig::read_from(path)?)))
 }
 
 const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \

@@ -490,12 +490,17 @@ fn an_api_server_is_told_who_asks() {
 
 #[test]
 fn not_all_files_that_kubeconfig_lists_need_to_be_there() {
-    let folder = folder(&[("config", &kubeconfig("http://127.0.0.1:1", &json!({})))]);
+    let folder = folder(&[
+        ("config", &kubeconfig("http://127.0.0.1:1", &json!({}))),
+        ("without", b"kind: Config\ncurrent-context: \"\"\nclusters: null\ncontexts: null\nusers: null\n"),
+    ]);
     let listed = |paths: &[&str]| {
         let list = std::env::join_paths(paths.iter().map(|path| folder.path().join(path))).unwrap();
         run(command().arg("diagnose").env("KUBECONFIG", list).output().unwrap()).err
     };
     assert!(listed(&["absent", "config", "absent too"]).contains("http://127.0.0.1:1: no connection"));
+    assert!(listed(&["without", "config"]).contains("http://127.0.0.1:1: no connection"));
+    assert!(listed(&["without"]).contains("has no current context"));
     assert!(listed(&["absent"]).contains("cannot read the kubeconfig"));
 }
 
