@@ -76,10 +76,11 @@ pub fn run(kind: &str, kubeconfig: &str) {
         client.apiserver_version().await.unwrap();
         let base = (measure::anonymous(), measure::cpu(), measure::now());
         let path = kubeconfig.to_owned();
+        // As a task of its own, as in the daemon.
         let work = {
-            let (client, shared) = (client.clone(), Arc::clone(&shared));
-            async move {
-                match kind {
+            let (client, shared, kind) = (client.clone(), Arc::clone(&shared), kind.to_owned());
+            tokio::spawn(async move {
+                match kind.as_str() {
                     "naive" => naive(client, shared, |_| {}).await,
                     "stripped" => naive(client, shared, strip).await,
                     "slim" => slim(client, shared).await,
@@ -93,10 +94,10 @@ pub fn run(kind: &str, kubeconfig: &str) {
                     "drain-watchlist" => drain_watch_list(client, shared).await,
                     other => panic!("no kind {other}"),
                 }
-            }
+            })
         };
         tokio::select! {
-            never = work => match never {},
+            never = work => match never.unwrap() {},
             () = obey(&shared, base) => {}
         }
     });

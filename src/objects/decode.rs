@@ -12,7 +12,7 @@
 use std::fmt;
 use std::marker::PhantomData;
 
-use bytes::Buf;
+use bytes::{Buf, Bytes};
 use prost::Message;
 use prost::encoding::{WireType, decode_key, decode_varint};
 use serde::Deserialize;
@@ -688,7 +688,10 @@ const MAX_FRAME: usize = 32 << 20;
 #[derive(Debug)]
 pub struct Frames {
     encoding: Encoding,
-    buffer: Vec<u8>,
+    /// What came last, lent: mostly whole frames.
+    came: Bytes,
+    /// What came of a frame that is not whole, and all that came after; if it is not empty, `came` is.
+    torn: Vec<u8>,
     /// Where the first frame that was not taken begins.
     start: usize,
     /// Up to where no line end was found.
@@ -703,37 +706,46 @@ pub struct FrameTooLong;
 impl Frames {
     /// Of a watch in this encoding.
     pub fn new(encoding: Encoding) -> Self {
-        Self { encoding, buffer: Vec::new(), start: 0, searched: 0 }
+        Self { encoding, came: Bytes::new(), torn: Vec::new(), start: 0, searched: 0 }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        if self.torn.is_empty() { &self.came } else { &self.torn }
     }
 
     /// Takes in what came.
-    pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 {
-            self.buffer.drain(..self.start);
-            self.searched = self.searched.saturating_sub(self.start);
-            self.start = 0;
-            // One huge object is not to hold its room for ever.
-            if self.buffer.capacity() > 1 << 20 {
-                self.buffer.shrink_to(bytes.len().max(self.buffer.len()) * 2);
-            }
+    pub fn push(&mut self, bytes: Bytes) {
+        self.searched = self.searched.saturating_sub(self.start);
+        if self.is_within_frame() {
+            self.torn.drain(..self.start.min(self.torn.len()));
+            self.torn.extend_from_slice(self.came.get(self.start..).unwrap_or_default());
+            self.torn.extend_from_slice(&bytes);
+            self.came = Bytes::new();
+        } else {
+            self.came = bytes;
+            self.torn.clear();
         }
-        self.buffer.extend_from_slice(bytes);
+        self.start = 0;
+        // One huge object is not to hold its room for ever.
+        if self.torn.capacity() > 1 << 20 {
+            self.torn.shrink_to(self.torn.len() * 2);
+        }
     }
 
     /// The next whole frame.
     pub fn next_frame(&mut self) -> Result<Option<&[u8]>, FrameTooLong> {
         let (from, to, next) = match self.encoding {
             Encoding::Json => {
-                let unsearched = self.buffer.get(self.searched.max(self.start)..).unwrap_or_default();
+                let unsearched = self.bytes().get(self.searched.max(self.start)..).unwrap_or_default();
                 let Some(at) = memchr::memchr(b'\n', unsearched) else {
-                    self.searched = self.buffer.len();
-                    return self.incomplete(self.buffer.len() - self.start);
+                    self.searched = self.bytes().len();
+                    return self.incomplete(self.searched - self.start);
                 };
                 let end = self.searched.max(self.start) + at;
                 (self.start, end, end + 1)
             }
             Encoding::Protobuf => {
-                let rest = self.buffer.get(self.start..).unwrap_or_default();
+                let rest = self.bytes().get(self.start..).unwrap_or_default();
                 let Some((len, rest)) = rest.split_first_chunk() else { return Ok(None) };
                 let len = u32::from_be_bytes(*len) as usize;
                 if rest.len() < len {
@@ -745,7 +757,7 @@ impl Frames {
         };
         self.start = next;
         self.searched = next;
-        Ok(self.buffer.get(from..to))
+        Ok(self.bytes().get(from..to))
     }
 
     fn incomplete(&self, len: usize) -> Result<Option<&[u8]>, FrameTooLong> {
@@ -754,6 +766,6 @@ impl Frames {
 
     /// Whether bytes of a frame have come that is not complete.
     pub fn is_within_frame(&self) -> bool {
-        self.start < self.buffer.len()
+        self.start < self.bytes().len()
     }
 }

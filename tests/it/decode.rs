@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use bytes::Bytes;
 use kubehealer::objects::decode::{
     Encoding, Frames, ListEnd, ListError, Unread, WatchEvent, decode_list, decode_status, decode_watch_frame,
 };
@@ -78,7 +79,7 @@ fn watch(bytes: &[u8], encoding: Encoding, chunk: usize) -> Vec<WatchEvent<Pod>>
     let mut frames = Frames::new(encoding);
     let mut events = Vec::new();
     for chunk in bytes.chunks(chunk) {
-        frames.push(chunk);
+        frames.push(Bytes::copy_from_slice(chunk));
         while let Some(frame) = frames.next_frame().unwrap() {
             events.push(decode_watch_frame(frame, encoding).unwrap());
         }
@@ -259,11 +260,11 @@ fn a_refusal_is_read_in_both_encodings() {
 #[test]
 fn bytes_without_end_are_refused_rather_than_kept() {
     let mut frames = Frames::new(Encoding::Protobuf);
-    frames.push(b"\xff\xff\xff\xff");
+    frames.push(Bytes::from_static(b"\xff\xff\xff\xff"));
     assert!(frames.next_frame().is_err());
     let mut frames = Frames::new(Encoding::Json);
     let refused = (0..64).any(|_| {
-        frames.push(&vec![b' '; 1 << 20]);
+        frames.push(vec![b' '; 1 << 20].into());
         frames.next_frame().is_err()
     });
     assert!(refused);

@@ -667,7 +667,7 @@ async fn protobuf_says_what_json_says_in_lists_and_watches() {
     }
     fn frames<T: Object>(body: &[u8], encoding: decode::Encoding) -> Vec<decode::WatchEvent<T>> {
         let mut frames = decode::Frames::new(encoding);
-        frames.push(body);
+        frames.push(bytes::Bytes::copy_from_slice(body));
         let mut events = Vec::new();
         while let Some(frame) = frames.next_frame().unwrap() {
             events.push(decode::decode_watch_frame(frame, encoding).unwrap());
