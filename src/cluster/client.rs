@@ -350,7 +350,9 @@ fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
 /// The last cause, which is the telling one: `Connection refused` rather than `client error (Connect)`.
 fn innermost(error: &kube::Error) -> String {
     let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
-    clean(cut(&text, MAX_MESSAGE)).into_owned()
+    // What rustls tells its own users behind it is of no use here.
+    let text = text.split(": https://docs.rs/").next().unwrap_or_default();
+    clean(cut(text, MAX_MESSAGE)).into_owned()
 }
 
 #[cfg(test)]
@@ -362,6 +364,12 @@ mod tests {
         let text = |why: &str| Failure::of(&kube::Error::Service(std::io::Error::other(why).into())).text;
         let untrusted = text("invalid peer certificate: UnknownIssuer");
         assert!(untrusted.contains("UnknownIssuer. Is the certificate authority"), "{untrusted}");
+        let cut_off =
+            text("peer closed connection without sending TLS close_notify: https://docs.rs/rustls/a#b");
+        assert!(
+            cut_off.ends_with("without sending TLS close_notify. Is it up, is its address right?"),
+            "{cut_off}"
+        );
         assert!(text("Connection refused (os error 111)").ends_with("Is it up, is its address right?"));
     }
 }

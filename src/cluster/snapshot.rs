@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::api::ListParams;
 use kube::client::Body;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
@@ -359,6 +359,24 @@ impl Answer<Body> {
     }
 }
 
+/// The end of a log. A server that asks to slow down is asked twice more.
+async fn log_in_time(client: &Client, log: &LogOf) -> Result<Vec<u8>, Failure> {
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let tail = timeout(LOG_TIMEOUT, evidence::log(client, log)).await.unwrap_or_else(|_| {
+            let text = format!("no answer within {} s", LOG_TIMEOUT.as_secs());
+            Err(Failure::new(Kind::Timeout, text))
+        });
+        match tail {
+            Err(failure) if failure.kind == Kind::Throttled && tries < 3 => {
+                sleep(failure.retry_after.unwrap_or(FIRST_PAUSE).min(LOG_TIMEOUT)).await;
+            }
+            result => return result,
+        }
+    }
+}
+
 /// Reads the ends of logs. What cannot be read is said once for each reason; a log that does not exist (any more) is no
 /// failure.
 pub async fn logs(
@@ -369,11 +387,7 @@ pub async fn logs(
     progress.begin("logs");
     let results: Vec<_> = futures::stream::iter(wanted)
         .map(|log| async move {
-            let tail = tokio::time::timeout(LOG_TIMEOUT, evidence::log(client, &log)).await;
-            let tail = tail.unwrap_or_else(|_| {
-                let text = format!("no answer within {} s", LOG_TIMEOUT.as_secs());
-                Err(Failure::new(Kind::Timeout, text))
-            });
+            let tail = log_in_time(client, &log).await;
             progress.objects.fetch_add(1, Ordering::Relaxed);
             (log, tail)
         })

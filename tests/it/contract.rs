@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use kubehealer::cluster::evidence::LogOf;
 use kubehealer::cluster::snapshot::{self, Progress, Wanted};
 use kubehealer::simulator::{self, Cluster, Fault};
 use serde_json::Value;
@@ -268,6 +269,32 @@ async fn a_server_that_stays_busy_is_told_in_its_own_words() {
         assert!(said.contains(words), "{fault:?}: {said}");
         assert!(began.elapsed().as_secs() < within, "{fault:?}: {:?}", began.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn logs_are_asked_for_again_when_the_server_asks_to_slow_down() {
+    let cluster = Cluster::new();
+    simulator::replay::load(&cluster, std::path::Path::new(FINAL)).unwrap();
+    let pod = &cluster.all("pods").into_iter().find(|p| p["metadata"]["labels"]["app"] == "cart").unwrap();
+    let name = |key: &str| pod["metadata"][key].as_str().unwrap().to_owned();
+    let log = LogOf {
+        namespace: name("namespace"),
+        pod: name("name"),
+        container: "cart".to_owned(),
+        previous: false,
+    };
+    let client = simulator::client(&cluster);
+    cluster.fault("pods/log", Fault::TooManyRequests { retry_after: 1 });
+    let healing = async {
+        tokio::time::sleep(std::time::Duration::from_millis(1500)).await;
+        cluster.heal_all();
+    };
+    let progress = Progress::default();
+    let ((logs, notes), ()) = tokio::join!(snapshot::logs(&client, vec![log.clone()], &progress), healing);
+    assert_eq!((logs.len(), notes.len()), (1, 0), "{notes:?}");
+    cluster.fault("pods/log", Fault::TooManyRequests { retry_after: 1 });
+    let (logs, notes) = snapshot::logs(&client, vec![log], &progress).await;
+    assert!(logs.is_empty() && notes[0].contains("asks to slow down"), "{notes:?}");
 }
 
 #[tokio::test(start_paused = true)]
