@@ -7,7 +7,7 @@ use super::container::{uptime, views};
 use super::context::Context;
 use super::draft::Look;
 use super::exit;
-use super::finding::{Confidence, Finding, Source};
+use super::finding::{Confidence, ContainerType, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::scheduling;
 use super::text;
@@ -40,8 +40,20 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
                     CauseCode::DeadlineReached,
                     format!("it was active longer than its deadline{limit}"),
                 );
-            let logs = finding.kubectl_pod("logs");
-            finding.next(logs).next("if the work needs longer, raise activeDeadlineSeconds")
+            match never_started(pod) {
+                // More time would not have helped.
+                Some(why) => {
+                    let describe = finding.kubectl_pod("describe pod");
+                    let mut finding = finding.next(describe);
+                    finding.summary = format!("{}; {why}", finding.summary);
+                    finding.cause.text = format!("{}; {why}", finding.cause.text);
+                    finding
+                }
+                None => {
+                    let logs = finding.kubectl_pod("logs");
+                    finding.next(logs).next("if the work needs longer, raise activeDeadlineSeconds")
+                }
+            }
         }
         "Preempting" => of(Reason::Preempted)
             .says("the kubelet stopped the pod to make room for a critical one")
@@ -101,6 +113,17 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         );
     }
     Some(finding)
+}
+
+/// What an ended pod's container waited for that never ran: the kubelet's last word on it.
+fn never_started(pod: &Pod) -> Option<String> {
+    let by_default = ["", "ContainerCreating", "PodInitializing"];
+    let mut views = views(pod).filter(|v| v.newest_end().is_none() && v.kind != ContainerType::Ephemeral);
+    let (view, waiting) =
+        views.find_map(|v| Some((v, v.waiting().filter(|w| !by_default.contains(&w.reason.as_str()))?)))?;
+    let said = text::head(&text::quote(&text::normalise(&waiting.message)), 240);
+    let (noun, name, reason) = (view.noun(), text::name(view.name), text::name(&waiting.reason));
+    Some(format!("{noun} {name} never started: {reason}: {said}"))
 }
 
 /// When the pod ended: the last end of a container or when it stopped being ready, whichever is later, since the one may be

@@ -258,6 +258,7 @@ impl Owners {
         quote_pods(&mut finding, of_new.iter().copied());
         if let Some(first) = of_new.first() {
             finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
+            finding.summary = format!("{}: {}", finding.summary, text::head(first.brief(), 160));
         }
         let status = finding.kubectl(&format!("rollout status deployment/{}", text::arg(&name)));
         let undo = finding.kubectl(&format!("rollout undo deployment/{}", text::arg(&name)));

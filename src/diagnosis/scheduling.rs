@@ -118,6 +118,11 @@ fn is_taint_of_a_start(words: &str) -> bool {
             .any(|w| key.ends_with(w))
 }
 
+/// Nodes that were not looked at, since the pod is for others: for each of a DaemonSet's pods all nodes but one.
+fn is_ruled_out_before(words: &str) -> bool {
+    words.starts_with("node(s) didn't satisfy plugin")
+}
+
 /// The taints that autoscalers put on a node that they are about to remove.
 fn is_taint_of_an_end(words: &str) -> bool {
     let key = text::between(words, "taint {", ":").unwrap_or_default();
@@ -158,6 +163,8 @@ fn kind(words: &str) -> CauseCode {
     // Before 1.34, and since.
     } else if has("volume node affinity") || has("PersistentVolume's node affinity") {
         C::VolumeUnavailable
+    } else if is_ruled_out_before(words) && has("NodeAffinity") {
+        C::NodeSelectorMismatch
     } else if has("node affinity") || has("node selector") || has("match node") || has("requested node name")
     {
         C::NodeSelectorMismatch
@@ -394,6 +401,7 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
     // Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason
     // that can be mended; nor are sick nodes, where well ones fail for another.
     let rank = |c: &&Constraint| match c.code {
+        _ if is_ruled_out_before(&c.words) => 2,
         CauseCode::UntoleratedTaint | CauseCode::NodesUnschedulable => 2,
         CauseCode::NodeUnready | CauseCode::NodePressure => 1,
         _ => 0,
@@ -579,19 +587,29 @@ pub fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterato
         return;
     }
     tainted.sort_by(|a, b| a.metadata.name.cmp(&b.metadata.name));
-    let mut words: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    // What tells the state of a node comes first, and last what nearly every cluster has.
+    let of_state = |taint: &Taint| kind(&format!("taint {{{}: }}", taint.key));
+    let rank = |taint: &Taint| match of_state(taint) {
+        CauseCode::UntoleratedTaint if taint.key == "node-role.kubernetes.io/control-plane" => 2,
+        CauseCode::UntoleratedTaint => 1,
+        _ => 0,
+    };
+    let mut words: BTreeMap<(i32, String), Vec<&str>> = BTreeMap::new();
     for node in &tainted {
-        let taints: BTreeSet<String> =
-            node.spec.taints.iter().filter(|t| t.keeps_out()).map(|t| text::name(&t.words())).collect();
-        let taints: Vec<String> = taints.into_iter().collect();
-        words.entry(text::list(&taints)).or_default().push(&node.metadata.name);
+        let mut taints: Vec<&Taint> = node.spec.taints.iter().filter(|t| t.keeps_out()).collect();
+        // Often one is there twice, with each effect.
+        taints.sort_by(|a, b| (rank(a), &a.key, &b.effect).cmp(&(rank(b), &b.key, &a.effect)));
+        taints.dedup_by(|a, b| (&a.key, &a.value) == (&b.key, &b.value));
+        let first = taints.first().map_or(1, |t| rank(t));
+        let taints: Vec<String> = taints.into_iter().map(|t| text::name(&t.words())).collect();
+        words.entry((first, text::list(&taints))).or_default().push(&node.metadata.name);
     }
-    let mut named: Vec<(String, Vec<&str>)> = words.into_iter().collect();
-    named.sort_by_key(|(_, on)| std::cmp::Reverse(on.len()));
-    for (taints, on) in named.iter().take(5) {
+    let mut named: Vec<((i32, String), Vec<&str>)> = words.into_iter().collect();
+    named.sort_by_key(|((rank, _), on)| (*rank, std::cmp::Reverse(on.len())));
+    for ((_, taints), on) in named.iter().take(5) {
         finding.add(Source::Node, format!("taint {taints} on {}", text::list(on)), None);
     }
-    let Some((most, on)) = named.first() else { return };
+    let Some(((_, most), on)) = named.first() else { return };
     let on = if on.len() == 1 {
         format!("node {}", text::list(on))
     } else {
@@ -604,7 +622,6 @@ pub fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterato
     }
     // A taint that tells the state of a node is no matter of tolerations.
     finding.cause.text = format!("{}; {on} has the taint {most}{more}", finding.cause.text);
-    let of_state = |taint: &Taint| kind(&format!("taint {{{}: }}", taint.key));
     let states = tainted.iter().flat_map(|n| &n.spec.taints).filter(|t| t.keeps_out()).map(of_state);
     let states: BTreeSet<&str> = states.map(CauseCode::as_str).collect();
     for code in [CauseCode::NodeUnready, CauseCode::NodePressure] {

@@ -1071,6 +1071,13 @@ fn the_first_line_of_a_pod_without_a_node_names_what_it_asks_for() {
             C::VolumeUnavailable,
             "the pod: claim data-0: pod has unbound",
         ),
+        // All nodes but its own are ruled out for a pod of a DaemonSet before they are looked at.
+        (
+            "0/3 nodes are available: 1 Insufficient memory, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/3 nodes are available: 1 No preemption victims found for incoming pod, 2 Preemption is not helpful for scheduling.",
+            json!({"containers": [{"name": "app", "resources": {"requests": {"memory": "60Gi"}}}]}),
+            C::InsufficientResources,
+            "fits the pod: Insufficient memory (the pod requests 60Gi)",
+        ),
         // So since 1.34; before: "volume node affinity conflict".
         (
             "0/2 nodes are available: 1 node(s) didn't match PersistentVolume's node affinity, 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.",
@@ -1105,6 +1112,16 @@ fn taints_that_the_scheduler_no_longer_names_are_read_from_the_nodes() {
     let f = of(1, vec![node("worker", taint("node.kubernetes.io/not-ready", ""))]);
     assert_eq!(f.cause.code, C::NodeUnready);
     assert!(f.next_steps[0].contains("not ready") && !words(&f).contains("toleration"), "{}", words(&f));
+    // Beside the one that nearly every cluster has; and with both of its effects it is still one.
+    let gone = json!([{"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"},
+        {"key": "node.kubernetes.io/unreachable", "effect": "NoExecute"}]);
+    let f = of(2, vec![node("cp", taint("node-role.kubernetes.io/control-plane", "")), node("worker", gone)]);
+    assert_eq!(f.cause.code, C::NodeUnready);
+    assert!(
+        f.summary.contains("node worker has the taint node.kubernetes.io/unreachable:NoSchedule, and others"),
+        "{}",
+        f.summary
+    );
     // Which of two the pod does not tolerate, is not known; nor does a mere preference keep it away.
     let preferred = json!([{"key": "spot", "value": "", "effect": "PreferNoSchedule"}]);
     let f = of(1, vec![node("a", taint("one", "")), node("b", taint("two", ""))]);
@@ -1302,4 +1319,14 @@ fn all_that_a_pod_lacks_for_its_volumes_is_named() {
     let key = "MountVolume.SetUp failed for volume \"all\" : references non-existent config key: app.yaml";
     let f = warns(&lacks(&[key]), R::VolumeNotReady, C::MissingConfigMapKey, &["has no key app.yaml"]);
     assert_eq!(f.scope, None);
+}
+
+#[test]
+fn a_deadline_that_passed_before_anything_ran_says_what_it_waited_for() {
+    let mut never = stuck("ImagePullBackOff", "Back-off pulling image \"r.example.com/shop/cart:9\"", 900);
+    never.status.phase = "Failed".to_owned();
+    never.status.reason = "DeadlineExceeded".to_owned();
+    let f = warns(&look(&never), R::DeadlineExceeded, C::DeadlineReached, &["describe pod"]);
+    assert!(f.summary.contains("container app never started: ImagePullBackOff"), "{}", f.summary);
+    assert!(!words(&f).contains("raise activeDeadlineSeconds"), "{}", words(&f));
 }

@@ -357,7 +357,7 @@ pub(super) const RULES: &[Rule] = &[
         r#"(?:invalid|bad|broken|malformed) (?:\w+ )?config(?:uration)?\b:?\s*(?P<what>[^\n]*)|config(?:uration)?(?: file)? (?:error|is invalid|is not valid|validation failed)[:.]?\s*(?P<error>[^\n]*)|(?:failed to|cannot|could not|unable to|error|couldn't) (?:load|pars(?:e|ing)|read(?:ing)?|loading|validat(?:e|ing)|initializ(?:e|ing)|unmarshal) (?:the )?(?:\w+ )?config(?:uration)?\b[^:\n]*[:]?\s*(?P<load>[^\n]*)|ConfigParseError|ConfigException: (?P<java>[^\n]*)"#,
         "its configuration is not accepted[: {what}][: {error}][: {load}][: {java}]"),
     rule("value-invalid", C::InvalidConfiguration, 70,
-        r#"invalid (?:value|setting|option|port|url|uri|duration|dsn|address|log level|type)\b[^\n]{0,12}?[: ]+["'`]?(?P<what>[^\n"'`]{1,100})|unsupported protocol scheme|missing port in address|Invalid URL:? ?(?P<url>[^\n]{0,80})|unknown time zone (?P<zone>\S+)|invalid literal for int\(\)[^\n]*|time: (?:invalid duration|unknown unit)[^\n]*"#,
+        r#"invalid (?:value|setting|option|port|url|uri|duration|dsn|address|log level|type)\b(?: for)?[^\n]{0,12}?[: ]+["'`]?(?P<what>[^\n"'`]{1,100})|unsupported protocol scheme|missing port in address|Invalid URL:? ?(?P<url>[^\n]{0,80})|unknown time zone (?P<zone>\S+)|invalid literal for int\(\)[^\n]*|time: (?:invalid duration|unknown unit)[^\n]*"#,
         "a setting has a value that is not valid[: {what}][: {url}][: time zone {zone}]"),
 
     rule("value-must-be", C::InvalidConfiguration, 60, r#"["'`]?(?P<name>[\w][\w.-]*)["'`]? must be (?P<why>(?:an? |at least |at most |between |either |one of |greater |less |in |\d|positive|non-)[^\n"]{0,100})"#,
