@@ -163,9 +163,11 @@ fn kind(words: &str) -> CauseCode {
     // Before 1.34, and since.
     } else if has("volume node affinity") || has("PersistentVolume's node affinity") {
         C::VolumeUnavailable
-    } else if is_ruled_out_before(words) && has("NodeAffinity") {
-        C::NodeSelectorMismatch
-    } else if has("node affinity") || has("node selector") || has("match node") || has("requested node name")
+    } else if (is_ruled_out_before(words) && has("NodeAffinity"))
+        || has("node affinity")
+        || has("node selector")
+        || has("match node")
+        || has("requested node name")
     {
         C::NodeSelectorMismatch
     } else if has("free ports") {
