@@ -231,6 +231,46 @@ async fn what_events_say_of_a_claim_reaches_the_pod_that_waits_for_it_in_the_dae
     assert!(!wanted.contains("that is gone"), "{wanted}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_job_a_cron_job_and_a_pod_without_a_node_lack_is_told_by_the_daemon_as_by_diagnose() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T12:00:00Z".parse().unwrap(), 0.0);
+    let meta = |name: &str| json!({"name": name, "namespace": "shop", "uid": name, "creationTimestamp": "2026-11-22T11:00:00Z"});
+    let about =
+        |kind: &str, name: &str| json!({"kind": kind, "namespace": "shop", "name": name, "uid": name});
+    let quota = |what: &str| {
+        format!(
+            "Error creating: {what} \"x\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5"
+        )
+    };
+    let mut of_cron_job =
+        event_at(about("CronJob", "sync"), "FailedCreate", &quota("jobs.batch"), "2026-11-22T11:59:00Z");
+    of_cron_job["metadata"]["name"] = "other".into();
+    cluster
+        .load([
+            json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "gpu-1", "uid": "n1"},
+                "spec": {"taints": [{"key": "dedicated", "value": "gpu", "effect": "NoSchedule"}]},
+                "status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady", "message": "", "lastTransitionTime": "2026-11-01T00:00:00Z"}]}}),
+            json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta("embedder"),
+                "spec": {"containers": [{"name": "app", "image": "a:1"}]},
+                "status": {"phase": "Pending", "conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                    "message": "0/1 nodes are available: 1 node(s) had untolerated taint(s).", "lastTransitionTime": "2026-11-22T11:40:00Z"}]}}),
+            json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": meta("import"), "spec": {"backoffLimit": 6}, "status": {}}),
+            json!({"apiVersion": "batch/v1", "kind": "CronJob", "metadata": meta("sync"), "spec": {"schedule": "* * * * *"}, "status": {}}),
+            event_at(about("Job", "import"), "FailedCreate", &quota("pods"), "2026-11-22T11:58:00Z"),
+            of_cron_job,
+        ])
+        .unwrap();
+    let wanted = said_by_both(&cluster).await;
+    for said in [
+        "node gpu-1 has the taint dedicated=gpu:NoSchedule",
+        "pods of Job import cannot be created: they exceed quota few",
+        "Jobs of CronJob sync cannot be created: they exceed quota few",
+    ] {
+        assert!(wanted.contains(said), "{said:?} is not in {wanted}");
+    }
+}
+
 /// Pods that have not begun or are over are on the node, but a restart of it ends none of their containers.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_of_a_node_is_told_by_the_pods_that_ran_on_it_in_the_daemon_as_in_diagnose() {
