@@ -77,6 +77,10 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         .next(describe);
     if let Some(condition) = sandbox.filter(|c| c.is_false()) {
         finding.add(Source::Status, "PodReadyToStartContainers False", condition.last_transition_time.get());
+        let needs = volume::needs(pod);
+        if !needs.is_empty() {
+            finding.add(Source::Spec, format!("its volumes need {}", text::list(&needs)), None);
+        }
     }
     let missing = if context.sources.events {
         "no event tells what it waits for"

@@ -125,6 +125,19 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
     finding
 }
 
+/// The objects that must be there before the pod's volumes can be.
+pub fn needs(pod: &Pod) -> Vec<String> {
+    let sources = pod.spec.volumes.iter().filter_map(|v| v.source.as_deref());
+    let named = sources.flat_map(|s| {
+        [
+            s.config_map.as_ref().map(|m| ("ConfigMap", &m.reference.name)),
+            s.secret.as_ref().map(|m| ("Secret", &m.secret_name)),
+            s.persistent_volume_claim.as_ref().map(|c| ("claim", &c.claim_name)),
+        ]
+    });
+    named.flatten().map(|(kind, name)| format!("{kind} {}", text::name(name))).collect()
+}
+
 /// Whether the pod itself calls a volume so, claims aside.
 fn is_of_the_pod(pod: &Pod, volume: &str) -> bool {
     volume.starts_with("kube-api-access-") || pod.spec.volumes.iter().any(|v| v.name == volume)

@@ -1330,3 +1330,21 @@ fn a_deadline_that_passed_before_anything_ran_says_what_it_waited_for() {
     assert!(f.summary.contains("container app never started: ImagePullBackOff"), "{}", f.summary);
     assert!(!words(&f).contains("raise activeDeadlineSeconds"), "{}", words(&f));
 }
+
+#[test]
+fn without_events_the_pod_itself_tells_what_may_be_missing() {
+    let mut waits = unborn("False", 900);
+    let volumes = json!({"spec": {"volumes": [{"name": "cfg", "configMap": {"name": "app-config"}},
+        {"name": "tls", "secret": {"secretName": "app-tls"}}, {"name": "d", "persistentVolumeClaim": {"claimName": "data-0"}}]}});
+    waits.spec.volumes = super::reasons::pod(volumes).spec.volumes;
+    let f = warns(&look(&waits), R::PodNotStarted, C::Unexplained, &[]);
+    assert!(
+        words(&f).contains("its volumes need ConfigMap app-config, Secret app-tls, claim data-0"),
+        "{}",
+        words(&f)
+    );
+    let probe = json!({"livenessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 10, "failureThreshold": 3}});
+    let killed = app_with(probe, end("Error", 137, 50, 5), end("Error", 137, 130, 85), 3);
+    let f = warns(&look(&killed), R::CrashLoopBackOff, C::LivenessProbe, &[]);
+    assert!(f.summary.ends_with("; maybe its liveness probe had it killed"), "{}", f.summary);
+}

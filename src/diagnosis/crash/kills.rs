@@ -184,6 +184,7 @@ pub(super) fn unexplained_kill(
         why.push_str(&format!(
             "; the run lasted as long as its {name} probe allows, so that probe may be what had it killed"
         ));
+        finding.summary.push_str(&format!("; maybe its {name} probe had it killed"));
         finding.cause.code =
             if name == "startup" { CauseCode::StartupProbe } else { CauseCode::LivenessProbe };
     } else if end.exit_code == 137 {
