@@ -13,6 +13,7 @@ pub mod accounting;
 pub mod alike;
 #[cfg(test)]
 pub(crate) mod bugs;
+pub mod changes;
 pub mod frequent;
 pub mod incident;
 pub mod kept;
@@ -32,6 +33,7 @@ use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes}
 use crate::objects::Pod;
 use accounting::EndReason;
 use alike::Alike;
+use changes::Changes;
 use frequent::LongRun;
 use incident::Found;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
@@ -139,6 +141,8 @@ impl<'a> ActivePod<'a> {
 pub struct Incidents {
     store: Store<Active>,
     active: HashSet<Uid>,
+    /// Of them, those included that have come to rest or have gone.
+    changes: Changes<Uid>,
     /// What is kept of pods that fail alike is packed against.
     alike: Alike,
     /// Incidents of what is no pod: workloads, nodes.
@@ -290,7 +294,9 @@ impl Incidents {
 
         let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
         self.left_node(record.runs.then_some(&*record.node));
-        self.active.remove(&uid);
+        if self.active.remove(&uid) {
+            self.changes.note(uid, self.active.len());
+        }
         let left = self.store.pods_of(&home);
         let newest = self.newest.get(&home).copied();
         if left == 0 {
@@ -394,6 +400,11 @@ impl Incidents {
     /// The uids of all pods that are not at rest, in no order.
     pub fn active_uids(&self) -> impl Iterator<Item = Uid> {
         self.active.iter().copied()
+    }
+
+    /// The pods that were not at rest, or are not now, as they changed. Only what hangs on the time alone is not noted.
+    pub fn changes(&self) -> &Changes<Uid> {
+        &self.changes
     }
 
     /// All open incidents of workloads and nodes, in no order.
@@ -527,6 +538,7 @@ impl Incidents {
         if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
             if was_active {
                 self.active.remove(&uid);
+                self.changes.note(uid, self.active.len());
             }
         } else if let Some(record) = self.store.get_mut(uid) {
             let set = recheck.filter(|at| Some(*at) != old_recheck);
@@ -549,6 +561,7 @@ impl Incidents {
                 ended_with_node,
             }));
             self.active.insert(uid);
+            self.changes.note(uid, self.active.len());
             if let Some(at) = set {
                 self.set_timer(at, uid);
             }

@@ -220,7 +220,7 @@ async fn aside(work: impl FnOnce() -> Response + Send + 'static) -> Response {
 async fn scrape(State(shown): State<Arc<Shown>>) -> Response {
     aside(move || {
         let pieces = shown.metrics.render(&shown.incidents, (shown.clock)());
-        let body = Body::from_stream(stream::iter(pieces.into_iter().map(Ok::<_, Infallible>)));
+        let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
         ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response()
     })
     .await

@@ -809,6 +809,8 @@ struct Run {
     wire: Wire,
     bug: Option<Bug>,
     daemon: Option<Running>,
+    /// Scraped as long as the daemon runs.
+    scraped: Metrics,
     /// The daemon has not had a whole list yet.
     first: bool,
     now: Timestamp,
@@ -823,7 +825,8 @@ impl Run {
         cluster.set_clock(now, 0.0);
         let api = Writer { cluster, there: BTreeMap::new(), untold: Vec::new(), seen: Coverage::default() };
         let players = histories.iter().enumerate().map(|(n, history)| Player::new(n, history.calm)).collect();
-        let mut run = Self { api, wire, bug, daemon: None, first: true, now, players, beats: 0 };
+        let scraped = Metrics::new(100_000);
+        let mut run = Self { api, wire, bug, daemon: None, scraped, first: true, now, players, beats: 0 };
         run.beat();
         run
     }
@@ -858,6 +861,7 @@ impl Run {
         // Its tasks have not run yet.
         daemon.incidents.write().unwrap_or_else(PoisonError::into_inner).bug = self.bug;
         self.daemon = Some(daemon);
+        self.scraped = Metrics::new(100_000);
         self.first = true;
     }
 
@@ -1160,6 +1164,7 @@ impl Run {
     /// The daemon was told everything: its books are those of the model.
     fn check(&mut self) {
         self.check_calm();
+        self.metrics();
         let mut books: BTreeMap<String, Books> = BTreeMap::new();
         let pods = {
             let incidents = self.incidents();
@@ -1330,9 +1335,19 @@ impl Run {
         }
     }
 
+    /// What a scrape shows. One that remembers those before it shows the same.
     fn metrics(&self) -> String {
         let daemon = self.daemon.as_ref().expect("the daemon runs");
-        Metrics::new(100_000).render(&daemon.incidents, self.now).concat()
+        let [text, remembered] = [&Metrics::new(100_000), &self.scraped]
+            .map(|metrics| metrics.render(&daemon.incidents, self.now).text());
+        let series = |text: &str| -> BTreeSet<String> {
+            text.lines().filter(|line| line.starts_with("kubehealer_")).map(str::to_owned).collect()
+        };
+        let (new, old) = (series(&text), series(&remembered));
+        let (more, less): (Vec<_>, Vec<_>) = (old.difference(&new).collect(), new.difference(&old).collect());
+        assert_eq!(text.lines().count(), remembered.lines().count(), "of them {more:#?} and {less:#?}");
+        assert!(old == new, "a scrape remembers {more:#?} and has not seen {less:#?}");
+        text
     }
 
     /// A daemon that begins now writes the same metrics, but for what counts, and slow flapping that has gone on `lately`,

@@ -5,19 +5,22 @@
 //!
 //! Pure: must not know how ends are found, nor read a clock.
 
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounting::{End, EndReason};
+use super::changes::Changes;
 use super::store::Home;
 use crate::diagnosis::ContainerType;
 
 /// How long the counters of a container without a termination are kept.
 pub const IDLE: SignedDuration = SignedDuration::from_hours(24);
 
-const REASONS: usize = EndReason::ALL.len();
+/// How often each of [`EndReason::ALL`] has occurred.
+pub type ByReason = [u64; EndReason::ALL.len()];
 
 /// Whose terminations.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,7 +36,7 @@ pub struct Of {
 /// The terminations of one container over all pods of its workload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Row {
-    by_reason: [u64; REASONS],
+    by_reason: ByReason,
     last: Timestamp,
 }
 
@@ -41,6 +44,8 @@ struct Row {
 #[derive(Clone, Debug, Default)]
 pub struct Terminations {
     rows: HashMap<Arc<Of>, Row>,
+    /// Of the rows, those included that are gone.
+    changes: Changes<Arc<Of>>,
     swept: Option<Timestamp>,
 }
 
@@ -52,11 +57,17 @@ impl Terminations {
             container: end.container.into(),
             container_type: end.container_type,
         };
-        let row = self.rows.entry(Arc::new(of)).or_insert(Row { by_reason: [0; REASONS], last: now });
+        let (of, row) = match self.rows.entry(Arc::new(of)) {
+            Entry::Occupied(row) => (Arc::clone(row.key()), row.into_mut()),
+            Entry::Vacant(row) => {
+                (Arc::clone(row.key()), row.insert(Row { by_reason: ByReason::default(), last: now }))
+            }
+        };
         row.last = row.last.max(now);
         if let Some(count) = row.by_reason.get_mut(end.reason as usize) {
             *count += u64::from(end.times);
         }
+        self.changes.note(of, self.rows.len());
     }
 
     /// Every container with its terminations by reason; reasons that never occurred are left out. In no order.
@@ -67,9 +78,15 @@ impl Terminations {
         })
     }
 
-    /// A copy to be written from at leisure, in no order: counts in the order of [`EndReason::ALL`].
-    pub fn snapshot(&self) -> Vec<(Arc<Of>, [u64; REASONS])> {
-        self.rows.iter().map(|(of, row)| (Arc::clone(of), row.by_reason)).collect()
+    /// The rows as they changed, each as one and the same thing for as long as it is there.
+    pub fn changes(&self) -> &Changes<Arc<Of>> {
+        &self.changes
+    }
+
+    /// The counts of a row; none if it is gone, even if another one has come of the same container.
+    pub fn get(&self, of: &Arc<Of>) -> Option<&ByReason> {
+        let (is, row) = self.rows.get_key_value(of)?;
+        Arc::ptr_eq(is, of).then_some(&row.by_reason)
     }
 
     /// Lets go of what is idle. Cheap to call often: it looks once in ten minutes.
@@ -79,7 +96,9 @@ impl Terminations {
             return;
         }
         self.swept = Some(now);
-        self.rows.retain(|_, row| now.duration_since(row.last) < IDLE);
+        let idle = self.rows.extract_if(|_, row| now.duration_since(row.last) >= IDLE);
+        let idle: Vec<_> = idle.map(|(of, _)| of).collect();
+        idle.into_iter().for_each(|of| self.changes.note(of, self.rows.len()));
     }
 
     /// All terminations of a reason.

@@ -110,7 +110,7 @@ impl Sources {
             "Versions of the rules that were refused.",
             rules.refused,
         );
-        let family = |name, help| FamilyText::new(name, Kind::Counter, help, usize::MAX);
+        let family = |name, help| FamilyText::new(name, Kind::Counter, help);
         let mut findings = family(
             "kubehealer_rule_findings_total",
             "Findings that a rule raised or changed, once per look at their pod.",
@@ -122,12 +122,12 @@ impl Sources {
         let mut errors = family("kubehealer_rule_errors_total", "Looks at a pod in which a rule failed.");
         for (rule, counts) in rules.counters.iter() {
             let label = [("rule", rule)];
-            findings.series(&label, super::as_int(counts.findings));
-            ignored.series(&label, super::as_int(counts.ignored));
-            errors.series(&label, super::as_int(counts.errors));
+            findings.series(&label, counts.findings);
+            ignored.series(&label, counts.ignored);
+            errors.series(&label, counts.errors);
         }
         for family in [findings, ignored, errors] {
-            out.extend(family.finish());
+            out.push_str(&family.finish());
         }
     }
 
@@ -137,7 +137,7 @@ impl Sources {
         for health in self.watches() {
             by_resource.entry(health.resource).or_default().push(health);
         }
-        let family = |name, kind, help| FamilyText::new(name, kind, help, usize::MAX);
+        let family = |name, kind, help| FamilyText::new(name, kind, help);
         let mut events = family(
             "kubehealer_watch_events_total",
             Kind::Counter,
@@ -176,15 +176,15 @@ impl Sources {
                 }
             }
             for (kind, count) in sums {
-                events.series(&[("resource", resource), ("type", kind)], super::as_int(count));
+                events.series(&[("resource", resource), ("type", kind)], count);
             }
             for (kind, count) in error_sums {
-                errors.series(&[("resource", resource), ("kind", kind)], super::as_int(count));
+                errors.series(&[("resource", resource), ("kind", kind)], count);
             }
             let label = [("resource", *resource)];
-            relists.series(&label, super::as_int(watches.iter().map(|w| w.relists()).sum()));
-            undecodable.series(&label, super::as_int(watches.iter().map(|w| w.undecodable()).sum()));
-            synced.series(&label, i64::from(watches.iter().all(|w| w.is_synced())));
+            relists.series(&label, watches.iter().map(|w| w.relists()).sum());
+            undecodable.series(&label, watches.iter().map(|w| w.undecodable()).sum());
+            synced.series(&label, u64::from(watches.iter().all(|w| w.is_synced())));
             // The oldest of several: one silent watch is enough to be blind.
             if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
                 use std::fmt::Write;
@@ -196,7 +196,7 @@ impl Sources {
             }
         }
         for family in [events, errors, relists, undecodable, synced] {
-            out.extend(family.finish());
+            out.push_str(&family.finish());
         }
         if !last.is_empty() {
             let name = "kubehealer_watch_last_event_timestamp_seconds";
@@ -208,26 +208,26 @@ impl Sources {
             "1 if a source of evidence can be read, 0 if it is refused or fails.",
         );
         for (source, yes) in lock(&self.available).iter() {
-            available.series(&[("source", source)], i64::from(*yes));
+            available.series(&[("source", source)], u64::from(*yes));
         }
         for (source, resources) in [("owners", OWNERS), ("nodes", &["nodes"])] {
             let mut watches =
                 by_resource.iter().filter(|(r, _)| resources.contains(*r)).flat_map(|(_, w)| w).peekable();
             if watches.peek().is_some() {
                 let yes = watches.all(|w| w.is_synced() && w.trouble().is_none());
-                available.series(&[("source", source)], i64::from(yes));
+                available.series(&[("source", source)], u64::from(yes));
             }
         }
-        out.extend(available.finish());
+        out.push_str(&available.finish());
         let mut evidence = family(
             "kubehealer_evidence_requests_total",
             Kind::Counter,
             "Requests for evidence about pods that are not well, by source and result.",
         );
         for ((source, result), count) in lock(&self.evidence).iter() {
-            evidence.series(&[("source", source), ("result", result)], super::as_int(*count));
+            evidence.series(&[("source", source), ("result", result)], *count);
         }
-        out.extend(evidence.finish());
+        out.push_str(&evidence.finish());
         self.write_rules(out);
         single(
             out,

@@ -79,7 +79,7 @@ impl Watcher {
 
     fn metrics(&mut self, max_series: usize, now: i64) -> String {
         let incidents = RwLock::new(std::mem::take(&mut self.incidents));
-        let text = Metrics::new(max_series).render(&incidents, at(now)).concat();
+        let text = Metrics::new(max_series).render(&incidents, at(now)).text();
         self.incidents = incidents.into_inner().unwrap();
         text
     }

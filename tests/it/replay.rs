@@ -279,7 +279,7 @@ fn cut_anywhere_and_listed_anew_the_open_incidents_and_the_totals_are_the_same()
 /// The series that tell of pods and workloads, but for counters.
 fn series(watcher: &mut Watcher, now: Timestamp) -> BTreeSet<String> {
     let incidents = RwLock::new(std::mem::take(&mut watcher.incidents));
-    let text = Metrics::new(1_000_000).render(&incidents, now).concat();
+    let text = Metrics::new(1_000_000).render(&incidents, now).text();
     watcher.incidents = incidents.into_inner().unwrap();
     let about_pods =
         ["kubehealer_pod_", "kubehealer_workload_", "kubehealer_problem_", "kubehealer_container_last_"];
