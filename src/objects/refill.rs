@@ -110,9 +110,12 @@ fn varint(rest: &mut &[u8]) -> Result<u64, Odd> {
 impl Refill for String {
     #[inline]
     fn take(&mut self, value: Value<'_>, _: usize) -> Result<bool, Odd> {
-        let text = value.text()?;
-        self.clear();
-        self.push_str(text);
+        // Of two pods most texts are the same, and those were looked at before.
+        if self.as_bytes() != value.bytes()? {
+            let text = value.text()?;
+            self.clear();
+            self.push_str(text);
+        }
         Ok(true)
     }
     #[inline]
