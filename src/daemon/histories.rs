@@ -1168,7 +1168,7 @@ impl Run {
         let mut books: BTreeMap<String, Books> = BTreeMap::new();
         let pods = {
             let incidents = self.incidents();
-            for (of, reasons) in incidents.terminations().iter() {
+            for of in incidents.terminations().iter() {
                 let kind = match of.home.workload.kind.as_str() {
                     "Deployment" => "Deployment",
                     "StatefulSet" => "StatefulSet",
@@ -1181,7 +1181,7 @@ impl Run {
                     of.container.to_string(),
                     of.container_type.as_str(),
                 );
-                let reasons = reasons.map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
+                let reasons = of.by_reason().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
                 books.entry(of.home.namespace.clone()).or_default().insert(row, reasons);
             }
             incidents.pods()

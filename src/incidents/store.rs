@@ -82,13 +82,13 @@ pub struct Home {
     pub namespace: String,
     /// The top controller.
     pub workload: WorkloadRef,
-    pods: Count,
+    pods: Beside<AtomicU32>,
 }
 
 impl Home {
     /// Of which no pod is known yet.
     pub fn new(namespace: &str, workload: &WorkloadRef) -> Self {
-        Self { namespace: namespace.to_owned(), workload: workload.clone(), pods: Count::default() }
+        Self { namespace: namespace.to_owned(), workload: workload.clone(), pods: Beside::default() }
     }
 
     /// How many pods it has, as long as the store has it.
@@ -97,31 +97,31 @@ impl Home {
     }
 }
 
-/// Changes in place; two homes are the same whatever theirs are.
+/// What changes in place within a key: two keys are the same whatever theirs is.
 #[derive(Debug, Default)]
-struct Count(AtomicU32);
+pub(super) struct Beside<T>(pub(super) T);
 
-impl PartialEq for Count {
+impl<T> PartialEq for Beside<T> {
     fn eq(&self, _: &Self) -> bool {
         true
     }
 }
 
-impl Eq for Count {}
+impl<T> Eq for Beside<T> {}
 
-impl PartialOrd for Count {
+impl<T> PartialOrd for Beside<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl Ord for Count {
+impl<T> Ord for Beside<T> {
     fn cmp(&self, _: &Self) -> Ordering {
         Ordering::Equal
     }
 }
 
-impl Hash for Count {
+impl<T> Hash for Beside<T> {
     fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 

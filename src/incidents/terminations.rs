@@ -5,88 +5,77 @@
 //!
 //! Pure: must not know how ends are found, nor read a clock.
 
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use super::accounting::{End, EndReason};
 use super::changes::Changes;
-use super::store::Home;
+use super::store::{Beside, Home};
 use crate::diagnosis::ContainerType;
 
 /// How long the counters of a container without a termination are kept.
 pub const IDLE: SignedDuration = SignedDuration::from_hours(24);
 
-/// How often each of [`EndReason::ALL`] has occurred.
-pub type ByReason = [u64; EndReason::ALL.len()];
-
-/// Whose terminations.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Of {
+/// The terminations of one container over all pods of its workload. Whoever holds it sees them change.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Ended {
     /// Namespace and workload.
     pub home: Arc<Home>,
     /// The container's name.
     pub container: Box<str>,
     /// Its kind.
     pub container_type: ContainerType,
+    by_reason: Beside<[AtomicU64; EndReason::ALL.len()]>,
 }
 
-/// The terminations of one container over all pods of its workload.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Row {
-    by_reason: ByReason,
-    last: Timestamp,
+impl Ended {
+    /// How often each reason has occurred; those that never did are left out. All are, once it is idle.
+    pub fn by_reason(&self) -> impl Iterator<Item = (EndReason, u64)> {
+        let counts = self.by_reason.0.iter().map(|count| count.load(Relaxed));
+        EndReason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+    }
 }
 
 /// All counters.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct Terminations {
-    rows: HashMap<Arc<Of>, Row>,
+    /// With the time of the last.
+    rows: HashMap<Arc<Ended>, Timestamp>,
     /// Of the rows, those included that are gone.
-    changes: Changes<Arc<Of>>,
+    changes: Changes<Arc<Ended>>,
     swept: Option<Timestamp>,
 }
 
 impl Terminations {
     /// Books an end.
     pub fn add(&mut self, home: &Arc<Home>, end: &End<'_>, now: Timestamp) {
-        let of = Of {
+        let ended = Ended {
             home: Arc::clone(home),
             container: end.container.into(),
             container_type: end.container_type,
+            by_reason: Beside::default(),
         };
-        let (of, row) = match self.rows.entry(Arc::new(of)) {
-            Entry::Occupied(row) => (Arc::clone(row.key()), row.into_mut()),
-            Entry::Vacant(row) => {
-                (Arc::clone(row.key()), row.insert(Row { by_reason: ByReason::default(), last: now }))
-            }
-        };
-        row.last = row.last.max(now);
-        if let Some(count) = row.by_reason.get_mut(end.reason as usize) {
-            *count += u64::from(end.times);
+        let row = self.rows.entry(Arc::new(ended));
+        let ended = Arc::clone(row.key());
+        let last = row.or_insert(now);
+        *last = now.max(*last);
+        if let Some(count) = ended.by_reason.0.get(end.reason as usize) {
+            count.fetch_add(end.times.into(), Relaxed);
         }
-        self.changes.note(of, self.rows.len());
+        self.changes.note(ended, self.rows.len());
     }
 
-    /// Every container with its terminations by reason; reasons that never occurred are left out. In no order.
-    pub fn iter(&self) -> impl Iterator<Item = (&Arc<Of>, impl Iterator<Item = (EndReason, u64)>)> {
-        self.rows.iter().map(|(of, row)| {
-            let reasons = EndReason::ALL.into_iter().zip(row.by_reason);
-            (of, reasons.filter(|(_, count)| *count > 0))
-        })
+    /// Every container with terminations, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Ended>> {
+        self.rows.keys()
     }
 
     /// The rows as they changed, each as one and the same thing for as long as it is there.
-    pub fn changes(&self) -> &Changes<Arc<Of>> {
+    pub fn changes(&self) -> &Changes<Arc<Ended>> {
         &self.changes
-    }
-
-    /// The counts of a row; none if it is gone, even if another one has come of the same container.
-    pub fn get(&self, of: &Arc<Of>) -> Option<&ByReason> {
-        let (is, row) = self.rows.get_key_value(of)?;
-        Arc::ptr_eq(is, of).then_some(&row.by_reason)
     }
 
     /// Lets go of what is idle. Cheap to call often: it looks once in ten minutes.
@@ -96,13 +85,16 @@ impl Terminations {
             return;
         }
         self.swept = Some(now);
-        let idle = self.rows.extract_if(|_, row| now.duration_since(row.last) >= IDLE);
-        let idle: Vec<_> = idle.map(|(of, _)| of).collect();
-        idle.into_iter().for_each(|of| self.changes.note(of, self.rows.len()));
+        let idle = self.rows.extract_if(|_, last| now.duration_since(*last) >= IDLE);
+        let idle: Vec<_> = idle.map(|(ended, _)| ended).collect();
+        for ended in idle {
+            ended.by_reason.0.iter().for_each(|count| count.store(0, Relaxed));
+            self.changes.note(ended, self.rows.len());
+        }
     }
 
     /// All terminations of a reason.
     pub fn total(&self, reason: EndReason) -> u64 {
-        self.rows.values().filter_map(|row| row.by_reason.get(reason as usize)).sum()
+        self.iter().flat_map(|ended| ended.by_reason()).filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
     }
 }

@@ -19,11 +19,11 @@ use super::series::Writer;
 use crate::incidents::changes::Place;
 use crate::incidents::kept::Kept;
 use crate::incidents::store::{Home, Uid};
-use crate::incidents::terminations::Of;
+use crate::incidents::terminations::Ended;
 use crate::incidents::{ActivePod, Incidents, RECENT};
 
-/// Pods, or containers that have ended, that are looked at under one lock.
-const CHUNK: usize = 200;
+/// Pods that are looked at under one lock.
+const CHUNK: usize = 400;
 /// How long the lock is left alone before each piece: a writer that is woken for it is not to find it taken again, as it did
 /// for the whole of a scrape.
 const PAUSE: Duration = Duration::from_micros(100);
@@ -38,7 +38,7 @@ pub struct Memory {
     pub pods: Pages<3>,
     /// What is counted over them.
     pub counts: Counts,
-    containers: HashMap<ByAddress<Of>, usize>,
+    containers: HashMap<ByAddress<Ended>, usize>,
     /// The ends of containers.
     pub ends: Pages<1>,
 }
@@ -80,12 +80,12 @@ impl Memory {
                     ends.since(known.ends)?.collect::<Vec<_>>(),
                 ))
             });
-            let (uids, of) = changed.unwrap_or_else(|| {
+            let (uids, ended) = changed.unwrap_or_else(|| {
                 *self = Self::default();
-                let all = incidents.terminations().iter().map(|(of, _)| Arc::clone(of));
-                (incidents.active_uids().collect(), all.collect())
+                let ended = incidents.terminations().iter().cloned().collect();
+                (incidents.active_uids().collect(), ended)
             });
-            (Known { pods: pods.place(), ends: ends.place(), at: now }, uids, of)
+            (Known { pods: pods.place(), ends: ends.place(), at: now }, uids, ended)
         };
         let over = self.seen.iter().filter(|(_, seen)| seen.until <= now.as_second());
         uids.extend(over.map(|(uid, _)| uid));
@@ -116,21 +116,15 @@ impl Memory {
             }
         }
         let mut writer = Writer::default();
-        for chunk in ended.chunks(CHUNK) {
-            let found: Vec<_> = {
-                let incidents = next();
-                chunk.iter().map(|of| incidents.terminations().get(of).copied()).collect()
-            };
-            for (of, ends) in chunk.iter().zip(found) {
-                let of = ByAddress(Arc::clone(of));
-                if let Some(ends) = ends {
-                    writer.clear();
-                    writer.ended(&of.0, &ends);
-                    let place = *self.containers.entry(of).or_insert_with(|| self.ends.take());
-                    self.ends.set(place, writer.texts());
-                } else if let Some(place) = self.containers.remove(&of) {
-                    self.ends.give_back(place);
-                }
+        for ended in ended {
+            writer.clear();
+            writer.ended(&ended);
+            let ended = ByAddress(ended);
+            if writer.texts() != [""] {
+                let place = *self.containers.entry(ended).or_insert_with(|| self.ends.take());
+                self.ends.set(place, writer.texts());
+            } else if let Some(place) = self.containers.remove(&ended) {
+                self.ends.give_back(place);
             }
         }
         self.counts.write_workloads();

@@ -22,8 +22,9 @@ pub struct Page {
 impl Page {
     /// With this text.
     pub fn new(text: &str) -> Self {
-        let mut page = Self::default();
-        page.set(0, text.as_bytes());
+        let mut page =
+            Self { text: text.as_bytes().to_vec(), series: lines(text.as_bytes()), ..Self::default() };
+        page.lengths[0] = text.len();
         page
     }
 

@@ -5,24 +5,23 @@
 use super::text::{label, word};
 use crate::diagnosis::{ReasonName, WorkloadRef};
 use crate::incidents::RecentEnd;
-use crate::incidents::accounting::EndReason;
 use crate::incidents::kept::Kept;
 use crate::incidents::store::Home;
-use crate::incidents::terminations::{ByReason, Of};
+use crate::incidents::terminations::Ended;
 
-/// The metrics whose series are limited in number.
+/// Pods of a workload with an open incident.
 pub const WORKLOAD_UNHEALTHY_PODS: &str = "kubehealer_workload_unhealthy_pods";
-/// The same.
+/// All pods of such a workload.
 pub const WORKLOAD_PODS: &str = "kubehealer_workload_pods";
-/// The same.
+/// Ends of containers.
 pub const TERMINATIONS: &str = "kubehealer_container_terminations_total";
-/// The same.
+/// Pods with a cause in common.
 pub const PROBLEM_PODS: &str = "kubehealer_problem_pods";
-/// The same.
+/// That something has an open incident.
 pub const UNHEALTHY: &str = "kubehealer_pod_unhealthy";
-/// The same.
+/// Since when.
 pub const UNHEALTHY_SINCE: &str = "kubehealer_pod_unhealthy_since_timestamp_seconds";
-/// The same.
+/// When a container ended last.
 pub const LAST_TERMINATION: &str = "kubehealer_container_last_termination_timestamp_seconds";
 
 /// Writes series, over and over into the same memory.
@@ -139,16 +138,16 @@ impl Writer<2> {
 /// How often something happened.
 impl Writer<1> {
     /// Writes of a container of all pods of a workload.
-    pub fn ended(&mut self, of: &Of, ends: &ByReason) {
+    pub fn ended(&mut self, of: &Ended) {
         self.subject(&of.home.namespace, None, Some(&of.home.workload));
         label(&mut self.labels, "\",container=\"", &of.container);
         word(&mut self.labels, "\",container_type=\"", of.container_type.as_str());
         self.shared = self.labels.len();
         let [terminations] = &mut self.texts;
-        for (reason, count) in EndReason::ALL.iter().zip(ends).filter(|(_, count)| **count > 0) {
+        for (reason, count) in of.by_reason() {
             self.labels.truncate(self.shared);
             word(&mut self.labels, "\",reason=\"", reason.as_str());
-            add(terminations, TERMINATIONS, &self.labels, as_int(*count));
+            add(terminations, TERMINATIONS, &self.labels, as_int(count));
         }
     }
 

@@ -129,11 +129,7 @@ fn a_name_that_is_used_again_is_another_pod() {
     new.metadata.creation_timestamp = at(111).into();
     watcher.see(&new, Sight::Later, 130);
     let total = |w: &Watcher| -> u64 {
-        w.incidents
-            .terminations()
-            .iter()
-            .flat_map(|(_, reasons)| reasons.map(|(_, n)| n).collect::<Vec<_>>())
-            .sum()
+        w.incidents.terminations().iter().flat_map(|ended| ended.by_reason().map(|(_, n)| n)).sum()
     };
     // The end of the old one that nobody saw, and the end of the new one: no past of the old one, nothing twice.
     assert_eq!(total(&watcher), 2);
@@ -152,12 +148,8 @@ fn a_list_from_a_cache_that_is_behind_changes_nothing() {
     watcher.see(&version("20", 1, 30, 0), Sight::Later, 30);
     watcher.see(&version("10", 0, 0, 0), Sight::Later, 31);
     watcher.see(&version("20", 1, 30, 0), Sight::Later, 32);
-    let totals: Vec<u64> = watcher
-        .incidents
-        .terminations()
-        .iter()
-        .flat_map(|(_, r)| r.map(|(_, n)| n).collect::<Vec<_>>())
-        .collect();
+    let totals: Vec<u64> =
+        watcher.incidents.terminations().iter().flat_map(|ended| ended.by_reason().map(|(_, n)| n)).collect();
     assert_eq!(totals, [1]);
     assert_eq!(watcher.incidents.stale(), 1);
 }

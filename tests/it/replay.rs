@@ -146,7 +146,7 @@ impl Watcher {
     /// Terminations per namespace, workload, container and kind, by reason.
     pub fn totals(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         let rows = self.incidents.terminations().iter();
-        rows.map(|(of, reasons)| {
+        rows.map(|of| {
             let w = &of.home.workload;
             let key = format!(
                 "{} {}/{} {} {}",
@@ -156,7 +156,7 @@ impl Watcher {
                 of.container,
                 of.container_type.as_str()
             );
-            (key, reasons.map(|(r, n)| (r.as_str().to_owned(), n)).collect())
+            (key, of.by_reason().map(|(r, n)| (r.as_str().to_owned(), n)).collect())
         })
         .collect()
     }
