@@ -32,7 +32,8 @@ fn main() {
             } else if flag("--storm").is_some() {
                 parent::storm(flag("--pods").map_or(150_000, |n| n.parse().unwrap()));
             } else {
-                parent::table(pods, only.as_deref());
+                let rate = flag("--rate").map_or(parent::RATE, |n| n.parse().unwrap());
+                parent::table(pods, rate, only.as_deref());
             }
         }
     }

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::plot;
 
-/// Updates per second, and for how many seconds.
-const RATE: u32 = 2_000;
+/// Updates per second, unless others are asked for, and for how many seconds.
+pub const RATE: u32 = 2_000;
 const SECONDS: u32 = 8;
 /// The share of pods that fail.
 const FAILING: f64 = 0.02;
@@ -129,7 +129,8 @@ fn times(path: &std::path::Path) -> Vec<(u64, u64)> {
         .collect()
 }
 
-fn measure(server: &mut Server, kind: &str, pods: u32, updates: bool, relist: bool) -> Row {
+/// `rate` is that of the updates; none for none.
+fn measure(server: &mut Server, kind: &str, pods: u32, rate: Option<u32>, relist: bool) -> Row {
     let mut client = server.client(kind);
     let list = client.figures();
     let per_pod = 1e6 / f64::from(pods);
@@ -143,12 +144,12 @@ fn measure(server: &mut Server, kind: &str, pods: u32, updates: bool, relist: bo
         peak: number(&list, "peak"),
         after_relist: None,
     };
-    if updates {
+    if let Some(rate) = rate {
         let dir = std::env::temp_dir();
         let (written, seen) = (dir.join("kubehealer-written"), dir.join("kubehealer-seen"));
         client.ask("go");
         let count: f64 =
-            server.0.ask(&format!("rate {RATE} {SECONDS} {}", written.display())).parse().unwrap();
+            server.0.ask(&format!("rate {rate} {SECONDS} {}", written.display())).parse().unwrap();
         client.say(&format!("stop {count} {}", seen.display()));
         let stopped = client.figures();
         row.update_us = Some(number(&stopped, "cpu") * 1e6 / number(&stopped, "updates"));
@@ -171,8 +172,8 @@ fn measure(server: &mut Server, kind: &str, pods: u32, updates: bool, relist: bo
     row
 }
 
-pub fn table(pods: u32, only: Option<&str>) {
-    println!("{pods} pods, {} % of them failing; updates at {RATE}/s for {SECONDS} s\n", FAILING * 100.0);
+pub fn table(pods: u32, rate: u32, only: Option<&str>) {
+    println!("{pods} pods, {} % of them failing; updates at {rate}/s for {SECONDS} s\n", FAILING * 100.0);
     let [json, protobuf] = decode_alone();
     let mut rows = HashMap::new();
     let mut server = Server::start(pods, FAILING);
@@ -185,7 +186,7 @@ pub fn table(pods: u32, only: Option<&str>) {
             continue;
         }
         let drains = kind.starts_with("drain");
-        let row = measure(&mut server, kind, pods, !drains, !drains);
+        let row = measure(&mut server, kind, pods, (!drains).then_some(rate), !drains);
         let mib = |bytes: f64| format!("{:.0} MiB", bytes / f64::from(1 << 20));
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         println!(
@@ -201,7 +202,7 @@ pub fn table(pods: u32, only: Option<&str>) {
         );
         rows.insert(kind, row);
     }
-    goals(&rows, pods, json, protobuf);
+    goals(&rows, pods, rate, json, protobuf);
 }
 
 /// A line of a table: what is to be reached, what was measured, and whether that is enough.
@@ -210,7 +211,7 @@ pub fn goal(what: &str, measured: &str, met: bool) {
 }
 
 /// What the figures say of the goals. `json` and `protobuf` are what decoding a pod takes, seconds.
-fn goals(rows: &HashMap<&str, Row>, pods: u32, json: f64, protobuf: f64) {
+fn goals(rows: &HashMap<&str, Row>, pods: u32, rate: u32, json: f64, protobuf: f64) {
     println!("\n| goal | measured | |\n|---|---|---|");
     let of = |kind: &str| rows.get(kind);
     let (naive, ours) = (of("naive"), [of("protobuf"), of("watchlist")]);
@@ -236,7 +237,8 @@ fn goals(rows: &HashMap<&str, Row>, pods: u32, json: f64, protobuf: f64) {
         .iter()
         .filter_map(|kind| Some(of(kind)?.latency_ms?.0))
         .collect();
-    if let Some(most) = late.iter().copied().reduce(f64::max) {
+    // What is asked for at other rates is what an update costs.
+    if let Some(most) = late.iter().copied().reduce(f64::max).filter(|_| rate == RATE) {
         let least = late.iter().copied().fold(most, f64::min);
         let text = format!("{least:.1} to {most:.1} ms");
         goal("an update is there within 5 ms at the median, at 2,000/s", &text, most < 5.0);
@@ -335,7 +337,7 @@ pub fn plot() {
         lines.push((name, Vec::new()));
         for pods in sizes {
             let mut server = Server::start(pods, FAILING);
-            let row = measure(&mut server, kind, pods, true, false);
+            let row = measure(&mut server, kind, pods, Some(RATE), false);
             println!(
                 "{name}, {pods} pods: {:.0} B and {:.1} us per pod, {:.1} us per update, RSS {:.0} MiB, peak {:.0} MiB",
                 row.bytes_per_pod,

@@ -2,7 +2,7 @@
 //!
 //! Not kube-runtime's watcher and reflector: at 100,000 pods they took 58 us of CPU a pod for the first list and 120 us an
 //! update with the full Pod, and still 38 and 100 us (and 6.3 KB a pod) with a slim one, since each object is decoded from
-//! JSON with its whole metadata, cloned and kept. This loop with the incidents behind it takes 7 and 18 us and 0.4 KB
+//! JSON with its whole metadata, cloned and kept. This loop with the incidents behind it takes 6 and 13 us and 0.4 KB
 //! (`docs/performance.md`). The answer is read through [`kube::Client::send`], which does connection, TLS and
 //! authentication, and decoded straight into the slim types, from protobuf where the server offers it. Owners and nodes go
 //! the same way: one generic loop is less code than two ways to watch.
