@@ -140,9 +140,7 @@ pub struct ConnectError(String);
 impl ConnectError {
     /// Of a client that cannot be made. When a credential plugin fails, kube quotes what it has printed, tokens and all.
     fn client(error: &kube::Error, source: &str) -> Self {
-        if std::iter::successors(Some(error as &(dyn Error + 'static)), |&cause| cause.source())
-            .any(|cause| cause.is::<AuthError>())
-        {
+        if causes(error).any(|cause| cause.is::<AuthError>()) {
             return Self(NO_CREDENTIALS.to_owned());
         }
         let why = innermost(error);
