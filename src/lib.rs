@@ -21,21 +21,16 @@
 //! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact` and `files` name no runtime, no client and no metrics
 //! library, and read no clock: time comes in as a [`jiff::Timestamp`]. A test holds who may know whom.
 
-#[macro_use]
-mod words;
+pub use kubehealer_core::{diagnosis, objects, redact, runbooks};
 
 pub mod cli;
 pub mod cluster;
 pub mod daemon;
-pub mod diagnosis;
 pub mod files;
 pub mod incidents;
 pub mod metrics;
-pub mod objects;
-pub mod redact;
 pub mod report;
 pub mod rules;
-pub mod runbooks;
 pub mod server;
 pub mod simulator;
 

@@ -91,7 +91,7 @@ impl Incident {
     }
 }
 
-words! {
+kubehealer_core::words! {
     /// How an incident ended.
     pub enum Ending {
         /// It works again, and that is proven.

@@ -15,13 +15,19 @@ fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
 
 /// The top module of a source file, and its text without comments and without its unit tests.
 fn modules() -> Vec<(String, PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut roots = vec![root.join("src")];
+    roots.extend(std::fs::read_dir(root.join("crates")).unwrap().map(|c| c.unwrap().path().join("src")));
+    roots.iter().flat_map(|root| modules_of(root)).collect()
+}
+
+fn modules_of(root: &Path) -> Vec<(String, PathBuf, String)> {
     let mut files = Vec::new();
-    sources(&root, &mut files);
+    sources(root, &mut files);
     files
         .into_iter()
         .map(|path| {
-            let inner = path.strip_prefix(&root).unwrap();
+            let inner = path.strip_prefix(root).unwrap();
             let module = inner.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
             let text = std::fs::read_to_string(&path).unwrap();
             // A module of tests says so in its first line of code.

@@ -1,6 +1,8 @@
 //! Closed sets of words, as JSON, metrics, rules and docs have them: each word stands in one place. Must know none of them.
 
 /// Declares an enum whose variants are words.
+#[doc(hidden)]
+#[macro_export]
 macro_rules! words {
     ($(#[$about:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$about])*

@@ -4,7 +4,7 @@
 
 macro_rules! runbooks {
     ($($name:literal,)*) => {
-        &[$(($name, include_str!(concat!("../docs/runbooks/", $name, ".md")))),*]
+        &[$(($name, include_str!(concat!("../runbooks/", $name, ".md")))),*]
     };
 }
 
