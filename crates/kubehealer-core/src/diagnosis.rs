@@ -7,6 +7,7 @@ pub mod cause;
 pub mod container;
 pub mod context;
 pub mod crash;
+mod devices;
 mod draft;
 pub mod ending;
 pub mod exit;
@@ -28,14 +29,15 @@ pub mod text;
 mod volume;
 
 pub use cause::CauseCode;
-pub use context::{Context, Sources};
+pub use context::{ContainerLog, Context, Sources};
 pub use finding::{
     Cause, Confidence, ContainerType, Evidence, Finding, Key, ReasonName, Scope, Source, Stage, WorkloadRef,
 };
+pub use problems::{Problem, Reach};
 pub use reason::{Family, Reason, Severity, Subject};
 pub use survey::{
-    ContainerLog, Problem, Reach, Snapshot, Start, Summary, Survey, Undecodable, compare_starts, revision_of,
-    slowest_starts, survey, survey_with,
+    Snapshot, Start, Summary, Survey, Undecodable, compare_starts, revision_of, slowest_starts, survey,
+    survey_with,
 };
 
 use jiff::Timestamp;

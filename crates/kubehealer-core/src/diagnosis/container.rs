@@ -8,6 +8,9 @@ use jiff::{SignedDuration, Timestamp};
 use super::finding::ContainerType;
 use crate::objects::{Condition, ConditionType, Container, ContainerStatus, Pod, Terminated, Waiting};
 
+/// The kubelet's own rule: a container that has run for so long has recovered, and its back-off starts anew.
+pub const STABLE: SignedDuration = SignedDuration::from_secs(600);
+
 /// A container of a pod.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
@@ -208,4 +211,10 @@ pub fn work_is_done(pod: &Pod) -> bool {
 pub fn uptime(end: &Terminated) -> Option<SignedDuration> {
     let (from, to) = (end.started_at.get()?, end.finished_at.get()?);
     Some(to.duration_since(from).max(SignedDuration::ZERO))
+}
+
+/// Whether this end counts as an out-of-memory kill of the container: with exit code 0 or 143 only a child was killed
+/// some time before, and the container ended for another reason.
+pub fn is_oom(end: &Terminated) -> bool {
+    end.reason == "OOMKilled" && !matches!(end.exit_code, 0 | 143)
 }

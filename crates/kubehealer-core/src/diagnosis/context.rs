@@ -1,10 +1,12 @@
 //! What the analyzer may look at besides the pod itself.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::container::View;
 use super::finding::ContainerType;
-use super::survey::ContainerLog;
+use super::logs::LogReading;
 use crate::objects::{Event, Node};
 
 /// Which sources could be read. A finding whose cause may lie in one that could not says so.
@@ -93,5 +95,53 @@ impl<'a> Context<'a> {
     /// The newest event that `wanted` takes; of several at the same time always the same one.
     pub fn newest_event(&self, wanted: impl Fn(&Event) -> bool) -> Option<&'a Event> {
         self.events.iter().filter(|e| wanted(e)).max_by(|a, b| oldest_first(a, b))
+    }
+}
+
+/// The end of one container's log, raw and bounded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ContainerLog {
+    /// Of the pod.
+    pub namespace: String,
+    /// Its name.
+    pub pod: String,
+    /// The container's name.
+    pub container: String,
+    /// Of the container before the present one.
+    pub previous: bool,
+    /// The last bytes, any encoding; neither cleaned nor redacted. Empty once it is read.
+    pub tail: Vec<u8>,
+    /// What it says, if it was read already.
+    pub reading: Option<LogReading>,
+}
+
+impl ContainerLog {
+    /// Reads it, for an end with this exit code, and lets the text go: a log may be larger than all else that is known of a
+    /// pod, and reading it takes longer than all else of a look.
+    pub fn settle(&mut self, exit_code: Option<i32>) {
+        self.reading = Some(self.read(exit_code).into_owned());
+        self.tail = Vec::new();
+    }
+
+    /// What it says about an end with this exit code.
+    pub fn read(&self, exit_code: Option<i32>) -> Cow<'_, LogReading> {
+        match &self.reading {
+            Some(reading) => Cow::Borrowed(reading),
+            None => Cow::Owned(LogReading::of(&self.tail, exit_code)),
+        }
+    }
+}
+
+/// The tail may hold secrets: it never appears in debug output.
+impl std::fmt::Debug for ContainerLog {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ContainerLog")
+            .field("namespace", &self.namespace)
+            .field("pod", &self.pod)
+            .field("container", &self.container)
+            .field("previous", &self.previous)
+            .field("bytes", &self.tail.len())
+            .field("reading", &self.reading)
+            .finish()
     }
 }

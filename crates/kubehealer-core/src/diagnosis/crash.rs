@@ -9,19 +9,14 @@ mod kills;
 mod last_words;
 mod out_of_memory;
 
-use jiff::SignedDuration;
-
 use self::crash_loop::Shape;
-use super::container::{AfterEnd, View, uptime, views};
+use super::container::{AfterEnd, STABLE, View, uptime, views};
 use super::context::Context;
 use super::draft::Look;
 use super::finding::{ContainerType, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::{probe, text};
 use crate::objects::Event;
-
-/// The kubelet's own rule: a container that has run for so long has recovered, and its back-off starts anew.
-pub const STABLE: SignedDuration = SignedDuration::from_secs(600);
 
 /// Looks at the ends of a container.
 pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {

@@ -67,25 +67,25 @@ impl Finding {
     }
 
     /// Says why.
-    pub fn because(mut self, code: CauseCode, text: impl Into<String>) -> Self {
+    pub fn cause(mut self, code: CauseCode, text: impl Into<String>) -> Self {
         self.cause = Cause { code, text: text.into() };
         self
     }
 
     /// Sets the one plain sentence.
-    pub fn says(mut self, summary: impl Into<String>) -> Self {
+    pub fn summary(mut self, summary: impl Into<String>) -> Self {
         self.summary = summary.into();
         self
     }
 
     /// Sets how sure the cause is.
-    pub fn sure(mut self, confidence: Confidence) -> Self {
+    pub fn confidence(mut self, confidence: Confidence) -> Self {
         self.confidence = confidence;
         self
     }
 
     /// Names what the cause is about.
-    pub fn about(mut self, kind: &'static str, name: impl Into<String>) -> Self {
+    pub fn scope(mut self, kind: &'static str, name: impl Into<String>) -> Self {
         self.scope = Some(Scope { kind, name: name.into() });
         self
     }
@@ -119,7 +119,7 @@ impl Finding {
     }
 
     /// Adds something to do.
-    pub fn next(mut self, step: impl Into<String>) -> Self {
+    pub fn next_step(mut self, step: impl Into<String>) -> Self {
         let step = step.into();
         if !self.next_steps.contains(&step) {
             self.next_steps.push(step);
@@ -128,12 +128,7 @@ impl Finding {
     }
 
     /// Lets the finding wait for its reason's grace, or for `grace`: until then it is pending and only info.
-    pub fn lasting(
-        mut self,
-        since: Option<Timestamp>,
-        grace: Option<SignedDuration>,
-        look: &mut Look,
-    ) -> Self {
+    pub fn grace(mut self, since: Option<Timestamp>, grace: Option<SignedDuration>, look: &mut Look) -> Self {
         self.since = since;
         let grace = grace.unwrap_or_else(|| self.reason.known().map_or(SignedDuration::ZERO, Reason::grace));
         let Some(due) = since.and_then(|s| s.checked_add(grace).ok()) else { return self };

@@ -35,53 +35,50 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
                 .map(|s| format!(" of {s}s (activeDeadlineSeconds)"))
                 .unwrap_or_default();
             let finding = of(Reason::DeadlineExceeded)
-                .says(format!("the pod was stopped: it ran longer than its deadline{limit}"))
-                .because(
-                    CauseCode::DeadlineReached,
-                    format!("it was active longer than its deadline{limit}"),
-                );
+                .summary(format!("the pod was stopped: it ran longer than its deadline{limit}"))
+                .cause(CauseCode::DeadlineReached, format!("it was active longer than its deadline{limit}"));
             match never_started(pod) {
                 // More time would not have helped.
                 Some(why) => {
                     let describe = finding.kubectl_pod("describe pod");
-                    let mut finding = finding.next(describe);
+                    let mut finding = finding.next_step(describe);
                     finding.summary = format!("{}; {why}", finding.summary);
                     finding.cause.text = format!("{}; {why}", finding.cause.text);
                     finding
                 }
                 None => {
                     let logs = finding.kubectl_pod("logs");
-                    finding.next(logs).next("if the work needs longer, raise activeDeadlineSeconds")
+                    finding.next_step(logs).next_step("if the work needs longer, raise activeDeadlineSeconds")
                 }
             }
         }
         "Preempting" => of(Reason::Preempted)
-            .says("the kubelet stopped the pod to make room for a critical one")
-            .because(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
+            .summary("the kubelet stopped the pod to make room for a critical one")
+            .cause(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
         "Terminated" | "NodeShutdown" | "Shutdown" => {
             let node = text::name(&pod.spec.node_name);
             let what = if rejected.is_some() { "was refused" } else { "ended" };
             of(Reason::NodeShutdown)
-                .says(format!("the pod {what} because node {node} was shut down"))
-                .because(CauseCode::NodeShutDown, format!("node {node} was shut down"))
-                .about("node", node)
+                .summary(format!("the pod {what} because node {node} was shut down"))
+                .cause(CauseCode::NodeShutDown, format!("node {node} was shut down"))
+                .scope("node", node)
         }
         "" if disruption.is_some_and(|c| &*c.reason == "PreemptionByScheduler") => of(Reason::Preempted)
-            .says("the scheduler stopped the pod to make room for one of higher priority")
-            .because(CauseCode::Preemption, "a pod of higher priority needed its room".to_owned()),
+            .summary("the scheduler stopped the pod to make room for one of higher priority")
+            .cause(CauseCode::Preemption, "a pod of higher priority needed its room".to_owned()),
         // A drain, a taint, a node that is gone: planned, and the controller makes another pod.
         "" if disruption.is_some() => return None,
         "" => return None,
         "NodeLost" => of(Reason::PodFailed)
-            .says(format!("the pod was given up: its node {} was lost", text::name(&pod.spec.node_name)))
-            .because(CauseCode::NodeLost, message.clone())
-            .about("node", text::name(&pod.spec.node_name)),
+            .summary(format!("the pod was given up: its node {} was lost", text::name(&pod.spec.node_name)))
+            .cause(CauseCode::NodeLost, message.clone())
+            .scope("node", text::name(&pod.spec.node_name)),
         word => refused(pod, word, rejected),
     };
     finding.add(Source::Status, format!("{}: {message}", text::name(&status.reason)), None);
     if finding.next_steps.is_empty() {
         let describe = finding.kubectl_pod("describe pod");
-        finding = finding.next(describe);
+        finding = finding.next_step(describe);
     }
     // The kubelet makes up ends of containers that never ran when it restarts.
     let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
@@ -148,11 +145,11 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         });
         let used = used.unwrap_or_default();
         return finding
-            .says(format!("the pod was evicted: node {node} was low on {resource}{used}"))
-            .because(CauseCode::NodePressure, text::quote(said))
-            .about("node", node.clone())
-            .next(format!("kubectl describe node {}", text::arg(&node)))
-            .next(match resource.as_str() {
+            .summary(format!("the pod was evicted: node {node} was low on {resource}{used}"))
+            .cause(CauseCode::NodePressure, text::quote(said))
+            .scope("node", node.clone())
+            .next_step(format!("kubectl describe node {}", text::arg(&node)))
+            .next_step(match resource.as_str() {
                 "inodes" => "find who writes so many small files: on the node: df -i, and du --inodes",
                 "pids" => "find who starts so many processes; the kubelet's podPidsLimit bounds each pod",
                 _ => "set requests to what the pod really uses: those above their requests go first",
@@ -163,10 +160,10 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         let pressure = text::between(said, "condition: [", "]").map(text::name);
         let pressure = pressure.unwrap_or_else(|| "pressure".to_owned());
         return finding
-            .says(format!("the pod was refused: node {node} has {pressure}"))
-            .because(CauseCode::NodePressure, text::quote(said.trim_start_matches("Pod was rejected: ")))
-            .about("node", node.clone())
-            .next(format!("kubectl describe node {}", text::arg(&node)));
+            .summary(format!("the pod was refused: node {node} has {pressure}"))
+            .cause(CauseCode::NodePressure, text::quote(said.trim_start_matches("Pod was rejected: ")))
+            .scope("node", node.clone())
+            .next_step(format!("kubectl describe node {}", text::arg(&node)));
     }
     let what = if let Some(volume) = text::between(said, "EmptyDir volume \"", "\"") {
         format!("emptyDir {} grew beyond its sizeLimit{}", text::name(volume), limit_of(said))
@@ -185,9 +182,9 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         format!("it used more local ephemeral storage than its limit{}", total.unwrap_or_default())
     };
     finding
-        .says(format!("the pod was evicted: {what}"))
-        .because(CauseCode::StorageLimitExceeded, text::quote(said))
-        .next("raise the limit, or write less (logs, caches, temporary files) to the container's disk")
+        .summary(format!("the pod was evicted: {what}"))
+        .cause(CauseCode::StorageLimitExceeded, text::quote(said))
+        .next_step("raise the limit, or write less (logs, caches, temporary files) to the container's disk")
 }
 
 /// ` of 1Gi`, from a message that ends in `the limit "1Gi"`.
@@ -211,8 +208,8 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
     let finding = Finding::of_pod(pod, reason);
     if rejected.is_none() && reason == Reason::PodFailed {
         return finding
-            .says(format!("the pod has failed: {}", text::name(word)))
-            .because(CauseCode::Unexplained, said);
+            .summary(format!("the pod has failed: {}", text::name(word)))
+            .cause(CauseCode::Unexplained, said);
     }
     let message = rejected.unwrap_or(&pod.status.message);
     let device = message.contains("Allocate failed") || message.contains("devices unavailable");
@@ -241,29 +238,29 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
         }
     };
     let finding = finding
-        .says(format!("node {node} refused the pod: {why}"))
-        .because(code, said)
-        .about("node", node.clone());
+        .summary(format!("node {node} refused the pod: {why}"))
+        .cause(code, said)
+        .scope("node", node.clone());
     let describe = format!("kubectl describe node {}", text::arg(&node));
     match word {
         _ if code == CauseCode::NodeDiskFull => {
-            finding.next(describe).next("the kubelet cannot write on its own disk: free space on the node")
+            finding.next_step(describe).next_step("the kubelet cannot write on its own disk: free space on the node")
         }
-        _ if code == CauseCode::NodeFull && message.contains("capacity: 0") => finding.next(describe).next(
+        _ if code == CauseCode::NodeFull && message.contains("capacity: 0") => finding.next_step(describe).next_step(
             "the node does not offer that any more, or not yet: after a restart its device plugin must register first",
         ),
         _ if code == CauseCode::NodeFull => finding
-            .next(describe)
-            .next("a pod with spec.nodeName set by hand bypasses the scheduler; let the scheduler choose, or lower its requests"),
+            .next_step(describe)
+            .next_step("a pod with spec.nodeName set by hand bypasses the scheduler; let the scheduler choose, or lower its requests"),
         "NodeAffinity" | "TaintToleration" => finding
-            .next(describe)
-            .next("labels or taints of the node changed after the pod was assigned to it, or spec.nodeName was set by hand"),
+            .next_step(describe)
+            .next_step("labels or taints of the node changed after the pod was assigned to it, or spec.nodeName was set by hand"),
         "SysctlForbidden" => finding
-            .next("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
+            .next_step("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
         "UnexpectedAdmissionError" if device => finding
-            .next(describe)
-            .next("the device plugin on the node was restarted or has lost a device; its controller's next pod is scheduled anew"),
-        _ => finding.next(describe),
+            .next_step(describe)
+            .next_step("the device plugin on the node was restarted or has lost a device; its controller's next pod is scheduled anew"),
+        _ => finding.next_step(describe),
     }
 }
 
@@ -301,13 +298,13 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     let finding = Finding::of_pod(pod, Reason::StuckTerminating);
     let mut finding = if node_lost {
         finding
-            .says(format!("the pod is deleted but cannot go: node {node} is not ready"))
-            .because(
+            .summary(format!("the pod is deleted but cannot go: node {node} is not ready"))
+            .cause(
                 CauseCode::NodeLost,
                 format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
             )
-            .about("node", node.clone())
-            .next(format!("kubectl describe node {}", text::arg(&node)))
+            .scope("node", node.clone())
+            .next_step(format!("kubectl describe node {}", text::arg(&node)))
     } else if !finalizers.is_empty() && alive.is_empty() {
         let list = text::list(finalizers);
         let (word, has, its) = match finalizers.len() {
@@ -317,11 +314,11 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
         let step = finding
             .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
         finding
-            .says(format!("the pod is deleted but held by {word} {list}"))
-            .because(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}"))
-            .about("finalizer", list)
-            .next("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
-            .next(step)
+            .summary(format!("the pod is deleted but held by {word} {list}"))
+            .cause(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}"))
+            .scope("finalizer", list)
+            .next_step("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
+            .next_step(step)
     } else {
         let list = text::list(&alive);
         // Of a node that is down the pod would say the same.
@@ -335,10 +332,10 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
             _ => (format!("containers {list} still run after the grace period"), told),
         };
         finding
-            .says(format!("the pod is deleted but does not end: {what}"))
-            .because(CauseCode::ContainersNotStopped, what)
-            .sure(sure)
-            .next(format!("on node {node}: the log of the kubelet and of the container runtime"))
+            .summary(format!("the pod is deleted but does not end: {what}"))
+            .cause(CauseCode::ContainersNotStopped, what)
+            .confidence(sure)
+            .next_step(format!("on node {node}: the log of the kubelet and of the container runtime"))
     };
     if !finalizers.is_empty() {
         finding.add(Source::Status, format!("finalizers: {}", text::list(finalizers)), None);
@@ -376,21 +373,20 @@ fn unwilling(pod: &Pod, context: &Context<'_>, due: Timestamp) -> Option<Finding
     let describe = finding.kubectl_pod("describe pod");
     let mut finding = if hook {
         finding
-            .says("the pod is being deleted, and a preStop hook of it failed")
-            .because(
-                CauseCode::HookFailed,
-                "its preStop hook failed; the kubelet's event withholds the output",
+            .summary("the pod is being deleted, and a preStop hook of it failed")
+            .cause(CauseCode::HookFailed, "its preStop hook failed; the kubelet's event withholds the output")
+            .next_step(describe)
+            .next_step(
+                "run the hook's command by hand in the image: what it should have finished may be undone",
             )
-            .next(describe)
-            .next("run the hook's command by hand in the image: what it should have finished may be undone")
     } else {
         finding
-            .says("the pod is being deleted, and its containers did not end within the grace period")
-            .because(
+            .summary("the pod is being deleted, and its containers did not end within the grace period")
+            .cause(
                 CauseCode::ContainersNotStopped,
                 "its containers did not end within the grace period and were killed",
             )
-            .next("let the main process (PID 1) handle SIGTERM, or raise terminationGracePeriodSeconds")
+            .next_step("let the main process (PID 1) handle SIGTERM, or raise terminationGracePeriodSeconds")
     };
     finding.add_event(event);
     finding.since = Some(asked);
@@ -420,11 +416,11 @@ pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
     let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
     Some(
         finding
-            .says(if said.is_empty() { words.to_owned() } else { format!("{words}: {said}") })
-            .because(CauseCode::ResizeRefused, said.clone())
+            .summary(if said.is_empty() { words.to_owned() } else { format!("{words}: {said}") })
+            .cause(CauseCode::ResizeRefused, said.clone())
             .with(Source::Status, format!("{}: {said}", text::name(&condition.reason)), since)
-            .next(step)
-            .lasting(since, None, look),
+            .next_step(step)
+            .grace(since, None, look),
     )
 }
 
@@ -436,8 +432,8 @@ pub fn failed_silently(pod: &Pod) -> Option<Finding> {
         return None;
     }
     let mut finding = Finding::of_pod(pod, Reason::PodFailed)
-        .says("the pod has failed, and none of its containers tells why")
-        .because(CauseCode::Unexplained, "neither the pod nor a container holds a reason".to_owned());
+        .summary("the pod has failed, and none of its containers tells why")
+        .cause(CauseCode::Unexplained, "neither the pod nor a container holds a reason".to_owned());
     if !status.message.is_empty() {
         finding.cause.text = text::quote(&status.message);
     }

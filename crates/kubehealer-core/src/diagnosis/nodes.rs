@@ -5,14 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use jiff::{SignedDuration, Timestamp};
 
 use super::cause::CauseCode;
-use super::container::views;
-use super::crash::STABLE;
+use super::container::{STABLE, views};
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::text;
-use crate::objects::{Event, Node, Pod};
+use crate::objects::{Node, Pod};
 
 /// Ends of containers that belong together.
 const SAME_TIME: SignedDuration = SignedDuration::from_secs(120);
@@ -42,22 +41,22 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         // Of a silent kubelet the message says only that it is silent.
         let why = if silent || said.is_empty() { words.to_owned() } else { unreadiness(&ready.message) };
         let mut finding = of_node(node, Reason::NodeNotReady)
-            .says(format!("node {name} is not ready: {why}"))
-            .because(code, format!("{words}: {said}"))
+            .summary(format!("node {name} is not ready: {why}"))
+            .cause(code, format!("{words}: {said}"))
             .with(
                 Source::Node,
                 format!("Ready {}: {}: {said}", text::name(&ready.status), text::name(&ready.reason)),
                 since,
             )
-            .about("node", name.clone())
-            .next(describe.clone());
+            .scope("node", name.clone())
+            .next_step(describe.clone());
         if silent && pods > 0 {
             let pods = text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod");
-            finding =
-                finding.next(format!("what the API says of the {pods} on it is frozen; a drain moves them"));
+            finding = finding
+                .next_step(format!("what the API says of the {pods} on it is frozen; a drain moves them"));
         }
         // Of a silent kubelet the control plane has waited long enough already.
-        finding = finding.lasting(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
+        finding = finding.grace(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
         // A cordoned node is being worked on.
         if node.spec.unschedulable {
             finding.severity = finding.severity.min(Severity::Warning);
@@ -80,12 +79,12 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         };
         findings.push(
             of_node(node, reason)
-                .says(format!("node {name} is short of {what}: it evicts pods and takes no new ones"))
-                .because(CauseCode::NodePressure, format!("the kubelet says: {said}"))
+                .summary(format!("node {name} is short of {what}: it evicts pods and takes no new ones"))
+                .cause(CauseCode::NodePressure, format!("the kubelet says: {said}"))
                 .with(Source::Node, format!("{kind} True: {said}"), since)
-                .about("node", name.clone())
-                .next(describe.clone())
-                .lasting(since, None, look),
+                .scope("node", name.clone())
+                .next_step(describe.clone())
+                .grace(since, None, look),
         );
     }
     findings
@@ -107,11 +106,6 @@ fn of_node(node: &Node, reason: Reason) -> Finding {
     finding.namespace = String::new();
     finding.node = text::name(&node.metadata.name);
     finding
-}
-
-/// Whether an event about a node may tell who killed a container on it: its kubelet's or a problem detector's word on memory.
-pub fn tells_of_memory(event: &Event) -> bool {
-    matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
 }
 
 /// Whether a pod's finding is only what the silence of its node looks like.
@@ -176,16 +170,16 @@ pub fn restarted(node: &Node, mut ends: Vec<Timestamp>, pods: usize, look: &mut 
     let name = text::name(&node.metadata.name);
     let pods = text::count(i64::try_from(together).unwrap_or(i64::MAX), "pod");
     let mut finding = of_node(node, Reason::NodeRestart)
-        .says(format!("containers of {pods} on node {name} ended at the same time: the node or its container runtime was restarted"))
-        .because(CauseCode::NodeRestarted, format!("containers of {pods} on node {name} ended within two minutes"))
-        .sure(Confidence::Probable)
+        .summary(format!("containers of {pods} on node {name} ended at the same time: the node or its container runtime was restarted"))
+        .cause(CauseCode::NodeRestarted, format!("containers of {pods} on node {name} ended within two minutes"))
+        .confidence(Confidence::Probable)
         .with(Source::Status, format!("containers of {pods} ended within two minutes"), Some(from))
-        .about("node", name.clone())
-        .next(format!(
+        .scope("node", name.clone())
+        .next_step(format!(
             "kubectl get events -A --field-selector involvedObject.kind=Node,involvedObject.name={}",
             text::arg(&name)
         ))
-        .next(format!("kubectl describe node {}", text::arg(&name)));
+        .next_step(format!("kubectl describe node {}", text::arg(&name)));
     finding.since = Some(from);
     if look.within(from, STABLE) {
         return Some(finding);

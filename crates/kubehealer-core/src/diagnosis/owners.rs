@@ -188,7 +188,7 @@ impl Owners {
                 ),
                 since,
             );
-            return Some(finding.lasting(since, None, look));
+            return Some(finding.grace(since, None, look));
         }
         // StatefulSets and DaemonSets have no such condition: only their events tell.
         let refused = events
@@ -203,7 +203,7 @@ impl Owners {
             let mut finding =
                 failed_create(meta, &of, &event.message, Some((workload.ready(), workload.wanted())));
             finding.add_event(event);
-            return Some(finding.lasting(event.first_seen(), None, look));
+            return Some(finding.grace(event.first_seen(), None, look));
         }
         let stuck = workload
             .condition("Progressing")
@@ -241,9 +241,9 @@ impl Owners {
             "and no older one serves".to_owned()
         };
         let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
-            .says(format!("the rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
-            .because(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
-            .about("revision", format!("{namespace}/{new}"));
+            .summary(format!("the rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
+            .cause(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
+            .scope("revision", format!("{namespace}/{new}"));
         let pods = pods_of(namespace, &of);
         finding.workload = Some(of);
         finding.since = condition.last_transition_time.get();
@@ -262,7 +262,7 @@ impl Owners {
         }
         let status = finding.kubectl(&format!("rollout status deployment/{}", text::arg(&name)));
         let undo = finding.kubectl(&format!("rollout undo deployment/{}", text::arg(&name)));
-        finding.next(status).next(if old_ready > 0 {
+        finding.next_step(status).next_step(if old_ready > 0 {
             undo
         } else {
             "see the findings of its pods".to_owned()
@@ -302,7 +302,7 @@ impl Owners {
         }
         let mut finding = failed_create(meta, &job_workload(job), &refused.message, None);
         finding.add_event(refused);
-        Some(finding.lasting(refused.first_seen(), None, look))
+        Some(finding.grace(refused.first_seen(), None, look))
     }
 
     /// A CronJob that makes no Job at its time: only its events tell.
@@ -336,19 +336,19 @@ impl Owners {
             failed_to_create("Jobs", meta, &of, message, None)
         } else {
             let mut finding = Finding::of_object(meta, Reason::FailedCreate)
-                .says(format!("CronJob {} makes no Job: {why}: {}", of.name, text::head(&said, 160)))
-                .because(CauseCode::InvalidConfiguration, format!("{why}: {said}"));
+                .summary(format!("CronJob {} makes no Job: {why}: {}", of.name, text::head(&said, 160)))
+                .cause(CauseCode::InvalidConfiguration, format!("{why}: {said}"));
             finding.workload = Some(of.clone());
             if event.reason == "MissSchedule" {
-                finding = finding.next(
+                finding = finding.next_step(
                     "raise startingDeadlineSeconds (below 10 the controller may never be in time), or look whether the controller manager was down",
                 );
             }
             let step = finding.kubectl(&format!("describe cronjob {}", text::arg(&of.name)));
-            finding.next(step)
+            finding.next_step(step)
         };
         finding.add_event(event);
-        Some(finding.lasting(event.first_seen(), None, look))
+        Some(finding.grace(event.first_seen(), None, look))
     }
 
     /// Looks at a Job that has failed for good. Its pods are those of its CronJob, if it has one.
@@ -395,8 +395,8 @@ impl Owners {
         };
         let whose = if of.kind == "CronJob" { format!(" of CronJob {}", of.name) } else { String::new() };
         let mut finding = Finding::of_object(meta, reason)
-            .says(format!("Job {name}{whose} has failed: {why}"))
-            .because(code, format!("{why}: {said}"))
+            .summary(format!("Job {name}{whose} has failed: {why}"))
+            .cause(code, format!("{why}: {said}"))
             .with(Source::Owner, format!("{}: {said}", text::name(&condition.reason)), since);
         if let Some(owner) = meta.controller().filter(|o| o.kind == "CronJob") {
             // One finding for the CronJob, whichever of its Jobs is the newest.
@@ -447,7 +447,11 @@ impl Owners {
         let logs = finding.kubectl(&format!("logs job/{} --all-containers", text::arg(&name)));
         let describe = finding.kubectl(&format!("describe job {}", text::arg(&name)));
         let _ = look;
-        Some(if failing.is_empty() { finding.next(describe) } else { finding.next(logs).next(describe) })
+        Some(if failing.is_empty() {
+            finding.next_step(describe)
+        } else {
+            finding.next_step(logs).next_step(describe)
+        })
     }
 }
 
@@ -674,11 +678,11 @@ fn failed_to_create(
     };
     let kind = of.kind.to_lowercase();
     let mut finding = Finding::of_object(meta, Reason::FailedCreate)
-        .says(format!("{what} of {} {} cannot be created: {short}{ready}", of.kind, of.name))
-        .because(code, said);
+        .summary(format!("{what} of {} {} cannot be created: {short}{ready}", of.kind, of.name))
+        .cause(code, said);
     finding.workload = Some(of.clone());
     if let Some((kind, name)) = scope {
-        finding = finding.about(kind, name);
+        finding = finding.scope(kind, name);
     }
     if pods.is_some_and(|(ready, wanted)| ready == 0 && wanted > 0) {
         finding.severity = Severity::Critical;
@@ -687,40 +691,40 @@ fn failed_to_create(
     finding = match code {
         CauseCode::QuotaExceeded => {
             let step = finding.kubectl("describe resourcequota");
-            finding.next(step)
+            finding.next_step(step)
         }
         CauseCode::MissingServiceAccount => {
             let step = finding.kubectl("get serviceaccounts");
-            finding.next(step)
+            finding.next_step(step)
         }
         CauseCode::AdmissionDenied
             if has("limitrange") || has("usage per") || has("limit to request ratio") =>
         {
             let step = finding.kubectl("describe limitrange");
-            finding.next(step)
+            finding.next_step(step)
         }
         CauseCode::AdmissionDenied if has("podsecuritypolicy") || has("no providers") => {
-            finding.next("kubectl get podsecuritypolicies")
+            finding.next_step("kubectl get podsecuritypolicies")
         }
-        CauseCode::AdmissionDenied if has("security context constraint") => finding.next("kubectl get scc"),
+        CauseCode::AdmissionDenied if has("security context constraint") => finding.next_step("kubectl get scc"),
         CauseCode::AdmissionDenied if has("validatingadmissionpolicy") => {
-            finding.next("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings")
+            finding.next_step("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings")
         }
         CauseCode::AdmissionDenied => {
-            finding.next(format!("kubectl get namespace {} --show-labels", text::arg(&namespace)))
+            finding.next_step(format!("kubectl get namespace {} --show-labels", text::arg(&namespace)))
         }
         CauseCode::WebhookDenied if has("x509: ") || has("tls: ") => finding
-            .next("renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)")
-            .next("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
+            .next_step("renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)")
+            .next_step("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
         // Who does not answer is a service of the cluster, as a rule: its pods are the matter.
         CauseCode::WebhookDenied if let Some((service, space)) = service_of(message) => {
             let step = format!("kubectl -n {} get endpointslices,pods", text::arg(&space));
-            finding.next(format!("look why service {service} does not answer")).next(step)
+            finding.next_step(format!("look why service {service} does not answer")).next_step(step)
         }
         CauseCode::WebhookDenied => {
-            finding.next("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")
+            finding.next_step("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")
         }
         _ => finding,
     };
-    finding.next(describe)
+    finding.next_step(describe)
 }

@@ -11,7 +11,7 @@ use super::context::Context;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::Reason;
-use super::{image, runtime, start, text, volume};
+use super::{devices, image, runtime, start, text, volume};
 use crate::objects::{ConditionType, Event, Pod};
 
 /// A pull that takes longer is worth a word.
@@ -35,12 +35,12 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     if !seen {
         let node = text::name(&pod.spec.node_name);
         let finding = Finding::of_pod(pod, Reason::PodNotStarted)
-            .says(format!("the pod is assigned to node {node}, and its kubelet gives no sign of life"))
-            .because(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not taken up the pod"))
-            .sure(Confidence::Probable)
-            .about("node", node.clone())
-            .next(format!("kubectl describe node {}", text::arg(&node)))
-            .lasting(since, None, look);
+            .summary(format!("the pod is assigned to node {node}, and its kubelet gives no sign of life"))
+            .cause(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not taken up the pod"))
+            .confidence(Confidence::Probable)
+            .scope("node", node.clone())
+            .next_step(format!("kubectl describe node {}", text::arg(&node)))
+            .grace(since, None, look);
         return Some(finding).filter(Finding::is_active);
     }
     if !waits_for_creation(pod) {
@@ -64,8 +64,8 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     let finding = Finding::of_pod(pod, Reason::PodNotStarted);
     let describe = finding.kubectl_pod("describe pod");
     let mut finding = finding
-        .says("the containers of the pod are not created")
-        .because(
+        .summary("the containers of the pod are not created")
+        .cause(
             CauseCode::Unexplained,
             if no_sandbox {
                 "the pod waits for its volumes, its network or its sandbox; the Pod object does not tell which"
@@ -73,8 +73,8 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
                 "the pod waits for an image pull or for the container runtime; the Pod object does not tell which"
             },
         )
-        .sure(Confidence::Possible)
-        .next(describe);
+        .confidence(Confidence::Possible)
+        .next_step(describe);
     if let Some(condition) = sandbox.filter(|c| c.is_false()) {
         finding.add(Source::Status, "PodReadyToStartContainers False", condition.last_transition_time.get());
         let needs = volume::needs(pod);
@@ -89,7 +89,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     };
     finding.add(Source::Event, missing, None);
     let grace = pulling.then_some(SLOW_PULL);
-    Some(finding.lasting(since, grace, look)).filter(Finding::is_active)
+    Some(finding.grace(since, grace, look)).filter(Finding::is_active)
 }
 
 /// What holds up a pod without a sandbox, by its events, whatever its containers wait for by their own word.
@@ -193,7 +193,9 @@ fn by_event(
         _ if is_of_volumes(event) => {
             volume::not_ready(Finding::of_pod(pod, Reason::VolumeNotReady), pod, event, message)
         }
-        "FailedPrepareDynamicResources" | "FailedResourceClaimCreation" => dynamic_resources(pod, message),
+        "FailedPrepareDynamicResources" | "FailedResourceClaimCreation" => {
+            devices::dynamic_resources(pod, message)
+        }
         _ => sandbox(Finding::of_pod(pod, Reason::FailedCreatePodSandBox), pod, event, message),
     };
     finding.add_event(event);
@@ -209,25 +211,7 @@ fn by_event(
         }
     }
     let describe = finding.kubectl_pod("describe pod");
-    Some(finding.next(describe).lasting(since, None, look))
-}
-
-/// Devices that a pod asks for by claims and that cannot be had.
-pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
-    let finding = Finding::of_pod(pod, Reason::FailedPrepareDynamicResources)
-        .says(format!(
-            "the pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
-            runtime::innermost(message)
-        ))
-        .because(CauseCode::DeviceAllocationFailed, text::quote(&text::normalise(message)))
-        .next(format!("kubectl -n {} get resourceclaims", text::arg(&pod.metadata.namespace)));
-    if pod.spec.node_name.is_empty() {
-        return finding
-            .next(format!("kubectl -n {} get resourceclaimtemplates", text::arg(&pod.metadata.namespace)));
-    }
-    finding
-        .about("node", text::name(&pod.spec.node_name))
-        .next("the log of the DRA driver on the node tells more")
+    Some(finding.next_step(describe).grace(since, None, look))
 }
 
 fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding {
@@ -242,22 +226,22 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
             .filter_map(|c| Some(format!("{} {}", text::name(&c.name), text::name(c.limit("memory")?))))
             .collect();
         let mut finding = finding
-            .says("the pod cannot start: its memory limit is too low even for the sandbox")
-            .because(CauseCode::MemoryLimitReached, said)
-            .next("raise the memory limit: some MiB are needed to start a container at all; check the unit (Mi, not Ki or m)");
+            .summary("the pod cannot start: its memory limit is too low even for the sandbox")
+            .cause(CauseCode::MemoryLimitReached, said)
+            .next_step("raise the memory limit: some MiB are needed to start a container at all; check the unit (Mi, not Ki or m)");
         finding.add(Source::Spec, format!("memory limit: {}", limits.join(", ")), None);
         return finding;
     }
     if lower.contains("runtime handler") || lower.contains("no runtime for") {
         let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
         return finding
-            .says(format!(
+            .summary(format!(
                 "the pod cannot start: node {node} does not know the runtime of RuntimeClass {class}"
             ))
-            .because(CauseCode::SandboxFailed, said)
-            .about("runtimeclass", class.clone())
-            .next(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class)))
-            .next("its handler must be set up in the node's container runtime");
+            .cause(CauseCode::SandboxFailed, said)
+            .scope("runtimeclass", class.clone())
+            .next_step(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class)))
+            .next_step("its handler must be set up in the node's container runtime");
     }
     let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
     // What runs the sandbox is asked for in vain on this node, whoever asks.
@@ -267,34 +251,34 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
         let lacks = if shim { "has not installed the runtime" } else { "has no KVM for the runtime" };
         let finding = finding
-            .says(format!("the pod cannot start: node {node} {lacks} of RuntimeClass {class}"))
-            .because(CauseCode::SandboxFailed, said)
-            .about("runtimeclass", class.clone());
+            .summary(format!("the pod cannot start: node {node} {lacks} of RuntimeClass {class}"))
+            .cause(CauseCode::SandboxFailed, said)
+            .scope("runtimeclass", class.clone());
         if class.is_empty() {
-            return finding.about("node", node.clone()).next(runtime::on_node(&node));
+            return finding.scope("node", node.clone()).next_step(runtime::on_node(&node));
         }
-        return finding.next(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class))).next(
+        return finding.next_step(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class))).next_step(
             "let such pods run on nodes that are set up for it: scheduling.nodeSelector of the RuntimeClass",
         );
     }
     // The kubelet does not reach the runtime at all; that of a CNI's own daemon is told below.
     if has(&["transport is closing", "containerd.sock", "crio.sock", "cri-dockerd.sock"]) {
         return finding
-            .says(format!(
+            .summary(format!(
                 "the pod cannot start: the container runtime on node {node} does not answer the kubelet"
             ))
-            .because(CauseCode::RuntimeTimeout, said)
-            .about("node", node.clone())
-            .next(format!("on node {node}: whether the container runtime runs, and its log"));
+            .cause(CauseCode::RuntimeTimeout, said)
+            .scope("node", node.clone())
+            .next_step(format!("on node {node}: whether the container runtime runs, and its log"));
     }
     if has(&["failed to get sandbox image", "failed to pull image", "error pulling image"]) {
         // The pause image, which the node's own configuration names.
         let pull = image::classify("", message).map_or(CauseCode::ImagePullFailed, |e| e.code);
         return finding
-            .says(format!("the pod cannot start: node {node} cannot pull the sandbox (pause) image"))
-            .because(pull, said)
-            .about("node", node.clone())
-            .next(format!("on node {node}: the runtime's setting of the sandbox image, and whether that registry can be reached"));
+            .summary(format!("the pod cannot start: node {node} cannot pull the sandbox (pause) image"))
+            .cause(pull, said)
+            .scope("node", node.clone())
+            .next_step(format!("on node {node}: the runtime's setting of the sandbox image, and whether that registry can be reached"));
     }
     if has(&[
         "failed to assign an ip address",
@@ -317,10 +301,10 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         "no configured calico pools",
     ]) {
         return finding
-            .says("the pod cannot start: no IP address is left for it")
-            .because(CauseCode::NetworkSetupFailed, format!("no IP address could be given to the pod: {said}"))
-            .about("node", node.clone())
-            .next("free addresses (pods, subnets, IP pools), or let the node take fewer pods; the CNI's log on the node says which pool");
+            .summary("the pod cannot start: no IP address is left for it")
+            .cause(CauseCode::NetworkSetupFailed, format!("no IP address could be given to the pod: {said}"))
+            .scope("node", node.clone())
+            .next_step("free addresses (pods, subnets, IP pools), or let the node take fewer pods; the CNI's log on the node says which pool");
     }
     let cni = event.reason == "NetworkNotReady"
         || has(&["network", "cni", "ipam", "ip address", "calico", "cilium", "flannel", "multus", "veth"]);
@@ -330,23 +314,23 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
                 (text::name(name), text::between(message, "in namespace (", ")").map(text::name));
             let space = space.unwrap_or_else(|| text::name(&pod.metadata.namespace));
             return finding
-                .says(format!("the pod cannot start: NetworkAttachmentDefinition {name} does not exist in namespace {space}"))
-                .because(CauseCode::NetworkSetupFailed, said)
-                .next(format!("kubectl -n {} get network-attachment-definitions", text::arg(&space)));
+                .summary(format!("the pod cannot start: NetworkAttachmentDefinition {name} does not exist in namespace {space}"))
+                .cause(CauseCode::NetworkSetupFailed, said)
+                .next_step(format!("kubectl -n {} get network-attachment-definitions", text::arg(&space)));
         }
         if has(&["address already in use"]) {
             return finding
-                .says(format!("the pod cannot start: a host port of it is in use on node {node}"))
-                .because(CauseCode::HostPortTaken, said)
-                .about("node", node.clone())
-                .next(format!("on node {node}: ss -ltnp shows who listens there"));
+                .summary(format!("the pod cannot start: a host port of it is in use on node {node}"))
+                .cause(CauseCode::HostPortTaken, said)
+                .scope("node", node.clone())
+                .next_step(format!("on node {node}: ss -ltnp shows who listens there"));
         }
         if has(&["\" already has an ip address different from"]) {
             return finding
-                .says(format!("the pod cannot start: the CNI's bridge on node {node} has an address of an earlier network"))
-                .because(CauseCode::NetworkSetupFailed, said)
-                .about("node", node.clone())
-                .next(format!("on node {node}: ip link delete the bridge (cni0), which the CNI makes anew"));
+                .summary(format!("the pod cannot start: the CNI's bridge on node {node} has an address of an earlier network"))
+                .cause(CauseCode::NetworkSetupFailed, said)
+                .scope("node", node.clone())
+                .next_step(format!("on node {node}: ip link delete the bridge (cni0), which the CNI makes anew"));
         }
         let silent = has(&["connection refused", "timeout", "timed out", "deadline exceeded"]);
         let why = if has(&[
@@ -376,28 +360,28 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         };
         let why = if why.is_empty() { format!(": {}", runtime::innermost(message)) } else { why.to_owned() };
         return finding
-            .says(format!("the pod cannot start: its network cannot be set up{why}"))
-            .because(CauseCode::NetworkSetupFailed, said)
-            .about("node", node.clone())
-            .next(format!(
+            .summary(format!("the pod cannot start: its network cannot be set up{why}"))
+            .cause(CauseCode::NetworkSetupFailed, said)
+            .scope("node", node.clone())
+            .next_step(format!(
                 "look at the CNI's pod on the node: kubectl get pods -A -o wide --field-selector spec.nodeName={}",
                 text::arg(&node)
             ));
     }
     if has(&["operating system does not match", "0xc0370101"]) {
         return finding
-            .says(format!("the pod cannot start: its image is for another version of Windows than that of node {node}"))
-            .because(CauseCode::ImagePlatformMismatch, said)
-            .next("use the image of the node's build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build");
+            .summary(format!("the pod cannot start: its image is for another version of Windows than that of node {node}"))
+            .cause(CauseCode::ImagePlatformMismatch, said)
+            .next_step("use the image of the node's build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build");
     }
     let (code, why) = if has(&["/proc/sys/"]) {
         let sysctl = text::between(message, "/proc/sys/", ":").map(|s| text::name(&s.replace('/', ".")));
         let sysctl = sysctl.unwrap_or_default();
         let finding = finding
-            .says(format!("the pod cannot start: sysctl {sysctl} cannot be set on node {node}"))
-            .because(CauseCode::NodeRefused, said)
-            .about("node", node.clone());
-        return finding.next("check its name and value in securityContext.sysctls; if it is not there, the node's runtime sets it");
+            .summary(format!("the pod cannot start: sysctl {sysctl} cannot be set on node {node}"))
+            .cause(CauseCode::NodeRefused, said)
+            .scope("node", node.clone());
+        return finding.next_step("check its name and value in securityContext.sysctls; if it is not there, the node's runtime sets it");
     } else if has(&["/sys/fs/cgroup"]) && has(&["no space left on device"]) {
         (CauseCode::ResourceExhausted, ": the node has no room for another cgroup")
     } else if has(&["no space left on device", "disk quota exceeded"]) {
@@ -420,10 +404,10 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
         None => why.to_owned(),
     };
     finding
-        .says(format!("the pod cannot start: its sandbox cannot be created{why}"))
-        .because(code, said)
-        .about("node", node.clone())
-        .next(format!("on node {node}: the log of the kubelet and of the container runtime"))
+        .summary(format!("the pod cannot start: its sandbox cannot be created{why}"))
+        .cause(code, said)
+        .scope("node", node.clone())
+        .next_step(format!("on node {node}: the log of the kubelet and of the container runtime"))
 }
 
 /// What the newest event about a container says of a pod that has a sandbox: a pull that has neither ended nor failed, or a
@@ -440,38 +424,38 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
             let image =
                 text::between(&newest.message, "Pulling image \"", "\"").map(text::name).unwrap_or_default();
             let mut finding = finding
-                .says(format!("image {image} is being pulled for a long time"))
-                .because(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither ended nor failed"))
-                .sure(Confidence::Probable)
-                .next("the kubelet pulls one image after the other by default: another large one may be ahead of it");
+                .summary(format!("image {image} is being pulled for a long time"))
+                .cause(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither ended nor failed"))
+                .confidence(Confidence::Probable)
+                .next_step("the kubelet pulls one image after the other by default: another large one may be ahead of it");
             finding.image = image;
             (finding, Some(SLOW_PULL))
         }
         "Started" => (
             finding
-                .says("a container of the pod was started, and the kubelet does not get on")
-                .because(
+                .summary("a container of the pod was started, and the kubelet does not get on")
+                .cause(
                     CauseCode::HookFailed,
                     "the container was started and is not shown as running, as while its postStart hook runs",
                 )
-                .sure(Confidence::Possible)
-                .next("if the container has a postStart hook: it has not ended"),
+                .confidence(Confidence::Possible)
+                .next_step("if the container has a postStart hook: it has not ended"),
             None,
         ),
         "Pulled" | "Created" => (
             finding
-                .says("a container of the pod is not started although its image is there")
-                .because(
+                .summary("a container of the pod is not started although its image is there")
+                .cause(
                     CauseCode::RuntimeTimeout,
                     format!("the container runtime on node {node} has not finished to create or start it"),
                 )
-                .sure(Confidence::Probable)
-                .about("node", node.clone())
-                .next(format!("on node {node}: the log of the kubelet and of the container runtime")),
+                .confidence(Confidence::Probable)
+                .scope("node", node.clone())
+                .next_step(format!("on node {node}: the log of the kubelet and of the container runtime")),
             None,
         ),
         _ => return None,
     };
     finding.add_event(newest);
-    Some(Some(finding.lasting(at, grace, look)).filter(Finding::is_active))
+    Some(Some(finding.grace(at, grace, look)).filter(Finding::is_active))
 }

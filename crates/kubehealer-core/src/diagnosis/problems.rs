@@ -4,9 +4,37 @@
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::finding::{Finding, Scope, Stage};
-use super::survey::{Problem, Reach};
-use super::{Cause, CauseCode};
+use serde::Serialize;
+
+use super::cause::CauseCode;
+use super::finding::{Cause, Finding, Scope, Stage};
+use super::reason::Severity;
+
+/// Several findings with one common cause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Problem {
+    /// The cause.
+    pub cause: Cause,
+    /// What it is about.
+    pub scope: Scope,
+    /// The worst of its findings'.
+    pub severity: Severity,
+    /// How far it reaches.
+    pub reach: Reach,
+    /// Positions in the survey's findings, rising.
+    pub findings: Vec<usize>,
+}
+
+/// How far a problem reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Reach {
+    /// Distinct pods.
+    pub pods: usize,
+    /// Distinct workloads.
+    pub workloads: usize,
+    /// Distinct nodes.
+    pub nodes: usize,
+}
 
 /// What makes findings one problem.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -38,16 +38,16 @@ fn init_stuck(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option
     let finding = Finding::of_container(view, Reason::InitStuck);
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
-        .says(format!("init container {container} is still running: the app containers have not started"))
-        .because(CauseCode::InitWaiting, format!("init container {container} has not ended since it started, as one does that waits for a dependency"))
-        .sure(Confidence::Probable)
+        .summary(format!("init container {container} is still running: the app containers have not started"))
+        .cause(CauseCode::InitWaiting, format!("init container {container} has not ended since it started, as one does that waits for a dependency"))
+        .confidence(Confidence::Probable)
         .with(Source::Status, format!("running; waiting for it: {}", text::list(&waiting)), Some(started))
-        .next(step);
+        .next_step(step);
     if let Some(verdict) = present_log(view, context) {
         finding.cause.text = format!("{}; its log says: {}", finding.cause.text, verdict.text);
         finding.add(Source::Log, verdict.line, None);
     }
-    Some(finding.lasting(Some(started), None, look))
+    Some(finding.grace(Some(started), None, look))
 }
 
 /// What the log of the present run says, where it says something that is known.
@@ -71,11 +71,11 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
     let finding = Finding::of_container(view, Reason::SidecarNotStarted);
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
-        .says(format!(
+        .summary(format!(
             "sidecar {container} runs, and the containers behind it wait: its startup probe does not pass"
         ))
-        .because(CauseCode::StartupProbe, "its startup probe has not passed".to_owned())
-        .next(step);
+        .cause(CauseCode::StartupProbe, "its startup probe has not passed".to_owned())
+        .next_step(step);
     if let Some(probe) = probe {
         finding.add(Source::Spec, probes::describe("startup", probe), None);
     }
@@ -83,7 +83,7 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
     if let Some(verdict) = present_log(view, context) {
         finding.add(Source::Log, verdict.line, None);
     }
-    Some(finding.lasting(Some(started), Some(SignedDuration::from_secs(budget)), look))
+    Some(finding.grace(Some(started), Some(SignedDuration::from_secs(budget)), look))
 }
 
 /// An app container whose startup probe neither passes nor has it killed: the kubelet does not count a probe that it could
@@ -106,14 +106,14 @@ fn never_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opt
     let finding = Finding::of_container(view, Reason::StartupProbeFailed);
     let describe = finding.kubectl_pod("describe pod");
     let mut finding = finding
-        .says(format!("container {container} runs but has not started by its startup probe"))
-        .because(
+        .summary(format!("container {container} runs but has not started by its startup probe"))
+        .cause(
             CauseCode::StartupProbe,
             "its startup probe has not passed, nor has the kubelet counted it as failed".to_owned(),
         )
-        .sure(Confidence::Probable)
+        .confidence(Confidence::Probable)
         .with(Source::Spec, probes::describe("startup", probe), None)
-        .next(describe);
+        .next_step(describe);
     unhealthy(&mut finding, view, context, "Startup", Some(probe));
     finding.since = Some(started);
     Some(finding)
@@ -153,8 +153,8 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     let finding = Finding::of_container(view, Reason::ReadinessProbeFailed);
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
-        .says(format!("container {container} runs but is not ready, its readiness probe fails"))
-        .because(CauseCode::ReadinessProbe, "its readiness probe does not pass".to_owned())
+        .summary(format!("container {container} runs but is not ready, its readiness probe fails"))
+        .cause(CauseCode::ReadinessProbe, "its readiness probe does not pass".to_owned())
         .with(Source::Spec, probes::describe("readiness", probe), None);
     if let Some(ready) = ready {
         finding.add(
@@ -168,7 +168,11 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
         finding.add(Source::Log, verdict.line, None);
     }
     let describe = finding.kubectl_pod("describe pod");
-    Some(finding.next(step).next(describe).lasting(Some(since), Some(SignedDuration::from_secs(grace)), look))
+    Some(finding.next_step(step).next_step(describe).grace(
+        Some(since),
+        Some(SignedDuration::from_secs(grace)),
+        look,
+    ))
 }
 
 /// What the probe said, by the newest event about it.
@@ -213,15 +217,15 @@ pub fn device(view: &View<'_>, look: &mut Look) -> Option<Finding> {
     let said = sick.message.as_deref().map(|m| format!(": {}", text::quote(m))).unwrap_or_default();
     Some(
         Finding::of_container(view, Reason::DeviceUnhealthy)
-            .says(format!("container {container} has an unhealthy device: {resource} {id}"))
-            .because(
+            .summary(format!("container {container} has an unhealthy device: {resource} {id}"))
+            .cause(
                 CauseCode::DeviceUnhealthy,
                 format!("device {id} of {resource} is reported as unhealthy{said}"),
             )
             .with(Source::Status, format!("{resource} {id}: Unhealthy{said}"), None)
-            .about("node", text::name(&view.pod.spec.node_name))
-            .next("the log of the device plugin on the node tells more; a new pod gets another device")
-            .lasting(None, None, look),
+            .scope("node", text::name(&view.pod.spec.node_name))
+            .next_step("the log of the device plugin on the node tells more; a new pod gets another device")
+            .grace(None, None, look),
     )
 }
 
@@ -242,17 +246,19 @@ pub fn gates(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Findin
     let describe = finding.kubectl_pod("describe pod");
     Some(
         finding
-            .says(format!("all containers are ready, but the pod is not: readiness gate {gates} is not True"))
-            .because(
+            .summary(format!(
+                "all containers are ready, but the pod is not: readiness gate {gates} is not True"
+            ))
+            .cause(
                 CauseCode::ReadinessGate,
                 format!("readiness gate {gates} has not been set by its controller"),
             )
             .with(Source::Status, said, since)
-            .next(describe)
-            .next(
+            .next_step(describe)
+            .next_step(
                 "look at the log of the controller that sets this condition, such as that of a load balancer",
             )
-            .lasting(since, None, look),
+            .grace(since, None, look),
     )
 }
 
@@ -274,17 +280,17 @@ fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<F
     let since = ready.last_transition_time.get();
     let grace = Reason::ReadinessGatesNotReady.grace();
     let mut finding = Finding::of_pod(pod, Reason::NodeNotReady)
-        .says(format!("the pod is marked not ready although all of its containers are: node {node} is silent"))
-        .because(
+        .summary(format!("the pod is marked not ready although all of its containers are: node {node} is silent"))
+        .cause(
             CauseCode::KubeletSilent,
             format!("the control plane no longer hears from node {node}, so what the pod says of its containers is old"),
         )
-        .sure(Confidence::Probable)
-        .about("node", node.clone())
+        .confidence(Confidence::Probable)
+        .scope("node", node.clone())
         .with(Source::Status, "Ready False, and every container is ready", since)
         .with(Source::Node, "nodes were not read: they would tell", None)
-        .next(format!("kubectl describe node {}", text::arg(&node)));
+        .next_step(format!("kubectl describe node {}", text::arg(&node)));
     // It is a node's reason, but one pod is never critical by itself.
     finding.severity = Severity::Warning;
-    Some(finding.lasting(since, Some(grace), look))
+    Some(finding.grace(since, Some(grace), look))
 }

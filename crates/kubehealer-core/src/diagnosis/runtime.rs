@@ -252,33 +252,33 @@ pub fn advice(finding: Finding, code: CauseCode, image: &str) -> Finding {
     use CauseCode as C;
     let node = finding.node.clone();
     match code {
-        C::NoCommand => finding.next("set command in the pod, or an ENTRYPOINT or CMD in the image"),
-        C::UnknownUser => finding.next("set runAsUser to a number (on Windows: correct runAsUserName), or add the user to the image"),
+        C::NoCommand => finding.next_step("set command in the pod, or an ENTRYPOINT or CMD in the image"),
+        C::UnknownUser => finding.next_step("set runAsUser to a number (on Windows: correct runAsUserName), or add the user to the image"),
         C::ContainerNameReserved | C::RuntimeTimeout => finding
-            .about("node", node.clone())
-            .next(format!("on node {node}: crictl ps -a, and the log of the container runtime")),
+            .scope("node", node.clone())
+            .next_step(format!("on node {node}: crictl ps -a, and the log of the container runtime")),
         C::NodeRefused | C::DeviceAllocationFailed | C::NodeDiskFull | C::ResourceExhausted => finding
-            .about("node", node.clone())
-            .next(format!("check that node {node} has what the pod asks for: kubectl describe node {}", text::arg(&node))),
-        C::MemoryLimitReached => finding.next("raise the memory limit; check its unit (Mi, not Ki or m)"),
-        C::ExecFormatError | C::ImagePlatformMismatch => finding.next(
+            .scope("node", node.clone())
+            .next_step(format!("check that node {node} has what the pod asks for: kubectl describe node {}", text::arg(&node))),
+        C::MemoryLimitReached => finding.next_step("raise the memory limit; check its unit (Mi, not Ki or m)"),
+        C::ExecFormatError | C::ImagePlatformMismatch => finding.next_step(
             "build the image for the node's architecture and system, or pin the pod with a nodeSelector on kubernetes.io/arch or os",
         ),
         // What the node has at the volume's path is at fault, not what the image has there.
         C::MountFailed if finding.summary.contains("on the node") || finding.summary.contains("the node's path") => {
-            finding.about("node", node.clone()).next(format!(
+            finding.scope("node", node.clone()).next_step(format!(
                 "look at that path on node {node}; a dead mount goes with umount, or with a restart of the storage driver's pod there"
             ))
         }
-        C::MountFailed => finding.next("compare volumeMounts (mountPath, subPath) with what is at those paths in the image"),
+        C::MountFailed => finding.next_step("compare volumeMounts (mountPath, subPath) with what is at those paths in the image"),
         C::ExecutableNotFound | C::ExecutableNotPermitted | C::FileNotFound | C::PermissionDenied => finding
-            .next(format!("check command, args and workingDir of the container against image {image}")),
-        C::ImageCorrupt => finding.about("node", node.clone()).next(format!(
+            .next_step(format!("check command, args and workingDir of the container against image {image}")),
+        C::ImageCorrupt => finding.scope("node", node.clone()).next_step(format!(
             "on node {node}: crictl rmi {}, so that it is pulled again",
             text::arg(image)
         )),
-        C::InvalidConfiguration => finding.next("correct the securityContext of the container"),
-        _ => finding.next(on_node(&node)),
+        C::InvalidConfiguration => finding.next_step("correct the securityContext of the container"),
+        _ => finding.next_step(on_node(&node)),
     }
 }
 

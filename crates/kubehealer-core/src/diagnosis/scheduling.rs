@@ -2,9 +2,9 @@
 
 use super::cause::CauseCode;
 use super::context::{Context, oldest_first};
+use super::devices;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
-use super::prepare;
 use super::reason::Reason;
 use super::text;
 use crate::objects::node::Taint;
@@ -253,7 +253,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     let message = text::quote(&condition.message);
     let describe = |f: Finding| {
         let step = f.kubectl_pod("describe pod");
-        f.next(step)
+        f.next_step(step)
     };
     match &*condition.reason {
         "SchedulingGated" => {
@@ -261,11 +261,11 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             gates.sort_unstable();
             let gates = text::list(&gates);
             let finding = Finding::of_pod(pod, Reason::SchedulingGated)
-                .says(format!("the pod is held back by scheduling gate {gates}"))
-                .because(CauseCode::SchedulingGate, format!("scheduling gate {gates} has not been removed"))
+                .summary(format!("the pod is held back by scheduling gate {gates}"))
+                .cause(CauseCode::SchedulingGate, format!("scheduling gate {gates} has not been removed"))
                 .with(Source::Status, message, since)
-                .next("the controller that owns the gate (a queue, a quota system) removes it");
-            Some(finding.lasting(since, None, look))
+                .next_step("the controller that owns the gate (a queue, a quota system) removes it");
+            Some(finding.grace(since, None, look))
         }
         "SchedulerError" => {
             let finding = Finding::of_pod(pod, Reason::SchedulerError);
@@ -287,14 +287,14 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
                 ),
             };
             let mut finding = finding
-                .says(words)
-                .because(code, message.clone())
+                .summary(words)
+                .cause(code, message.clone())
                 .with(Source::Status, message, since)
-                .next(step);
+                .next_step(step);
             if code == CauseCode::VolumeUnavailable {
                 add_claims(&mut finding, pod, context);
             }
-            Some(describe(finding).lasting(since, None, look))
+            Some(describe(finding).grace(since, None, look))
         }
         "Unschedulable" => {
             let mut finding = describe(unschedulable(pod, &condition.message));
@@ -327,7 +327,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
                 }
             }
             let coming = scaling.is_some_and(is_coming);
-            Some(finding.lasting(since, coming.then_some(AUTOSCALER), look))
+            Some(finding.grace(since, coming.then_some(AUTOSCALER), look))
         }
         _ => unseen(pod, context, look),
     }
@@ -355,22 +355,22 @@ fn unseen(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> 
     let since = pod.metadata.creation_timestamp.get().filter(|_| waits)?;
     // A pod whose claims on devices cannot be made is not even put into the scheduler's queue.
     if let Some(event) = context.newest_event(|e| e.reason == "FailedResourceClaimCreation") {
-        let finding = prepare::dynamic_resources(pod, &event.message);
-        return Some(finding.lasting(Some(since), None, look)).filter(Finding::is_active).map(|mut f| {
+        let finding = devices::dynamic_resources(pod, &event.message);
+        return Some(finding.grace(Some(since), None, look)).filter(Finding::is_active).map(|mut f| {
             f.add_event(event);
             f
         });
     }
     let finding = Finding::of_pod(pod, Reason::SchedulerError)
-        .says("no scheduler has looked at this pod")
-        .because(
+        .summary("no scheduler has looked at this pod")
+        .cause(
             CauseCode::SchedulingConstraints,
             "the scheduler that the pod names does not run, or cannot keep up".to_owned(),
         )
-        .sure(Confidence::Probable);
+        .confidence(Confidence::Probable);
     let step = finding
         .kubectl(&format!("get pod {} -o jsonpath='{{.spec.schedulerName}}'", text::arg(&finding.pod)));
-    Some(finding.next(step).next("look whether that scheduler runs").lasting(Some(since), None, look))
+    Some(finding.next_step(step).next_step("look whether that scheduler runs").grace(Some(since), None, look))
         .filter(Finding::is_active)
 }
 
@@ -384,10 +384,10 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
             constraints: vec![Constraint { nodes: None, words: said.clone(), code: kind(message) }],
         };
         let mut finding =
-            finding.says(format!("the pod cannot be scheduled: {said}")).because(kind(message), said);
+            finding.summary(format!("the pod cannot be scheduled: {said}")).cause(kind(message), said);
         details(&mut finding, pod, &alone);
         if message.starts_with("no nodes available") {
-            finding = finding.next("the cluster has no node that takes pods: kubectl get nodes");
+            finding = finding.next_step("the cluster has no node that takes pods: kubectl get nodes");
         }
         return finding;
     };
@@ -428,14 +428,14 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
         format!("none of {total} nodes fits")
     };
     let mut finding = finding
-        .says(format!("{nodes} the pod: {matter}"))
-        .because(code, format!("0 of {total} nodes fit: {all}"));
+        .summary(format!("{nodes} the pod: {matter}"))
+        .cause(code, format!("0 of {total} nodes fit: {all}"));
     details(&mut finding, pod, &fit);
     // A device that only tainted nodes have looks like one that no node has enough of.
     let device = words.starts_with("Insufficient ") && words.contains('/');
     if device && fit.constraints.iter().any(|c| c.code == CauseCode::UntoleratedTaint) {
         finding.cause.text.push_str("; the nodes that have it may be those with the taint");
-        finding = finding.next(TAINTS);
+        finding = finding.next_step(TAINTS);
     }
     let claims = finding.kubectl("get pvc");
     let advice = match code {
@@ -460,11 +460,11 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
             "another pod has the claim, which only one pod at a time may use: let that one go first"
         }
         CauseCode::VolumeUnavailable if words.contains("not found") => {
-            finding = finding.next(claims);
+            finding = finding.next_step(claims);
             "create the claim, or correct its name in the pod"
         }
         CauseCode::VolumeUnavailable => {
-            finding = finding.next(claims).next("kubectl get storageclass");
+            finding = finding.next_step(claims).next_step("kubectl get storageclass");
             "the claim must exist and be bound, in a zone that the node can reach"
         }
         CauseCode::NodesUnschedulable if is_taint_of_an_end(words) => {

@@ -38,12 +38,12 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 format!("{} is no valid image name{}", text::name(view.image), flaw(view.image, message));
             let image = text::name(view.image);
             finding
-                .says(format!(
+                .summary(format!(
                     "{who} cannot start: {why}"
                 ))
-                .because(CauseCode::InvalidImageReference, why)
-                .about("image", image)
-                .next("correct the image in the workload's pod template: it is tried again and again as it stands")
+                .cause(CauseCode::InvalidImageReference, why)
+                .scope("image", image)
+                .next_step("correct the image in the workload's pod template: it is tried again and again as it stands")
         }
         Reason::ErrImageNeverPull => {
             let image = text::name(view.image);
@@ -52,21 +52,23 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 text::name(&view.pod.spec.node_name)
             );
             finding
-                .says(format!("{who} cannot start: image {image} is not on the node and must not be pulled"))
-                .because(CauseCode::ImageNotPresent, why)
-                .about("image", image)
-                .next("load the image onto the node, or set imagePullPolicy IfNotPresent")
+                .summary(format!(
+                    "{who} cannot start: image {image} is not on the node and must not be pulled"
+                ))
+                .cause(CauseCode::ImageNotPresent, why)
+                .scope("image", image)
+                .next_step("load the image onto the node, or set imagePullPolicy IfNotPresent")
         }
         Reason::SignatureValidationFailed => {
             let image = text::name(view.image);
             finding
-                .says(format!("{who} cannot start: the signature of image {image} is not accepted"))
-                .because(
+                .summary(format!("{who} cannot start: the signature of image {image} is not accepted"))
+                .cause(
                     CauseCode::ImageSignature,
                     format!("the signature of image {image} is missing or not accepted"),
                 )
-                .about("image", image)
-                .next(
+                .scope("image", image)
+                .next_step(
                     "sign the image, or correct the node's policy (with CRI-O: /etc/containers/policy.json)",
                 )
         }
@@ -85,7 +87,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 "the runtime cannot tell whether it has the image: {}",
                 text::quote(&text::normalise(message))
             );
-            finding.says(format!("{who} cannot start: {why}")).because(code, why).next(match code {
+            finding.summary(format!("{who} cannot start: {why}")).cause(code, why).next_step(match code {
                 CauseCode::ImageShortName => {
                     "write the image with its registry: registry/repository:tag".to_owned()
                 }
@@ -99,10 +101,14 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
             let (code, _) = runtime::error(why);
             let why = text::quote(&text::normalise(why));
             finding
-                .says(format!("{who} cannot start: {why}"))
-                .because(code, why)
-                .next(runtime::on_node(&view.pod.spec.node_name))
-                .sure(if reason == Reason::Other { Confidence::Possible } else { Confidence::Confirmed })
+                .summary(format!("{who} cannot start: {why}"))
+                .cause(code, why)
+                .next_step(runtime::on_node(&view.pod.spec.node_name))
+                .confidence(if reason == Reason::Other {
+                    Confidence::Possible
+                } else {
+                    Confidence::Confirmed
+                })
         }
     };
     let fact = if message.is_empty() {
@@ -113,11 +119,11 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     finding.evidence.insert(0, super::Evidence { source: Source::Status, text: fact, at: None });
     if finding.next_steps.is_empty() {
         let describe = finding.kubectl_pod("describe pod");
-        finding = finding.next(describe);
+        finding = finding.next_step(describe);
     }
     // One that ran before has been failing since its last end at the earliest.
     let since = view.newest_end().and_then(|e| e.finished_at.get()).or_else(|| view.could_start_since());
-    let mut finding = finding.lasting(since, None, look);
+    let mut finding = finding.grace(since, None, look);
     if view.kind == ContainerType::Ephemeral {
         finding.severity = Severity::Info;
     }
@@ -157,29 +163,29 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
     let short = error.as_ref().map_or("the image cannot be pulled", |e| e.short);
     let advice = error.as_ref().and_then(|e| e.advice.clone());
     finding.image = image.clone();
-    finding = finding.says(format!("{} cannot start: {short}: {image}", who(view)));
+    finding = finding.summary(format!("{} cannot start: {short}: {image}", who(view)));
     finding = match error {
         Some(error) => {
             use CauseCode as C;
             let registry = image::registry_of(wanted);
-            let finding = finding.because(error.code, error.text);
+            let finding = finding.cause(error.code, error.text);
             match error.code {
                 C::RegistryRateLimited
                 | C::RegistryUnreachable
                 | C::RegistryError
                 | C::RegistryTlsError
-                | C::RegistryNameNotResolved => finding.about("registry", registry),
-                C::NodeDiskFull => finding.about("node", text::name(&view.pod.spec.node_name)),
-                _ => finding.about("image", image.clone()),
+                | C::RegistryNameNotResolved => finding.scope("registry", registry),
+                C::NodeDiskFull => finding.scope("node", text::name(&view.pod.spec.node_name)),
+                _ => finding.scope("image", image.clone()),
             }
         }
         None => finding
-            .because(
+            .cause(
                 CauseCode::ImagePullFailed,
                 format!("image {image} cannot be pulled; the kubelet no longer says why"),
             )
-            .sure(Confidence::Possible)
-            .about("image", image.clone()),
+            .confidence(Confidence::Possible)
+            .scope("image", image.clone()),
     };
     if let Some(event) = event {
         finding.add_event(event);
@@ -193,10 +199,10 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
         finding = credentials(finding, view, context);
     }
     if let Some(advice) = advice {
-        finding = finding.next(advice);
+        finding = finding.next_step(advice);
     }
     if finding.cause.code == CauseCode::NodeDiskFull {
-        finding = finding.next(format!("kubectl describe node {}", text::arg(&view.pod.spec.node_name)));
+        finding = finding.next_step(format!("kubectl describe node {}", text::arg(&view.pod.spec.node_name)));
     }
     if finding.cause.code == CauseCode::ImagePlatformMismatch
         && let Some(info) = context.node.and_then(|n| n.status.node_info.as_ref())
@@ -205,7 +211,7 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
         finding.add(Source::Node, format!("the node's architecture is {architecture}"), None);
     }
     let describe = finding.kubectl_pod("describe pod");
-    finding.next(describe)
+    finding.next_step(describe)
 }
 
 /// The container as the subject of a sentence.
@@ -230,18 +236,19 @@ fn credentials(mut finding: Finding, view: &View<'_>, context: &Context<'_>) -> 
         );
         let each: Vec<String> = names.split(", ").map(text::arg).collect();
         let step = finding.kubectl(&format!("get secret {}", each.join(" ")));
-        return finding.next(step);
+        return finding.next_step(step);
     }
     if let Some(identity) = image::identity_of(&image::registry_of(&finding.image)) {
-        finding = finding.next(identity);
+        finding = finding.next_step(identity);
     }
     match secrets.first() {
         Some(name) => {
             let step = finding.kubectl(&format!("get secret {}", text::arg(name)));
-            finding.next(step)
+            finding.next_step(step)
         }
-        None => finding
-            .next("give the pod (or its ServiceAccount) imagePullSecrets with credentials for the registry"),
+        None => finding.next_step(
+            "give the pod (or its ServiceAccount) imagePullSecrets with credentials for the registry",
+        ),
     }
 }
 
@@ -272,26 +279,23 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     if let Some(name) = missing("configmap") {
         let step = finding.kubectl(&format!("get configmap {}", text::arg(&name)));
         return finding
-            .says(format!("{who} cannot start: ConfigMap {name} does not exist"))
-            .because(
+            .summary(format!("{who} cannot start: ConfigMap {name} does not exist"))
+            .cause(
                 CauseCode::MissingConfigMap,
                 format!("ConfigMap {name} was not found in namespace {namespace}"),
             )
-            .about("configmap", format!("{namespace}/{name}"))
-            .next(step)
-            .next("create it, or mark the reference optional");
+            .scope("configmap", format!("{namespace}/{name}"))
+            .next_step(step)
+            .next_step("create it, or mark the reference optional");
     }
     if let Some(name) = missing("secret") {
         let step = finding.kubectl(&format!("get secret {}", text::arg(&name)));
         return finding
-            .says(format!("{who} cannot start: Secret {name} does not exist"))
-            .because(
-                CauseCode::MissingSecret,
-                format!("Secret {name} was not found in namespace {namespace}"),
-            )
-            .about("secret", format!("{namespace}/{name}"))
-            .next(step)
-            .next("create it, or mark the reference optional");
+            .summary(format!("{who} cannot start: Secret {name} does not exist"))
+            .cause(CauseCode::MissingSecret, format!("Secret {name} was not found in namespace {namespace}"))
+            .scope("secret", format!("{namespace}/{name}"))
+            .next_step(step)
+            .next_step("create it, or mark the reference optional");
     }
     if let Some(rest) = message.strip_prefix("couldn't find key ") {
         let (key, rest) = rest.split_once(" in ").unwrap_or((rest, ""));
@@ -307,11 +311,11 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
         let step = finding.kubectl(&format!("describe {resource} {}", text::arg(&name)));
         let kind = if scope == "configmap" { "ConfigMap" } else { "Secret" };
         return finding
-            .says(format!("{who} cannot start: {kind} {name} has no key {key}"))
-            .because(code, format!("key {key} was not found in {kind} {object}"))
-            .about(scope, object.clone())
-            .next(step)
-            .next("add the key, or correct its name in the pod");
+            .summary(format!("{who} cannot start: {kind} {name} has no key {key}"))
+            .cause(code, format!("key {key} was not found in {kind} {object}"))
+            .scope(scope, object.clone())
+            .next_step(step)
+            .next_step("add the key, or correct its name in the pod");
     }
     if message.contains("runAsNonRoot") || message.contains("non-root") {
         let why = if message.contains("non-numeric user") {
@@ -325,38 +329,35 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
             "runAsNonRoot is set and the container would run as root".to_owned()
         };
         return finding
-            .says(format!("{who} cannot start: {why}"))
-            .because(CauseCode::RunAsNonRootViolated, why)
-            .next("set runAsUser to a number other than 0, or build the image with a numeric USER");
+            .summary(format!("{who} cannot start: {why}"))
+            .cause(CauseCode::RunAsNonRootViolated, why)
+            .next_step("set runAsUser to a number other than 0, or build the image with a numeric USER");
     }
     let late = message.contains("failed to sync") && message.contains("cache");
     if late || message.contains("have not yet been read") {
         let node = finding.node.clone();
         return finding
-            .says(format!(
+            .summary(format!(
                 "{who} cannot start: the kubelet has not read yet what it needs from the API server"
             ))
-            .because(
+            .cause(
                 CauseCode::RuntimeTimeout,
                 format!(
                     "the kubelet could not read it from the API server in time: {}",
                     text::quote(message)
                 ),
             )
-            .about("node", node.clone())
-            .next(format!(
+            .scope("node", node.clone())
+            .next_step(format!(
                 "if it lasts, look whether the kubelet reaches the API server; {}",
                 runtime::on_node(&node)
             ));
     }
     if let Some(key) = message.strip_prefix("environment variable key ") {
         return finding
-            .says(format!("{who} cannot start: environment variable key {}", text::quote(key)))
-            .because(
-                CauseCode::MissingConfiguration,
-                format!("environment variable key {}", text::quote(key)),
-            )
-            .next("let the init container write the key into the file, or mark the reference optional");
+            .summary(format!("{who} cannot start: environment variable key {}", text::quote(key)))
+            .cause(CauseCode::MissingConfiguration, format!("environment variable key {}", text::quote(key)))
+            .next_step("let the init container write the key into the file, or mark the reference optional");
     }
     let said = text::quote(&text::normalise(message));
     if message.contains("subPath") || message.contains("subpath") {
@@ -364,12 +365,15 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
             .map(|v| format!(" (volumeMount {})", text::name(v)));
         let of = of.unwrap_or_else(|| " of one of its volumes".to_owned());
         return finding
-            .says(format!("{who} cannot start: a subPath{of} cannot be prepared{}", subpath_trouble(message)))
-            .because(CauseCode::SubPathFailed, said);
+            .summary(format!(
+                "{who} cannot start: a subPath{of} cannot be prepared{}",
+                subpath_trouble(message)
+            ))
+            .cause(CauseCode::SubPathFailed, said);
     }
     finding
-        .says(format!("{who} cannot start: its configuration cannot be put together: {said}"))
-        .because(CauseCode::InvalidConfiguration, said)
+        .summary(format!("{who} cannot start: its configuration cannot be put together: {said}"))
+        .cause(CauseCode::InvalidConfiguration, said)
 }
 
 /// What is wrong with a subPath, where the kubelet says it.
@@ -381,6 +385,6 @@ fn subpath_trouble(message: &str) -> String {
 
 fn create(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     let (code, why) = runtime::error(message);
-    let finding = finding.says(format!("{} cannot be created: {why}", who(view))).because(code, why);
+    let finding = finding.summary(format!("{} cannot be created: {why}", who(view))).cause(code, why);
     runtime::advice(finding, code, &text::name(view.image))
 }

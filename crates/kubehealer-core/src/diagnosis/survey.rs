@@ -2,7 +2,6 @@
 //!
 //! Pure, like all of the analyzer: whoever has the objects, from a cluster or from files, gets the same survey.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,12 +9,13 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
 use super::container::views;
+use super::context::ContainerLog;
 use super::draft::Look;
-use super::logs::LogReading;
 use super::owners::Owners;
+use super::problems::Problem;
 use super::{
-    Cause, CauseCode, Context, Finding, Reason, Scope, Severity, Source, Sources, Stage, WorkloadRef, nodes,
-    probe, problems, scheduling, text,
+    CauseCode, Context, Finding, Reason, Severity, Source, Sources, Stage, WorkloadRef, nodes, probe,
+    problems, scheduling, text,
 };
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
@@ -70,54 +70,6 @@ impl Default for Snapshot {
     }
 }
 
-/// The end of one container's log, raw and bounded.
-#[derive(Clone, PartialEq, Eq)]
-pub struct ContainerLog {
-    /// Of the pod.
-    pub namespace: String,
-    /// Its name.
-    pub pod: String,
-    /// The container's name.
-    pub container: String,
-    /// Of the container before the present one.
-    pub previous: bool,
-    /// The last bytes, any encoding; neither cleaned nor redacted. Empty once it is read.
-    pub tail: Vec<u8>,
-    /// What it says, if it was read already.
-    pub reading: Option<LogReading>,
-}
-
-impl ContainerLog {
-    /// Reads it, for an end with this exit code, and lets the text go: a log may be larger than all else that is known of a
-    /// pod, and reading it takes longer than all else of a look.
-    pub fn settle(&mut self, exit_code: Option<i32>) {
-        self.reading = Some(self.read(exit_code).into_owned());
-        self.tail = Vec::new();
-    }
-
-    /// What it says about an end with this exit code.
-    pub fn read(&self, exit_code: Option<i32>) -> Cow<'_, LogReading> {
-        match &self.reading {
-            Some(reading) => Cow::Borrowed(reading),
-            None => Cow::Owned(LogReading::of(&self.tail, exit_code)),
-        }
-    }
-}
-
-/// The tail may hold secrets: it never appears in debug output.
-impl std::fmt::Debug for ContainerLog {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ContainerLog")
-            .field("namespace", &self.namespace)
-            .field("pod", &self.pod)
-            .field("container", &self.container)
-            .field("previous", &self.previous)
-            .field("bytes", &self.tail.len())
-            .field("reading", &self.reading)
-            .finish()
-    }
-}
-
 /// A document or list item that could not be decoded: where it stands, and why in words without its content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Undecodable {
@@ -138,32 +90,6 @@ pub struct Survey {
     pub problems: Vec<Problem>,
     /// Counts.
     pub summary: Summary,
-}
-
-/// Several findings with one common cause.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// The cause.
-    pub cause: Cause,
-    /// What it is about.
-    pub scope: Scope,
-    /// The worst of its findings'.
-    pub severity: Severity,
-    /// How far it reaches.
-    pub reach: Reach,
-    /// Positions in the survey's findings, rising.
-    pub findings: Vec<usize>,
-}
-
-/// How far a problem reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Reach {
-    /// Distinct pods.
-    pub pods: usize,
-    /// Distinct workloads.
-    pub workloads: usize,
-    /// Distinct nodes.
-    pub nodes: usize,
 }
 
 /// Counts over a survey.

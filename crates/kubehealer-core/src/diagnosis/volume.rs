@@ -26,11 +26,11 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
         let code = if of_secret { CauseCode::MissingSecret } else { CauseCode::MissingConfigMap };
         return missing.iter().fold(
             finding
-                .says(format!("the pod cannot start: of volume {volume} these do not exist: {names}"))
-                .because(code, format!("not found in namespace {namespace}: {names}")),
+                .summary(format!("the pod cannot start: of volume {volume} these do not exist: {names}"))
+                .cause(code, format!("not found in namespace {namespace}: {names}")),
             |finding, (kind, name)| {
                 let step = finding.kubectl(&format!("get {} {}", kind.to_lowercase(), text::arg(name)));
-                finding.next(step)
+                finding.next_step(step)
             },
         );
     }
@@ -39,26 +39,23 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
     {
         let step = finding.kubectl(&format!("get secret {}", text::arg(&name)));
         return finding
-            .says(format!("the pod cannot start: Secret {name} of volume {volume} does not exist"))
-            .because(
-                CauseCode::MissingSecret,
-                format!("Secret {name} was not found in namespace {namespace}"),
-            )
-            .about("secret", format!("{namespace}/{name}"))
-            .next(step);
+            .summary(format!("the pod cannot start: Secret {name} of volume {volume} does not exist"))
+            .cause(CauseCode::MissingSecret, format!("Secret {name} was not found in namespace {namespace}"))
+            .scope("secret", format!("{namespace}/{name}"))
+            .next_step(step);
     }
     if message.contains("not found")
         && let Some(name) = quoted("configmap")
     {
         let step = finding.kubectl(&format!("get configmap {}", text::arg(&name)));
         return finding
-            .says(format!("the pod cannot start: ConfigMap {name} of volume {volume} does not exist"))
-            .because(
+            .summary(format!("the pod cannot start: ConfigMap {name} of volume {volume} does not exist"))
+            .cause(
                 CauseCode::MissingConfigMap,
                 format!("ConfigMap {name} was not found in namespace {namespace}"),
             )
-            .about("configmap", format!("{namespace}/{name}"))
-            .next(step);
+            .scope("configmap", format!("{namespace}/{name}"))
+            .next_step(step);
     }
     if let Some(key) =
         message.split_once("references non-existent secret key: ").map(|(_, key)| text::name(key))
@@ -76,13 +73,13 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
     if let Some(account) = text::between(message, "serviceaccounts \"", "\" not found").map(text::name) {
         let step = finding.kubectl(&format!("get serviceaccount {}", text::arg(&account)));
         return finding
-            .says(format!("the pod cannot start: its ServiceAccount {account} does not exist any more"))
-            .because(
+            .summary(format!("the pod cannot start: its ServiceAccount {account} does not exist any more"))
+            .cause(
                 CauseCode::MissingServiceAccount,
                 format!("ServiceAccount {account} was not found in namespace {namespace}, so the kubelet gets no token for the pod"),
             )
-            .about("serviceaccount", format!("{namespace}/{account}"))
-            .next(step);
+            .scope("serviceaccount", format!("{namespace}/{account}"))
+            .next_step(step);
     }
     let attach = event.reason == "FailedAttachVolume";
     let code = if attach { CauseCode::VolumeAttachFailed } else { CauseCode::VolumeMountFailed };
@@ -95,10 +92,10 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
         false => format!("the pod cannot start: {what} cannot be {verb}: {short}"),
     };
     let mut finding = finding
-        .says(cannot(format!("volume {volume}")))
-        .because(code, text::quote(&text::normalise(message)));
+        .summary(cannot(format!("volume {volume}")))
+        .cause(code, text::quote(&text::normalise(message)));
     if !step.is_empty() {
-        finding = finding.next(step);
+        finding = finding.next_step(step);
     }
     let claims = pod
         .spec
@@ -120,7 +117,7 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
         }
         finding.add(Source::Spec, format!("claim {claim}"), None);
         let step = finding.kubectl("get pvc,pv,volumeattachments");
-        finding = finding.about("claim", format!("{namespace}/{claim}")).next(step);
+        finding = finding.scope("claim", format!("{namespace}/{claim}")).next_step(step);
     }
     finding
 }
@@ -444,13 +441,13 @@ fn missing_key(
         None => (format!("the {kind} of volume {volume}"), None, None),
     };
     let mut finding = finding
-        .says(format!("the pod cannot start: {object} has no key {key}"))
-        .because(code, format!("key {key} was not found in {object}"));
+        .summary(format!("the pod cannot start: {object} has no key {key}"))
+        .cause(code, format!("key {key} was not found in {object}"));
     if let Some(scope) = scope {
-        finding = finding.about(if kind == "Secret" { "secret" } else { "configmap" }, scope);
+        finding = finding.scope(if kind == "Secret" { "secret" } else { "configmap" }, scope);
     }
     if let Some(step) = step {
-        finding = finding.next(step);
+        finding = finding.next_step(step);
     }
-    finding.next("add the key, or correct the items of the volume")
+    finding.next_step("add the key, or correct the items of the volume")
 }

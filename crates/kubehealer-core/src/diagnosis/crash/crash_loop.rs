@@ -4,9 +4,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::STABLE;
-use super::out_of_memory::is_oom;
-use crate::diagnosis::container::{AfterEnd, View, uptime, work_is_done};
+use crate::diagnosis::container::{AfterEnd, STABLE, View, is_oom, uptime, work_is_done};
 use crate::diagnosis::draft::Look;
 use crate::diagnosis::{ContainerType, exit};
 use crate::objects::{ConditionType, Terminated};

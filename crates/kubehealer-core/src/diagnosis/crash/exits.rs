@@ -37,22 +37,22 @@ pub(super) fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &
         let finding = Finding::of_container(view, Reason::ContainerStatusUnknown);
         let node = finding.node.clone();
         return finding
-            .says(format!("{kind} {container} vanished: the kubelet does not know how it ended"))
-            .because(CauseCode::ContainerVanished, format!("the runtime on node {node} lost it: a restart of the node, an eviction, or a removal by hand"))
-            .sure(Confidence::Probable)
-            .next(format!("kubectl describe node {}", text::arg(&node)));
+            .summary(format!("{kind} {container} vanished: the kubelet does not know how it ended"))
+            .cause(CauseCode::ContainerVanished, format!("the runtime on node {node} lost it: a restart of the node, an eviction, or a removal by hand"))
+            .confidence(Confidence::Probable)
+            .next_step(format!("kubectl describe node {}", text::arg(&node)));
     }
     if shape == Shape::Flapping {
         let (code, words) = exit::meaning(end.exit_code, &end.reason);
         let finding = Finding::of_container(view, Reason::FrequentRestarts);
         let (step, restarts) = (logs(&finding), view.status.restart_count);
         let finding = finding
-            .says(format!(
+            .summary(format!(
                 "{kind} {container} keeps ending: {restarts} restarts, the last one{lasted} with {words}"
             ))
-            .because(code, format!("it ended with {words}"))
-            .sure(Confidence::Probable)
-            .next(step);
+            .cause(code, format!("it ended with {words}"))
+            .confidence(Confidence::Probable)
+            .next_step(step);
         return with_message(finding, end);
     }
     if shape == Shape::Final {
@@ -60,12 +60,12 @@ pub(super) fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &
         let finding = Finding::of_container(view, Reason::Error);
         let step = logs(&finding);
         let finding = finding
-            .says(format!(
+            .summary(format!(
                 "{kind} {container} failed{lasted} with exit code {} and is not restarted",
                 end.exit_code
             ))
-            .because(code, format!("it ended with {words}"))
-            .next(step);
+            .cause(code, format!("it ended with {words}"))
+            .next_step(step);
         return with_message(finding, end);
     }
     // A loop.
@@ -76,9 +76,9 @@ pub(super) fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &
     let finding = Finding::of_container(view, Reason::CrashLoopBackOff);
     let step = logs(&finding);
     let mut finding = finding
-        .says(format!("{kind} {container} crashes{again}{lasted}: {words}"))
-        .because(code, format!("it ended with {words}"))
-        .next(step);
+        .summary(format!("{kind} {container} crashes{again}{lasted}: {words}"))
+        .cause(code, format!("it ended with {words}"))
+        .next_step(step);
     if matches!(end.exit_code, 137 | 143) {
         finding = unexplained_kill(finding, view, end, context);
     }
@@ -109,16 +109,16 @@ fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> F
         let step = finding.kubectl_events();
         let code = if name == "startup" { CauseCode::StartupProbe } else { CauseCode::LivenessProbe };
         let mut finding = finding
-            .says(format!("{kind} {container} ends again and again{lasted} with exit code 0"))
-            .because(
+            .summary(format!("{kind} {container} ends again and again{lasted} with exit code 0"))
+            .cause(
                 code,
                 format!(
                     "the run lasted as long as its {name} probe allows: that probe may be what had it stopped"
                 ),
             )
-            .sure(Confidence::Possible)
+            .confidence(Confidence::Possible)
             .with(Source::Spec, probe::describe(name, probe), None)
-            .next(step);
+            .next_step(step);
         if !context.sources.events {
             finding.add(
                 Source::Event,
@@ -131,10 +131,10 @@ fn ended_in_peace(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> F
     let finding = Finding::of_container(view, Reason::CompletedLoop);
     let step = log_command(&finding, view);
     let mut finding = finding
-        .says(format!("{kind} {container} does its work and ends{lasted} with exit code 0, again and again"))
-        .because(CauseCode::CommandCompleted, "its command completed with exit code 0, and restartPolicy Always starts it anew")
-        .next("if the work is meant to end, use a Job or CronJob; if not, keep its main process in the foreground")
-        .next(step);
+        .summary(format!("{kind} {container} does its work and ends{lasted} with exit code 0, again and again"))
+        .cause(CauseCode::CommandCompleted, "its command completed with exit code 0, and restartPolicy Always starts it anew")
+        .next_step("if the work is meant to end, use a Job or CronJob; if not, keep its main process in the foreground")
+        .next_step(step);
     if view.ends() < 3 {
         finding.stage = Stage::Pending;
         finding.severity = Severity::Info;
@@ -150,12 +150,12 @@ pub(super) fn without_end(view: &View<'_>, shape: Shape) -> Finding {
     match waiting.map(|w| (w.reason.as_str(), w.message.as_str())) {
         Some(("RunContainerError", message)) => cannot_start(view, message, None, again),
         Some(("PostStartHookError", message)) => Finding::of_container(view, Reason::PostStartHookError)
-            .says(format!("{kind} {container} is killed{again} because its postStart hook failed"))
-            .because(CauseCode::HookFailed, format!("its postStart hook failed: {}", text::quote(message))),
+            .summary(format!("{kind} {container} is killed{again} because its postStart hook failed"))
+            .cause(CauseCode::HookFailed, format!("its postStart hook failed: {}", text::quote(message))),
         _ => Finding::of_container(view, Reason::CrashLoopBackOff)
-            .says(format!("{kind} {container} ends again and again"))
-            .because(CauseCode::Unexplained, "the kubelet no longer knows how it ended".to_owned())
-            .sure(Confidence::Possible),
+            .summary(format!("{kind} {container} ends again and again"))
+            .cause(CauseCode::Unexplained, "the kubelet no longer knows how it ended".to_owned())
+            .confidence(Confidence::Possible),
     }
 }
 
@@ -172,22 +172,22 @@ fn cannot_start(view: &View<'_>, message: &str, at: Option<Timestamp>, again: &s
     }
     let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
     let failing = if again.is_empty() { "cannot be started" } else { "fails to start again and again" };
-    let finding = finding.says(format!("{kind} {container} {failing}: {why}")).because(code, why).with(
+    let finding = finding.summary(format!("{kind} {container} {failing}: {why}")).cause(code, why).with(
         Source::Status,
         text::quote(message),
         at,
     );
-    runtime::advice(finding, code, &image).next(step)
+    runtime::advice(finding, code, &image).next_step(step)
 }
 
 /// An exit that the container's own rule answers by a restart of all containers of the pod.
 pub(super) fn restarts_all(view: &View<'_>, end: &Terminated) -> Finding {
     let (container, code) = (text::name(view.name), end.exit_code);
     let mut finding = Finding::of_container(view, Reason::RestartingAllContainers)
-        .says(format!(
+        .summary(format!(
             "container {container} ended with exit code {code}, and its rule restarts all containers of the pod"
         ))
-        .because(
+        .cause(
             CauseCode::RestartRule,
             format!("a restart rule of container {container} answers exit code {code} by restarting all containers"),
         );
@@ -196,5 +196,5 @@ pub(super) fn restarts_all(view: &View<'_>, end: &Terminated) -> Finding {
         finding.severity = Severity::Warning;
     }
     let logs = log_command(&finding, view);
-    with_message(finding, end).next(logs)
+    with_message(finding, end).next_step(logs)
 }

@@ -118,18 +118,18 @@ pub(super) fn killed_by_kubelet(
                 spec.and_then(|c| c.liveness_probe.as_deref())
             };
             let mut finding = Finding::of_container(view, reason)
-                .says(format!("{kind} {container} is killed by its {name} probe{again}{lasted}"))
-                .because(code, format!("its {name} probe {failed}, so the kubelet killed it"))
-                .sure(sure);
+                .summary(format!("{kind} {container} is killed by its {name} probe{again}{lasted}"))
+                .cause(code, format!("its {name} probe {failed}, so the kubelet killed it"))
+                .confidence(sure);
             finding.add_event(event);
             probe::add_facts(&mut finding, view, name, probe, end);
             let step = log_command(&finding, view);
-            finding.next(step)
+            finding.next_step(step)
         }
         Killer::PostStart(event) => {
             let mut finding = Finding::of_container(view, Reason::PostStartHookError)
-                .says(format!("{kind} {container} is killed{again} because its postStart hook failed"))
-                .because(
+                .summary(format!("{kind} {container} is killed{again} because its postStart hook failed"))
+                .cause(
                     CauseCode::HookFailed,
                     "its postStart hook failed, so the kubelet killed it".to_owned(),
                 );
@@ -152,9 +152,9 @@ pub(super) fn killed_by_kubelet(
                 finding.cause.text = format!("its postStart hook failed: {}", text::quote(&waiting.message));
             }
             let step = finding.kubectl_pod("describe pod");
-            finding
-                .next(step)
-                .next("run the hook's command by hand in the image; the kubelet's events withhold its output")
+            finding.next_step(step).next_step(
+                "run the hook's command by hand in the image; the kubelet's events withhold its output",
+            )
         }
     }
 }
@@ -214,5 +214,5 @@ pub(super) fn unexplained_kill(
         );
     }
     let step = finding.kubectl_events();
-    finding.next(step)
+    finding.next_step(step)
 }

@@ -4,16 +4,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::crash_loop::Shape;
 use super::log_command;
-use crate::diagnosis::container::{View, uptime};
+use crate::diagnosis::container::{View, is_oom, uptime};
 use crate::diagnosis::context::oldest_first;
-use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, nodes, text};
+use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, text};
 use crate::objects::{Event, Terminated};
-
-/// Whether this end counts as an out-of-memory kill of the container: with exit code 0 or 143 only a child was killed
-/// some time before, and the container ended for another reason.
-pub(super) fn is_oom(end: &Terminated) -> bool {
-    end.reason == "OOMKilled" && !matches!(end.exit_code, 0 | 143)
-}
 
 pub(super) fn out_of_memory(
     view: &View<'_>,
@@ -44,29 +38,29 @@ pub(super) fn out_of_memory(
     let mut finding = Finding::of_container(view, Reason::OOMKilled);
     finding = match end.exit_code {
         137 => finding
-            .says(format!("{kind} {container} is killed for lack of memory{at}{lasted}{often}"))
-            .because(
+            .summary(format!("{kind} {container} is killed for lack of memory{at}{lasted}{often}"))
+            .cause(
                 CauseCode::MemoryLimitReached,
                 match &limit {
                     Some(limit) => format!("it reached {whose} of {limit}"),
                     None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
                 },
             )
-            .sure(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
+            .confidence(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
         code if is_oom(end) => finding
-            .says(format!("{kind} {container} ends with exit code {code} after a process in it was killed for lack of memory{at}{often}"))
-            .because(
+            .summary(format!("{kind} {container} ends with exit code {code} after a process in it was killed for lack of memory{at}{often}"))
+            .cause(
                 CauseCode::ChildMemoryLimitReached,
                 format!("a child process was killed{at}, and the main process (PID 1) then exited with exit code {code}"),
             )
-            .sure(Confidence::Probable),
+            .confidence(Confidence::Probable),
         code => finding
-            .says(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for lack of memory{at}"))
-            .because(
+            .summary(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for lack of memory{at}"))
+            .cause(
                 CauseCode::ChildMemoryLimitReached,
                 format!("a child process was killed{at} some time before; the container itself ended with exit code {code}"),
             )
-            .sure(Confidence::Possible),
+            .confidence(Confidence::Possible),
     };
     if let Some(actual) = actual
         && let Some(wanted) = wanted
@@ -117,7 +111,7 @@ pub(super) fn out_of_memory(
     } else {
         log_command(&finding, view)
     };
-    finding.next(verdict).next(step)
+    finding.next_step(verdict).next_step(step)
 }
 
 /// An event of the node that tells of an out-of-memory kill about when the container ended, and whether it was the node
@@ -129,8 +123,13 @@ pub(super) fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Op
     let events = context
         .node_events
         .iter()
-        .filter(|e| nodes::tells_of_memory(e) && (near(e.last_seen()) || near(e.first_seen())));
+        .filter(|e| tells_of_memory(e) && (near(e.last_seen()) || near(e.first_seen())));
     let event = events.max_by(|a, b| oldest_first(a, b))?;
     let cgroup = event.message.to_lowercase().contains("memory cgroup");
     Some((event, event.reason == "SystemOOM" || !cgroup))
+}
+
+/// Whether an event about a node may tell who killed a container on it: its kubelet's or a problem detector's word on memory.
+fn tells_of_memory(event: &Event) -> bool {
+    matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
 }
