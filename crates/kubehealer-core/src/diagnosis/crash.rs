@@ -10,6 +10,7 @@ mod last_words;
 mod out_of_memory;
 
 use self::crash_loop::Shape;
+pub use self::out_of_memory::tells_of_memory;
 use super::container::{AfterEnd, STABLE, View, uptime, views};
 use super::context::Context;
 use super::draft::Look;

@@ -130,6 +130,6 @@ pub(super) fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Op
 }
 
 /// Whether an event about a node may tell who killed a container on it: its kubelet's or a problem detector's word on memory.
-fn tells_of_memory(event: &Event) -> bool {
+pub fn tells_of_memory(event: &Event) -> bool {
     matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
 }
