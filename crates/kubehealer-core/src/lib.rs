@@ -17,3 +17,6 @@ pub mod diagnosis;
 pub mod objects;
 pub mod redact;
 pub mod runbooks;
+
+/// The version of what is a contract: the JSON of `diagnose` and of the API, and rule files.
+pub const API_VERSION: &str = "kubehealer.dev/v1alpha1";

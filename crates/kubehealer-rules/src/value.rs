@@ -9,11 +9,11 @@ use std::rc::Rc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::diagnosis::{
+use kubehealer_core::diagnosis::{
     Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, Severity, Source, Stage, WorkloadRef,
 };
-use crate::objects::pod::{EphemeralContainerCommon, ResourceQuantity, ResourceRequirements};
-use crate::objects::{
+use kubehealer_core::objects::pod::{EphemeralContainerCommon, ResourceQuantity, ResourceRequirements};
+use kubehealer_core::objects::{
     Condition, Container, ContainerState, ContainerStatus, Event, Label, ObjectMeta, ObjectReference,
     OwnerReference, Pod, PodStatus, Probe, Running, Terminated, Time, Waiting,
 };

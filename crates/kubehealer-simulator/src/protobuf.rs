@@ -414,7 +414,7 @@ mod tests {
     use super::*;
 
     fn recorded(file: &str) -> Vec<u8> {
-        std::fs::read(format!("{}/tests/data/recordings/protobuf/{file}", env!("CARGO_MANIFEST_DIR")))
+        std::fs::read(format!("{}/../../tests/data/recordings/protobuf/{file}", env!("CARGO_MANIFEST_DIR")))
             .unwrap()
     }
 

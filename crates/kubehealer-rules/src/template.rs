@@ -7,7 +7,7 @@ use super::check::{Checked, Uses, Wrong, check};
 use super::eval::{Failure, Run};
 use super::functions::show;
 use super::value::Type;
-use crate::redact;
+use kubehealer_core::redact;
 
 /// A text that a rule writes is cut after so many bytes.
 const MAX_TEXT: usize = 1024;

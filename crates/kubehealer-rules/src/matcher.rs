@@ -5,8 +5,8 @@
 use std::fmt::{self, Write as _};
 
 use super::value::ContainerView;
-use crate::diagnosis::{ContainerType, Finding, WorkloadRef};
-use crate::objects::Pod;
+use kubehealer_core::diagnosis::{ContainerType, Finding, WorkloadRef};
+use kubehealer_core::objects::Pod;
 
 /// A name with `*` for any characters and `?` for one; with `!` before it, all other names.
 #[derive(Clone, Debug, PartialEq)]

@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::eval::{Arithmetic, Fail, Run, fail, mistyped};
 use super::value::{Kind, Obj, Type, Value};
-use crate::objects::quantity;
+use kubehealer_core::objects::quantity;
 
 /// A type that an argument may have.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -14,7 +14,7 @@ use super::matcher::{Glob, Matcher, Names, WorkloadGlob};
 use super::template::Template;
 use super::yaml::{self, Kind, Node};
 use super::{LABELS, RuleError};
-use crate::diagnosis::{ContainerType, Reason, Severity};
+use kubehealer_core::diagnosis::{ContainerType, Reason, Severity};
 
 /// More rules than this, in all files, are refused.
 pub(super) const MAX_RULES: usize = 1000;
@@ -164,7 +164,7 @@ impl<'t> Reader<'t> {
             else {
                 continue;
             };
-            for (key, wanted) in [("apiVersion", crate::API_VERSION), ("kind", "Rules")] {
+            for (key, wanted) in [("apiVersion", kubehealer_core::API_VERSION), ("kind", "Rules")] {
                 if let Some(node) = fields.take(key)
                     && let Some(found) = self.scalar(node, key)
                     && found != wanted
@@ -604,5 +604,5 @@ fn is_reason(name: &str) -> bool {
 
 /// Enough of a text to know it by.
 fn cut(text: &str) -> &str {
-    crate::redact::cut(text, 80)
+    kubehealer_core::redact::cut(text, 80)
 }

@@ -12,7 +12,7 @@ use super::check::suggest;
 use super::matcher::{Glob, Names};
 use super::yaml::{self, Kind, Node};
 use super::{RuleError, RuleSet, functions};
-use crate::diagnosis::{Finding, Snapshot};
+use kubehealer_core::diagnosis::{Finding, Snapshot};
 
 /// What a test file holds.
 #[derive(Debug)]

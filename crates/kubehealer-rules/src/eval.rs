@@ -18,8 +18,8 @@ use regex::Regex;
 use super::STEPS_PER_POD;
 use super::functions::Function;
 use super::value::{ContainerView, Field, Map, Obj, Value};
-use crate::diagnosis::Finding;
-use crate::objects::{Event, Pod};
+use kubehealer_core::diagnosis::Finding;
+use kubehealer_core::objects::{Event, Pod};
 
 /// What one rule may spend on one pod, in steps: about one field, comparison or call each, or 16 bytes of text.
 pub(super) const STEPS_PER_RULE: u32 = 20_000;

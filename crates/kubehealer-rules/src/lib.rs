@@ -24,12 +24,12 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::diagnosis::{
+use kubehealer_core::diagnosis::{
     Cause, CauseCode, Confidence, Evidence, Finding, ReasonName, Severity, Snapshot, Source, Stage, Survey,
     WorkloadRef, survey, survey_with, workload_of,
 };
-use crate::objects::{Event, Pod};
-use crate::redact;
+use kubehealer_core::objects::{Event, Pod};
+use kubehealer_core::redact;
 
 use eval::{Failure, Run, STEPS_PER_RULE, Scope};
 use file::{Action, Change, Over, Raise, Rule};
@@ -205,7 +205,7 @@ impl RuleSet {
         self.rules.iter().map(RuleDescription::of)
     }
 
-    /// Looks at many pods at once, as [`survey`](crate::diagnosis::survey()) does, and applies the rules. `each` sees what
+    /// Looks at many pods at once, as [`survey`](kubehealer_core::diagnosis::survey()) does, and applies the rules. `each` sees what
     /// became of every pod.
     pub fn survey(&self, snapshot: &Snapshot, now: Timestamp, mut each: impl FnMut(&Applied)) -> Survey {
         if self.rules.is_empty() {
@@ -763,7 +763,7 @@ mod tests {
 
     #[test]
     fn the_manual_lists_every_field_and_function_there_is() {
-        const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/rules.md");
+        const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/rules.md");
         let manual = std::fs::read_to_string(PATH).unwrap();
         let (before, rest) = manual.split_once("<!-- generated -->\n").unwrap();
         let (listed, after) = rest.split_once("<!-- end -->").unwrap();
