@@ -659,7 +659,7 @@ impl Around {
             }
         }
         if self.down.contains(&pod.spec.node_name) {
-            diagnosis.findings.retain(|f| !f.reason.known().is_some_and(nodes::is_explained_by_node));
+            diagnosis.findings.retain(|f| !f.reason.known().is_some_and(Reason::is_explained_by_node));
         }
         if self.rules.is_empty() {
             return diagnosis;

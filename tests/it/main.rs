@@ -9,6 +9,7 @@ mod demo;
 mod diagnosis;
 mod field;
 mod files;
+mod generated;
 mod incidents;
 mod layers;
 mod log_classifier;

@@ -2255,25 +2255,3 @@ fn names_from_the_cluster_cannot_run_in_a_shell() {
         f.next_steps
     );
 }
-
-#[test]
-fn every_reason_has_its_row_in_the_docs() {
-    let docs = include_str!("../../docs/reasons.md");
-    let rows: Vec<Vec<&str>> = docs
-        .lines()
-        .filter(|l| l.starts_with("| `"))
-        .map(|l| l.trim_matches('|').split(" | ").map(|c| c.trim_matches([' ', '|'])).collect())
-        .collect();
-    for reason in R::ALL {
-        let subject = format!("{:?}", reason.subject()).to_lowercase();
-        let name = format!("`{reason}`");
-        let row = rows.iter().find(|r| r[0] == name && r[1] == subject);
-        let row = row.unwrap_or_else(|| panic!("docs/reasons.md has no row `{reason}` for a {subject}"));
-        assert_eq!(row[2], reason.severity().as_str(), "severity of {reason}");
-        let grace = reason.grace().as_secs();
-        let grace = if grace == 0 { "none".to_owned() } else { diagnosis::text::duration(reason.grace()) };
-        assert_eq!(row[3], grace, "grace of {reason}");
-        assert!(row[4].len() > 20, "how {reason} is detected");
-    }
-    assert_eq!(rows.len(), R::ALL.len(), "docs/reasons.md has rows for what is no reason");
-}

@@ -1,95 +1,17 @@
 //! The runbooks of all reasons, built into the program from `docs/runbooks`.
-//!
-//! Text only. It must not know how a runbook is shown.
 
-macro_rules! runbooks {
-    ($($name:literal,)*) => {
-        &[$(($name, include_str!(concat!("../runbooks/", $name, ".md")))),*]
-    };
-}
-
-/// Reason and runbook, in the order of the vocabulary.
-const RUNBOOKS: &[(&str, &str)] = runbooks![
-    "CrashLoopBackOff",
-    "OOMKilled",
-    "CompletedLoop",
-    "LivenessProbeFailed",
-    "StartupProbeFailed",
-    "FrequentRestarts",
-    "Error",
-    "RunContainerError",
-    "PostStartHookError",
-    "ContainerStatusUnknown",
-    "RestartingAllContainers",
-    "ReadinessProbeFailed",
-    "DeviceUnhealthy",
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "ImageInspectError",
-    "SignatureValidationFailed",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "PreCreateHookError",
-    "PreStartHookError",
-    "InitStuck",
-    "SidecarNotStarted",
-    "Other",
-    "Unschedulable",
-    "SchedulerError",
-    "SchedulingGated",
-    "VolumeNotReady",
-    "FailedCreatePodSandBox",
-    "FailedPrepareDynamicResources",
-    "PodNotStarted",
-    "ReadinessGatesNotReady",
-    "Evicted",
-    "DeadlineExceeded",
-    "OutOfcpu",
-    "OutOfmemory",
-    "OutOfephemeral-storage",
-    "OutOfpods",
-    "NodeAffinity",
-    "NodeName",
-    "NodePorts",
-    "TaintToleration",
-    "UnexpectedAdmissionError",
-    "TopologyAffinityError",
-    "SMTAlignmentError",
-    "SysctlForbidden",
-    "AppArmor",
-    "PodOSNotSupported",
-    "PodFeatureUnsupported",
-    "VolumeAttachmentLimitExceeded",
-    "AdmissionRejected",
-    "PodFailed",
-    "Preempted",
-    "NodeShutdown",
-    "StuckTerminating",
-    "FailedPreStopHook",
-    "ResizeDeferred",
-    "ResizeInfeasible",
-    "ResizeError",
-    "FailedCreate",
-    "ProgressDeadlineExceeded",
-    "BackoffLimitExceeded",
-    "PodFailurePolicy",
-    "FailedIndexes",
-    "NodeNotReady",
-    "NodeRestart",
-    "MemoryPressure",
-    "DiskPressure",
-    "PIDPressure",
-];
+use crate::diagnosis::Reason;
 
 /// The runbook of a reason, as Markdown; letter case does not count.
 pub fn runbook(reason: &str) -> Option<&'static str> {
-    RUNBOOKS.iter().find(|(name, _)| name.eq_ignore_ascii_case(reason)).map(|(_, text)| *text)
+    Reason::ALL.iter().find(|r| r.as_str().eq_ignore_ascii_case(reason)).map(|r| r.runbook())
 }
 
-/// The names of all reasons that have a runbook, in the order of the vocabulary.
+/// The names of all reasons, in the order of the vocabulary. (A pod's and a Job's `DeadlineExceeded` share one runbook.)
 pub fn names() -> impl Iterator<Item = &'static str> {
-    RUNBOOKS.iter().map(|(name, _)| *name)
+    let is_first =
+        |at: usize, r: &Reason| Reason::ALL.iter().take(at).all(|other| other.as_str() != r.as_str());
+    Reason::ALL.iter().enumerate().filter(move |(at, r)| is_first(*at, r)).map(|(_, r)| r.as_str())
 }
 
 /// What a runbook's reason means, in its one sentence.

@@ -243,13 +243,7 @@ impl Finding {
 
     /// Whether the log of its container may say why: of the run that ended, or of one that runs and holds something up.
     pub fn wants_log(&self) -> bool {
-        let of_run = || {
-            let reason = self.reason.known();
-            matches!(
-                reason,
-                Some(Reason::InitStuck | Reason::SidecarNotStarted | Reason::ReadinessProbeFailed)
-            )
-        };
+        let of_run = || self.reason.known().is_some_and(Reason::wants_running_log);
         !self.pod.is_empty()
             && !self.container.is_empty()
             && (self.is_crash() || self.stage == Stage::Active && of_run())

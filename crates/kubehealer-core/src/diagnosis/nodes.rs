@@ -108,18 +108,6 @@ fn of_node(node: &Node, reason: Reason) -> Finding {
     finding
 }
 
-/// Whether a pod's finding is only what the silence of its node looks like.
-pub fn is_explained_by_node(reason: Reason) -> bool {
-    matches!(
-        reason,
-        Reason::ReadinessProbeFailed
-            | Reason::ReadinessGatesNotReady
-            | Reason::StuckTerminating
-            | Reason::PodNotStarted
-            | Reason::NodeNotReady
-    )
-}
-
 /// The end of a container as a restart of its node or runtime leaves it: when, unless it is not known.
 /// 255 with `Unknown` is containerd's word for a task that was gone when it came back; the kubelet makes up
 /// `ContainerStatusUnknown`; where processes were killed in good order it is 137 or 143 like any other.

@@ -330,7 +330,7 @@ fn of_nodes(
         let mut of_node = nodes::diagnose(node, pods, &mut look);
         if let Some(down) = of_node.iter_mut().find(|f| f.reason == Reason::NodeNotReady.into()) {
             let explained = |f: &Finding| {
-                f.node == down.node && f.reason.known().is_some_and(nodes::is_explained_by_node)
+                f.node == down.node && f.reason.known().is_some_and(Reason::is_explained_by_node)
             };
             let count = findings.iter().filter(|f| explained(f)).count();
             findings.retain(|f| !explained(f));
