@@ -44,3 +44,15 @@ pub trait Object: prost::Message + Default + serde::de::DeserializeOwned + Clone
         self.compact();
     }
 }
+
+/// An object of another library, such as `k8s_openapi`'s `Pod`, or a [`serde_json::Value`]: whatever writes itself as
+/// Kubernetes' JSON.
+///
+/// # Errors
+/// If it cannot be written as JSON, or if that is no JSON object. Content never makes it fail.
+pub fn from_object<T: Object>(object: &impl serde::Serialize) -> Result<T, serde_json::Error> {
+    let text = serde_json::to_string(object)?;
+    let mut object: T = serde_json::from_str(&text)?;
+    object.compact();
+    Ok(object)
+}

@@ -6,7 +6,8 @@ use serde::{Serialize, Serializer};
 
 macro_rules! causes {
     ($($(#[$doc:meta])* $variant:ident;)*) => {
-        /// The code of a cause.
+        /// The code of a cause. More of them come as more is understood.
+        #[non_exhaustive]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum CauseCode { $($(#[$doc])* $variant),* }
 

@@ -84,7 +84,8 @@ macro_rules! reasons {
         $variant:ident $name:literal $subject:ident $family:ident $severity:ident $grace:literal [$($flag:ident),*] $alert:literal
             $detected:literal;
     )*) => {
-        /// The name of a kind of failure.
+        /// The name of a kind of failure. Kubernetes releases bring new ones.
+        #[non_exhaustive]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[allow(missing_docs, reason = "each has its runbook")]
         pub enum Reason { $($variant),* }
