@@ -283,7 +283,7 @@ impl Engine {
         *known = events;
         drop(around);
         if news {
-            self.look_at_node(node);
+            self.look_at_nodes(&HashSet::from([node.to_owned()]));
         }
     }
 
@@ -398,52 +398,68 @@ impl Engine {
     /// The sink of a watch of nodes.
     pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(watcher::Event<Node>) + Send {
         let mut known = Known::default();
+        let mut is_listing = false;
+        // The nodes whose pods are to be judged again; "" for the pods that have none.
+        let mut changed = HashSet::new();
         move |event| {
             match event {
-                watcher::Event::Init => known.begin(),
+                watcher::Event::Init => {
+                    known.begin();
+                    is_listing = true;
+                }
                 watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
                     known.saw("", &node.metadata.name);
-                    let name = node.metadata.name.clone();
-                    let down = node.condition("Ready").is_some_and(|c| c.status != "True");
-                    let mut around = self.around();
-                    let was =
-                        if down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
-                    around.nodes.insert(name.clone(), node);
-                    drop(around);
-                    if was != down {
-                        self.look_at_node(&name);
-                    }
+                    self.node(node, &mut changed);
                 }
                 watcher::Event::Delete(node) => {
                     known.lost("", &node.metadata.name);
-                    self.lost_node(&node.metadata.name);
+                    self.lost_node(node.metadata.name, &mut changed);
                 }
                 watcher::Event::InitDone => {
+                    is_listing = false;
                     for (_, name) in known.unseen() {
-                        self.lost_node(&name);
+                        self.lost_node(name, &mut changed);
                     }
                 }
+            }
+            if !is_listing && !changed.is_empty() {
+                self.look_at_nodes(&std::mem::take(&mut changed));
             }
             self.others_changed.store(true, Relaxed);
         }
     }
 
-    fn lost_node(&self, name: &str) {
+    fn node(&self, node: Node, changed: &mut HashSet<String>) {
+        let name = node.metadata.name.clone();
+        let is_down = node.condition("Ready").is_some_and(|c| c.status != "True");
         let mut around = self.around();
-        around.nodes.remove(name);
-        around.on_nodes.remove(name);
-        let was_down = around.down.remove(name);
-        drop(around);
-        if was_down {
-            self.look_at_node(name);
+        let was_down = if is_down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
+        let spec = node.spec.clone();
+        let old = around.nodes.insert(name.clone(), node);
+        if old.as_ref().is_none_or(|old| old.spec != spec) {
+            // Taints tell why a pod has no node.
+            changed.insert(String::new());
+        }
+        if old.is_none() || was_down != is_down {
+            changed.insert(name);
         }
     }
 
-    /// A node went down or came back: its pods that are not at rest are looked at again.
-    fn look_at_node(&self, name: &str) {
+    fn lost_node(&self, name: String, changed: &mut HashSet<String>) {
+        let mut around = self.around();
+        around.nodes.remove(&name);
+        around.on_nodes.remove(&name);
+        changed.insert(String::new());
+        if around.down.remove(&name) {
+            changed.insert(name);
+        }
+    }
+
+    /// Judges the pods again that are on these nodes and not healthy.
+    fn look_at_nodes(&self, names: &HashSet<String>) {
         let pods: Vec<Uid> = {
             let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            incidents.active_pods().filter(|p| p.node == name).map(|p| p.uid).collect()
+            incidents.active_pods().filter(|p| names.contains(p.node)).map(|p| p.uid).collect()
         };
         for uid in pods {
             self.look_again(uid, false);
@@ -840,5 +856,50 @@ mod tests {
         assert!(look());
         assert_eq!(queue.try_recv().unwrap().node.as_deref(), Some("node-a"));
         assert!(engine.around().on_nodes.contains_key("node-a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_without_a_node_that_is_seen_before_the_nodes_is_judged_again_when_they_come() {
+        let (jobs, _queue) = evidence::queue();
+        let target =
+            Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
+        let mut settings = Settings::new(target);
+        settings.clock = Arc::new(|| "2026-11-22T10:10:00Z".parse().unwrap());
+        let incidents = Arc::new(RwLock::new(Incidents::new()));
+        let engine =
+            Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs));
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"namespace": "shop", "name": "cart", "uid": "a", "creationTimestamp": "2026-11-22T10:00:00Z"},
+            "spec": {"containers": [{"name": "cart", "image": "cart:1"}]},
+            "status": {"phase": "Pending", "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "lastTransitionTime": "2026-11-22T10:00:00Z",
+                "message": "0/1 nodes are available: 1 node(s) had untolerated taint(s)."}]}
+        }))
+        .unwrap();
+        let node = |taint: &str| -> Node {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "node-a", "uid": "n"},
+                "spec": {"taints": [{"key": taint, "effect": "NoSchedule"}]}
+            }))
+            .unwrap()
+        };
+        let summary = || {
+            let incidents = incidents.read().unwrap();
+            incidents.open().map(|i| i.finding().summary.clone()).collect::<Vec<_>>().concat()
+        };
+        let mut pods = Arc::clone(&engine).pods(None);
+        for event in [watcher::Event::Init, watcher::Event::InitApply(pod), watcher::Event::InitDone] {
+            pods(event);
+        }
+        assert!(summary().contains("untolerated taint"), "{}", summary());
+        let mut nodes = Arc::clone(&engine).nodes();
+        for event in [watcher::Event::Init, watcher::Event::InitApply(node("gpu")), watcher::Event::InitDone]
+        {
+            nodes(event);
+        }
+        assert!(summary().contains("node-a has the taint gpu"), "{}", summary());
+        nodes(watcher::Event::Apply(node("spot")));
+        assert!(summary().contains("node-a has the taint spot"), "{}", summary());
     }
 }
