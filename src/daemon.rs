@@ -23,12 +23,13 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
+use kube::runtime::watcher;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::FORCED_LOG_DIRECTIVES;
 use crate::cluster::client::{Connect, ConnectError, connect};
-use crate::cluster::watch::{self, Change, Resource, Selection, Watch};
+use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
 use crate::objects::Object;
@@ -239,7 +240,7 @@ impl Tasks {
         });
     }
 
-    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(Change<&mut T>) + Send + 'static) {
+    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
         self.metrics.sources.add(watch.health());
         let client = self.client.clone();
         self.spawn(async move { match watch.run(client, sink).await {} });
@@ -275,7 +276,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     for scope in settings.selection.pods() {
         let namespace = scope.namespace.clone();
         let watch = Watch::new(Resource::PODS, scope, settings.watch);
-        engine.list_pods_anew_with(watch.list_anew());
+        engine.relist_pods_with(watch.relist());
         tasks.watch(watch, Arc::clone(&engine).pods(namespace));
     }
     let watches = |resource: Resource| {

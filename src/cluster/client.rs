@@ -10,9 +10,10 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body_util::{BodyExt, Limited};
 use kube::client::AuthError;
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
+use kube::runtime::watcher;
 use kube::{Client, Config};
 
-use super::proxy;
+use super::{lean, proxy};
 use crate::objects::decode::{Status, decode_status};
 use crate::redact::{clean, cut};
 
@@ -253,21 +254,20 @@ impl Failure {
 
     /// Of an error of kube's.
     pub fn of(error: &kube::Error) -> Self {
+        // The transport has said it already, and kube has wrapped it.
+        if let Some(own) = causes(error).find_map(|cause| cause.downcast_ref::<Self>()) {
+            return own.clone();
+        }
         match error {
-            kube::Error::Api(status) => Self::status(
-                &Status {
-                    code: i32::from(status.code),
-                    reason: status.reason.clone(),
-                    message: status.message.clone(),
-                    retry_after: status.details.as_ref().map_or(0, |d| d.retry_after_seconds.cast_signed()),
-                },
-                None,
-            ),
+            kube::Error::Api(status) => Self::reported(status),
+            kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
+                Self::new(Kind::Refused, "a namespace or a selector has characters that no request can carry")
+            }
             // A plugin's output holds tokens, and kube quotes it.
             error if causes(error).any(|cause| cause.is::<AuthError>()) => {
                 Self::new(Kind::Unauthorized, NO_CREDENTIALS)
             }
-            kube::Error::SerdeError(_) => {
+            error if lean::is_unreadable(error) => {
                 Self::new(Kind::Protocol, "the answer of the API server cannot be read")
             }
             other => {
@@ -283,6 +283,28 @@ impl Failure {
                 Self::new(Kind::Unreachable, format!("no connection to the API server: {why}. {hint}"))
             }
         }
+    }
+
+    /// Of an error of a watch.
+    pub(super) fn of_watch(error: &watcher::Error) -> Self {
+        use watcher::Error as E;
+        match error {
+            E::WatchError(status) => Self::reported(status),
+            E::InitialListFailed(error) | E::WatchStartFailed(error) | E::WatchFailed(error) => {
+                Self::of(error)
+            }
+            E::NoResourceVersion => Self::new(Kind::Protocol, lean::NO_LIST),
+        }
+    }
+
+    fn reported(status: &kube::core::Status) -> Self {
+        let status = Status {
+            code: i32::from(status.code),
+            reason: status.reason.clone(),
+            message: status.message.clone(),
+            retry_after: status.details.as_ref().map_or(0, |d| d.retry_after_seconds.cast_signed()),
+        };
+        Self::status(&status, None)
     }
 
     /// Of a refusal.
@@ -303,7 +325,7 @@ impl Failure {
                 said("not allowed")
                     + ". Bind the chart's ClusterRole, or with Roles alone name the namespaces with -n",
             ),
-            410 => (Kind::Expired, said("the API server has forgotten the past asked for")),
+            410 => (Kind::Expired, said("resourceVersion expired (410 Gone)")),
             429 => (Kind::Throttled, said("the API server asks to slow down")),
             400..=499 => (Kind::Refused, said("the API server refuses the request")),
             500..=599 => (Kind::Server, said("the API server fails")),
@@ -340,9 +362,12 @@ impl Failure {
     }
 }
 
-/// What an error came of, outermost first.
+/// What an error came of, outermost first. An I/O error names what it wraps as its own text, not as its source.
 fn causes(error: &kube::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |&cause| cause.source())
+    std::iter::successors(error.source(), |&cause| {
+        let wrapped = cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        wrapped.map(|inner| inner as &(dyn Error + 'static)).or_else(|| cause.source())
+    })
 }
 
 /// The last cause, which is the telling one: `Connection refused` rather than `client error (Connect)`.
@@ -350,6 +375,10 @@ fn innermost(error: &kube::Error) -> String {
     let text = causes(error).last().map_or_else(|| error.to_string(), ToString::to_string);
     // What rustls tells its own users behind it is of no use here.
     let text = text.split(": https://docs.rs/").next().unwrap_or_default();
+    // By these words kube knows the end of a watch that it may pass over in silence.
+    if text.contains("unexpected EOF") || text.contains("end of file before message length reached") {
+        return "the connection was closed in the middle of an answer".to_owned();
+    }
     clean(cut(text, MAX_MESSAGE)).into_owned()
 }
 

@@ -2,19 +2,17 @@
 //!
 //! Must not know what the evidence is for. A log is never logged, nor quoted in a failure.
 
-use http::header;
-use http_body_util::{BodyExt, Limited};
+use http_body_util::BodyExt;
 use kube::Client;
 use kube::api::{ListParams, LogParams};
 use kube::client::Body;
 
 use super::client::{Failure, Kind};
+use super::lean;
+use super::watch::Resource;
 use crate::diagnosis::logs::{MAX_BYTES, MAX_LINES};
-use crate::objects::decode::{Encoding, decode_list};
 use crate::objects::{Event, Object, Pod};
 
-/// Bytes of a list that are read.
-const LIST_BYTES: usize = 4 << 20;
 /// Events that are asked for.
 const EVENTS: u32 = 200;
 /// Pods of one revision that are asked for.
@@ -48,7 +46,7 @@ pub async fn events(
         _ => format!("involvedObject.kind=Pod,involvedObject.name={name}"),
     };
     let params = ListParams::default().fields(&selector).limit(EVENTS);
-    let mut events: Vec<Event> = list(client, namespace, "events", &params).await?;
+    let mut events: Vec<Event> = list(client, namespace, Resource::EVENTS, &params).await?;
     events.retain(|event| uids.contains(&event.involved_object.uid));
     Ok(events)
 }
@@ -56,7 +54,7 @@ pub async fn events(
 /// The events about a claim, by its name.
 pub async fn claim_events(client: &Client, namespace: &str, claim: &str) -> Result<Vec<Event>, Failure> {
     let selector = format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim}");
-    list(client, namespace, "events", &ListParams::default().fields(&selector).limit(EVENTS)).await
+    list(client, namespace, Resource::EVENTS, &ListParams::default().fields(&selector).limit(EVENTS)).await
 }
 
 /// Pods with this label, a hundred of them at most.
@@ -67,35 +65,17 @@ pub async fn pods_with(
     value: &str,
 ) -> Result<Vec<Pod>, Failure> {
     let params = ListParams::default().labels(&format!("{label}={value}")).limit(SIBLINGS);
-    list(client, namespace, "pods", &params).await
+    list(client, namespace, Resource::PODS, &params).await
 }
 
 /// One page of a list.
 async fn list<T: Object>(
     client: &Client,
     namespace: &str,
-    resource: &str,
+    resource: Resource,
     params: &ListParams,
 ) -> Result<Vec<T>, Failure> {
-    let mut request = kube::core::Request::new(format!("/api/v1/namespaces/{namespace}/{resource}"))
-        .list(params)
-        .map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
-    request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static("application/json"));
-    let response = client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
-    if !response.status().is_success() {
-        return Err(Failure::response(response).await);
-    }
-    let body = Limited::new(response.into_body(), LIST_BYTES).collect().await;
-    let body = body.map_err(|_| {
-        Failure::new(Kind::Unreachable, format!("the list of {resource} broke off or is too long"))
-    })?;
-    let mut objects = Vec::new();
-    decode_list(&body.to_bytes(), Encoding::Json, |mut object: T| {
-        object.compact();
-        objects.push(object);
-    })
-    .map_err(|error| Failure::new(Kind::Protocol, error.to_string()))?;
-    Ok(objects)
+    Ok(lean::page(&lean::reading(client, resource, Some(namespace)), params).await?.items)
 }
 
 /// The end of a log, raw. Its lines may be of any length, so all of them are read, and the end is kept.

@@ -8,19 +8,19 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable as _};
 use futures::StreamExt as _;
-use http::{Request, header};
 use jiff::Timestamp;
 use kube::Client;
-use kube::api::ListParams;
-use kube::client::Body;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use kube::api::{Api, ListParams};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
-use super::watch::collect;
+use super::lean::{self, Lean, Page};
+use super::watch::Resource;
 use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable, scheduling};
-use crate::objects::decode::{Encoding, ListEnd, decode_list};
+use crate::objects::decode::Unread;
 use crate::objects::{Object, Pod};
 
 /// What to look at.
@@ -68,11 +68,10 @@ pub struct Seen {
 
 /// Objects in one answer. The API server's own page size for its own clients.
 const PAGE: u32 = 500;
-/// Of one request, until its answer begins, tries anew included. How long it then takes is up to the line: a page of 500 pods is
-/// 5 MB.
+/// How long a page is asked for again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a server that is busy or fails is asked.
-const TRIES: u32 = 6;
+const TRIES: usize = 6;
 /// The pause after the first of these; it doubles, and is never shorter than the server asks for.
 const FIRST_PAUSE: Duration = Duration::from_millis(300);
 /// A list whose pages expire is begun again so often: a large cluster may take longer than the server remembers.
@@ -87,7 +86,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     let reader = Reader { client, wanted, progress };
     progress.begin("pods");
     let params = ListParams::default().labels(&wanted.label_selector).fields(&wanted.field_selector);
-    let pods = reader.list::<Pod>("/api/v1", "pods", &params, true).await?;
+    let pods = reader.list::<Pod>(Resource::PODS, &params).await?;
     let mut notes = Vec::new();
     let mut undecodable = pods.undecodable("pods");
     let server_time = pods.server_time;
@@ -113,7 +112,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
         if one.is_empty() && wanted.namespace.as_deref().is_none_or(|namespace| namespace == "default") {
             return Ok(List::empty());
         }
-        reader.pages("/api/v1/namespaces/default/events", &about_nodes, true).await
+        reader.list_in(Resource::EVENTS, Some("default"), &about_nodes).await
     };
     let (
         events,
@@ -127,16 +126,16 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
         cron_jobs,
         claims,
     ) = tokio::join!(
-        reader.list("/api/v1", "events", &events, true),
+        reader.list(Resource::EVENTS, &events),
         node_events,
-        reader.cluster_wide("/api/v1", "nodes", &nodes, true),
-        reader.list("/apis/apps/v1", "replicasets", &all, false),
-        reader.list("/apis/apps/v1", "deployments", &all, false),
-        reader.list("/apis/apps/v1", "statefulsets", &all, false),
-        reader.list("/apis/apps/v1", "daemonsets", &all, false),
-        reader.list("/apis/batch/v1", "jobs", &all, false),
-        reader.list("/apis/batch/v1", "cronjobs", &all, false),
-        reader.list("/api/v1", "persistentvolumeclaims", &all, false),
+        reader.list_in(Resource::NODES, None, &nodes),
+        reader.list(Resource::REPLICA_SETS, &all),
+        reader.list(Resource::DEPLOYMENTS, &all),
+        reader.list(Resource::STATEFUL_SETS, &all),
+        reader.list(Resource::DAEMON_SETS, &all),
+        reader.list(Resource::JOBS, &all),
+        reader.list(Resource::CRON_JOBS, &all),
+        reader.list(Resource::CLAIMS, &all),
     );
     let mut lacking = Lacking { notes: &mut notes, undecodable: &mut undecodable };
     let mut sources = Sources { events: events.is_ok(), owners: true, nodes: nodes.is_ok(), logs: false };
@@ -203,17 +202,17 @@ impl Lacking<'_> {
 /// A whole list.
 struct List<T> {
     items: Vec<T>,
-    end: ListEnd,
+    unread: Vec<Unread>,
     server_time: Option<Timestamp>,
 }
 
 impl<T> List<T> {
     fn empty() -> Self {
-        Self { items: Vec::new(), end: ListEnd::default(), server_time: None }
+        Self { items: Vec::new(), unread: Vec::new(), server_time: None }
     }
 
     fn undecodable(&self, what: &str) -> Vec<Undecodable> {
-        let named = self.end.undecodable.named.iter().map(|unread| Undecodable {
+        let named = self.unread.iter().map(|unread| Undecodable {
             place: format!("{what}: {unread}"),
             why: "cannot be decoded".to_owned(),
         });
@@ -229,134 +228,58 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     /// The list in the wanted namespace, or in all of them.
-    async fn list<T: Object>(
-        &self,
-        group: &str,
-        resource: &str,
-        params: &ListParams,
-        protobuf: bool,
-    ) -> Result<List<T>, Failure> {
-        let path = match &self.wanted.namespace {
-            Some(namespace) => format!("{group}/namespaces/{namespace}/{resource}"),
-            None => format!("{group}/{resource}"),
-        };
-        self.pages(&path, params, protobuf).await
+    async fn list<T: Object>(&self, resource: Resource, params: &ListParams) -> Result<List<T>, Failure> {
+        self.list_in(resource, self.wanted.namespace.as_deref(), params).await
     }
 
-    async fn cluster_wide<T: Object>(
+    /// The list in this namespace, or in all of them. Begins again when its pages expire.
+    async fn list_in<T: Object>(
         &self,
-        group: &str,
-        resource: &str,
+        resource: Resource,
+        namespace: Option<&str>,
         params: &ListParams,
-        protobuf: bool,
     ) -> Result<List<T>, Failure> {
-        self.pages(&format!("{group}/{resource}"), params, protobuf).await
-    }
-
-    async fn pages<T: Object>(
-        &self,
-        path: &str,
-        params: &ListParams,
-        protobuf: bool,
-    ) -> Result<List<T>, Failure> {
+        let (api, wire) = lean::reader(self.client, resource, namespace);
         let mut begun = 0;
         loop {
             begun += 1;
-            match self.pages_once(path, params, protobuf).await {
+            match self.pages(&api, params).await {
                 Err(failure) if failure.kind == Kind::Expired && begun < LISTS => {}
-                result => return result,
+                list => return list.map(|list| List { server_time: wire.server_time(), ..list }),
             }
         }
     }
 
-    async fn pages_once<T: Object>(
-        &self,
-        path: &str,
-        params: &ListParams,
-        protobuf: bool,
-    ) -> Result<List<T>, Failure> {
+    async fn pages<T: Object>(&self, api: &Api<Lean<T>>, params: &ListParams) -> Result<List<T>, Failure> {
         let mut params = params.clone().limit(PAGE);
-        let mut whole = List::empty();
+        let mut list = List::empty();
         loop {
-            let request = kube::core::Request::new(path).list(&params);
-            let mut request = request.map_err(|e| Failure::of(&kube::Error::BuildRequest(e)))?;
-            let accept = match protobuf {
-                true => "application/vnd.kubernetes.protobuf, application/json",
-                false => "application/json",
-            };
-            request.headers_mut().insert(header::ACCEPT, header::HeaderValue::from_static(accept));
-            let answer = self.answer_in_time(request).await?;
-            let before = whole.items.len();
-            let mut end = decode_list(&answer.body, answer.encoding, |mut object: T| {
-                object.compact();
-                whole.items.push(object);
-            })
-            .map_err(|e| Failure::new(Kind::Protocol, e.to_string()))?;
-            self.progress.objects.fetch_add(whole.items.len() - before, Ordering::Relaxed);
-            whole.server_time = answer.server_time;
-            whole.end.undecodable.count += end.undecodable.count;
-            whole.end.undecodable.named.append(&mut end.undecodable.named);
-            if end.continue_token.is_empty() {
-                return Ok(whole);
+            let mut page = page_in_time(api, &params).await?;
+            self.progress.objects.fetch_add(page.items.len(), Ordering::Relaxed);
+            let before = list.items.len() + list.unread.len();
+            page.unread.iter_mut().for_each(|unread| unread.position += before);
+            list.items.append(&mut page.items);
+            list.unread.append(&mut page.unread);
+            if page.continue_token.is_empty() {
+                return Ok(list);
             }
-            params = params.continue_token(&end.continue_token);
+            params = params.continue_token(&page.continue_token);
         }
-    }
-
-    /// Asks anew when the server is busy or fails, as long as there is time.
-    async fn answer_in_time(&self, request: Request<Vec<u8>>) -> Result<Answer<Vec<u8>>, Failure> {
-        let end = Instant::now() + REQUEST_TIMEOUT;
-        let (mut tries, mut pause) = (0, FIRST_PAUSE);
-        loop {
-            tries += 1;
-            let answer = timeout_at(end, self.answer(request.clone())).await.unwrap_or_else(|_| {
-                let text = format!(
-                    "the API server gave no answer within {} s. Is it up, is it overloaded?",
-                    REQUEST_TIMEOUT.as_secs()
-                );
-                Err(Failure::new(Kind::Timeout, text))
-            });
-            let failure = match answer {
-                Ok(answer) => return answer.read().await,
-                Err(failure) if matches!(failure.kind, Kind::Throttled | Kind::Server) => failure,
-                Err(failure) => return Err(failure),
-            };
-            let next = Instant::now() + pause.max(failure.retry_after.unwrap_or_default());
-            if tries == TRIES || next >= end {
-                return Err(failure);
-            }
-            sleep_until(next).await;
-            pause *= 2;
-        }
-    }
-
-    async fn answer(&self, request: Request<Vec<u8>>) -> Result<Answer<Body>, Failure> {
-        let response = self.client.send(request.map(Body::from)).await.map_err(|e| Failure::of(&e))?;
-        if !response.status().is_success() {
-            return Err(Failure::response(response).await);
-        }
-        let head = |name| response.headers().get(name).and_then(|v| v.to_str().ok());
-        let encoding = match head(header::CONTENT_TYPE).unwrap_or_default() {
-            kind if kind.starts_with("application/vnd.kubernetes.protobuf") => Encoding::Protobuf,
-            kind if kind.starts_with("application/json") => Encoding::Json,
-            other => return Err(Failure::content_type(other)),
-        };
-        let server_time = head(header::DATE)
-            .and_then(|date| jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(date).ok());
-        Ok(Answer { encoding, server_time, body: response.into_body() })
     }
 }
 
-struct Answer<B> {
-    body: B,
-    encoding: Encoding,
-    server_time: Option<Timestamp>,
-}
-
-impl Answer<Body> {
-    async fn read(self) -> Result<Answer<Vec<u8>>, Failure> {
-        Ok(Answer { body: collect(self.body).await?, encoding: self.encoding, server_time: self.server_time })
-    }
+/// Asks again when the server is busy or fails, as long as there is time.
+async fn page_in_time<T: Object>(api: &Api<Lean<T>>, params: &ListParams) -> Result<Page<T>, Failure> {
+    let end = Instant::now() + REQUEST_TIMEOUT;
+    let pauses = ExponentialBuilder::new().with_min_delay(FIRST_PAUSE).with_max_times(TRIES - 1);
+    (|| lean::page(api, params))
+        .retry(pauses)
+        .when(|failure| matches!(failure.kind, Kind::Throttled | Kind::Server))
+        .adjust(|failure, pause| {
+            let pause = pause?.max(failure.retry_after.unwrap_or_default());
+            (Instant::now() + pause < end).then_some(pause)
+        })
+        .await
 }
 
 /// The end of a log. A server that asks to slow down is asked twice more.

@@ -1,38 +1,26 @@
-//! Keeps up with one resource: a list, then a watch, for as long as the program runs.
-//!
-//! Not kube-runtime's watcher and reflector: at 100,000 pods they took 58 us of CPU a pod for the first list and 120 us an
-//! update with the full Pod, and still 38 and 100 us (and 6.3 KB a pod) with a slim one, since each object is decoded from
-//! JSON with its whole metadata, cloned and kept. This loop with the incidents behind it takes 6 and 13 us and 0.4 KB
-//! (`docs/performance.md`). The answer is read through [`kube::Client::send`], which does connection, TLS and
-//! authentication, and decoded straight into the slim types, from protobuf where the server offers it. Owners and nodes go
-//! the same way: one generic loop is less code than two ways to watch.
-//!
-//! Must not know what becomes of the objects. Failures are kept in [`WatchHealth`], for metrics and readiness; the loop
-//! itself never ends.
+//! Keeps up with one resource for as long as the program runs: kube-runtime's watcher, restarted where it would not recover.
+//! Failures are kept in [`WatchHealth`], for metrics and readiness.
 
 use std::convert::Infallible;
-use std::future::poll_fn;
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::Poll;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::FutureExt as _;
-use http::{Request, Response, StatusCode, header};
-use http_body::Frame;
-use http_body_util::BodyExt;
+use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
+use futures::StreamExt as _;
 use jiff::Timestamp;
 use kube::Client;
-use kube::client::Body;
+use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use tokio::sync::Notify;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::client::{Failure, Kind};
+use super::lean::{self, Lean};
+use super::transport::{self, ANSWER, Wire};
 use crate::objects::Object;
-use crate::objects::decode::{Encoding, Frames, LARGE, Unread, WatchEvent, lend_list, lend_watch_frame};
+use crate::objects::decode::{EventType, Unread};
 use crate::redact::clean;
 
 /// A resource of the API.
@@ -191,50 +179,40 @@ pub struct Settings {
     pub protobuf: bool,
     /// Items per page of a list.
     pub page: u32,
-    /// How long one watch request lasts before it is made anew. A connection that has died in silence is noticed
+    /// How long one watch request lasts before the next one. A connection that has died in silence is noticed
     /// [`GRACE`] after that.
     pub timeout: Duration,
+    /// How long an answer may take to begin.
+    pub answer: Duration,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { initial: InitialList::Auto, protobuf: true, page: 500, timeout: Duration::from_secs(150) }
+        Self {
+            initial: InitialList::Auto,
+            protobuf: true,
+            page: 500,
+            timeout: Duration::from_secs(150),
+            answer: ANSWER,
+        }
     }
 }
 
-/// How long after the end of its time a watch may still be silent.
-pub const GRACE: Duration = Duration::from_secs(10);
-/// How long an answer may take to begin.
-const ANSWER: Duration = Duration::from_secs(60);
-/// How long an answer may pause.
-const SILENCE: Duration = Duration::from_secs(30);
-/// The longest pause between two tries.
-const MAX_PAUSE: Duration = Duration::from_secs(60);
+/// How long after the end of its time a watch may still be silent: less than the five seconds after which kube-runtime
+/// reconnects without a word.
+pub const GRACE: Duration = Duration::from_secs(3);
+/// The longest pause between two tries of a request that a server answers.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+/// The same while there is no connection: that costs no server anything, and it is to be noticed soon when it is back.
+const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(2);
 /// The longest pause that a server may ask for.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
-/// Updates that come this close together are a rush, in which most of what one costs is to wake up for it: the connection
-/// may gather some ...
-const RUSH: Duration = Duration::from_millis(1);
-/// ... for this long before they are taken. An update on a quiet watch is taken at once.
-const GATHER: Duration = Duration::from_millis(7);
-/// How often a resource version may be refused before everything is listed anew.
+/// How often a request may be refused before everything is listed again.
 const REFUSED_RESUMES: u32 = 4;
-
-/// How often a list as a watch may be refused before it is tried by pages: half as often, so that both take turns.
+/// How often a streaming list may fail before it is tried by pages: half as often, so that both take turns.
 const REFUSED_LISTS: u32 = REFUSED_RESUMES / 2;
-
-/// What a watch hands to its sink. Objects are lent: to keep one, take it. What is left is read anew in their place.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change<T> {
-    /// A list begins; objects that it does not show before [`Change::InitDone`] are gone. May come again before that.
-    Init,
-    /// An object is there, new or changed.
-    Apply(T),
-    /// An object is gone; as it was last.
-    Delete(T),
-    /// The list is complete.
-    InitDone,
-}
+/// A watch that has failed for so long is not ready.
+const MAX_TROUBLE: Duration = Duration::from_secs(60);
 
 /// The state of one watch, read by metrics and readiness while it runs.
 #[derive(Debug)]
@@ -255,7 +233,22 @@ pub struct WatchHealth {
     last_sign_of_life: AtomicI64,
     synced: AtomicBool,
     stale_after: Duration,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+    /// There is trouble: spares every update the lock.
+    is_troubled: AtomicBool,
+    /// The kinds of failures that were logged since it worked last, by bit.
+    logged: AtomicU32,
+    /// It has worked since the supervisor asked last.
+    progress: AtomicBool,
+}
+
+/// What is wrong.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    text: String,
+    /// Everything was listed since, so that only the watch after it has still to prove itself.
+    is_listed: bool,
 }
 
 impl WatchHealth {
@@ -274,9 +267,12 @@ impl WatchHealth {
             undecodable: AtomicU64::new(0),
             last_sign_of_life: AtomicI64::new(0),
             synced: AtomicBool::new(false),
-            // A watch without bookmarks is only heard of when it is made anew.
-            stale_after: settings.timeout + GRACE + ANSWER,
+            // A watch without bookmarks is only heard of when the next one begins.
+            stale_after: settings.timeout + GRACE + settings.answer,
             trouble: Mutex::new(None),
+            is_troubled: AtomicBool::new(false),
+            logged: AtomicU32::new(0),
+            progress: AtomicBool::new(false),
         })
     }
 
@@ -320,76 +316,123 @@ impl WatchHealth {
 
     /// What is wrong at the moment, in words.
     pub fn trouble(&self) -> Option<String> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.lock().as_ref().filter(|trouble| !trouble.is_listed).map(|trouble| trouble.text.clone())
     }
 
     /// Whether the objects are known and fresh; else the reason in words.
     pub fn ready(&self, now: Timestamp) -> Result<(), String> {
+        let (failing, text) = match &*self.lock() {
+            Some(trouble) if !trouble.is_listed => (trouble.since.elapsed(), format!(": {}", trouble.text)),
+            _ => (Duration::ZERO, String::new()),
+        };
+        let silent = self
+            .last_sign_of_life()
+            .map_or(Duration::ZERO, |t| now.duration_since(t).try_into().unwrap_or(Duration::ZERO));
         let reason = if !self.is_synced() {
             "the first list is not complete".to_owned()
-        } else {
-            let silent = self
-                .last_sign_of_life()
-                .map_or(Duration::ZERO, |t| now.duration_since(t).try_into().unwrap_or(Duration::ZERO));
-            if silent <= self.stale_after {
-                return Ok(());
-            }
+        } else if failing >= MAX_TROUBLE {
+            format!("failing for {} s", failing.as_secs())
+        } else if silent > self.stale_after {
             format!("no sign of life for {} s", silent.as_secs())
+        } else {
+            return Ok(());
         };
         let place = self.namespace.as_ref().map(|n| format!(" in {n}")).unwrap_or_default();
-        let trouble = self.trouble().map(|t| format!(": {t}")).unwrap_or_default();
-        Err(format!("{}{place}: {reason}{trouble}", self.resource))
+        Err(format!("{}{place}: {reason}{text}", self.resource))
     }
 
+    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn names(&self) -> (&'static str, &str) {
+        (self.resource, self.namespace.as_deref().unwrap_or("*"))
+    }
+
+    /// The server has said something.
     #[allow(
         clippy::disallowed_methods,
         reason = "a sign of life is when it comes; nothing is decided by it here"
     )]
-    fn alive(&self) {
+    pub(super) fn alive(&self) {
         self.last_sign_of_life.store(Timestamp::now().as_millisecond(), Relaxed);
     }
 
+    /// An event came after the first list.
+    pub(super) fn count(&self, kind: EventType) {
+        let counter = match kind {
+            EventType::Added => &self.added,
+            EventType::Modified => &self.modified,
+            EventType::Deleted => &self.deleted,
+            EventType::Bookmark => &self.bookmarks,
+            EventType::Error => return,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// An object did not decode. Logged at the first, the second, the fourth ...: a broken controller may write them all day.
+    pub(super) fn skipped(&self, unread: &Unread) {
+        let total = self.undecodable.fetch_add(1, Relaxed) + 1;
+        if total.is_power_of_two() {
+            let (resource, namespace) = self.names();
+            let example = unread.to_string();
+            let example = clean(&example);
+            warn!(resource, namespace, %example, total, "skipping objects that do not decode");
+        }
+    }
+
+    /// It fails since then, as will be said when it is known why.
+    pub(super) fn troubled_since(&self, since: Instant) {
+        self.lock().get_or_insert_with(|| Trouble { since, text: String::new(), is_listed: false });
+        self.is_troubled.store(true, Relaxed);
+    }
+
+    /// It fails. Says whether that is news, whatever the words: they may hold a time or an id.
     fn failed(&self, failure: &Failure) -> bool {
         if let Some(count) = self.errors.get(failure.kind as usize) {
             count.fetch_add(1, Relaxed);
         }
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = trouble.as_ref() != Some(&failure.text);
-        *trouble = Some(failure.text.clone());
-        is_new
+        self.troubled_since(Instant::now());
+        if let Some(trouble) = &mut *self.lock() {
+            trouble.text.clone_from(&failure.text);
+            trouble.is_listed = false;
+        }
+        let kind = 1 << failure.kind as u32;
+        self.logged.fetch_or(kind, Relaxed) & kind == 0
     }
 
-    fn recovered(&self) -> bool {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).take().is_some()
+    /// A list is complete. What the watch after it does has still to be seen.
+    fn listed(&self) {
+        self.synced.store(true, Relaxed);
+        if let Some(trouble) = &mut *self.lock() {
+            trouble.is_listed = true;
+        }
+    }
+
+    /// The watch delivers, or stays open.
+    pub(super) fn progress(&self) {
+        self.progress.store(true, Relaxed);
+        if self.is_troubled.swap(false, Relaxed) {
+            *self.lock() = None;
+        }
+    }
+
+    /// The watch stays open.
+    pub(super) fn steady(&self) {
+        self.progress();
+        if self.logged.swap(0, Relaxed) != 0 {
+            let (resource, namespace) = self.names();
+            info!(resource, namespace, "the watch works again");
+        }
     }
 }
 
-/// Pauses between tries: doubling, with jitter, up to [`MAX_PAUSE`].
-#[derive(Debug)]
-struct Pauses(Duration);
-
-impl Pauses {
-    const FIRST: Duration = Duration::from_millis(500);
-
-    fn new() -> Self {
-        Self(Self::FIRST)
-    }
-
-    fn reset(&mut self) {
-        self.0 = Self::FIRST;
-    }
-
-    fn next(&mut self, asked: Option<Duration>) -> Duration {
-        let pause = self.0.mul_f64(0.5 + 0.5 * random());
-        self.0 = (self.0 * 2).min(MAX_PAUSE);
-        pause.max(asked.unwrap_or_default().min(MAX_RETRY_AFTER))
-    }
-}
-
-/// From 0 to 1. Good enough to keep instances from acting in step.
-fn random() -> f64 {
-    // The standard library seeds this differently each time.
-    f64::from(RandomState::new().hash_one(0) as u32) / f64::from(u32::MAX)
+/// The pauses between tries: doubling, with jitter.
+fn pauses() -> ExponentialBackoff {
+    // The jitter comes on top, and is as long as the pause at most.
+    let pauses =
+        ExponentialBuilder::new().with_min_delay(Duration::from_millis(500)).with_max_delay(MAX_PAUSE / 2);
+    pauses.with_jitter().without_max_times().build()
 }
 
 /// A watch to be run.
@@ -399,44 +442,14 @@ pub struct Watch {
     scope: WatchScope,
     settings: Settings,
     health: Arc<WatchHealth>,
-    list_anew: Arc<Notify>,
-    /// Where to go on; none before the first list and when that is too old.
-    resume: Option<String>,
-    /// What the server has shown not to offer.
-    protobuf: bool,
-    watch_list: bool,
-    pauses: Pauses,
-    refused: u32,
-}
-
-/// Why a request ended.
-enum End {
-    /// Something is not offered: to be asked for otherwise, at once.
-    Otherwise,
-    Failed(Failure),
-}
-
-impl From<Failure> for End {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
+    relist: Arc<Notify>,
 }
 
 impl Watch {
     /// Of a resource, as far as `scope` reaches.
     pub fn new(resource: Resource, scope: WatchScope, settings: Settings) -> Self {
-        Self {
-            health: WatchHealth::new(&resource, &scope, &settings),
-            list_anew: Arc::default(),
-            protobuf: settings.protobuf && resource.protobuf,
-            watch_list: settings.initial == InitialList::Auto,
-            resume: None,
-            pauses: Pauses::new(),
-            refused: 0,
-            resource,
-            scope,
-            settings,
-        }
+        let health = WatchHealth::new(&resource, &scope, &settings);
+        Self { resource, scope, settings, health, relist: Arc::default() }
     }
 
     /// Its state.
@@ -444,9 +457,9 @@ impl Watch {
         Arc::clone(&self.health)
     }
 
-    /// Makes it list anew, whenever it is notified.
-    pub fn list_anew(&self) -> Arc<Notify> {
-        Arc::clone(&self.list_anew)
+    /// Makes it list everything again, whenever it is notified.
+    pub fn relist(&self) -> Arc<Notify> {
+        Arc::clone(&self.relist)
     }
 
     /// What it shows.
@@ -454,441 +467,144 @@ impl Watch {
         &self.scope
     }
 
-    /// Watches until it is dropped. The sink is called in between and must not take long. While updates come in a rush the
-    /// thread sleeps now and then for some milliseconds, so it should be a runtime of one thread.
-    pub async fn run<T: Object>(
-        mut self,
-        client: Client,
-        mut sink: impl FnMut(Change<&mut T>),
-    ) -> Infallible {
+    /// Watches until it is dropped. The sink is called in between and must not take long.
+    pub async fn run<T: Object>(mut self, client: Client, mut sink: impl FnMut(Event<T>)) -> Infallible {
+        // Not all watches are to reconnect at the same time.
+        self.settings.timeout = self.settings.timeout.mul_f64(0.9 + 0.1 * fastrand::f64());
+        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings));
+        let client = transport::client(client, Arc::clone(&wire));
+        let api = lean::api::<T>(client, &self.resource, self.scope.namespace.as_deref());
+        let mut supervisor = Supervisor { pauses: pauses(), refused: 0, has_expired: false };
         loop {
-            let list_anew = Arc::clone(&self.list_anew);
-            let end = tokio::select! {
-                end = self.once(&client, &mut sink) => end,
-                () = list_anew.notified() => {
-                    self.resume = None;
-                    continue;
-                }
-            };
-            let failure = match end {
-                Ok(()) | Err(End::Otherwise) => continue,
-                Err(End::Failed(failure)) => failure,
-            };
-            // A resource version may be refused for other reasons than its age.
-            self.refused += u32::from(matches!(failure.kind, Kind::Refused | Kind::Server));
-            if failure.kind == Kind::Expired || self.refused >= REFUSED_RESUMES {
-                self.resume = None;
-                self.refused = 0;
-            }
-            let pause = self.pauses.next(failure.retry_after);
-            let (resource, namespace) = self.names();
-            let kind = failure.kind.as_str();
-            if self.health.failed(&failure) {
-                warn!(resource, namespace, kind, retry_in = ?pause, "the watch of {resource} fails: {failure}");
-            } else {
-                debug!(resource, namespace, kind, retry_in = ?pause, "the watch of {resource} still fails: {failure}");
-            }
-            tokio::time::sleep(pause).await;
-        }
-    }
-
-    /// One list or one watch.
-    async fn once<T: Object>(
-        &mut self,
-        client: &Client,
-        sink: &mut impl FnMut(Change<&mut T>),
-    ) -> Result<(), End> {
-        match self.resume.clone() {
-            Some(version) => self.follow(client, Some(version), sink).await,
-            // A list as a watch needs a cache that is in order: where it fails, a list by pages may still be had.
-            None if self.watch_list && self.refused < REFUSED_LISTS => self.follow(client, None, sink).await,
-            None => self.pages(client, sink).await,
-        }
-    }
-
-    fn begin<T>(&mut self, sink: &mut impl FnMut(Change<&mut T>)) {
-        if self.health.is_synced() {
-            self.health.relists.fetch_add(1, Relaxed);
-        }
-        sink(Change::Init);
-    }
-
-    fn done<T>(&mut self, version: String, sink: &mut impl FnMut(Change<&mut T>)) {
-        self.resume = Some(version);
-        sink(Change::InitDone);
-        self.health.synced.store(true, Relaxed);
-        self.recovered();
-    }
-
-    /// Everything, by pages.
-    async fn pages<T: Object>(
-        &mut self,
-        client: &Client,
-        sink: &mut impl FnMut(Change<&mut T>),
-    ) -> Result<(), End> {
-        let limit = self.settings.page.to_string();
-        let mut token = String::new();
-        let mut first = true;
-        loop {
-            let mut query = vec![("limit", limit.as_str())];
-            if !token.is_empty() {
-                query.push(("continue", &token));
-            }
-            let response = self.ask(client, &query, false).await?;
-            let encoding = self.encoding(&response)?;
-            let body = collect(response.into_body()).await?;
-            if std::mem::take(&mut first) {
-                self.begin(sink);
-            }
-            let health = Arc::clone(&self.health);
-            let shard = self.scope.shard;
-            let end = lend_list(&body, encoding, |item: &mut T| {
-                health.listed.fetch_add(1, Relaxed);
-                if shard.is_none_or(|s| s.holds(&item.meta().uid)) {
-                    sink(Change::Apply(item));
-                }
-            });
-            drop(body);
-            let end = end.map_err(|error| self.unreadable(encoding, &error.to_string()))?;
-            self.health.alive();
-            self.skipped(end.undecodable.count, end.undecodable.named.first());
-            if end.continue_token.is_empty() {
-                self.done(end.resource_version, sink);
-                return Ok(());
-            }
-            token = end.continue_token;
-        }
-    }
-
-    /// A watch from `version` on; without one it begins with all objects.
-    async fn follow<T: Object>(
-        &mut self,
-        client: &Client,
-        version: Option<String>,
-        sink: &mut impl FnMut(Change<&mut T>),
-    ) -> Result<(), End> {
-        // Not all watches are to be made anew at the same time.
-        let lasts = self.settings.timeout.mul_f64(0.9 + 0.1 * random()).as_secs().max(1).to_string();
-        let mut query = vec![("watch", "true"), ("allowWatchBookmarks", "true"), ("timeoutSeconds", &lasts)];
-        let mut initial = version.is_none();
-        match &version {
-            Some(version) => query.push(("resourceVersion", version)),
-            // No version: up to date, not from a cache that may lag behind.
-            None => query.extend([("sendInitialEvents", "true"), ("resourceVersionMatch", "NotOlderThan")]),
-        }
-        let response = self.ask(client, &query, true).await?;
-        let encoding = self.encoding(&response)?;
-        if initial {
-            self.begin(sink);
-        }
-        self.health.alive();
-        let mut frames = Frames::new(encoding);
-        let mut object = T::default();
-        let mut body = response.into_body();
-        let began = Instant::now();
-        let mut delivered = false;
-        let idle = self.settings.timeout + GRACE;
-        let mut rush = false;
-        let mut came = began;
-        loop {
-            let chunk = match timeout(if initial { ANSWER } else { idle }, piece(&mut body, rush)).await {
-                Ok(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
-                Ok(Some(Err(error))) => return Err(Failure::of(&error).into()),
-                Ok(None) => break,
-                Err(_) if initial => {
-                    // A server that ignores `sendInitialEvents` never says that this was all.
-                    self.watch_list = false;
-                    return Err(Failure::new(Kind::Timeout, "the first list stopped coming").into());
-                }
-                Err(_) => {
-                    let text = format!("nothing came for {} s: the connection seems dead", idle.as_secs());
-                    return Err(Failure::new(Kind::Timeout, text).into());
-                }
-            };
-            frames.push(chunk);
-            let mut count = 0;
-            while let Some(frame) =
-                frames.next_frame().map_err(|e| Failure::new(Kind::Protocol, e.to_string()))?
-            {
-                if frame.is_empty() {
-                    continue;
-                }
-                count += 1;
-                let is_large = frame.len() > LARGE;
-                let event = lend_watch_frame(frame, encoding, &mut object);
-                delivered |= !initial && !matches!(event, Ok(WatchEvent::Error(_)));
-                self.event(event, &mut initial, sink)?;
-                if is_large {
-                    object = T::default();
-                }
-            }
-            self.health.alive();
-            if delivered {
-                self.works();
-            }
-            let now = Instant::now();
-            rush = !initial && (count > 1 || now.duration_since(came) < RUSH);
-            came = now;
-        }
-        if initial {
-            self.watch_list = false;
-            return Err(Failure::new(Kind::Protocol, "the watch ended within the first list").into());
-        }
-        if frames.is_within_frame() {
-            return Err(Failure::new(Kind::Unreachable, "the watch broke off within an event").into());
-        }
-        if !delivered && began.elapsed() < Duration::from_secs(1) {
-            return Err(Failure::new(Kind::Protocol, "the watch was closed as soon as it began").into());
-        }
-        if let Some(version) = version.filter(|_| !delivered) {
-            self.check_reached::<T>(client, &version).await?;
-        }
-        self.works();
-        Ok(())
-    }
-
-    /// Whether the server has come as far as the version that a silent watch began with. After its data were restored from a
-    /// backup it counts on from an older one, and until it has caught up such a watch hears nothing, not even an error.
-    async fn check_reached<T: Object>(&mut self, client: &Client, version: &str) -> Result<(), End> {
-        let response = self.ask(client, &[("limit", "1")], false).await?;
-        let encoding = self.encoding(&response)?;
-        let body = collect(response.into_body()).await?;
-        let end = lend_list(&body, encoding, |_: &mut T| {});
-        let newest = end.map_err(|error| self.unreadable(encoding, &error.to_string()))?.resource_version;
-        // Versions of one resource can be compared as numbers; what is none may be anything.
-        if let (Ok(newest), Ok(version)) = (newest.parse::<u64>(), version.parse::<u64>())
-            && newest < version
-        {
-            let text = format!(
-                "the API server is at {newest}, before the {version} that it had reached: was it restored?"
-            );
-            return Err(Failure::new(Kind::Expired, text).into());
-        }
-        Ok(())
-    }
-
-    /// The watch delivers. (A list alone does not prove that the watch after it will, so it leaves the pauses as they are.)
-    fn works(&mut self) {
-        self.pauses.reset();
-        self.refused = 0;
-        self.recovered();
-    }
-
-    fn recovered(&self) {
-        if self.health.recovered() {
-            let (resource, namespace) = self.names();
-            info!(resource, namespace, "the watch of {resource} works again");
-        }
-    }
-
-    fn names(&self) -> (&'static str, &str) {
-        (self.resource.plural, self.scope.namespace.as_deref().unwrap_or("*"))
-    }
-
-    fn event<T: Object>(
-        &mut self,
-        event: Result<WatchEvent<&mut T>, Unread>,
-        initial: &mut bool,
-        sink: &mut impl FnMut(Change<&mut T>),
-    ) -> Result<(), Failure> {
-        let (count, object, is_gone) = match event {
-            Ok(WatchEvent::Added(object)) if *initial => (&self.health.listed, object, false),
-            Ok(WatchEvent::Added(object)) => (&self.health.added, object, false),
-            Ok(WatchEvent::Modified(object)) => (&self.health.modified, object, false),
-            Ok(WatchEvent::Deleted(object)) => (&self.health.deleted, object, true),
-            Ok(WatchEvent::Bookmark { resource_version, initial_events_end }) => {
-                self.health.bookmarks.fetch_add(1, Relaxed);
-                if std::mem::take(initial) {
-                    *initial = !initial_events_end;
-                    if initial_events_end {
-                        self.done(resource_version, sink);
+            let streams = wire.streaming.load(Relaxed) && supervisor.refused < REFUSED_LISTS;
+            let mut events = pin!(watcher(api.clone(), self.config(streams)));
+            let mut list = List::NotBegun;
+            loop {
+                let event = tokio::select! {
+                    biased;
+                    () = self.relist.notified() => break,
+                    event = events.next() => event,
+                };
+                match event {
+                    Some(Ok(event)) => self.pass(event, &mut list, &mut sink),
+                    Some(Err(_)) if wire.take_otherwise() => break,
+                    Some(Err(error)) => {
+                        let failure = Failure::of_watch(&error);
+                        let is_listed = matches!(list, List::Complete);
+                        if supervisor.failed(&self.health, &failure, is_listed).await {
+                            break;
+                        }
                     }
-                } else {
-                    self.reached(&resource_version);
+                    None => break,
                 }
-                return Ok(());
             }
-            Ok(WatchEvent::Error(status)) => return Err(Failure::status(&status, None)),
-            Err(unread) => {
-                if !*initial {
-                    self.reached(&unread.resource_version);
-                }
-                self.skipped(1, Some(&unread));
-                return Ok(());
+        }
+    }
+
+    fn config(&self, streams: bool) -> watcher::Config {
+        let some = |selector: &String| Some(selector.clone()).filter(|s| !s.is_empty());
+        watcher::Config {
+            label_selector: some(&self.scope.labels),
+            field_selector: some(&self.scope.fields),
+            timeout: u32::try_from(self.settings.timeout.as_secs().max(1)).ok(),
+            initial_list_strategy: match streams {
+                true => InitialListStrategy::StreamingList,
+                false => InitialListStrategy::ListWatch,
+            },
+            page_size: Some(self.settings.page),
+            ..watcher::Config::default()
+        }
+    }
+
+    /// Passes an event on, without kube's envelope.
+    fn pass<T: Object>(&self, event: Event<Lean<T>>, list: &mut List, sink: &mut impl FnMut(Event<T>)) {
+        let (lean, wrap): (_, fn(T) -> Event<T>) = match event {
+            // kube-runtime says so before it has asked. Nothing is known to be gone before an answer has come.
+            Event::Init => return *list = List::NotBegun,
+            Event::InitDone => {
+                self.begin(list, sink);
+                *list = List::Complete;
+                sink(Event::InitDone);
+                return self.health.listed();
             }
+            Event::InitApply(lean) => {
+                self.begin(list, sink);
+                self.health.listed.fetch_add(1, Relaxed);
+                (lean, Event::InitApply)
+            }
+            Event::Apply(lean) => (lean, Event::Apply),
+            Event::Delete(lean) => (lean, Event::Delete),
         };
-        count.fetch_add(1, Relaxed);
-        if !*initial {
-            self.reached(&object.meta().resource_version);
-        }
-        if self.scope.shard.is_none_or(|s| s.holds(&object.meta().uid)) {
-            sink(if is_gone { Change::Delete(object) } else { Change::Apply(object) });
-        }
-        Ok(())
-    }
-
-    fn reached(&mut self, version: &str) {
-        if !version.is_empty() {
-            let resume = self.resume.get_or_insert_default();
-            resume.clear();
-            resume.push_str(version);
+        match lean.into_object() {
+            Ok(object) if self.scope.shard.is_none_or(|s| s.holds(&object.meta().uid)) => sink(wrap(object)),
+            Ok(_) => {}
+            Err(unread) => self.health.skipped(&unread),
         }
     }
 
-    /// Told at the first, the second, the fourth ...: a broken controller may write them all day.
-    fn skipped(&self, count: u64, first: Option<&Unread>) {
-        if count == 0 {
-            return;
-        }
-        let before = self.health.undecodable.fetch_add(count, Relaxed);
-        let total = before + count;
-        if before == 0 || before.ilog2() != total.ilog2() {
-            let (resource, namespace) = self.names();
-            let example = first.map(Unread::to_string).unwrap_or_default();
-            let example = clean(&example);
-            warn!(resource, namespace, %example, total, "objects of {resource} do not decode and are skipped");
-        }
-    }
-
-    /// Asks, and gives the answer if it is a success.
-    async fn ask(
-        &mut self,
-        client: &Client,
-        query: &[(&str, &str)],
-        watching: bool,
-    ) -> Result<Response<Body>, End> {
-        let request = self.request(query, watching).map_err(|_| {
-            Failure::new(Kind::Refused, "a namespace or a selector has characters that no request can carry")
-        })?;
-        let response = match timeout(ANSWER, client.send(request)).await {
-            Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Failure::of(&error).into()),
-            Err(_) => {
-                let text = format!("the API server did not answer within {} s", ANSWER.as_secs());
-                return Err(Failure::new(Kind::Timeout, text).into());
+    fn begin<T>(&self, list: &mut List, sink: &mut impl FnMut(Event<T>)) {
+        if matches!(list, List::NotBegun) {
+            *list = List::Begun;
+            if self.health.is_synced() {
+                self.health.relists.fetch_add(1, Relaxed);
             }
-        };
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
+            sink(Event::Init);
         }
-        if self.protobuf && matches!(status, StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE)
-        {
-            self.no_protobuf("refuses it");
-            return Err(End::Otherwise);
-        }
-        if watching && self.resume.is_none() && Failure::is_not_understood(status) {
-            debug!(resource = self.resource.plural, %status, "the server offers no list as a watch: listing by pages");
-            self.watch_list = false;
-            return Err(End::Otherwise);
-        }
-        Err(Failure::response(response).await.into())
-    }
-
-    fn request(&self, query: &[(&str, &str)], watching: bool) -> http::Result<Request<Body>> {
-        let mut uri = format!("/{}", self.resource.api);
-        if let Some(namespace) = &self.scope.namespace {
-            uri.push_str("/namespaces/");
-            uri.extend(form_urlencoded::byte_serialize(namespace.as_bytes()));
-        }
-        uri.push('/');
-        uri.push_str(self.resource.plural);
-        let mut pairs = form_urlencoded::Serializer::new(uri + "?");
-        pairs.extend_pairs(query);
-        for (key, selector) in [("labelSelector", &self.scope.labels), ("fieldSelector", &self.scope.fields)]
-        {
-            if !selector.is_empty() {
-                pairs.append_pair(key, selector);
-            }
-        }
-        let accept = match (self.protobuf, watching) {
-            (true, false) => "application/vnd.kubernetes.protobuf, application/json",
-            (true, true) => "application/vnd.kubernetes.protobuf;stream=watch, application/json",
-            (false, _) => "application/json",
-        };
-        Request::get(pairs.finish()).header(header::ACCEPT, accept).body(Body::empty())
-    }
-
-    /// What the answer is written in.
-    fn encoding(&mut self, response: &Response<Body>) -> Result<Encoding, End> {
-        let kind =
-            response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if kind.starts_with("application/json") {
-            return Ok(Encoding::Json);
-        }
-        if kind.starts_with("application/vnd.kubernetes.protobuf") {
-            return Ok(Encoding::Protobuf);
-        }
-        if self.protobuf {
-            self.no_protobuf("answers with something else");
-            return Err(End::Otherwise);
-        }
-        Err(Failure::content_type(kind).into())
-    }
-
-    fn no_protobuf(&mut self, why: &str) {
-        self.protobuf = false;
-        debug!(resource = self.resource.plural, "protobuf is not to be had, the server {why}: reading JSON");
-    }
-
-    /// An answer that does not read. What is no protobuf may be JSON that says so.
-    fn unreadable(&mut self, encoding: Encoding, why: &str) -> Failure {
-        if encoding == Encoding::Protobuf {
-            self.no_protobuf("writes what does not read");
-        }
-        Failure::new(Kind::Protocol, why)
     }
 }
 
-/// The next piece of a body. In a rush, if there is none yet, once some have gathered.
-async fn piece(body: &mut Body, rush: bool) -> Option<Result<Frame<Bytes>, kube::Error>> {
-    if rush {
-        if let Some(piece) = body.frame().now_or_never() {
-            return piece;
-        }
-        // The connection's task hands them over one at a time.
-        let_others_run().await;
-        if let Some(piece) = body.frame().now_or_never() {
-            return piece;
-        }
-        // The thread sleeps, not the task: a runtime that waits is woken by every packet, which is what is to be spared.
-        std::thread::sleep(GATHER);
-    }
-    body.frame().await
+/// How far a list has come.
+enum List {
+    NotBegun,
+    Begun,
+    Complete,
 }
 
-/// Unlike tokio's own `yield_now`, without a look at the sockets in between: that is a system call for each update.
-async fn let_others_run() {
-    let mut is_next = false;
-    poll_fn(|context| {
-        if std::mem::replace(&mut is_next, true) {
-            return Poll::Ready(());
-        }
-        context.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
+/// Decides how a watch goes on after a failure.
+struct Supervisor {
+    pauses: ExponentialBackoff,
+    /// How often it was refused since it worked last.
+    refused: u32,
+    /// The resourceVersion has expired since it worked last.
+    has_expired: bool,
 }
 
-/// The longest list body that is taken: a page of 500 objects of the largest size there is.
-const MAX_BODY: usize = 1 << 30;
-
-/// The whole of a body, unless it pauses for too long.
-pub(super) async fn collect(mut body: Body) -> Result<Vec<u8>, Failure> {
-    let mut whole = Vec::new();
-    loop {
-        match timeout(SILENCE, body.frame()).await {
-            Ok(Some(Ok(frame))) => whole.extend_from_slice(&frame.into_data().unwrap_or_default()),
-            Ok(Some(Err(error))) => return Err(Failure::of(&error)),
-            Ok(None) => return Ok(whole),
-            Err(_) => {
-                let text = format!("the answer stopped coming for {} s", SILENCE.as_secs());
-                return Err(Failure::new(Kind::Timeout, text));
+impl Supervisor {
+    /// Logs and waits. Says whether everything is to be listed again: where kube-runtime would resume for ever from what the
+    /// server refuses.
+    async fn failed(&mut self, health: &WatchHealth, failure: &Failure, is_listed: bool) -> bool {
+        if health.progress.swap(false, Relaxed) {
+            *self = Self { pauses: pauses(), refused: 0, has_expired: false };
+        }
+        let is_expired = failure.kind == Kind::Expired;
+        // A list has to be had from somewhere: a server may fail at one way of listing and not at the other.
+        self.refused += u32::from(
+            matches!(failure.kind, Kind::Refused | Kind::Server)
+                || !is_listed && failure.kind == Kind::Protocol,
+        );
+        let pause = if is_expired && !std::mem::replace(&mut self.has_expired, true) {
+            Duration::ZERO
+        } else {
+            let longest = if failure.kind == Kind::Unreachable { MAX_OUTAGE_PAUSE } else { MAX_PAUSE };
+            let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            self.pauses.next().unwrap_or(MAX_PAUSE).min(longest).max(asked)
+        };
+        let ((resource, namespace), kind) = (health.names(), failure.kind.as_str());
+        match (health.failed(failure), is_expired) {
+            (true, true) => info!(resource, namespace, "{failure}, relisting"),
+            (true, false) => {
+                warn!(resource, namespace, kind, retry_in = ?pause, "the watch fails: {failure}")
+            }
+            (false, _) => {
+                debug!(resource, namespace, kind, retry_in = ?pause, "the watch still fails: {failure}")
             }
         }
-        if whole.len() > MAX_BODY {
-            return Err(Failure::new(Kind::Protocol, "the answer is longer than any page of a list can be"));
+        sleep(pause).await;
+        let is_refused = self.refused >= REFUSED_RESUMES;
+        if is_refused {
+            self.refused = 0;
         }
+        is_refused || is_expired || !is_listed
     }
 }
 
@@ -919,18 +635,11 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_are_never_shorter_than_asked() {
-        let mut pauses = Pauses::new();
-        let mut longest = Duration::ZERO;
-        for _ in 0..12 {
-            longest = pauses.next(None).max(longest);
-            assert!(longest <= MAX_PAUSE);
-        }
-        assert!(longest >= MAX_PAUSE / 2);
-        assert!(pauses.next(Some(Duration::from_secs(90))) >= Duration::from_secs(90));
-        assert!(pauses.next(Some(Duration::from_secs(90_000))) <= MAX_RETRY_AFTER);
-        pauses.reset();
-        assert!(pauses.next(None) <= Pauses::FIRST);
+    fn pauses_grow_up_to_half_a_minute() {
+        let mut pauses = pauses();
+        assert!(pauses.next().unwrap() <= Duration::from_secs(1));
+        let longest = pauses.take(12).max().unwrap();
+        assert!(longest > MAX_PAUSE / 2 && longest <= MAX_PAUSE, "{longest:?}");
     }
 
     #[test]

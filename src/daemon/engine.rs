@@ -9,13 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
+use kube::runtime::watcher;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
 use super::evidence::{Events, Evidence, Job, Jobs, Siblings};
 use super::{Clock, Settings};
-use crate::cluster::watch::{Change, Resource};
+use crate::cluster::watch::Resource;
 use crate::diagnosis::owners::Owners;
 use crate::diagnosis::{
     self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Start, Survey, WorkloadRef, nodes,
@@ -39,8 +40,8 @@ pub(super) struct Engine {
     pub(super) metrics: Arc<Metrics>,
     /// Owners, nodes or findings have changed since workloads and nodes were looked at.
     others_changed: AtomicBool,
-    /// Makes the watches of pods list anew.
-    list_anew: Mutex<Vec<Arc<Notify>>>,
+    /// Makes the watches of pods list everything again.
+    relist: Mutex<Vec<Arc<Notify>>>,
 }
 
 /// What surrounds the pods.
@@ -122,7 +123,7 @@ impl Engine {
             jobs,
             metrics,
             others_changed: AtomicBool::new(false),
-            list_anew: Mutex::default(),
+            relist: Mutex::default(),
         }
     }
 
@@ -138,34 +139,34 @@ impl Engine {
         (self.clock)()
     }
 
-    /// How to make a watch of pods list anew.
-    pub(super) fn list_pods_anew_with(&self, notify: Arc<Notify>) {
-        self.list_anew.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
+    /// How to make a watch of pods list everything again.
+    pub(super) fn relist_pods_with(&self, notify: Arc<Notify>) {
+        self.relist.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
     }
 
-    /// Puts other rules in force. Pods at rest are not kept, so all pods are listed anew: a new rule may be about them.
+    /// Puts other rules in force. Healthy pods are not kept, so all pods are listed again: a new rule may be about them.
     pub(super) fn set_rules(&self, rules: Arc<RuleSet>) {
         self.metrics.sources.loaded_rules(&rules, self.now());
         self.around().rules = rules;
         self.others_changed.store(true, Relaxed);
-        for notify in self.list_anew.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+        for notify in self.relist.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             notify.notify_one();
         }
     }
 
     /// The sink of a watch of pods. `namespace` is what it is limited to.
-    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(Change<&mut Pod>) + Send {
+    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
         let mut mark = None;
         let mut sight = Sight::First;
-        move |change| match change {
-            Change::Init => mark = Some(self.incidents().mark()),
-            Change::Apply(pod) => self.pod(pod, sight),
-            Change::Delete(pod) => {
-                let events = self.incidents().gone(uid_of(pod), Some(pod), self.now());
-                self.around().evidence.remove(&uid_of(pod));
+        move |event| match event {
+            watcher::Event::Init => mark = Some(self.incidents().mark()),
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, sight),
+            watcher::Event::Delete(pod) => {
+                let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
+                self.around().evidence.remove(&uid_of(&pod));
                 self.happened(&events);
             }
-            Change::InitDone => {
+            watcher::Event::InitDone => {
                 sight = Sight::Later;
                 if let Some(mark) = mark.take() {
                     let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
@@ -282,7 +283,7 @@ impl Engine {
         *known = events;
         drop(around);
         if news {
-            self.look_at_node(node);
+            self.look_at_nodes(&HashSet::from([node.to_owned()]));
         }
     }
 
@@ -315,7 +316,10 @@ impl Engine {
     }
 
     /// The sink of a watch of ReplicaSets, Deployments, StatefulSets or DaemonSets.
-    pub(super) fn workloads(self: Arc<Self>, kind: &'static str) -> impl FnMut(Change<&mut Workload>) + Send {
+    pub(super) fn workloads(
+        self: Arc<Self>,
+        kind: &'static str,
+    ) -> impl FnMut(watcher::Event<Workload>) + Send {
         self.others(kind, move |around, w: Workload| {
             let of_deployment = w.metadata.controller().is_some_and(|o| o.kind == "Deployment");
             let lacks = kind != "Deployment" && !of_deployment && w.status.replicas < w.wanted();
@@ -325,7 +329,7 @@ impl Engine {
     }
 
     /// The sink of a watch of Jobs.
-    pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(Change<&mut objects::Job>) + Send {
+    pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(watcher::Event<objects::Job>) + Send {
         self.others("Job", |around, job: objects::Job| {
             around.wants_events("Job", &job.metadata, job.lacks_pods());
             around.owners.apply_job(job);
@@ -333,7 +337,7 @@ impl Engine {
     }
 
     /// The sink of a watch of CronJobs.
-    pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(Change<&mut CronJob>) + Send {
+    pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(watcher::Event<CronJob>) + Send {
         let engine = Arc::clone(&self);
         self.others("CronJob", move |around, cron_job: CronJob| {
             // How often it should make a Job is not known here: none at all, or none for a day, is worth a question.
@@ -365,23 +369,23 @@ impl Engine {
         self: Arc<Self>,
         kind: &'static str,
         put: impl Fn(&mut Around, T) + Send,
-    ) -> impl FnMut(Change<&mut T>) + Send {
+    ) -> impl FnMut(watcher::Event<T>) + Send {
         let mut known = Known::default();
-        move |change| {
+        move |event| {
             let mut around = self.around();
-            match change {
-                Change::Init => known.begin(),
-                Change::Apply(object) => {
+            match event {
+                watcher::Event::Init => known.begin(),
+                watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
                     let meta = object.meta();
                     known.saw(&meta.namespace, &meta.name);
-                    put(&mut around, std::mem::take(object));
+                    put(&mut around, object);
                 }
-                Change::Delete(object) => {
+                watcher::Event::Delete(object) => {
                     let meta = object.meta();
                     known.lost(&meta.namespace, &meta.name);
                     around.forget(kind, &meta.namespace, &meta.name);
                 }
-                Change::InitDone => {
+                watcher::Event::InitDone => {
                     for (namespace, name) in known.unseen() {
                         around.forget(kind, &namespace, &name);
                     }
@@ -392,54 +396,70 @@ impl Engine {
     }
 
     /// The sink of a watch of nodes.
-    pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(Change<&mut Node>) + Send {
+    pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(watcher::Event<Node>) + Send {
         let mut known = Known::default();
-        move |change| {
-            match change {
-                Change::Init => known.begin(),
-                Change::Apply(node) => {
+        let mut is_listing = false;
+        // The nodes whose pods are to be judged again; "" for the pods that have none.
+        let mut changed = HashSet::new();
+        move |event| {
+            match event {
+                watcher::Event::Init => {
+                    known.begin();
+                    is_listing = true;
+                }
+                watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
                     known.saw("", &node.metadata.name);
-                    let name = node.metadata.name.clone();
-                    let down = node.condition("Ready").is_some_and(|c| c.status != "True");
-                    let mut around = self.around();
-                    let was =
-                        if down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
-                    around.nodes.insert(name.clone(), std::mem::take(node));
-                    drop(around);
-                    if was != down {
-                        self.look_at_node(&name);
-                    }
+                    self.node(node, &mut changed);
                 }
-                Change::Delete(node) => {
+                watcher::Event::Delete(node) => {
                     known.lost("", &node.metadata.name);
-                    self.lost_node(&node.metadata.name);
+                    self.lost_node(node.metadata.name, &mut changed);
                 }
-                Change::InitDone => {
+                watcher::Event::InitDone => {
+                    is_listing = false;
                     for (_, name) in known.unseen() {
-                        self.lost_node(&name);
+                        self.lost_node(name, &mut changed);
                     }
                 }
+            }
+            if !is_listing && !changed.is_empty() {
+                self.look_at_nodes(&std::mem::take(&mut changed));
             }
             self.others_changed.store(true, Relaxed);
         }
     }
 
-    fn lost_node(&self, name: &str) {
+    fn node(&self, node: Node, changed: &mut HashSet<String>) {
+        let name = node.metadata.name.clone();
+        let is_down = node.condition("Ready").is_some_and(|c| c.status != "True");
         let mut around = self.around();
-        around.nodes.remove(name);
-        around.on_nodes.remove(name);
-        let was_down = around.down.remove(name);
-        drop(around);
-        if was_down {
-            self.look_at_node(name);
+        let was_down = if is_down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
+        let spec = node.spec.clone();
+        let old = around.nodes.insert(name.clone(), node);
+        if old.as_ref().is_none_or(|old| old.spec != spec) {
+            // Taints tell why a pod has no node.
+            changed.insert(String::new());
+        }
+        if old.is_none() || was_down != is_down {
+            changed.insert(name);
         }
     }
 
-    /// A node went down or came back: its pods that are not at rest are looked at again.
-    fn look_at_node(&self, name: &str) {
+    fn lost_node(&self, name: String, changed: &mut HashSet<String>) {
+        let mut around = self.around();
+        around.nodes.remove(&name);
+        around.on_nodes.remove(&name);
+        changed.insert(String::new());
+        if around.down.remove(&name) {
+            changed.insert(name);
+        }
+    }
+
+    /// Judges the pods again that are on these nodes and not healthy.
+    fn look_at_nodes(&self, names: &HashSet<String>) {
         let pods: Vec<Uid> = {
             let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            incidents.active_pods().filter(|p| p.node == name).map(|p| p.uid).collect()
+            incidents.active_pods().filter(|p| names.contains(p.node)).map(|p| p.uid).collect()
         };
         for uid in pods {
             self.look_again(uid, false);
@@ -836,5 +856,50 @@ mod tests {
         assert!(look());
         assert_eq!(queue.try_recv().unwrap().node.as_deref(), Some("node-a"));
         assert!(engine.around().on_nodes.contains_key("node-a"));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pod_without_a_node_that_is_seen_before_the_nodes_is_judged_again_when_they_come() {
+        let (jobs, _queue) = evidence::queue();
+        let target =
+            Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
+        let mut settings = Settings::new(target);
+        settings.clock = Arc::new(|| "2026-11-22T10:10:00Z".parse().unwrap());
+        let incidents = Arc::new(RwLock::new(Incidents::new()));
+        let engine =
+            Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs));
+        let pod: Pod = serde_json::from_value(serde_json::json!({
+            "metadata": {"namespace": "shop", "name": "cart", "uid": "a", "creationTimestamp": "2026-11-22T10:00:00Z"},
+            "spec": {"containers": [{"name": "cart", "image": "cart:1"}]},
+            "status": {"phase": "Pending", "conditions": [{
+                "type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+                "lastTransitionTime": "2026-11-22T10:00:00Z",
+                "message": "0/1 nodes are available: 1 node(s) had untolerated taint(s)."}]}
+        }))
+        .unwrap();
+        let node = |taint: &str| -> Node {
+            serde_json::from_value(serde_json::json!({
+                "metadata": {"name": "node-a", "uid": "n"},
+                "spec": {"taints": [{"key": taint, "effect": "NoSchedule"}]}
+            }))
+            .unwrap()
+        };
+        let summary = || {
+            let incidents = incidents.read().unwrap();
+            incidents.open().map(|i| i.finding().summary.clone()).collect::<Vec<_>>().concat()
+        };
+        let mut pods = Arc::clone(&engine).pods(None);
+        for event in [watcher::Event::Init, watcher::Event::InitApply(pod), watcher::Event::InitDone] {
+            pods(event);
+        }
+        assert!(summary().contains("untolerated taint"), "{}", summary());
+        let mut nodes = Arc::clone(&engine).nodes();
+        for event in [watcher::Event::Init, watcher::Event::InitApply(node("gpu")), watcher::Event::InitDone]
+        {
+            nodes(event);
+        }
+        assert!(summary().contains("node-a has the taint gpu"), "{}", summary());
+        nodes(watcher::Event::Apply(node("spot")));
+        assert!(summary().contains("node-a has the taint spot"), "{}", summary());
     }
 }

@@ -1,11 +1,16 @@
 //! Lists and watches are read alike in both encodings, and one bad object spoils nothing but itself.
 
+use std::convert::Infallible;
 use std::path::Path;
 
 use bytes::Bytes;
-use kubehealer::objects::decode::{
-    Encoding, Frames, ListEnd, ListError, Unread, WatchEvent, decode_list, decode_status, decode_watch_frame,
-};
+use futures::TryStreamExt as _;
+use http::{Request, Response};
+use kube::api::{ListParams, WatchEvent, WatchParams};
+use kubehealer::cluster::client::Failure;
+use kubehealer::cluster::lean::{self, Page};
+use kubehealer::cluster::watch::Resource;
+use kubehealer::objects::decode::{Encoding, Frames, Unread, decode_status};
 use kubehealer::objects::{Event, Object, Pod};
 use prost::Message;
 
@@ -13,9 +18,70 @@ fn recording(path: &str) -> Vec<u8> {
     std::fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings").join(path)).unwrap()
 }
 
-fn list<T: Object>(body: &[u8], encoding: Encoding) -> Result<(Vec<T>, ListEnd), ListError> {
-    let mut items = Vec::new();
-    decode_list(body, encoding, |item| items.push(item)).map(|end| (items, end))
+/// A server that answers everything with this body, in pieces of `chunk` bytes.
+fn server(body: &[u8], encoding: Encoding, chunk: usize) -> kube::Client {
+    let body = Bytes::copy_from_slice(body);
+    let content_type = match encoding {
+        Encoding::Json => "application/json",
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf",
+    };
+    let answer = tower::service_fn(move |_: Request<kube::client::Body>| {
+        let body = body.clone();
+        let starts = (0..body.len()).step_by(chunk);
+        let frames = starts.map(move |at| body.slice(at..body.len().min(at + chunk)));
+        let frames = frames.map(|frame| Ok::<_, Infallible>(http_body::Frame::data(frame)));
+        let body = http_body_util::StreamBody::new(futures::stream::iter(frames.collect::<Vec<_>>()));
+        let answer = Response::builder().header("content-type", content_type).body(body).unwrap();
+        std::future::ready(Ok::<_, Infallible>(answer))
+    });
+    kube::Client::new(answer, "default")
+}
+
+const WHOLE: usize = 1 << 20;
+
+/// A list, as everything that lists reads it.
+pub async fn list<T: Object>(body: &[u8], encoding: Encoding) -> Result<Page<T>, Failure> {
+    let api = lean::reading(&server(body, encoding, WHOLE), Resource::PODS, None);
+    lean::page(&api, &ListParams::default()).await
+}
+
+/// What is read of one event of a watch.
+#[derive(Debug, PartialEq)]
+pub enum Shown<T> {
+    Object(&'static str, T),
+    Unread(Unread),
+    /// The version, and whether it ends the first list.
+    Bookmark(String, bool),
+    Error(u16),
+}
+
+/// A watch, as everything that watches reads it. Gives what it showed before it ended.
+pub async fn watch<T: Object>(body: &[u8], encoding: Encoding, chunk: usize) -> Vec<Shown<T>> {
+    let api = lean::reading::<T>(&server(body, encoding, chunk), Resource::PODS, None);
+    let events = api.watch(&WatchParams::default(), "1").await.unwrap();
+    let mut events = std::pin::pin!(events);
+    let mut seen = Vec::new();
+    while let Ok(Some(event)) = events.try_next().await {
+        let (kind, object) = match event {
+            WatchEvent::Added(object) => ("ADDED", object),
+            WatchEvent::Modified(object) => ("MODIFIED", object),
+            WatchEvent::Deleted(object) => ("DELETED", object),
+            WatchEvent::Bookmark(mark) => {
+                let ends = mark.metadata.annotations.contains_key("k8s.io/initial-events-end");
+                seen.push(Shown::Bookmark(mark.metadata.resource_version, ends));
+                continue;
+            }
+            WatchEvent::Error(status) => {
+                seen.push(Shown::Error(status.code));
+                continue;
+            }
+        };
+        seen.push(match object.into_object() {
+            Ok(object) => Shown::Object(kind, object),
+            Err(unread) => Shown::Unread(unread),
+        });
+    }
+    seen
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -56,50 +122,36 @@ fn protobuf_list(items: Vec<Vec<u8>>) -> Vec<u8> {
     envelope("PodList", RawList { metadata, items }.encode_to_vec())
 }
 
-#[test]
-fn recorded_lists_give_the_same_items_in_both_encodings() {
-    fn equal<T: Object + std::fmt::Debug>(name: &str) {
-        let json = list::<T>(&recording(&format!("protobuf/{name}.json")), Encoding::Json).unwrap();
-        let binary = list::<T>(&recording(&format!("protobuf/{name}.pb")), Encoding::Protobuf).unwrap();
-        assert!(!json.0.is_empty());
-        assert_eq!(json.0.len(), binary.0.len());
-        for (a, b) in json.0.iter().zip(&binary.0) {
+#[tokio::test]
+async fn recorded_lists_give_the_same_items_in_both_encodings() {
+    async fn equal<T: Object + std::fmt::Debug>(name: &str) {
+        let json = list::<T>(&recording(&format!("protobuf/{name}.json")), Encoding::Json).await.unwrap();
+        let binary = list::<T>(&recording(&format!("protobuf/{name}.pb")), Encoding::Protobuf).await.unwrap();
+        assert!(!json.items.is_empty());
+        assert_eq!(json.items.len(), binary.items.len());
+        for (a, b) in json.items.iter().zip(&binary.items) {
             assert_eq!(a, b);
         }
-        assert_eq!(json.1, binary.1);
-        assert!(!json.1.resource_version.is_empty());
+        assert_eq!((json.unread.len(), binary.unread.len()), (0, 0));
+        assert_eq!(json.continue_token, binary.continue_token);
     }
     for namespace in ["platform", "payments", "ml", "shop", "batch"] {
-        equal::<Pod>(&format!("pods-{namespace}"));
+        equal::<Pod>(&format!("pods-{namespace}")).await;
     }
-    equal::<Event>("events");
+    equal::<Event>("events").await;
 }
 
-fn watch(bytes: &[u8], encoding: Encoding, chunk: usize) -> Vec<WatchEvent<Pod>> {
-    let mut frames = Frames::new(encoding);
-    let mut events = Vec::new();
-    for chunk in bytes.chunks(chunk) {
-        frames.push(Bytes::copy_from_slice(chunk));
-        while let Some(frame) = frames.next_frame().unwrap() {
-            events.push(decode_watch_frame(frame, encoding).unwrap());
-        }
-    }
-    assert!(!frames.is_within_frame());
-    events
-}
-
-#[test]
-fn a_recorded_watch_gives_the_same_events_in_both_encodings_however_its_bytes_arrive() {
-    let json = watch(&recording("protobuf/watch-platform.jsonl"), Encoding::Json, 1 << 20);
+#[tokio::test]
+async fn a_recorded_watch_gives_the_same_events_in_both_encodings_however_its_bytes_arrive() {
+    let recorded = recording("protobuf/watch-platform.jsonl");
+    let json: Vec<Shown<Pod>> = watch(&recorded, Encoding::Json, WHOLE).await;
     assert_eq!(json.len(), 37);
-    let ends = |e: &&WatchEvent<Pod>| matches!(e, WatchEvent::Bookmark { initial_events_end: true, resource_version } if !resource_version.is_empty());
+    let ends = |e: &&Shown<Pod>| matches!(e, Shown::Bookmark(version, true) if !version.is_empty());
     assert_eq!(json.iter().filter(ends).count(), 1);
-    for chunk in [1, 7, 4096, 1 << 20] {
-        assert!(watch(&recording("protobuf/watch-platform.jsonl"), Encoding::Json, chunk) == json, "{chunk}");
-        assert!(
-            watch(&recording("protobuf/watch-platform.pb"), Encoding::Protobuf, chunk) == json,
-            "{chunk}"
-        );
+    for chunk in [1, 7, 4096, WHOLE] {
+        assert!(watch(&recorded, Encoding::Json, chunk).await == json, "{chunk}");
+        let binary = watch(&recording("protobuf/watch-platform.pb"), Encoding::Protobuf, chunk).await;
+        assert!(binary == json, "{chunk}");
     }
 }
 
@@ -116,8 +168,8 @@ const BAD: &[(&[u8], &str)] = &[
     (b"[[\"hunter2\"]]", "item 2"),
 ];
 
-#[test]
-fn an_item_that_does_not_decode_is_counted_named_and_skipped() {
+#[tokio::test]
+async fn an_item_that_does_not_decode_is_named_and_skipped() {
     for &(bad, name) in BAD {
         let body = [
             br#"{"kind":"PodList","metadata":{"resourceVersion":"7","continue":"next"},"items":["#.as_slice(),
@@ -126,18 +178,17 @@ fn an_item_that_does_not_decode_is_counted_named_and_skipped() {
             br#",{"metadata":{"name":"c"}}]}"#,
         ]
         .concat();
-        let (pods, end) = list::<Pod>(&body, Encoding::Json).unwrap();
-        let names: Vec<_> = pods.iter().map(|p| p.metadata.name.as_str()).collect();
+        let page = list::<Pod>(&body, Encoding::Json).await.unwrap();
+        let names: Vec<_> = page.items.iter().map(|p| p.metadata.name.as_str()).collect();
         assert_eq!(names, ["a", "b", "c"], "{name}");
-        assert_eq!((end.resource_version.as_str(), end.continue_token.as_str()), ("7", "next"));
-        assert_eq!(end.undecodable.count, 1, "{name}");
-        let unread = &end.undecodable.named[0];
-        assert_eq!((unread.position, unread.to_string().as_str()), (2, name));
+        assert_eq!(page.continue_token, "next");
+        assert_eq!(page.unread.len(), 1, "{name}");
+        assert_eq!((page.unread[0].position, page.unread[0].to_string().as_str()), (2, name));
     }
 }
 
-#[test]
-fn a_protobuf_item_that_does_not_decode_is_counted_named_and_skipped() {
+#[tokio::test]
+async fn a_protobuf_item_that_does_not_decode_is_named_and_skipped() {
     let pod = |name: &str| {
         let mut pod = Pod::default();
         pod.metadata.name = name.to_owned();
@@ -146,48 +197,62 @@ fn a_protobuf_item_that_does_not_decode_is_counted_named_and_skipped() {
     // A status (field 3) whose phase (field 1) is no UTF-8.
     let bad = [pod("bad"), vec![0x1a, 3, 0x0a, 1, 0xff]].concat();
     let body = protobuf_list(vec![pod("a"), bad, vec![0xff; 40], pod("b")]);
-    let (pods, end) = list::<Pod>(&body, Encoding::Protobuf).unwrap();
-    assert_eq!(pods.iter().map(|p| p.metadata.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
-    assert_eq!(end.undecodable.count, 2);
-    let named: Vec<_> = end.undecodable.named.iter().map(Unread::to_string).collect();
+    let page = list::<Pod>(&body, Encoding::Protobuf).await.unwrap();
+    assert_eq!(page.items.iter().map(|p| p.metadata.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    let named: Vec<_> = page.unread.iter().map(Unread::to_string).collect();
     assert_eq!(named, ["bad", "item 2"]);
 }
 
-#[test]
-fn an_event_that_does_not_decode_tells_its_name_and_where_to_go_on() {
-    let frame = br#"{"type":"MODIFIED","object":{"metadata":{"name":"x","namespace":"n","resourceVersion":"9"},"spec":{},"spec":{}}}"#;
-    let unread = decode_watch_frame::<Pod>(frame, Encoding::Json).unwrap_err();
-    assert_eq!((unread.to_string().as_str(), unread.resource_version.as_str()), ("n/x", "9"));
-    for frame in [b"".as_slice(), b"{}", b"<html>", br#"{"type":"NEW","object":{}}"#, br#"{"type":"ADDED"}"#]
-    {
-        assert!(decode_watch_frame::<Pod>(frame, Encoding::Json).is_err());
-        assert!(decode_watch_frame::<Pod>(frame, Encoding::Protobuf).is_err());
+#[tokio::test]
+async fn an_event_that_does_not_decode_tells_its_name_and_where_to_resume() {
+    let frame = br#"{"type":"MODIFIED","object":{"metadata":{"name":"x","namespace":"n","resourceVersion":"9"},"spec":{},"spec":{}}}
+{"type":"NEW","object":{"metadata":{"name":"y","resourceVersion":"10"}}}
+"#;
+    let seen = watch::<Pod>(frame, Encoding::Json, WHOLE).await;
+    assert!(
+        matches!(&seen[0], Shown::Unread(u) if u.to_string() == "n/x" && u.resource_version == "9"),
+        "{seen:?}"
+    );
+    assert_eq!(seen[1..], [Shown::Bookmark("10".into(), false)]);
+    for frame in [
+        b"{}\n".as_slice(),
+        b"<html>\n",
+        b"{\"type\":\"NEW\",\"object\":{}}\n",
+        b"{\"type\":\"ADDED\"}\n",
+        b"{\"type\":\"ADDED\",\"object\":null}\n",
+        b"{\"type\":\"ADDED\",\"object\":{\"metadata\":{\"name\":\"x\"}}}\n",
+        b"\n",
+    ] {
+        assert_eq!(watch::<Pod>(frame, Encoding::Json, WHOLE).await, []);
+        assert_eq!(watch::<Pod>(frame, Encoding::Protobuf, WHOLE).await, []);
     }
 }
 
-#[test]
-fn an_event_reads_the_same_whichever_field_comes_first() {
-    let first = br#"{"type":"DELETED","object":{"metadata":{"name":"x"}}}"#;
-    let last = br#"{"object":{"metadata":{"name":"x"}},"type":"DELETED"}"#;
-    let event = decode_watch_frame::<Pod>(first, Encoding::Json).unwrap();
-    assert!(matches!(&event, WatchEvent::Deleted(pod) if pod.metadata.name == "x"));
-    assert_eq!(event, decode_watch_frame(last, Encoding::Json).unwrap());
+#[tokio::test]
+async fn an_event_reads_the_same_whichever_field_comes_first() {
+    let first =
+        b"{\"type\":\"DELETED\",\"object\":{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"7\"}}}\n";
+    let last =
+        b"{\"object\":{\"metadata\":{\"name\":\"x\",\"resourceVersion\":\"7\"}},\"type\":\"DELETED\"}\n";
+    let seen = watch::<Pod>(first, Encoding::Json, WHOLE).await;
+    assert!(matches!(&seen[..], [Shown::Object("DELETED", pod)] if pod.metadata.name == "x"));
+    assert_eq!(seen, watch(last, Encoding::Json, WHOLE).await);
 }
 
-#[test]
-fn no_body_that_is_cut_off_is_taken_for_a_list() {
+#[tokio::test]
+async fn no_body_that_is_cut_off_is_taken_for_a_list() {
     // A protobuf body ends with two empty fields that nobody misses.
     for (name, encoding, tail) in [("pods-ml.json", Encoding::Json, 2), ("pods-ml.pb", Encoding::Protobuf, 5)]
     {
         let body = recording(&format!("protobuf/{name}"));
         for len in (0..body.len() - tail).step_by(997).chain([1, 3, 4, 5, body.len() - tail]) {
-            assert!(list::<Pod>(&body[..len], encoding).is_err(), "{name} cut at {len}");
+            assert!(list::<Pod>(&body[..len], encoding).await.is_err(), "{name} cut at {len}");
         }
     }
 }
 
-#[test]
-fn what_is_no_list_is_not_taken_for_an_empty_one() {
+#[tokio::test]
+async fn what_is_no_list_is_not_taken_for_an_empty_one() {
     for body in [
         "{}",
         "[]",
@@ -197,17 +262,18 @@ fn what_is_no_list_is_not_taken_for_an_empty_one() {
         r#"{"items":[]}"#,
         "<html>login</html>",
     ] {
-        assert!(list::<Pod>(body.as_bytes(), Encoding::Json).is_err(), "{body}");
-        assert!(list::<Pod>(body.as_bytes(), Encoding::Protobuf).is_err(), "{body}");
+        assert!(list::<Pod>(body.as_bytes(), Encoding::Json).await.is_err(), "{body}");
+        assert!(list::<Pod>(body.as_bytes(), Encoding::Protobuf).await.is_err(), "{body}");
     }
     let status = envelope("Status", RawList { metadata: None, items: vec![] }.encode_to_vec());
-    assert_eq!(list::<Pod>(&status, Encoding::Protobuf).unwrap_err(), ListError::NoList);
+    let failure = list::<Pod>(&status, Encoding::Protobuf).await.unwrap_err();
+    assert_eq!(failure.text, "the answer is no list of Kubernetes objects");
     let null = br#"{"metadata":{"resourceVersion":"1"},"items":null}"#;
-    assert!(list::<Pod>(null, Encoding::Json).unwrap().0.is_empty());
+    assert!(list::<Pod>(null, Encoding::Json).await.unwrap().items.is_empty());
 }
 
-#[test]
-fn what_is_said_of_a_bad_body_never_quotes_it() {
+#[tokio::test]
+async fn what_is_said_of_a_bad_body_never_quotes_it() {
     for &(bad, _) in BAD {
         let lists = [
             [b"{\"metadata\":{\"resourceVersion\":\"7\"},\"items\":[", bad, b"]}"].concat(),
@@ -215,11 +281,11 @@ fn what_is_said_of_a_bad_body_never_quotes_it() {
             bad.to_vec(),
         ];
         for body in lists {
-            let said = format!("{:?}", list::<Pod>(&body, Encoding::Json).map(|(_, end)| end));
+            let said = format!("{:?}", list::<Pod>(&body, Encoding::Json).await.map(|page| page.unread));
             assert!(!said.contains("hunter2"), "{said}");
         }
-        let frame = [b"{\"type\":\"ADDED\",\"object\":", bad, b"}"].concat();
-        let said = format!("{:?}", decode_watch_frame::<Pod>(&frame, Encoding::Json).map(|_| ()));
+        let frame = [b"{\"type\":\"ADDED\",\"object\":", bad, b"}\n"].concat();
+        let said = format!("{:?}", watch::<Pod>(&frame, Encoding::Json, WHOLE).await);
         assert!(!said.contains("hunter2"), "{said}");
     }
 }

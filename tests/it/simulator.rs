@@ -658,23 +658,10 @@ async fn ask(cluster: &Cluster, path: &str, accept: &str) -> (u16, String, Bytes
 
 #[tokio::test(start_paused = true)]
 async fn protobuf_says_what_json_says_in_lists_and_watches() {
-    use kubehealer::objects::{Event, Object, Pod, decode};
+    use crate::decode::{Shown, list, watch};
+    use kubehealer::objects::decode::{self, Encoding};
+    use kubehealer::objects::{Event, Pod};
 
-    fn list<T: Object>(body: &[u8], encoding: decode::Encoding) -> (Vec<T>, decode::ListEnd) {
-        let mut items = Vec::new();
-        let end = decode::decode_list(body, encoding, |item| items.push(item)).unwrap();
-        (items, end)
-    }
-    fn frames<T: Object>(body: &[u8], encoding: decode::Encoding) -> Vec<decode::WatchEvent<T>> {
-        let mut frames = decode::Frames::new(encoding);
-        frames.push(bytes::Bytes::copy_from_slice(body));
-        let mut events = Vec::new();
-        while let Some(frame) = frames.next_frame().unwrap() {
-            events.push(decode::decode_watch_frame(frame, encoding).unwrap());
-        }
-        assert!(!frames.is_within_frame());
-        events
-    }
     const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
     let cluster = Cluster::new();
     for file in ["pods.json", "events.json"] {
@@ -690,24 +677,25 @@ async fn protobuf_says_what_json_says_in_lists_and_watches() {
         (json, protobuf)
     };
     let (json, protobuf) = both("/api/v1/pods?limit=100", "").await;
-    let (pods, end) = list::<Pod>(&json, decode::Encoding::Json);
-    assert_eq!((pods.len(), end.continue_token.is_empty()), (100, false));
-    assert_eq!((pods, end), list::<Pod>(&protobuf, decode::Encoding::Protobuf));
+    let pods = list::<Pod>(&json, Encoding::Json).await.unwrap();
+    assert_eq!((pods.items.len(), pods.continue_token.is_empty()), (100, false));
+    let same = list::<Pod>(&protobuf, Encoding::Protobuf).await.unwrap();
+    assert_eq!((pods.items, pods.continue_token), (same.items, same.continue_token));
     let (json, protobuf) = both("/api/v1/events", "").await;
-    let events = list::<Event>(&json, decode::Encoding::Json);
-    assert!(events.0.len() > 500);
-    assert_eq!(events, list::<Event>(&protobuf, decode::Encoding::Protobuf));
+    let events = list::<Event>(&json, Encoding::Json).await.unwrap().items;
+    assert!(events.len() > 500);
+    assert_eq!(events, list::<Event>(&protobuf, Encoding::Protobuf).await.unwrap().items);
 
     let query = "watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&timeoutSeconds=100";
     let (json, protobuf) = both(&format!("/api/v1/namespaces/platform/pods?{query}"), ";stream=watch").await;
-    let seen = frames::<Pod>(&json, decode::Encoding::Json);
-    assert!(seen.iter().any(|e| matches!(e, decode::WatchEvent::Bookmark { initial_events_end: true, .. })));
-    assert_eq!(seen, frames::<Pod>(&protobuf, decode::Encoding::Protobuf));
+    let seen = watch::<Pod>(&json, Encoding::Json, 1 << 20).await;
+    assert!(seen.iter().any(|e| matches!(e, Shown::Bookmark(_, true))));
+    assert_eq!(seen, watch::<Pod>(&protobuf, Encoding::Protobuf, 1 << 20).await);
     cluster.compact();
     let (json, protobuf) = both("/api/v1/pods?watch=1&resourceVersion=5", ";stream=watch").await;
-    let seen = frames::<Pod>(&json, decode::Encoding::Json);
-    assert!(matches!(&seen[..], [decode::WatchEvent::Error(status)] if status.code == 410));
-    assert_eq!(seen, frames::<Pod>(&protobuf, decode::Encoding::Protobuf));
+    for (body, encoding) in [(&json, Encoding::Json), (&protobuf, Encoding::Protobuf)] {
+        assert_eq!(watch::<Pod>(body, encoding, 1 << 20).await, [Shown::Error(410)]);
+    }
 
     let (code, _, body) = ask(&cluster, "/api/v1/namespaces/shop/pods/none", PROTOBUF).await;
     assert_eq!((code, decode::decode_status(&body).unwrap().code), (404, 404));
@@ -721,7 +709,8 @@ async fn protobuf_says_what_json_says_in_lists_and_watches() {
 
 #[tokio::test]
 async fn many_pods_are_each_their_own_and_as_long_as_real_ones() {
-    use kubehealer::objects::{Pod as Slim, decode};
+    use kubehealer::objects::Pod as Slim;
+    use kubehealer::objects::decode::Encoding;
     use kubehealer::simulator::bulk::{Fleet, State};
     let cluster = Cluster::new();
     let fleet = Fleet::new(&cluster, 2_000, 0.02);
@@ -734,13 +723,8 @@ async fn many_pods_are_each_their_own_and_as_long_as_real_ones() {
     let each = json.len() / 2_000;
     assert!((7_000..8_000).contains(&each), "{each} bytes of JSON a pod");
     let (_, _, protobuf) = ask(&cluster, "/api/v1/pods", "application/vnd.kubernetes.protobuf").await;
-    let list = |body: &[u8], encoding| {
-        let mut items: Vec<Slim> = Vec::new();
-        decode::decode_list(body, encoding, |pod| items.push(pod)).unwrap();
-        items
-    };
-    let slim = list(&json, decode::Encoding::Json);
-    assert_eq!(slim, list(&protobuf, decode::Encoding::Protobuf));
+    let list = async |body: &[u8], encoding| crate::decode::list::<Slim>(body, encoding).await.unwrap().items;
+    assert_eq!(list(&json, Encoding::Json).await, list(&protobuf, Encoding::Protobuf).await);
     let waiting = |reason: &str| {
         let states = all
             .items

@@ -14,7 +14,6 @@ pub mod meta;
 pub mod node;
 pub mod pod;
 pub mod quantity;
-pub(crate) mod refill;
 pub mod time;
 pub mod workload;
 
@@ -29,14 +28,11 @@ pub use time::Time;
 pub use workload::{CronJob, Job, PersistentVolumeClaim, Workload};
 
 /// An object of the Kubernetes API that this program reads.
-pub trait Object: prost::Message + Default + serde::de::DeserializeOwned + Clone + PartialEq {
+pub trait Object:
+    prost::Message + Default + serde::de::DeserializeOwned + Clone + PartialEq + 'static
+{
     /// Its metadata.
     fn meta(&self) -> &ObjectMeta;
-    /// Reads it from protobuf, in place of what it was. After an error it holds anything.
-    fn replace(&mut self, bytes: &[u8]) -> Result<(), prost::DecodeError> {
-        *self = Self::decode(bytes)?;
-        Ok(())
-    }
     /// Drops what only decoding needed, so that both encodings give equal values, and leaves no list spare capacity.
     fn compact(&mut self);
     /// The same without a look at the capacity, for an object that comes by the thousand and is not kept.

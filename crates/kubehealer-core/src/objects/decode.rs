@@ -1,22 +1,16 @@
-//! From the API server's bytes to slim objects: lists and watch frames, JSON and protobuf.
+//! From the API server's bytes to slim objects: the envelopes of lists and watch frames, and one object in either encoding.
 //!
-//! An object that does not decode is counted, named if its name can be read, and skipped: it never blocks a list or a watch.
-//! What is said about it never quotes its content, which may hold a password. Objects are handed out one by one, so that a
-//! page of a list is never held decoded as a whole.
+//! An object that does not decode is named if its name can be read, and never quoted: its content may hold a password.
 //!
 //! Wire format as in `k8s.io/apimachinery`: a protobuf body is `k8s\0` and a `runtime.Unknown`; a watch of it is a row of
 //! `metav1.WatchEvent`, each after its length in four bytes, big-endian; a watch of JSON is one `WatchEvent` a line.
-//!
-//! Pure: must not know where the bytes come from.
 
 use std::fmt;
-use std::marker::PhantomData;
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint};
+use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::meta::Label;
@@ -34,39 +28,16 @@ pub enum Encoding {
 /// What begins every protobuf body.
 const MAGIC: &[u8] = b"k8s\0";
 
-/// How many undecodable objects of a list are named.
-const NAMED: usize = 10;
-
-/// What a list says besides its items.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListEnd {
-    /// Where a watch is to start.
-    pub resource_version: String,
-    /// Asks for the next page; empty on the last one.
-    pub continue_token: String,
-    /// What could not be read.
-    pub undecodable: Undecodable,
-}
-
-/// Objects that did not decode.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Undecodable {
-    /// How many.
-    pub count: u64,
-    /// The first few of them.
-    pub named: Vec<Unread>,
-}
-
 /// An object that did not decode.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unread {
-    /// Where in the list, from 0; 0 in a watch.
+    /// Its index in the list; 0 in a watch.
     pub position: usize,
     /// Empty if it cannot be read.
     pub namespace: String,
     /// Empty if it cannot be read.
     pub name: String,
-    /// Empty if it cannot be read. A watch goes on from here all the same.
+    /// Empty if it cannot be read. A watch resumes from here all the same.
     pub resource_version: String,
 }
 
@@ -96,47 +67,6 @@ pub enum ListError {
     NoList,
 }
 
-/// Reads a list, handing out its items as they are read. After an error, items may have been handed out already.
-pub fn decode_list<T: Object>(
-    body: &[u8],
-    encoding: Encoding,
-    mut each: impl FnMut(T),
-) -> Result<ListEnd, ListError> {
-    lend_list(body, encoding, |item| each(std::mem::take(item)))
-}
-
-/// The same for items that are only looked at: one is read in place of the other.
-pub fn lend_list<T: Object>(
-    body: &[u8],
-    encoding: Encoding,
-    mut each: impl FnMut(&mut T),
-) -> Result<ListEnd, ListError> {
-    match encoding {
-        Encoding::Json => json_list(body, &mut |mut item| each(&mut item)),
-        Encoding::Protobuf => protobuf_list(body, &mut each),
-    }
-}
-
-/// An event of a watch.
-#[derive(Clone, Debug, PartialEq)]
-pub enum WatchEvent<T> {
-    /// An object is new, or begins to match the selectors.
-    Added(T),
-    /// An object has changed.
-    Modified(T),
-    /// An object is gone, or matches no more; as it was last.
-    Deleted(T),
-    /// Nothing changed up to here.
-    Bookmark {
-        /// Where to resume.
-        resource_version: String,
-        /// All objects that existed when the watch began have been sent.
-        initial_events_end: bool,
-    },
-    /// The watch failed.
-    Error(Status),
-}
-
 /// `metav1.Status`: what the API server says when it refuses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
@@ -150,56 +80,6 @@ pub struct Status {
     pub retry_after: i32,
 }
 
-impl<T> WatchEvent<T> {
-    fn map<U>(self, change: impl FnOnce(T) -> U) -> WatchEvent<U> {
-        match self {
-            Self::Added(object) => WatchEvent::Added(change(object)),
-            Self::Modified(object) => WatchEvent::Modified(change(object)),
-            Self::Deleted(object) => WatchEvent::Deleted(change(object)),
-            Self::Bookmark { resource_version, initial_events_end } => {
-                WatchEvent::Bookmark { resource_version, initial_events_end }
-            }
-            Self::Error(status) => WatchEvent::Error(status),
-        }
-    }
-}
-
-/// Reads one event of a watch.
-pub fn decode_watch_frame<T: Object>(frame: &[u8], encoding: Encoding) -> Result<WatchEvent<T>, Unread> {
-    let mut object = T::default();
-    lend_watch_frame(frame, encoding, &mut object).map(|event| event.map(std::mem::take))
-}
-
-/// Objects longer than this are not to leave their room to the next: one would hold it for ever.
-pub const LARGE: usize = 64 << 10;
-
-/// The same, with its object read in place of what `object` was. After an error that holds anything.
-pub fn lend_watch_frame<'a, T: Object>(
-    frame: &[u8],
-    encoding: Encoding,
-    object: &'a mut T,
-) -> Result<WatchEvent<&'a mut T>, Unread> {
-    match encoding {
-        Encoding::Json => serde_json::from_slice::<JsonEvent<T>>(frame)
-            .map_err(|_| {
-                #[derive(Default, Deserialize)]
-                #[serde(default)]
-                struct Frame {
-                    #[serde(deserialize_with = "lenient::object")]
-                    object: Partial,
-                }
-                unread(0, serde_json::from_slice::<Frame>(frame).unwrap_or_default().object)
-            })
-            .map(|event| {
-                event.0.map(|new| {
-                    *object = new;
-                    object
-                })
-            }),
-        Encoding::Protobuf => protobuf_event(frame, object),
-    }
-}
-
 /// Reads the body of a refusal; none if it is no `Status`, such as a proxy's page.
 pub fn decode_status(body: &[u8]) -> Option<Status> {
     if body.starts_with(MAGIC) {
@@ -209,6 +89,25 @@ pub fn decode_status(body: &[u8]) -> Option<Status> {
         .ok()
         .filter(|s| s.code != 0 || !s.message.is_empty())
         .map(Status::from)
+}
+
+/// Reads an object from protobuf.
+pub fn protobuf_object<T: Object>(raw: &[u8]) -> Result<T, Unread> {
+    let mut object = T::decode(raw).map_err(|_| unread(Partial::decode(raw).unwrap_or_default()))?;
+    object.trim();
+    Ok(object)
+}
+
+/// Reads an object from JSON.
+pub fn json_object<T: Object>(raw: &str) -> Result<T, Unread> {
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    match lenient::some_object::<_, T>(&mut deserializer) {
+        Ok(Some(mut object)) => {
+            object.trim();
+            Ok(object)
+        }
+        _ => Err(unread(serde_json::from_str(raw).unwrap_or_default())),
+    }
 }
 
 /// The metadata of anything: all that is read of a bookmark, or of an object that does not decode.
@@ -234,9 +133,9 @@ struct PartialMeta {
     resource_version: String,
 }
 
-fn unread(position: usize, object: Partial) -> Unread {
+fn unread(object: Partial) -> Unread {
     let PartialMeta { name, namespace, resource_version } = object.metadata;
-    Unread { position, namespace, name, resource_version }
+    Unread { position: 0, namespace, name, resource_version }
 }
 
 #[derive(Clone, PartialEq, prost::Message, Deserialize)]
@@ -256,16 +155,6 @@ struct BookmarkMeta {
     #[prost(message, repeated, tag = "12")]
     #[serde(deserialize_with = "lenient::entries")]
     annotations: Vec<Label>,
-}
-
-impl<T> From<Bookmark> for WatchEvent<T> {
-    fn from(Bookmark { metadata }: Bookmark) -> Self {
-        let end = |a: &Label| a.key == "k8s.io/initial-events-end" && a.value == "true";
-        Self::Bookmark {
-            initial_events_end: metadata.annotations.iter().any(end),
-            resource_version: metadata.resource_version,
-        }
-    }
 }
 
 #[derive(Clone, PartialEq, prost::Message, Deserialize)]
@@ -307,302 +196,188 @@ impl From<WireStatus> for Status {
 /// `metav1.ListMeta`.
 #[derive(Clone, PartialEq, prost::Message, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-struct ListMeta {
+pub struct ListMeta {
+    /// Where a watch is to start.
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "lenient::text")]
-    resource_version: String,
+    pub resource_version: String,
+    /// Asks for the next page; empty on the last one.
     #[prost(string, tag = "3")]
     #[serde(rename = "continue", deserialize_with = "lenient::text")]
-    continue_token: String,
+    pub continue_token: String,
 }
 
-impl Undecodable {
-    fn add(&mut self, unread: Unread) {
-        self.count += 1;
-        if self.named.len() < NAMED {
-            self.named.push(unread);
-        }
-    }
-}
-
-/// Without a resource version a body is no answer of an API server. Taking it for an empty list would report every object
-/// as gone.
-fn list_end(meta: ListMeta, undecodable: Undecodable) -> Result<ListEnd, ListError> {
-    if meta.resource_version.is_empty() {
-        return Err(ListError::NoList);
-    }
-    let ListMeta { resource_version, continue_token } = meta;
-    Ok(ListEnd { resource_version, continue_token, undecodable })
-}
-
-// ---- JSON
-
-/// Reads straight into the objects; where one does not decode, reads again with the text of each item apart.
-fn json_list<T: Object>(body: &[u8], each: &mut impl FnMut(T)) -> Result<ListEnd, ListError> {
-    let mut undecodable = Undecodable::default();
-    let mut read = 0;
-    let whole = json_envelope(body, |Item(item)| {
-        match item {
-            Some(item) => each(item),
-            None => undecodable.add(Unread { position: read, ..Unread::default() }),
-        }
-        read += 1;
-    });
-    if let Ok(meta) = whole {
-        return list_end(meta.ok_or(ListError::NoList)?, undecodable);
-    }
-    // Bytes that are no UTF-8 spoil only the object that they are in.
-    let text = String::from_utf8_lossy(body);
-    let mut position = 0;
-    let meta = json_envelope(text.as_bytes(), |raw: &RawValue| {
-        if position >= read {
-            match serde_json::from_str(raw.get()) {
-                Ok(Item(Some(item))) => each(item),
-                _ => undecodable.add(unread(position, serde_json::from_str(raw.get()).unwrap_or_default())),
-            }
-        }
-        position += 1;
-    })
-    .map_err(|error| ListError::Broken { at: offset(&text, &error), len: body.len() })?;
-    list_end(meta.ok_or(ListError::NoList)?, undecodable)
-}
-
-/// An object, or none for anything else that is JSON.
-struct Item<T>(Option<T>);
-
-impl<'de, T: Object> Deserialize<'de> for Item<T> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let mut item: Option<T> = lenient::some_object(d)?;
-        item.iter_mut().for_each(Object::trim);
-        Ok(Self(item))
-    }
-}
-
-fn offset(text: &str, error: &serde_json::Error) -> usize {
-    let before = error.line().saturating_sub(1);
-    let lines: usize = text.split_inclusive('\n').take(before).map(str::len).sum();
-    lines + error.column()
-}
-
-/// Reads the fields of a list and hands out its items. None if it has no field `items`.
-fn json_envelope<'de, I: Deserialize<'de>>(
-    body: &'de [u8],
-    each: impl FnMut(I),
-) -> Result<Option<ListMeta>, serde_json::Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
-    let meta = deserializer.deserialize_map(Envelope(each, PhantomData))?;
-    deserializer.end()?;
-    Ok(meta)
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum ListField {
-    Metadata,
-    Items,
-    #[serde(other)]
-    Other,
-}
-
-struct Envelope<I, F>(F, PhantomData<I>);
-
-impl<'de, I: Deserialize<'de>, F: FnMut(I)> Visitor<'de> for Envelope<I, F> {
-    type Value = Option<ListMeta>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of objects")
-    }
-    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut meta = ListMeta::default();
-        let mut has_items = false;
-        while let Some(field) = map.next_key()? {
-            match field {
-                ListField::Metadata => meta = map.next_value()?,
-                ListField::Items => {
-                    has_items = true;
-                    map.next_value_seed(Items(&mut self.0, PhantomData))?;
-                }
-                ListField::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(has_items.then_some(meta))
-    }
-}
-
-struct Items<'a, I, F>(&'a mut F, PhantomData<I>);
-
-impl<'de, I: Deserialize<'de>, F: FnMut(I)> DeserializeSeed<'de> for Items<'_, I, F> {
-    type Value = ();
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<(), D::Error> {
-        d.deserialize_any(self)
-    }
-}
-
-impl<'de, I: Deserialize<'de>, F: FnMut(I)> Visitor<'de> for Items<'_, I, F> {
-    type Value = ();
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list or null")
-    }
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<(), A::Error> {
-        while let Some(item) = seq.next_element()? {
-            (self.0)(item);
-        }
-        Ok(())
-    }
-    /// What Go makes of a list that was never filled.
-    fn visit_unit<E>(self) -> Result<(), E> {
-        Ok(())
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(field_identifier, rename_all = "camelCase")]
-enum EventField {
-    Type,
-    Object,
-    #[serde(other)]
-    Other,
-}
-
-#[derive(Clone, Copy, Deserialize)]
+/// The type of a watch event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "UPPERCASE")]
-enum EventType {
+pub enum EventType {
+    /// An object is new, or begins to match the selectors.
     Added,
+    /// An object has changed.
     Modified,
+    /// An object is gone, or matches no more; as it was last.
     Deleted,
+    /// Nothing changed up to here.
     Bookmark,
+    /// The watch failed.
     Error,
 }
 
 impl EventType {
-    fn of(text: &str) -> Option<Self> {
-        Some(match text {
-            "ADDED" => Self::Added,
-            "MODIFIED" => Self::Modified,
-            "DELETED" => Self::Deleted,
-            "BOOKMARK" => Self::Bookmark,
-            "ERROR" => Self::Error,
-            _ => return None,
-        })
-    }
-
-    fn wrap<T>(self, object: T) -> WatchEvent<T> {
+    /// As it is written in a watch.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Modified => WatchEvent::Modified(object),
-            Self::Deleted => WatchEvent::Deleted(object),
-            _ => WatchEvent::Added(object),
+            Self::Added => "ADDED",
+            Self::Modified => "MODIFIED",
+            Self::Deleted => "DELETED",
+            Self::Bookmark => "BOOKMARK",
+            Self::Error => "ERROR",
+        }
+    }
+
+    fn of(text: &[u8]) -> Option<Self> {
+        [Self::Added, Self::Modified, Self::Deleted, Self::Bookmark, Self::Error]
+            .into_iter()
+            .find(|kind| kind.as_str().as_bytes() == text)
+    }
+}
+
+/// What a bookmark says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bookmarked {
+    /// Where to resume.
+    pub resource_version: String,
+    /// All objects that existed when the watch began have been sent.
+    pub initial_events_end: bool,
+}
+
+impl From<Bookmark> for Bookmarked {
+    fn from(Bookmark { metadata }: Bookmark) -> Self {
+        let end = |a: &Label| a.key == "k8s.io/initial-events-end" && a.value == "true";
+        Self {
+            initial_events_end: metadata.annotations.iter().any(end),
+            resource_version: metadata.resource_version,
         }
     }
 }
 
-struct JsonEvent<T>(WatchEvent<T>);
+// ---- JSON
 
-impl<'de, T: Object> Deserialize<'de> for JsonEvent<T> {
-    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        d.deserialize_map(EventVisitor(PhantomData)).map(Self)
-    }
+/// A watch event in JSON, its object undecoded.
+#[derive(Debug, Deserialize)]
+pub struct JsonEvent<'a> {
+    /// Its type.
+    #[serde(rename = "type")]
+    pub kind: EventType,
+    /// Its object.
+    #[serde(borrow)]
+    pub object: &'a RawValue,
 }
 
-/// The object of an event, of which the type is known.
-struct EventObject<T>(EventType, PhantomData<T>);
-
-impl<'de, T: Object> DeserializeSeed<'de> for EventObject<T> {
-    type Value = WatchEvent<T>;
-    fn deserialize<D: Deserializer<'de>>(self, d: D) -> Result<WatchEvent<T>, D::Error> {
-        Ok(match self.0 {
-            EventType::Bookmark => Bookmark::deserialize(d)?.into(),
-            EventType::Error => WatchEvent::Error(WireStatus::deserialize(d)?.into()),
-            other => match Item::deserialize(d)? {
-                Item(Some(object)) => other.wrap(object),
-                Item(None) => return Err(serde::de::Error::custom("no object")),
-            },
+impl<'a> JsonEvent<'a> {
+    /// Reads a line. The fields come in any order.
+    pub fn read(line: &'a str) -> Result<Self, Unread> {
+        serde_json::from_str(line).map_err(|_| {
+            #[derive(Default, Deserialize)]
+            #[serde(default)]
+            struct Line {
+                #[serde(deserialize_with = "lenient::object")]
+                object: Partial,
+            }
+            unread(serde_json::from_str::<Line>(line).unwrap_or_default().object)
         })
     }
+
+    /// The resourceVersion of its object; empty if it has none.
+    pub fn resource_version(&self) -> String {
+        let object: Partial = serde_json::from_str(self.object.get()).unwrap_or_default();
+        object.metadata.resource_version
+    }
+
+    /// Its object as a bookmark.
+    pub fn bookmark(&self) -> Bookmarked {
+        serde_json::from_str::<Bookmark>(self.object.get()).unwrap_or_default().into()
+    }
 }
 
-struct EventVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Object> Visitor<'de> for EventVisitor<T> {
-    type Value = WatchEvent<T>;
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a watch event")
+/// The resourceVersion of a list; none if the body is none.
+pub fn list_version(body: &[u8], encoding: Encoding) -> Option<String> {
+    #[derive(Deserialize)]
+    struct List {
+        metadata: ListMeta,
     }
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<WatchEvent<T>, A::Error> {
-        let (mut kind, mut event) = (None, None);
-        // The server writes the type first, so that the object is read in one go. Others may not.
-        let mut early: Option<&RawValue> = None;
-        while let Some(field) = map.next_key()? {
-            match (field, kind) {
-                (EventField::Type, _) => kind = Some(map.next_value::<EventType>()?),
-                (EventField::Object, Some(kind)) => {
-                    event = Some(map.next_value_seed(EventObject(kind, PhantomData))?);
-                }
-                (EventField::Object, None) => early = Some(map.next_value()?),
-                (EventField::Other, _) => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        match (event, early, kind) {
-            (Some(event), ..) => Ok(event),
-            (None, Some(raw), Some(kind)) => EventObject(kind, PhantomData)
-                .deserialize(&mut serde_json::Deserializer::from_str(raw.get()))
-                .map_err(|_| serde::de::Error::custom("the object does not decode")),
-            _ => Err(serde::de::Error::custom("no watch event")),
+    match encoding {
+        Encoding::Protobuf => protobuf_list(body, |_| {}).ok().map(|meta| meta.resource_version),
+        Encoding::Json => {
+            serde_json::from_slice::<List>(body).ok().map(|list| list.metadata.resource_version)
         }
     }
 }
 
 // ---- Protobuf
 
-/// The fields of a message that have a length, as tag and content; others are passed over.
+/// A field of a message.
+struct Field<'a> {
+    tag: u32,
+    /// Of a text or a message; empty for a number.
+    content: &'a [u8],
+    /// With its key.
+    whole: &'a [u8],
+}
+
+/// The message is broken.
+#[derive(Clone, Copy, Debug)]
+struct Broken;
+
+/// The fields of a message. Ends after an error.
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Fields<'a> {
-    /// None at the end; an error if the message is broken.
-    fn next(&mut self) -> Option<Result<(u32, &'a [u8]), ()>> {
-        while !self.0.is_empty() {
-            let Ok((tag, wire_type)) = decode_key(&mut self.0) else { return Some(Err(())) };
-            let skip = match wire_type {
-                WireType::Varint => {
-                    if decode_varint(&mut self.0).is_err() {
-                        return Some(Err(()));
-                    }
-                    continue;
-                }
-                WireType::ThirtyTwoBit => 4,
-                WireType::SixtyFourBit => 8,
-                WireType::LengthDelimited => {
-                    let field = decode_varint(&mut self.0)
-                        .ok()
-                        .and_then(|len| usize::try_from(len).ok())
-                        .and_then(|len| self.0.split_at_checked(len));
-                    let Some((content, rest)) = field else { return Some(Err(())) };
-                    self.0 = rest;
-                    return Some(Ok((tag, content)));
-                }
-                WireType::StartGroup | WireType::EndGroup => return Some(Err(())),
-            };
-            if self.0.len() < skip {
-                return Some(Err(()));
-            }
-            self.0.advance(skip);
-        }
-        None
+    fn field(&mut self) -> Option<Field<'a>> {
+        let whole = self.0;
+        let (tag, wire_type) = decode_key(&mut self.0).ok()?;
+        let length = match wire_type {
+            WireType::Varint => decode_varint(&mut self.0).ok().map(|_| 0)?,
+            WireType::ThirtyTwoBit => 4,
+            WireType::SixtyFourBit => 8,
+            WireType::LengthDelimited => usize::try_from(decode_varint(&mut self.0).ok()?).ok()?,
+            WireType::StartGroup | WireType::EndGroup => return None,
+        };
+        let (content, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        let whole = whole.get(..whole.len() - rest.len())?;
+        Some(Field {
+            tag,
+            content: if wire_type == WireType::LengthDelimited { content } else { &[] },
+            whole,
+        })
     }
 
     /// The content of a field, the last if it is given more than once.
-    fn find(mut self, wanted: u32) -> Option<&'a [u8]> {
+    fn find(self, wanted: u32) -> Option<&'a [u8]> {
         let mut found = None;
-        while let Some(field) = self.next() {
-            match field {
-                Ok((tag, content)) if tag == wanted => found = Some(content),
-                Ok(_) => {}
-                Err(()) => return None,
+        for field in self {
+            let field = field.ok()?;
+            if field.tag == wanted {
+                found = Some(field.content);
             }
         }
         found
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Result<Field<'a>, Broken>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field().ok_or(Broken);
+        if field.is_err() {
+            self.0 = &[];
+        }
+        Some(field)
     }
 }
 
@@ -619,7 +394,8 @@ fn unknown(body: &[u8]) -> Option<Unknown<'_>> {
     Some(Unknown { kind, raw: Fields(message).find(2).unwrap_or_default() })
 }
 
-fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(&mut T)) -> Result<ListEnd, ListError> {
+/// Hands out the items of a list in protobuf, undecoded. After an error, items may have been handed out already.
+pub fn protobuf_list(body: &[u8], mut each: impl FnMut(&[u8])) -> Result<ListMeta, ListError> {
     let Some(Unknown { kind, raw }) = unknown(body) else {
         // Cut off within the envelope, or something else altogether.
         return Err(match body.starts_with(MAGIC) {
@@ -631,58 +407,88 @@ fn protobuf_list<T: Object>(body: &[u8], each: &mut impl FnMut(&mut T)) -> Resul
         return Err(ListError::NoList);
     }
     let mut meta = ListMeta::default();
-    let mut undecodable = Undecodable::default();
-    let mut position = 0;
-    let mut item = T::default();
-    let mut fields = Fields(raw);
-    while let Some(field) = fields.next() {
-        let broken = |()| ListError::Broken { at: body.len() - fields.0.len(), len: body.len() };
-        match field.map_err(broken)? {
-            (1, content) => meta = ListMeta::decode(content).map_err(|_| broken(()))?,
-            (2, content) => {
-                match protobuf_item(content, &mut item) {
-                    Ok(()) => {
-                        each(&mut item);
-                        if content.len() > LARGE {
-                            item = T::default();
-                        }
-                    }
-                    Err(_) => {
-                        undecodable.add(unread(position, Partial::decode(content).unwrap_or_default()));
-                    }
-                }
-                position += 1;
-            }
+    let mut at = body.len() - raw.len();
+    for field in Fields(raw) {
+        let broken = ListError::Broken { at, len: body.len() };
+        let Ok(field) = field else { return Err(broken) };
+        at += field.whole.len();
+        match field.tag {
+            1 => meta = ListMeta::decode(field.content).map_err(|_| broken)?,
+            2 => each(field.content),
             _ => {}
         }
     }
-    list_end(meta, undecodable)
+    // Without a resourceVersion a body is no answer of an API server. Taking it for an empty list would report every
+    // object as gone.
+    if meta.resource_version.is_empty() { Err(ListError::NoList) } else { Ok(meta) }
 }
 
-fn protobuf_item<T: Object>(bytes: &[u8], item: &mut T) -> Result<(), prost::DecodeError> {
-    item.replace(bytes)?;
-    item.trim();
-    Ok(())
+/// A watch event in protobuf, its object undecoded.
+#[derive(Clone, Copy, Debug)]
+pub struct ProtobufEvent<'a> {
+    /// Its type.
+    pub kind: EventType,
+    /// Its object.
+    pub object: &'a [u8],
 }
 
-fn protobuf_event<'a, T: Object>(frame: &[u8], item: &'a mut T) -> Result<WatchEvent<&'a mut T>, Unread> {
-    // WatchEvent: type = 1, object = 2, a RawExtension whose raw = 1 is `k8s\0` and an Unknown.
-    let object = Fields(frame).find(2).and_then(|o| Fields(o).find(1)).and_then(unknown);
-    let kind = Fields(frame).find(1).and_then(|k| std::str::from_utf8(k).ok()).and_then(EventType::of);
-    let Some(Unknown { raw, .. }) = object else { return Err(Unread::default()) };
-    let event = match kind {
-        Some(EventType::Bookmark) => Bookmark::decode(raw).map(WatchEvent::from).ok(),
-        Some(EventType::Error) => WireStatus::decode(raw).map(|s| WatchEvent::Error(s.into())).ok(),
-        Some(other) => protobuf_item(raw, item).map(|()| other.wrap(item)).ok(),
-        None => None,
-    };
-    event.ok_or_else(|| unread(0, Partial::decode(raw).unwrap_or_default()))
+impl<'a> ProtobufEvent<'a> {
+    /// Reads a frame.
+    pub fn read(frame: &'a [u8]) -> Result<Self, Unread> {
+        // WatchEvent: type = 1, object = 2, a RawExtension whose raw = 1 is `k8s\0` and an Unknown.
+        let object = Fields(frame).find(2).and_then(|o| Fields(o).find(1)).and_then(unknown);
+        let Some(Unknown { raw: object, .. }) = object else { return Err(Unread::default()) };
+        match Fields(frame).find(1).and_then(EventType::of) {
+            Some(kind) => Ok(Self { kind, object }),
+            None => Err(unread(Partial::decode(object).unwrap_or_default())),
+        }
+    }
+
+    /// Its object as a bookmark.
+    pub fn bookmark(&self) -> Option<Bookmarked> {
+        Bookmark::decode(self.object).ok().map(Bookmarked::from)
+    }
+
+    /// Its object as a refusal.
+    pub fn status(&self) -> Option<Status> {
+        WireStatus::decode(self.object).ok().map(Status::from)
+    }
+}
+
+/// Writes an object without `metadata.managedFields`, which is a third of it and never read. Says whether it has a
+/// resourceVersion; none if it is broken.
+pub fn without_managed_fields(object: &[u8], out: &mut Vec<u8>) -> Option<bool> {
+    const METADATA: u32 = 1;
+    const RESOURCE_VERSION: u32 = 6;
+    const MANAGED_FIELDS: u32 = 17;
+    out.clear();
+    let mut has_version = false;
+    for field in Fields(object) {
+        let field = field.ok()?;
+        if field.tag != METADATA {
+            out.extend_from_slice(field.whole);
+            continue;
+        }
+        let mut length = 0;
+        for inner in Fields(field.content) {
+            let inner = inner.ok()?;
+            has_version |= inner.tag == RESOURCE_VERSION && !inner.content.is_empty();
+            length += if inner.tag == MANAGED_FIELDS { 0 } else { inner.whole.len() };
+        }
+        encode_key(METADATA, WireType::LengthDelimited, out);
+        encode_varint(length as u64, out);
+        for inner in Fields(field.content).flatten().filter(|f| f.tag != MANAGED_FIELDS) {
+            out.extend_from_slice(inner.whole);
+        }
+    }
+    Some(has_version)
 }
 
 // ---- Frames
 
-/// The longest frame that is taken: etcd holds at most 1.5 MiB an object, and JSON is a few times as long.
-const MAX_FRAME: usize = 32 << 20;
+/// The longest frame that is taken: etcd holds at most 1.5 MiB an object, and JSON is some times as long. Each of the
+/// daemon's watches may hold one, within the smallest memory limit of `docs/performance.md`.
+pub const MAX_FRAME: usize = 4 << 20;
 
 /// Cuts the bytes of a watch into frames.
 #[derive(Debug)]

@@ -7,63 +7,60 @@ use serde::{Deserialize, Serialize};
 
 use super::Time;
 use super::lenient::{self, Entry};
-use super::refill::{self, Odd, Value, message, refill_message};
 use super::time;
 
-message! {
-    /// `metav1.ObjectMeta`.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ObjectMeta {
-        /// Unique within namespace and kind at one time; a StatefulSet uses it again.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-        /// Empty for a cluster-scoped object.
-        #[prost(string, tag = "3")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub namespace: String,
-        /// Unique over all time.
-        #[prost(string, tag = "5")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub uid: String,
-        /// Opaque; where a watch is to go on from.
-        #[prost(string, tag = "6")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub resource_version: String,
-        /// Rises with every change of the spec.
-        #[prost(int64, tag = "7")]
-        #[serde(deserialize_with = "lenient::int64")]
-        pub generation: i64,
-        /// When the API server took the object in.
-        #[prost(message, required, tag = "8")]
-        #[serde(deserialize_with = "time::lenient")]
-        pub creation_timestamp: Time,
-        /// When the object is to be gone: the request to delete plus the grace period, so it may lie in the future.
-        #[prost(message, required, tag = "9")]
-        #[serde(deserialize_with = "time::lenient")]
-        pub deletion_timestamp: Time,
-        /// Seconds of grace that `deletion_timestamp` includes.
-        #[prost(int64, optional, tag = "10")]
-        #[serde(deserialize_with = "lenient::some_int64")]
-        pub deletion_grace_period_seconds: Option<i64>,
-        /// In the order of their keys.
-        #[prost(message, repeated, tag = "11")]
-        #[serde(deserialize_with = "lenient::entries", serialize_with = "as_map")]
-        pub labels: Vec<Label>,
-        /// Only those that [`Annotation`] names.
-        #[prost(message, repeated, tag = "12")]
-        #[serde(deserialize_with = "lenient::entries", skip_serializing)]
-        pub annotations: Vec<Annotation>,
-        /// At most one of them is the controller.
-        #[prost(message, repeated, tag = "13")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub owner_references: Vec<OwnerReference>,
-        /// What must be done before the object may go.
-        #[prost(string, repeated, tag = "14")]
-        #[serde(deserialize_with = "lenient::texts")]
-        pub finalizers: Vec<String>,
-    }
+/// `metav1.ObjectMeta`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ObjectMeta {
+    /// Unique within namespace and kind at one time; a StatefulSet uses it again.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// Empty for a cluster-scoped object.
+    #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub namespace: String,
+    /// Unique over all time.
+    #[prost(string, tag = "5")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub uid: String,
+    /// Opaque; where a watch is to go on from.
+    #[prost(string, tag = "6")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub resource_version: String,
+    /// Rises with every change of the spec.
+    #[prost(int64, tag = "7")]
+    #[serde(deserialize_with = "lenient::int64")]
+    pub generation: i64,
+    /// When the API server took the object in.
+    #[prost(message, required, tag = "8")]
+    #[serde(deserialize_with = "time::lenient")]
+    pub creation_timestamp: Time,
+    /// When the object is to be gone: the request to delete plus the grace period, so it may lie in the future.
+    #[prost(message, required, tag = "9")]
+    #[serde(deserialize_with = "time::lenient")]
+    pub deletion_timestamp: Time,
+    /// Seconds of grace that `deletion_timestamp` includes.
+    #[prost(int64, optional, tag = "10")]
+    #[serde(deserialize_with = "lenient::some_int64")]
+    pub deletion_grace_period_seconds: Option<i64>,
+    /// In the order of their keys.
+    #[prost(message, repeated, tag = "11")]
+    #[serde(deserialize_with = "lenient::entries", serialize_with = "as_map")]
+    pub labels: Vec<Label>,
+    /// Only those that [`Annotation`] names.
+    #[prost(message, repeated, tag = "12")]
+    #[serde(deserialize_with = "lenient::entries", skip_serializing)]
+    pub annotations: Vec<Annotation>,
+    /// At most one of them is the controller.
+    #[prost(message, repeated, tag = "13")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub owner_references: Vec<OwnerReference>,
+    /// What must be done before the object may go.
+    #[prost(string, repeated, tag = "14")]
+    #[serde(deserialize_with = "lenient::texts")]
+    pub finalizers: Vec<String>,
 }
 
 impl ObjectMeta {
@@ -95,17 +92,15 @@ impl ObjectMeta {
     }
 }
 
-message! {
-    /// A label: an entry of a `map<string, string>`, which protobuf encodes as a list of such messages.
-    #[derive(Clone, PartialEq, Eq, prost::Message)]
-    pub struct Label {
-        /// The key.
-        #[prost(string, tag = "1")]
-        pub key: String,
-        /// The value.
-        #[prost(string, tag = "2")]
-        pub value: String,
-    }
+/// A label: an entry of a `map<string, string>`, which protobuf encodes as a list of such messages.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Label {
+    /// The key.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// The value.
+    #[prost(string, tag = "2")]
+    pub value: String,
 }
 
 impl Entry for Label {
@@ -145,40 +140,6 @@ impl Entry for Annotation {
     }
 }
 
-impl Annotation {
-    fn is_read(value: Value<'_>) -> bool {
-        let wanted = |value: Value<'_>| {
-            let mut entry = value.bytes()?;
-            while let Some((tag, value)) = refill::next(&mut entry)? {
-                if tag == 1 && Self::wanted(value.text()?) {
-                    return Ok::<_, Odd>(true);
-                }
-            }
-            Ok(false)
-        };
-        wanted(value).unwrap_or(true)
-    }
-
-    fn refill(&mut self, mut bytes: &[u8]) -> Result<(), Odd> {
-        let (mut key, mut value) = ("", "");
-        while let Some((tag, field)) = refill::next(&mut bytes)? {
-            match tag {
-                1 => key = field.text()?,
-                // As below: before its key a value is not worth reading.
-                2 if Self::wanted(key) => value = field.text()?,
-                _ => {}
-            }
-        }
-        for (text, new) in [(&mut self.key, key), (&mut self.value, value)] {
-            text.clear();
-            text.push_str(new);
-        }
-        Ok(())
-    }
-}
-
-refill_message!(Annotation, refill, Annotation::is_read);
-
 /// Written by hand, since the derive would read every value. The key is encoded before the value.
 impl prost::Message for Annotation {
     fn encode_raw(&self, buf: &mut impl BufMut) {
@@ -209,26 +170,24 @@ impl prost::Message for Annotation {
     }
 }
 
-message! {
-    /// `metav1.OwnerReference`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct OwnerReference {
-        /// Such as `ReplicaSet`.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub kind: String,
-        /// Its name, in the same namespace (or cluster-scoped).
-        #[prost(string, tag = "3")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-        /// Its uid.
-        #[prost(string, tag = "4")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub uid: String,
-        /// Whether this owner manages the object.
-        #[prost(bool, optional, tag = "6")]
-        #[serde(deserialize_with = "lenient::some_flag")]
-        pub controller: Option<bool>,
-    }
+/// `metav1.OwnerReference`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct OwnerReference {
+    /// Such as `ReplicaSet`.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub kind: String,
+    /// Its name, in the same namespace (or cluster-scoped).
+    #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// Its uid.
+    #[prost(string, tag = "4")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub uid: String,
+    /// Whether this owner manages the object.
+    #[prost(bool, optional, tag = "6")]
+    #[serde(deserialize_with = "lenient::some_flag")]
+    pub controller: Option<bool>,
 }

@@ -10,27 +10,24 @@ use serde::{Deserialize, Serialize};
 
 use super::lenient::{self, Entry};
 use super::meta::as_map;
-use super::refill::{self, Odd, Refill, Value, message, refill_message};
 use super::{Label, Object, ObjectMeta, Time, time};
 
-message! {
-    /// `core/v1.Pod`.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Pod {
-        /// Name, owners, deletion.
-        #[prost(message, required, tag = "1")]
-        #[serde(deserialize_with = "lenient::object")]
-        pub metadata: ObjectMeta,
-        /// What is wanted.
-        #[prost(message, required, tag = "2")]
-        #[serde(deserialize_with = "lenient::object")]
-        pub spec: PodSpec,
-        /// What the kubelet (and others) say of it.
-        #[prost(message, required, tag = "3")]
-        #[serde(deserialize_with = "lenient::object")]
-        pub status: PodStatus,
-    }
+/// `core/v1.Pod`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Pod {
+    /// Name, owners, deletion.
+    #[prost(message, required, tag = "1")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub metadata: ObjectMeta,
+    /// What is wanted.
+    #[prost(message, required, tag = "2")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub spec: PodSpec,
+    /// What the kubelet (and others) say of it.
+    #[prost(message, required, tag = "3")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub status: PodStatus,
 }
 
 impl Object for Pod {
@@ -63,13 +60,6 @@ impl Object for Pod {
         }
     }
 
-    fn replace(&mut self, bytes: &[u8]) -> Result<(), DecodeError> {
-        if self.refill(bytes).is_err() {
-            *self = prost::Message::decode(bytes)?;
-        }
-        Ok(())
-    }
-
     fn trim(&mut self) {
         self.metadata.trim();
         let spec = &mut self.spec;
@@ -91,112 +81,103 @@ impl Object for Pod {
     }
 }
 
-message! {
-    /// `core/v1.PodSpec`.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct PodSpec {
-        /// Only those of a claim, a Secret, a ConfigMap, or with a size limit: events name the others in full.
-        #[prost(message, repeated, tag = "1")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub volumes: Vec<Volume>,
-        /// App containers.
-        #[prost(message, repeated, tag = "2")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub containers: Vec<Container>,
-        /// `Always` (also when empty), `OnFailure` or `Never`.
-        #[prost(string, tag = "3")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub restart_policy: String,
-        /// Seconds.
-        #[prost(int64, optional, tag = "4")]
-        #[serde(deserialize_with = "lenient::some_int64")]
-        pub termination_grace_period_seconds: Option<i64>,
-        /// Seconds from `status.startTime`.
-        #[prost(int64, optional, tag = "5")]
-        #[serde(deserialize_with = "lenient::some_int64")]
-        pub active_deadline_seconds: Option<i64>,
-        /// Labels that the node must have.
-        #[prost(message, repeated, tag = "7")]
-        #[serde(deserialize_with = "lenient::entries", serialize_with = "as_map")]
-        pub node_selector: Vec<Label>,
-        /// Empty until scheduled.
-        #[prost(string, tag = "10")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub node_name: String,
-        /// Names of Secrets; their content is never read.
-        #[prost(message, repeated, tag = "15")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub image_pull_secrets: Vec<Named>,
-        /// In order; restartable ones are sidecars.
-        #[prost(message, repeated, tag = "20")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub init_containers: Vec<Container>,
-        /// Conditions that others must set before the pod is ready.
-        #[prost(message, repeated, tag = "28")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub readiness_gates: Vec<ReadinessGate>,
-        /// Name of the RuntimeClass.
-        #[prost(string, optional, tag = "29")]
-        #[serde(deserialize_with = "some_text")]
-        pub runtime_class_name: Option<String>,
-        /// Debug containers.
-        #[prost(message, repeated, tag = "34")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub ephemeral_containers: Vec<EphemeralContainer>,
-        /// What holds scheduling back.
-        #[prost(message, repeated, tag = "38")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub scheduling_gates: Vec<Named>,
-        /// Limits and requests of the pod as a whole.
-        #[prost(message, optional, boxed, tag = "40")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub resources: Option<Box<ResourceRequirements>>,
-    }
+/// `core/v1.PodSpec`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodSpec {
+    /// Only those of a claim, a Secret, a ConfigMap, or with a size limit: events name the others in full.
+    #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub volumes: Vec<Volume>,
+    /// App containers.
+    #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub containers: Vec<Container>,
+    /// `Always` (also when empty), `OnFailure` or `Never`.
+    #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub restart_policy: String,
+    /// Seconds.
+    #[prost(int64, optional, tag = "4")]
+    #[serde(deserialize_with = "lenient::some_int64")]
+    pub termination_grace_period_seconds: Option<i64>,
+    /// Seconds from `status.startTime`.
+    #[prost(int64, optional, tag = "5")]
+    #[serde(deserialize_with = "lenient::some_int64")]
+    pub active_deadline_seconds: Option<i64>,
+    /// Labels that the node must have.
+    #[prost(message, repeated, tag = "7")]
+    #[serde(deserialize_with = "lenient::entries", serialize_with = "as_map")]
+    pub node_selector: Vec<Label>,
+    /// Empty until scheduled.
+    #[prost(string, tag = "10")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub node_name: String,
+    /// Names of Secrets; their content is never read.
+    #[prost(message, repeated, tag = "15")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub image_pull_secrets: Vec<Named>,
+    /// In order; restartable ones are sidecars.
+    #[prost(message, repeated, tag = "20")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub init_containers: Vec<Container>,
+    /// Conditions that others must set before the pod is ready.
+    #[prost(message, repeated, tag = "28")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub readiness_gates: Vec<ReadinessGate>,
+    /// Name of the RuntimeClass.
+    #[prost(string, optional, tag = "29")]
+    #[serde(deserialize_with = "some_text")]
+    pub runtime_class_name: Option<String>,
+    /// Debug containers.
+    #[prost(message, repeated, tag = "34")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub ephemeral_containers: Vec<EphemeralContainer>,
+    /// What holds scheduling back.
+    #[prost(message, repeated, tag = "38")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub scheduling_gates: Vec<Named>,
+    /// Limits and requests of the pod as a whole.
+    #[prost(message, optional, boxed, tag = "40")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub resources: Option<Box<ResourceRequirements>>,
 }
 
 fn some_text<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<String>, D::Error> {
     Ok(Some(lenient::text(d)?).filter(|t| !t.is_empty()))
 }
 
-message! {
-    /// Anything of which only the name matters: `LocalObjectReference`, `PodSchedulingGate`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default)]
-    pub struct Named {
-        /// The name.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-    }
+/// Anything of which only the name matters: `LocalObjectReference`, `PodSchedulingGate`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Named {
+    /// The name.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
 }
 
-message! {
-    /// `core/v1.PodReadinessGate`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ReadinessGate {
-        /// Type of the pod condition that must be True.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub condition_type: String,
-    }
+/// `core/v1.PodReadinessGate`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ReadinessGate {
+    /// Type of the pod condition that must be True.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub condition_type: String,
 }
 
-message! {
-    only if Volume::may_be_wanted;
-    /// `core/v1.Volume`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(from = "FlatVolume")]
-    pub struct Volume {
-        /// Its name within the pod.
-        #[prost(string, tag = "1")]
-        pub name: String,
-        /// Inlined in JSON, a message of its own in protobuf.
-        #[prost(message, optional, boxed, tag = "2")]
-        #[serde(flatten)]
-        pub source: Option<Box<VolumeSource>>,
-    }
+/// `core/v1.Volume`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(from = "FlatVolume")]
+pub struct Volume {
+    /// Its name within the pod.
+    #[prost(string, tag = "1")]
+    pub name: String,
+    /// Inlined in JSON, a message of its own in protobuf.
+    #[prost(message, optional, boxed, tag = "2")]
+    #[serde(flatten)]
+    pub source: Option<Box<VolumeSource>>,
 }
 
 /// A volume as JSON writes it. Not `#[serde(flatten)]`, which would keep every field of every kind of volume for a while.
@@ -227,46 +208,22 @@ impl From<FlatVolume> for Volume {
     }
 }
 
-message! {
-    /// `core/v1.VolumeSource`: only the kinds that the analyzer names.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
-    #[serde(rename_all = "camelCase")]
-    pub struct VolumeSource {
-        /// Scratch space.
-        #[prost(message, optional, tag = "2")]
-        pub empty_dir: Option<EmptyDir>,
-        /// A Secret, by name; its content is never read.
-        #[prost(message, optional, tag = "6")]
-        pub secret: Option<SecretVolume>,
-        /// A claim.
-        #[prost(message, optional, tag = "10")]
-        pub persistent_volume_claim: Option<Claim>,
-        /// A ConfigMap, by name; its content is never read.
-        #[prost(message, optional, tag = "19")]
-        pub config_map: Option<ConfigMapVolume>,
-    }
-}
-
-impl Volume {
-    /// Whether its source is, as far as its fields tell. Most volumes are of a kind that is not.
-    fn may_be_wanted(value: Value<'_>) -> bool {
-        let wanted = |value: Value<'_>| {
-            let mut volume = value.bytes()?;
-            while let Some((tag, value)) = refill::next(&mut volume)? {
-                if tag != 2 {
-                    continue;
-                }
-                let mut source = value.bytes()?;
-                while let Some((tag, _)) = refill::next(&mut source)? {
-                    if matches!(tag, 2 | 6 | 10 | 19) {
-                        return Ok::<_, Odd>(true);
-                    }
-                }
-            }
-            Ok(false)
-        };
-        wanted(value).unwrap_or(true)
-    }
+/// `core/v1.VolumeSource`: only the kinds that the analyzer names.
+#[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct VolumeSource {
+    /// Scratch space.
+    #[prost(message, optional, tag = "2")]
+    pub empty_dir: Option<EmptyDir>,
+    /// A Secret, by name; its content is never read.
+    #[prost(message, optional, tag = "6")]
+    pub secret: Option<SecretVolume>,
+    /// A claim.
+    #[prost(message, optional, tag = "10")]
+    pub persistent_volume_claim: Option<Claim>,
+    /// A ConfigMap, by name; its content is never read.
+    #[prost(message, optional, tag = "19")]
+    pub config_map: Option<ConfigMapVolume>,
 }
 
 impl VolumeSource {
@@ -278,103 +235,93 @@ impl VolumeSource {
     }
 }
 
-message! {
-    /// `core/v1.EmptyDirVolumeSource`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct EmptyDir {
-        /// More than this, and the pod is evicted.
-        #[prost(message, optional, tag = "2")]
-        #[serde(deserialize_with = "some_quantity")]
-        pub size_limit: Option<Quantity>,
-    }
+/// `core/v1.EmptyDirVolumeSource`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EmptyDir {
+    /// More than this, and the pod is evicted.
+    #[prost(message, optional, tag = "2")]
+    #[serde(deserialize_with = "some_quantity")]
+    pub size_limit: Option<Quantity>,
 }
 
 fn some_quantity<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Quantity>, D::Error> {
     Ok(Some(Quantity { string: lenient::text_or_number(d)? }).filter(|q| !q.string.is_empty()))
 }
 
-message! {
-    /// `core/v1.SecretVolumeSource`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct SecretVolume {
-        /// In the pod's namespace.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub secret_name: String,
-    }
+/// `core/v1.SecretVolumeSource`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct SecretVolume {
+    /// In the pod's namespace.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub secret_name: String,
 }
 
-message! {
-    /// `core/v1.ConfigMapVolumeSource`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
-    pub struct ConfigMapVolume {
-        /// Inlined in JSON, a message of its own in protobuf.
-        #[prost(message, required, tag = "1")]
-        #[serde(flatten)]
-        pub reference: Named,
-    }
+/// `core/v1.ConfigMapVolumeSource`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
+pub struct ConfigMapVolume {
+    /// Inlined in JSON, a message of its own in protobuf.
+    #[prost(message, required, tag = "1")]
+    #[serde(flatten)]
+    pub reference: Named,
 }
 
-message! {
-    /// `core/v1.PersistentVolumeClaimVolumeSource`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Claim {
-        /// In the pod's namespace.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub claim_name: String,
-    }
+/// `core/v1.PersistentVolumeClaimVolumeSource`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Claim {
+    /// In the pod's namespace.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub claim_name: String,
 }
 
-message! {
-    /// `core/v1.Container`, without everything that can hold a secret.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Container {
-        /// Unique in the pod.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-        /// As written in the spec.
-        #[prost(string, tag = "2")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub image: String,
-        /// Only those with a host port.
-        #[prost(message, repeated, tag = "6")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub ports: Vec<Port>,
-        /// Limits and requests.
-        #[prost(message, optional, boxed, tag = "8")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub resources: Option<Box<ResourceRequirements>>,
-        /// Failing it restarts the container.
-        #[prost(message, optional, boxed, tag = "10")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub liveness_probe: Option<Box<Probe>>,
-        /// Failing it takes the pod out of its Services.
-        #[prost(message, optional, boxed, tag = "11")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub readiness_probe: Option<Box<Probe>>,
-        /// Hooks: only whether there is one that runs at the start.
-        #[prost(message, optional, tag = "12")]
-        #[serde(deserialize_with = "lenient::some_object")]
-        pub lifecycle: Option<Lifecycle>,
-        /// The other probes wait for it; failing it restarts the container.
-        #[prost(message, optional, boxed, tag = "22")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub startup_probe: Option<Box<Probe>>,
-        /// Overrides the pod's; `Always` on an init container makes it a sidecar.
-        #[prost(string, optional, tag = "24")]
-        #[serde(deserialize_with = "some_text")]
-        pub restart_policy: Option<String>,
-        /// The first that matches an exit decides, before any policy.
-        #[prost(message, repeated, tag = "25")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub restart_policy_rules: Vec<RestartRule>,
-    }
+/// `core/v1.Container`, without everything that can hold a secret.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Container {
+    /// Unique in the pod.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// As written in the spec.
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub image: String,
+    /// Only those with a host port.
+    #[prost(message, repeated, tag = "6")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub ports: Vec<Port>,
+    /// Limits and requests.
+    #[prost(message, optional, boxed, tag = "8")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub resources: Option<Box<ResourceRequirements>>,
+    /// Failing it restarts the container.
+    #[prost(message, optional, boxed, tag = "10")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub liveness_probe: Option<Box<Probe>>,
+    /// Failing it takes the pod out of its Services.
+    #[prost(message, optional, boxed, tag = "11")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub readiness_probe: Option<Box<Probe>>,
+    /// Hooks: only whether there is one that runs at the start.
+    #[prost(message, optional, tag = "12")]
+    #[serde(deserialize_with = "lenient::some_object")]
+    pub lifecycle: Option<Lifecycle>,
+    /// The other probes wait for it; failing it restarts the container.
+    #[prost(message, optional, boxed, tag = "22")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub startup_probe: Option<Box<Probe>>,
+    /// Overrides the pod's; `Always` on an init container makes it a sidecar.
+    #[prost(string, optional, tag = "24")]
+    #[serde(deserialize_with = "some_text")]
+    pub restart_policy: Option<String>,
+    /// The first that matches an exit decides, before any policy.
+    #[prost(message, repeated, tag = "25")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub restart_policy_rules: Vec<RestartRule>,
 }
 
 impl Container {
@@ -402,28 +349,24 @@ impl Container {
     }
 }
 
-message! {
-    /// `core/v1.Lifecycle`, without what its hooks do.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Lifecycle {
-        /// Failing it has the container killed.
-        #[prost(message, optional, tag = "1")]
-        #[serde(deserialize_with = "lenient::some_object")]
-        pub post_start: Option<Empty>,
-    }
+/// `core/v1.Lifecycle`, without what its hooks do.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Lifecycle {
+    /// Failing it has the container killed.
+    #[prost(message, optional, tag = "1")]
+    #[serde(deserialize_with = "lenient::some_object")]
+    pub post_start: Option<Empty>,
 }
 
-message! {
-    /// `core/v1.EphemeralContainer`.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(from = "EphemeralContainerCommon")]
-    pub struct EphemeralContainer {
-        /// Inlined in JSON, a message of its own in protobuf.
-        #[prost(message, required, tag = "1")]
-        #[serde(flatten)]
-        pub common: EphemeralContainerCommon,
-    }
+/// `core/v1.EphemeralContainer`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(from = "EphemeralContainerCommon")]
+pub struct EphemeralContainer {
+    /// Inlined in JSON, a message of its own in protobuf.
+    #[prost(message, required, tag = "1")]
+    #[serde(flatten)]
+    pub common: EphemeralContainerCommon,
 }
 
 impl From<EphemeralContainerCommon> for EphemeralContainer {
@@ -432,64 +375,42 @@ impl From<EphemeralContainerCommon> for EphemeralContainer {
     }
 }
 
-message! {
-    /// `core/v1.EphemeralContainerCommon`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct EphemeralContainerCommon {
-        /// Unique in the pod.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-        /// As written in the spec.
-        #[prost(string, tag = "2")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub image: String,
-    }
+/// `core/v1.EphemeralContainerCommon`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct EphemeralContainerCommon {
+    /// Unique in the pod.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// As written in the spec.
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub image: String,
 }
 
-message! {
-    only if Port::may_be_wanted;
-    /// `core/v1.ContainerPort`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Port {
-        /// Port on the node, 0 for none.
-        #[prost(int32, tag = "2")]
-        #[serde(deserialize_with = "lenient::int32")]
-        pub host_port: i32,
-    }
+/// `core/v1.ContainerPort`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Port {
+    /// Port on the node, 0 for none.
+    #[prost(int32, tag = "2")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub host_port: i32,
 }
 
-impl Port {
-    fn may_be_wanted(value: Value<'_>) -> bool {
-        let wanted = |value: Value<'_>| {
-            let mut port = value.bytes()?;
-            while let Some((tag, value)) = refill::next(&mut port)? {
-                if tag == 2 && !matches!(value, Value::Varint(0)) {
-                    return Ok::<_, Odd>(true);
-                }
-            }
-            Ok(false)
-        };
-        wanted(value).unwrap_or(true)
-    }
-}
-
-message! {
-    /// `core/v1.ResourceRequirements`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ResourceRequirements {
-        /// By resource name.
-        #[prost(message, repeated, tag = "1")]
-        #[serde(deserialize_with = "lenient::entries", serialize_with = "quantities_as_map")]
-        pub limits: Vec<ResourceQuantity>,
-        /// By resource name.
-        #[prost(message, repeated, tag = "2")]
-        #[serde(deserialize_with = "lenient::entries", serialize_with = "quantities_as_map")]
-        pub requests: Vec<ResourceQuantity>,
-    }
+/// `core/v1.ResourceRequirements`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ResourceRequirements {
+    /// By resource name.
+    #[prost(message, repeated, tag = "1")]
+    #[serde(deserialize_with = "lenient::entries", serialize_with = "quantities_as_map")]
+    pub limits: Vec<ResourceQuantity>,
+    /// By resource name.
+    #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "lenient::entries", serialize_with = "quantities_as_map")]
+    pub requests: Vec<ResourceQuantity>,
 }
 
 impl ResourceRequirements {
@@ -509,17 +430,15 @@ impl ResourceRequirements {
     }
 }
 
-message! {
-    /// An entry of a `map<string, Quantity>`.
-    #[derive(Clone, PartialEq, Eq, prost::Message)]
-    pub struct ResourceQuantity {
-        /// Such as `memory`.
-        #[prost(string, tag = "1")]
-        pub key: String,
-        /// Such as `64Mi`.
-        #[prost(message, required, tag = "2")]
-        pub value: Quantity,
-    }
+/// An entry of a `map<string, Quantity>`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ResourceQuantity {
+    /// Such as `memory`.
+    #[prost(string, tag = "1")]
+    pub key: String,
+    /// Such as `64Mi`.
+    #[prost(message, required, tag = "2")]
+    pub value: Quantity,
 }
 
 impl Entry for ResourceQuantity {
@@ -535,14 +454,12 @@ fn quantities_as_map<S: serde::Serializer>(
     serializer.collect_map(list.iter().map(|e| (&e.key, &e.value.string)))
 }
 
-message! {
-    /// `resource.Quantity`, as written.
-    #[derive(Clone, PartialEq, Eq, prost::Message)]
-    pub struct Quantity {
-        /// Such as `64Mi`.
-        #[prost(string, tag = "1")]
-        pub string: String,
-    }
+/// `resource.Quantity`, as written.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Quantity {
+    /// Such as `64Mi`.
+    #[prost(string, tag = "1")]
+    pub string: String,
 }
 
 impl Serialize for Quantity {
@@ -551,28 +468,26 @@ impl Serialize for Quantity {
     }
 }
 
-message! {
-    /// `core/v1.Probe`. The API server fills in the defaults; hand-written YAML does not: use the methods.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(from = "FlatProbe", rename_all = "camelCase")]
-    pub struct Probe {
-        /// Inlined in JSON, a message of its own in protobuf.
-        #[prost(message, required, tag = "1")]
-        #[serde(flatten)]
-        pub handler: ProbeHandler,
-        /// Seconds before the first probe.
-        #[prost(int32, tag = "2")]
-        pub initial_delay_seconds: i32,
-        /// Seconds; 0 means the default of 1.
-        #[prost(int32, tag = "3")]
-        pub timeout_seconds: i32,
-        /// Seconds; 0 means the default of 10.
-        #[prost(int32, tag = "4")]
-        pub period_seconds: i32,
-        /// Failures in a row that count; 0 means the default of 3.
-        #[prost(int32, tag = "6")]
-        pub failure_threshold: i32,
-    }
+/// `core/v1.Probe`. The API server fills in the defaults; hand-written YAML does not: use the methods.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(from = "FlatProbe", rename_all = "camelCase")]
+pub struct Probe {
+    /// Inlined in JSON, a message of its own in protobuf.
+    #[prost(message, required, tag = "1")]
+    #[serde(flatten)]
+    pub handler: ProbeHandler,
+    /// Seconds before the first probe.
+    #[prost(int32, tag = "2")]
+    pub initial_delay_seconds: i32,
+    /// Seconds; 0 means the default of 1.
+    #[prost(int32, tag = "3")]
+    pub timeout_seconds: i32,
+    /// Seconds; 0 means the default of 10.
+    #[prost(int32, tag = "4")]
+    pub period_seconds: i32,
+    /// Failures in a row that count; 0 means the default of 3.
+    #[prost(int32, tag = "6")]
+    pub failure_threshold: i32,
 }
 
 /// A probe as JSON writes it.
@@ -637,90 +552,78 @@ impl Probe {
     }
 }
 
-message! {
-    /// `core/v1.ProbeHandler`. The command of an exec probe is not read.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
-    #[serde(rename_all = "camelCase")]
-    pub struct ProbeHandler {
-        /// A command in the container.
-        #[prost(message, optional, tag = "1")]
-        pub exec: Option<Empty>,
-        /// An HTTP request.
-        #[prost(message, optional, boxed, tag = "2")]
-        pub http_get: Option<Box<HttpGet>>,
-        /// A TCP connection.
-        #[prost(message, optional, boxed, tag = "3")]
-        pub tcp_socket: Option<Box<TcpSocket>>,
-        /// A gRPC health check.
-        #[prost(message, optional, tag = "4")]
-        pub grpc: Option<Grpc>,
-    }
+/// `core/v1.ProbeHandler`. The command of an exec probe is not read.
+#[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ProbeHandler {
+    /// A command in the container.
+    #[prost(message, optional, tag = "1")]
+    pub exec: Option<Empty>,
+    /// An HTTP request.
+    #[prost(message, optional, boxed, tag = "2")]
+    pub http_get: Option<Box<HttpGet>>,
+    /// A TCP connection.
+    #[prost(message, optional, boxed, tag = "3")]
+    pub tcp_socket: Option<Box<TcpSocket>>,
+    /// A gRPC health check.
+    #[prost(message, optional, tag = "4")]
+    pub grpc: Option<Grpc>,
 }
 
-message! {
-    /// A message of which only the presence matters.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    pub struct Empty {}
+/// A message of which only the presence matters.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+pub struct Empty {}
+
+/// `core/v1.HTTPGetAction`, without its headers.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct HttpGet {
+    /// Path and query.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub path: String,
+    /// Number or name.
+    #[prost(message, required, tag = "2")]
+    #[serde(deserialize_with = "int_or_string")]
+    pub port: IntOrString,
+    /// `HTTP` or `HTTPS`.
+    #[prost(string, tag = "4")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub scheme: String,
 }
 
-message! {
-    /// `core/v1.HTTPGetAction`, without its headers.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct HttpGet {
-        /// Path and query.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub path: String,
-        /// Number or name.
-        #[prost(message, required, tag = "2")]
-        #[serde(deserialize_with = "int_or_string")]
-        pub port: IntOrString,
-        /// `HTTP` or `HTTPS`.
-        #[prost(string, tag = "4")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub scheme: String,
-    }
+/// `core/v1.TCPSocketAction`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct TcpSocket {
+    /// Number or name.
+    #[prost(message, required, tag = "1")]
+    #[serde(deserialize_with = "int_or_string")]
+    pub port: IntOrString,
 }
 
-message! {
-    /// `core/v1.TCPSocketAction`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct TcpSocket {
-        /// Number or name.
-        #[prost(message, required, tag = "1")]
-        #[serde(deserialize_with = "int_or_string")]
-        pub port: IntOrString,
-    }
+/// `core/v1.GRPCAction`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Grpc {
+    /// Number.
+    #[prost(int32, tag = "1")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub port: i32,
 }
 
-message! {
-    /// `core/v1.GRPCAction`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Grpc {
-        /// Number.
-        #[prost(int32, tag = "1")]
-        #[serde(deserialize_with = "lenient::int32")]
-        pub port: i32,
-    }
-}
-
-message! {
-    /// `util.intstr.IntOrString`.
-    #[derive(Clone, PartialEq, Eq, prost::Message)]
-    pub struct IntOrString {
-        /// 0 for a number, 1 for a string.
-        #[prost(int64, tag = "1")]
-        pub kind: i64,
-        /// The number.
-        #[prost(int32, tag = "2")]
-        pub int_val: i32,
-        /// The string.
-        #[prost(string, tag = "3")]
-        pub str_val: String,
-    }
+/// `util.intstr.IntOrString`.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct IntOrString {
+    /// 0 for a number, 1 for a string.
+    #[prost(int64, tag = "1")]
+    pub kind: i64,
+    /// The number.
+    #[prost(int32, tag = "2")]
+    pub int_val: i32,
+    /// The string.
+    #[prost(string, tag = "3")]
+    pub str_val: String,
 }
 
 fn int_or_string<'de, D: serde::Deserializer<'de>>(d: D) -> Result<IntOrString, D::Error> {
@@ -747,80 +650,74 @@ impl Serialize for IntOrString {
     }
 }
 
-message! {
-    /// `core/v1.ContainerRestartRule`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RestartRule {
-        /// `Restart` or `RestartAllContainers`.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub action: String,
-        /// Which exits it is for.
-        #[prost(message, optional, tag = "2")]
-        #[serde(deserialize_with = "lenient::some_object")]
-        pub exit_codes: Option<RestartRuleExitCodes>,
-    }
+/// `core/v1.ContainerRestartRule`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RestartRule {
+    /// `Restart` or `RestartAllContainers`.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub action: String,
+    /// Which exits it is for.
+    #[prost(message, optional, tag = "2")]
+    #[serde(deserialize_with = "lenient::some_object")]
+    pub exit_codes: Option<RestartRuleExitCodes>,
 }
 
-message! {
-    /// `core/v1.ContainerRestartRuleOnExitCodes`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct RestartRuleExitCodes {
-        /// `In` or `NotIn`.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub operator: String,
-        /// Exit codes.
-        #[prost(int32, repeated, packed = "false", tag = "2")]
-        #[serde(deserialize_with = "lenient::int32s")]
-        pub values: Vec<i32>,
-    }
+/// `core/v1.ContainerRestartRuleOnExitCodes`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RestartRuleExitCodes {
+    /// `In` or `NotIn`.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub operator: String,
+    /// Exit codes.
+    #[prost(int32, repeated, packed = "false", tag = "2")]
+    #[serde(deserialize_with = "lenient::int32s")]
+    pub values: Vec<i32>,
 }
 
-message! {
-    /// `core/v1.PodStatus`.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct PodStatus {
-        /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`. Says little: a pod that crashes again and again is `Running`.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub phase: String,
-        /// Only those that are read, see `Condition::is_wanted`.
-        #[prost(message, repeated, tag = "2")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub conditions: Vec<Condition>,
-        /// In words, why the pod is in this phase.
-        #[prost(string, tag = "3")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub message: String,
-        /// In a word, such as `Evicted`.
-        #[prost(string, tag = "4")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub reason: String,
-        /// When the kubelet first saw the pod.
-        #[prost(message, required, tag = "7")]
-        #[serde(deserialize_with = "time::lenient")]
-        pub start_time: Time,
-        /// Of app containers, sorted by name.
-        #[prost(message, repeated, tag = "8")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub container_statuses: Vec<ContainerStatus>,
-        /// `Guaranteed`, `Burstable`, `BestEffort`.
-        #[prost(string, tag = "9")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub qos_class: String,
-        /// Of init containers and sidecars, in the order of the spec.
-        #[prost(message, repeated, tag = "10")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub init_container_statuses: Vec<ContainerStatus>,
-        /// Of debug containers, sorted by name.
-        #[prost(message, repeated, tag = "13")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub ephemeral_container_statuses: Vec<ContainerStatus>,
-    }
+/// `core/v1.PodStatus`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PodStatus {
+    /// `Pending`, `Running`, `Succeeded`, `Failed`, `Unknown`. Says little: a pod that crashes again and again is `Running`.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub phase: String,
+    /// Only those that are read, see `Condition::is_wanted`.
+    #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub conditions: Vec<Condition>,
+    /// In words, why the pod is in this phase.
+    #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub message: String,
+    /// In a word, such as `Evicted`.
+    #[prost(string, tag = "4")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub reason: String,
+    /// When the kubelet first saw the pod.
+    #[prost(message, required, tag = "7")]
+    #[serde(deserialize_with = "time::lenient")]
+    pub start_time: Time,
+    /// Of app containers, sorted by name.
+    #[prost(message, repeated, tag = "8")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub container_statuses: Vec<ContainerStatus>,
+    /// `Guaranteed`, `Burstable`, `BestEffort`.
+    #[prost(string, tag = "9")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub qos_class: String,
+    /// Of init containers and sidecars, in the order of the spec.
+    #[prost(message, repeated, tag = "10")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub init_container_statuses: Vec<ContainerStatus>,
+    /// Of debug containers, sorted by name.
+    #[prost(message, repeated, tag = "13")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub ephemeral_container_statuses: Vec<ContainerStatus>,
 }
 
 impl PodStatus {
@@ -1051,33 +948,6 @@ impl prost::Message for Condition {
 }
 
 impl Condition {
-    fn refill(&mut self, mut bytes: &[u8]) -> Result<(), Odd> {
-        let (mut kind, mut status, mut reason, mut message, mut since) = ("", "", "", "", 0);
-        while let Some((tag, value)) = refill::next(&mut bytes)? {
-            match tag {
-                1 => kind = value.text()?,
-                2 => status = value.text()?,
-                4 => since += usize::from(self.last_transition_time.take(value, since)?),
-                5 => reason = value.text()?,
-                6 => message = value.text()?,
-                _ => {}
-            }
-        }
-        self.last_transition_time.end(since);
-        self.kind = ConditionType::of(kind);
-        self.status = ConditionStatus::of(status);
-        for (text, new) in [(&mut self.reason, reason), (&mut self.message, message)] {
-            if **text != *new {
-                *text = new.into();
-            }
-        }
-        Ok(())
-    }
-}
-
-refill_message!(Condition, refill);
-
-impl Condition {
     /// The texts that are not empty, by tag.
     fn texts(&self) -> impl Iterator<Item = (u32, &str)> {
         let all: [(u32, &str); 4] =
@@ -1086,52 +956,50 @@ impl Condition {
     }
 }
 
-message! {
-    /// `core/v1.ContainerStatus`.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ContainerStatus {
-        /// Joins the status to the spec.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-        /// Now.
-        #[prost(message, required, tag = "2")]
-        #[serde(deserialize_with = "lenient::object")]
-        pub state: ContainerState,
-        /// The previous end, however old.
-        #[prost(message, required, tag = "3")]
-        #[serde(deserialize_with = "lenient::object")]
-        pub last_state: ContainerState,
-        /// Started, and the readiness probe passes if there is one.
-        #[prost(bool, tag = "4")]
-        #[serde(deserialize_with = "lenient::flag")]
-        pub ready: bool,
-        /// Not a count of failures: ends with exit code 0 count, and it can fall.
-        #[prost(int32, tag = "5")]
-        #[serde(deserialize_with = "lenient::int32")]
-        pub restart_count: i32,
-        /// As the runtime names it; kept only where the spec names none.
-        #[prost(string, tag = "6")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub image: String,
-        /// Of the newest container, shortened (see `shorten`); empty before the first.
-        #[prost(string, tag = "8")]
-        #[serde(rename = "containerID", deserialize_with = "lenient::text")]
-        pub container_id: String,
-        /// Whether the startup probe has passed; none is as good as false.
-        #[prost(bool, optional, tag = "9")]
-        #[serde(deserialize_with = "lenient::some_flag")]
-        pub started: Option<bool>,
-        /// What is in force, which differs from the spec during a resize.
-        #[prost(message, optional, boxed, tag = "11")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub resources: Option<Box<ResourceRequirements>>,
-        /// Health of devices.
-        #[prost(message, repeated, tag = "14")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub allocated_resources_status: Vec<ResourceStatus>,
-    }
+/// `core/v1.ContainerStatus`.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerStatus {
+    /// Joins the status to the spec.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// Now.
+    #[prost(message, required, tag = "2")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub state: ContainerState,
+    /// The previous end, however old.
+    #[prost(message, required, tag = "3")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub last_state: ContainerState,
+    /// Started, and the readiness probe passes if there is one.
+    #[prost(bool, tag = "4")]
+    #[serde(deserialize_with = "lenient::flag")]
+    pub ready: bool,
+    /// Not a count of failures: ends with exit code 0 count, and it can fall.
+    #[prost(int32, tag = "5")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub restart_count: i32,
+    /// As the runtime names it; kept only where the spec names none.
+    #[prost(string, tag = "6")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub image: String,
+    /// Of the newest container, shortened (see `shorten`); empty before the first.
+    #[prost(string, tag = "8")]
+    #[serde(rename = "containerID", deserialize_with = "lenient::text")]
+    pub container_id: String,
+    /// Whether the startup probe has passed; none is as good as false.
+    #[prost(bool, optional, tag = "9")]
+    #[serde(deserialize_with = "lenient::some_flag")]
+    pub started: Option<bool>,
+    /// What is in force, which differs from the spec during a resize.
+    #[prost(message, optional, boxed, tag = "11")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub resources: Option<Box<ResourceRequirements>>,
+    /// Health of devices.
+    #[prost(message, repeated, tag = "14")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub allocated_resources_status: Vec<ResourceStatus>,
 }
 
 impl ContainerStatus {
@@ -1180,118 +1048,106 @@ fn shorten(id: &mut String) {
     }
 }
 
-message! {
-    /// `core/v1.ContainerState`: at most one is set; none at all is waiting without a word.
-    #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ContainerState {
-        /// Not started, or not yet again.
-        #[prost(message, optional, boxed, tag = "1")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub waiting: Option<Box<Waiting>>,
-        /// Running.
-        #[prost(message, optional, tag = "2")]
-        #[serde(deserialize_with = "lenient::some_object")]
-        pub running: Option<Running>,
-        /// Ended.
-        #[prost(message, optional, boxed, tag = "3")]
-        #[serde(deserialize_with = "lenient::some_boxed")]
-        pub terminated: Option<Box<Terminated>>,
-    }
+/// `core/v1.ContainerState`: at most one is set; none at all is waiting without a word.
+#[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ContainerState {
+    /// Not started, or not yet again.
+    #[prost(message, optional, boxed, tag = "1")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub waiting: Option<Box<Waiting>>,
+    /// Running.
+    #[prost(message, optional, tag = "2")]
+    #[serde(deserialize_with = "lenient::some_object")]
+    pub running: Option<Running>,
+    /// Ended.
+    #[prost(message, optional, boxed, tag = "3")]
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    pub terminated: Option<Box<Terminated>>,
 }
 
-message! {
-    /// `core/v1.ContainerStateWaiting`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Waiting {
-        /// An open set: runtimes and versions add their own.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub reason: String,
-        /// The error's text.
-        #[prost(string, tag = "2")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub message: String,
-    }
+/// `core/v1.ContainerStateWaiting`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Waiting {
+    /// An open set: runtimes and versions add their own.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub reason: String,
+    /// The error's text.
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub message: String,
 }
 
-message! {
-    /// `core/v1.ContainerStateRunning`.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Running {
-        /// When this run began.
-        #[prost(message, required, tag = "1")]
-        #[serde(deserialize_with = "time::lenient")]
-        pub started_at: Time,
-    }
+/// `core/v1.ContainerStateRunning`.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Running {
+    /// When this run began.
+    #[prost(message, required, tag = "1")]
+    #[serde(deserialize_with = "time::lenient")]
+    pub started_at: Time,
 }
 
-message! {
-    /// `core/v1.ContainerStateTerminated`. `signal` is never filled in by a kubelet.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Terminated {
-        /// 128 + n for signal n on Linux; may be negative or large on Windows.
-        #[prost(int32, tag = "1")]
-        #[serde(deserialize_with = "lenient::int32")]
-        pub exit_code: i32,
-        /// An open set: runtimes and versions add their own.
-        #[prost(string, tag = "3")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub reason: String,
-        /// The runtime's words and the termination message.
-        #[prost(string, tag = "4")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub message: String,
-        /// Unknown for a container that never started.
-        #[prost(message, required, tag = "5")]
-        #[serde(deserialize_with = "time::lenient")]
-        pub started_at: Time,
-        /// Unknown for a record that the kubelet made up.
-        #[prost(message, required, tag = "6")]
-        #[serde(deserialize_with = "time::lenient")]
-        pub finished_at: Time,
-        /// Identifies this end; empty for a record that the kubelet made up.
-        #[prost(string, tag = "7")]
-        #[serde(rename = "containerID", deserialize_with = "lenient::text")]
-        pub container_id: String,
-    }
+/// `core/v1.ContainerStateTerminated`. `signal` is never filled in by a kubelet.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Terminated {
+    /// 128 + n for signal n on Linux; may be negative or large on Windows.
+    #[prost(int32, tag = "1")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub exit_code: i32,
+    /// An open set: runtimes and versions add their own.
+    #[prost(string, tag = "3")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub reason: String,
+    /// The runtime's words and the termination message.
+    #[prost(string, tag = "4")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub message: String,
+    /// Unknown for a container that never started.
+    #[prost(message, required, tag = "5")]
+    #[serde(deserialize_with = "time::lenient")]
+    pub started_at: Time,
+    /// Unknown for a record that the kubelet made up.
+    #[prost(message, required, tag = "6")]
+    #[serde(deserialize_with = "time::lenient")]
+    pub finished_at: Time,
+    /// Identifies this end; empty for a record that the kubelet made up.
+    #[prost(string, tag = "7")]
+    #[serde(rename = "containerID", deserialize_with = "lenient::text")]
+    pub container_id: String,
 }
 
-message! {
-    /// `core/v1.ResourceStatus`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ResourceStatus {
-        /// Name of the resource, such as `nvidia.com/gpu`.
-        #[prost(string, tag = "1")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub name: String,
-        /// Only those that are not healthy.
-        #[prost(message, repeated, tag = "2")]
-        #[serde(deserialize_with = "lenient::objects")]
-        pub resources: Vec<ResourceHealth>,
-    }
+/// `core/v1.ResourceStatus`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ResourceStatus {
+    /// Name of the resource, such as `nvidia.com/gpu`.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub name: String,
+    /// Only those that are not healthy.
+    #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "lenient::objects")]
+    pub resources: Vec<ResourceHealth>,
 }
 
-message! {
-    /// `core/v1.ResourceHealth`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct ResourceHealth {
-        /// Which device.
-        #[prost(string, tag = "1")]
-        #[serde(rename = "resourceID", deserialize_with = "lenient::text")]
-        pub resource_id: String,
-        /// `Healthy`, `Unhealthy`, `Unknown`.
-        #[prost(string, tag = "2")]
-        #[serde(deserialize_with = "lenient::text")]
-        pub health: String,
-        /// In words.
-        #[prost(string, optional, tag = "3")]
-        #[serde(deserialize_with = "some_text")]
-        pub message: Option<String>,
-    }
+/// `core/v1.ResourceHealth`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct ResourceHealth {
+    /// Which device.
+    #[prost(string, tag = "1")]
+    #[serde(rename = "resourceID", deserialize_with = "lenient::text")]
+    pub resource_id: String,
+    /// `Healthy`, `Unhealthy`, `Unknown`.
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub health: String,
+    /// In words.
+    #[prost(string, optional, tag = "3")]
+    #[serde(deserialize_with = "some_text")]
+    pub message: Option<String>,
 }

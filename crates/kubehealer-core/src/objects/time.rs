@@ -5,23 +5,19 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::refill::message;
-
 /// 2000-01-01. Containers that never started carry 1970 or the year 1; Kubernetes itself is of 2014.
 const FIRST_BELIEVABLE: i64 = 946_684_800;
 
-message! {
-    /// A `metav1.Time` or `MicroTime`. Zero, also written `null`, `1970-01-01T00:00:00Z` or nothing at all, is unknown.
-    /// The protobuf encoding cannot tell these apart, so neither does this type.
-    #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Message)]
-    pub struct Time {
-        /// Seconds since 1970.
-        #[prost(int64, tag = "1")]
-        pub seconds: i64,
-        /// Nanoseconds within the second. Only event times have them.
-        #[prost(int32, tag = "2")]
-        pub nanos: i32,
-    }
+/// A `metav1.Time` or `MicroTime`. Zero, also written `null`, `1970-01-01T00:00:00Z` or nothing at all, is unknown.
+/// The protobuf encoding cannot tell these apart, so neither does this type.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, prost::Message)]
+pub struct Time {
+    /// Seconds since 1970.
+    #[prost(int64, tag = "1")]
+    pub seconds: i64,
+    /// Nanoseconds within the second. Only event times have them.
+    #[prost(int32, tag = "2")]
+    pub nanos: i32,
 }
 
 impl Time {

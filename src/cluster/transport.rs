@@ -1,0 +1,683 @@
+//! The layer between kube and its connection, one for each watch or list: it asks for protobuf and hands on JSON (see
+//! [`envelope`](super::envelope)), and holds what kube-runtime does not give: time-outs, bounds, pacing, signs of life.
+//!
+//! Bounds: a page of a list is at most [`MAX_PAGE`] long, a frame of a watch at most
+//! [`MAX_FRAME`](crate::objects::decode::MAX_FRAME). Every request passes [`Pace`].
+
+use std::collections::HashSet;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::BodyExt as _;
+use jiff::Timestamp;
+use kube::Client;
+use kube::client::Body;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout};
+use tower::BoxError;
+use tracing::debug;
+
+use super::client::{Failure, Kind};
+use super::envelope::{self, Seen, Writer};
+use super::watch::{GRACE, Resource, WatchHealth};
+use crate::objects::decode::{Encoding, EventType, Frames, list_version};
+
+/// How long an answer of a watch may take to begin, and its first list to go on.
+pub(super) const ANSWER: Duration = Duration::from_secs(60);
+/// How long the body of a list may pause.
+const SILENCE: Duration = Duration::from_secs(30);
+/// The longest page of a list that is taken. A longer one is asked for again in pages of half as many objects.
+pub const MAX_PAGE: usize = 16 << 20;
+/// Pages of one list at most.
+const MAX_PAGES: u32 = 10_000;
+/// A page with at least so many bytes brings objects, so that the next one need not wait.
+const FULL_PAGE: usize = 1 << 10;
+/// A watch that stays open for so long works, even if nothing happens. One that is closed each time after that asks less
+/// often than [`Pace`] allows.
+const STEADY: Duration = Duration::from_secs(3);
+/// So many frames in a row that cannot be read end a watch.
+const MAX_UNREAD: u32 = 100;
+/// Updates that come this close together are worth coalescing: most of what one costs is to wake up for it ...
+const BURST: Duration = Duration::from_millis(1);
+/// ... so those of this time are taken together. An update on a quiet watch is taken at once.
+const COALESCE_WINDOW: Duration = Duration::from_millis(6);
+
+/// Paces the requests of one watch: some at once, then one every two seconds.
+#[derive(Debug)]
+struct Pace(Instant);
+
+impl Pace {
+    const EVERY: Duration = Duration::from_secs(2);
+    const AT_ONCE: u32 = 5;
+
+    /// When the next request may go out.
+    fn next(&mut self, now: Instant) -> Instant {
+        let spent = self.0.max(now);
+        self.0 = spent + Self::EVERY;
+        now + (spent - now).saturating_sub(Self::EVERY * (Self::AT_ONCE - 1))
+    }
+}
+
+/// Follows the pages of a list.
+#[derive(Debug, Default)]
+struct Pages {
+    /// Hashes of the `continue` tokens.
+    tokens: HashSet<u64>,
+    /// The last page brought objects.
+    is_full: bool,
+}
+
+/// What a transport and the reader of its stream tell each other.
+#[derive(Debug)]
+pub(super) struct Wire {
+    resource: Resource,
+    pub(super) health: Arc<WatchHealth>,
+    /// How long an answer may take to begin.
+    answer: Duration,
+    /// How long a watch lasts.
+    lasts: Duration,
+    /// Objects in a page.
+    page: AtomicU32,
+    /// The server has not shown that it offers no protobuf.
+    protobuf: AtomicBool,
+    /// The server has not shown that it offers no list as a watch.
+    pub(super) streaming: AtomicBool,
+    /// What failed is to be asked for otherwise, at once.
+    otherwise: AtomicBool,
+    /// The last watch ended without an event.
+    silent: AtomicBool,
+    pace: Mutex<Pace>,
+    pages: Mutex<Pages>,
+    server_time: Mutex<Option<Timestamp>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Wire {
+    pub(super) fn new(
+        resource: Resource,
+        health: Arc<WatchHealth>,
+        settings: &super::watch::Settings,
+    ) -> Self {
+        Self {
+            resource,
+            health,
+            answer: settings.answer,
+            lasts: settings.timeout,
+            page: AtomicU32::new(settings.page),
+            protobuf: AtomicBool::new(settings.protobuf && resource.protobuf),
+            streaming: AtomicBool::new(settings.initial == super::watch::InitialList::Auto),
+            otherwise: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+            pace: Mutex::new(Pace(Instant::now())),
+            pages: Mutex::default(),
+            server_time: Mutex::default(),
+        }
+    }
+
+    /// Whether what failed is to be asked for otherwise, at once.
+    pub(super) fn take_otherwise(&self) -> bool {
+        self.otherwise.swap(false, Relaxed)
+    }
+
+    /// The API server's own clock, where it told it.
+    pub(super) fn server_time(&self) -> Option<Timestamp> {
+        *lock(&self.server_time)
+    }
+
+    /// Falls back to JSON. Says whether that is news: a server that goes on is not asked a third time.
+    fn no_protobuf(&self, why: &str) -> bool {
+        let is_new = self.protobuf.swap(false, Relaxed);
+        if is_new {
+            let resource = self.resource.plural;
+            debug!(resource, why, "server does not offer protobuf, falling back to JSON");
+        }
+        is_new
+    }
+
+    fn no_streaming(&self) {
+        self.streaming.store(false, Relaxed);
+    }
+
+    /// Waits until the next request may go out.
+    async fn pace(&self) {
+        let next = lock(&self.pace).next(Instant::now());
+        sleep_until(next).await;
+    }
+
+    /// Follows the pages of a list. Says whether the next one is to be paced: those that bring objects are not.
+    fn turn_page(&self, token: Option<&str>) -> Result<bool, Failure> {
+        let mut pages = lock(&self.pages);
+        let Some(token) = token else {
+            *pages = Pages::default();
+            return Ok(true);
+        };
+        let mut hasher = DefaultHasher::new();
+        token.hash(&mut hasher);
+        if !pages.tokens.insert(hasher.finish()) {
+            return Err(Failure::new(Kind::Protocol, "the list does not end: its continue token repeats"));
+        }
+        if pages.tokens.len() as u32 > MAX_PAGES {
+            return Err(Failure::new(
+                Kind::Protocol,
+                format!("the list does not end after {MAX_PAGES} pages"),
+            ));
+        }
+        Ok(!std::mem::take(&mut pages.is_full))
+    }
+}
+
+/// What a request asks for.
+struct Query<'a>(&'a str);
+
+impl<'a> Query<'a> {
+    fn of(uri: &'a Uri) -> Self {
+        Self(uri.query().unwrap_or_default())
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = &'a str> {
+        self.0.split('&')
+    }
+
+    /// As it is encoded.
+    fn get(&self, key: &str) -> Option<&'a str> {
+        self.pairs().find_map(|pair| pair.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn is_watch(&self) -> bool {
+        self.get("watch") == Some("true")
+    }
+
+    /// Whether the watch begins with all objects.
+    fn is_initial(&self) -> bool {
+        self.get("sendInitialEvents") == Some("true")
+    }
+}
+
+fn with_query(uri: &Uri, query: &[&str]) -> Result<Uri, Failure> {
+    let uri = format!("{}?{}", uri.path(), query.join("&"));
+    uri.parse().map_err(|_| Failure::new(Kind::Refused, "the request cannot be written"))
+}
+
+/// The service.
+#[derive(Clone)]
+struct Transport {
+    client: Client,
+    wire: Arc<Wire>,
+}
+
+/// A client whose requests go through a transport.
+pub(super) fn client(client: Client, wire: Arc<Wire>) -> Client {
+    let namespace = client.default_namespace().to_owned();
+    Client::new(Transport { client, wire }, namespace)
+}
+
+impl tower::Service<Request<Body>> for Transport {
+    type Response = Response<WireBody>;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let transport = self.clone();
+        let uri = request.into_parts().0.uri;
+        async move { transport.answer(&uri).await.map_err(BoxError::from) }.boxed()
+    }
+}
+
+impl Transport {
+    async fn answer(&self, uri: &Uri) -> Result<Response<WireBody>, Failure> {
+        let query = Query::of(uri);
+        let body = if query.is_watch() {
+            WireBody::Watch(Box::new(self.watch(uri).await?))
+        } else {
+            WireBody::Whole(Some(self.list(uri).await?))
+        };
+        Ok(Response::new(body))
+    }
+
+    async fn watch(&self, uri: &Uri) -> Result<Watching, Failure> {
+        let query = Query::of(uri);
+        let is_initial = query.is_initial();
+        if self.wire.silent.swap(false, Relaxed) && !is_initial {
+            self.check_restored(uri).await?;
+        }
+        let uri = match is_initial {
+            // With version 0 the server may begin with the state of a cache that is behind.
+            true => {
+                with_query(uri, &query.pairs().filter(|p| *p != "resourceVersion=0").collect::<Vec<_>>())?
+            }
+            false => uri.clone(),
+        };
+        let (encoding, response) = self.ask(&uri, true, true).await?;
+        Ok(Watching::new(Arc::clone(&self.wire), response.into_body(), encoding, is_initial))
+    }
+
+    /// One page. One that is too long is asked for again with half as many objects.
+    async fn list(&self, uri: &Uri) -> Result<Bytes, Failure> {
+        let wire = &self.wire;
+        let query = Query::of(uri);
+        let mut is_paced = wire.turn_page(query.get("continue"))?;
+        loop {
+            let page = wire.page.load(Relaxed);
+            let limit = format!("limit={page}");
+            let is_longer =
+                query.get("limit").is_some_and(|limit| limit.parse().is_ok_and(|n: u32| n > page));
+            let pair = |pair| if is_longer && str::starts_with(pair, "limit=") { &*limit } else { pair };
+            let uri = with_query(uri, &query.pairs().map(pair).collect::<Vec<_>>())?;
+            let (encoding, response) = self.ask(&uri, false, std::mem::replace(&mut is_paced, true)).await?;
+            let body = match collect(response.into_body(), MAX_PAGE).await? {
+                Some(body) => body,
+                None if page > 1 => {
+                    wire.page.store(page / 2, Relaxed);
+                    continue;
+                }
+                None => {
+                    let text = format!("a page of the list is longer than {} MiB", MAX_PAGE >> 20);
+                    return Err(Failure::new(Kind::Protocol, text));
+                }
+            };
+            lock(&wire.pages).is_full = body.len() >= FULL_PAGE;
+            match envelope::list(body, encoding) {
+                Ok(list) => {
+                    wire.health.alive();
+                    return Ok(list.into());
+                }
+                Err(why) if encoding == Encoding::Protobuf && wire.no_protobuf(&why.to_string()) => {}
+                Err(why) => return Err(Failure::new(Kind::Protocol, why.to_string())),
+            }
+        }
+    }
+
+    /// Asks, and gives the answer if it is a success. Falls back to JSON.
+    async fn ask(
+        &self,
+        uri: &Uri,
+        watching: bool,
+        mut is_paced: bool,
+    ) -> Result<(Encoding, Response<Body>), Failure> {
+        let wire = &self.wire;
+        loop {
+            if std::mem::replace(&mut is_paced, true) {
+                wire.pace().await;
+            }
+            let protobuf = wire.protobuf.load(Relaxed);
+            let accept = match (protobuf, watching) {
+                (true, false) => "application/vnd.kubernetes.protobuf, application/json",
+                (true, true) => "application/vnd.kubernetes.protobuf;stream=watch, application/json",
+                (false, _) => "application/json",
+            };
+            let mut request = Request::new(Body::empty());
+            *request.uri_mut() = uri.clone();
+            request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static(accept));
+            let asked = Instant::now();
+            let response = match timeout(wire.answer, self.client.send(request)).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(error)) => return Err(Failure::of(&error)),
+                Err(_) => {
+                    wire.health.troubled_since(asked);
+                    let text = format!(
+                        "the API server gave no answer within {} s. Is it up, is it overloaded?",
+                        wire.answer.as_secs()
+                    );
+                    return Err(Failure::new(Kind::Timeout, text));
+                }
+            };
+            let status = response.status();
+            let (kind, time) = (head(&response, header::CONTENT_TYPE), head(&response, header::DATE));
+            if let Ok(time) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(&time) {
+                *lock(&wire.server_time) = Some(time);
+            }
+            let encoding = match &kind {
+                kind if kind.starts_with("application/json") => Some(Encoding::Json),
+                kind if kind.starts_with("application/vnd.kubernetes.protobuf") => Some(Encoding::Protobuf),
+                _ => None,
+            };
+            match encoding {
+                Some(encoding) if status.is_success() => return Ok((encoding, response)),
+                None if status.is_success() && wire.no_protobuf("it answers with something else") => {}
+                None if status.is_success() => return Err(Failure::content_type(&kind)),
+                _ if matches!(status, StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE)
+                    && wire.no_protobuf("it refuses it") => {}
+                _ => {
+                    if Query::of(uri).is_initial() && Failure::is_not_understood(status) {
+                        debug!(resource = wire.resource.plural, %status, "server does not offer streaming lists");
+                        wire.no_streaming();
+                        wire.otherwise.store(true, Relaxed);
+                    }
+                    return Err(Failure::response(response).await);
+                }
+            }
+        }
+    }
+
+    /// Whether the server has come as far as the version that a silent watch began with. After its data were restored from
+    /// a backup it counts on from an older one, and until it has caught up such a watch hears nothing, not even an error.
+    async fn check_restored(&self, uri: &Uri) -> Result<(), Failure> {
+        let query = Query::of(uri);
+        // Versions of one resource can be compared as numbers; what is none may be anything.
+        let Some(version) = query.get("resourceVersion").and_then(|v| v.parse::<u64>().ok()) else {
+            return Ok(());
+        };
+        let selects = |pair: &&str| pair.starts_with("labelSelector=") || pair.starts_with("fieldSelector=");
+        let pairs: Vec<&str> = std::iter::once("limit=1").chain(query.pairs().filter(selects)).collect();
+        let (encoding, response) = self.ask(&with_query(uri, &pairs)?, false, true).await?;
+        let body = collect(response.into_body(), MAX_PAGE).await?.unwrap_or_default();
+        let newest = list_version(&body, encoding).unwrap_or_default();
+        if newest.parse::<u64>().is_ok_and(|newest| newest < version) {
+            let text = format!(
+                "the API server is at resourceVersion {newest}, before {version} that it had reached: was it restored from a backup?"
+            );
+            return Err(Failure::new(Kind::Expired, text));
+        }
+        Ok(())
+    }
+}
+
+/// A header of an answer; empty if there is none.
+fn head(response: &Response<Body>, name: header::HeaderName) -> String {
+    response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// The whole of a body, unless it pauses for too long; none if it is too long.
+async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+    let mut whole = Vec::new();
+    loop {
+        let frame = match timeout(SILENCE, body.frame()).await {
+            Ok(Some(frame)) => frame.map_err(|error| Failure::of(&error))?,
+            Ok(None) => return Ok(Some(whole)),
+            Err(_) => {
+                let text = format!("the answer stopped coming for {} s", SILENCE.as_secs());
+                return Err(Failure::new(Kind::Timeout, text));
+            }
+        };
+        let bytes = frame.into_data().unwrap_or_default();
+        if whole.len() + bytes.len() > most {
+            return Ok(None);
+        }
+        whole.extend_from_slice(&bytes);
+    }
+}
+
+/// The body of an answer, in JSON.
+enum WireBody {
+    Whole(Option<Bytes>),
+    Watch(Box<Watching>),
+}
+
+impl HttpBody for WireBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Watch(watching) => {
+                let lines = ready!(watching.poll_lines(cx));
+                Poll::Ready(lines.map(|lines| lines.map(Frame::data).map_err(BoxError::from)))
+            }
+        }
+    }
+}
+
+/// The body of an open watch.
+struct Watching {
+    wire: Arc<Wire>,
+    body: Body,
+    encoding: Encoding,
+    frames: Frames,
+    writer: Writer,
+    /// Within the first list.
+    is_initial: bool,
+    is_steady: bool,
+    is_over: bool,
+    /// Frames that could be read.
+    read: u64,
+    /// An object came after the first list.
+    delivered: bool,
+    /// Frames in a row that could not be read.
+    unread: u32,
+    /// When it began, or its first list was complete.
+    opened: Instant,
+    /// When the last frame came that could be read.
+    heard: Instant,
+    timer: Pin<Box<Sleep>>,
+    coalesce: Coalesce,
+}
+
+impl Watching {
+    fn new(wire: Arc<Wire>, body: Body, encoding: Encoding, is_initial: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            wire,
+            body,
+            encoding,
+            frames: Frames::new(encoding),
+            writer: Writer::default(),
+            is_initial,
+            is_steady: false,
+            is_over: false,
+            read: 0,
+            delivered: false,
+            unread: 0,
+            opened: now,
+            heard: now,
+            timer: Box::pin(sleep(STEADY)),
+            coalesce: Coalesce::new(now),
+        }
+    }
+
+    fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            ready!(self.coalesce.poll(cx));
+            let chunk = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Err(error))) => return self.end(Err(Failure::of(&error))),
+                Poll::Ready(None) => return self.end(Ok(())),
+                Poll::Pending if self.coalesce.is_burst => {
+                    ready!(self.coalesce.yield_now(cx));
+                    continue;
+                }
+                Poll::Pending => {
+                    let failure = ready!(self.poll_timer(cx));
+                    return self.end(Err(failure));
+                }
+            };
+            match self.lines(chunk) {
+                Ok(lines) if lines.is_empty() => {}
+                Ok(lines) => return Poll::Ready(Some(Ok(lines.into()))),
+                Err(failure) => return self.end(Err(failure)),
+            }
+        }
+    }
+
+    /// Notices that the watch stays open, and that it has been silent for too long.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if self.is_open_for(STEADY, now) {
+                self.steady();
+            }
+            let limit = if self.is_initial { ANSWER } else { self.wire.lasts + GRACE };
+            let silent_at = self.heard + limit;
+            if now >= silent_at {
+                let text = match self.is_initial {
+                    // A server that ignores `sendInitialEvents` never says that this was all.
+                    true => {
+                        self.wire.no_streaming();
+                        "the first list stopped coming".to_owned()
+                    }
+                    false => format!("nothing came for {} s: the connection seems dead", limit.as_secs()),
+                };
+                return Poll::Ready(Failure::new(Kind::Timeout, text));
+            }
+            let steady_at = (self.opened + STEADY).max(now + Duration::from_secs(1));
+            let next = if self.is_steady { silent_at } else { steady_at.min(silent_at) };
+            self.timer.as_mut().reset(next);
+        }
+    }
+
+    fn is_open_for(&self, time: Duration, now: Instant) -> bool {
+        !self.is_initial && self.unread == 0 && now.duration_since(self.opened) >= time
+    }
+
+    fn steady(&mut self) {
+        if !std::mem::replace(&mut self.is_steady, true) {
+            self.wire.health.alive();
+            self.wire.health.steady();
+        }
+    }
+
+    fn lines(&mut self, chunk: Bytes) -> Result<Vec<u8>, Failure> {
+        let mut out = Vec::with_capacity(chunk.len() + chunk.len() / 2);
+        self.frames.push(chunk);
+        let (now, read) = (Instant::now(), self.read);
+        loop {
+            let frame = match self.frames.next_frame() {
+                Ok(Some([])) => continue,
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return Err(self.garbage(error.to_string())),
+            };
+            let health = &self.wire.health;
+            match self.writer.frame(frame, self.encoding, &mut out) {
+                Seen::Object(kind) => {
+                    if !self.is_initial {
+                        self.delivered = true;
+                        health.count(kind);
+                    }
+                }
+                Seen::Bookmark { initial_events_end } => {
+                    health.count(EventType::Bookmark);
+                    if self.is_initial && initial_events_end {
+                        self.is_initial = false;
+                        self.opened = now;
+                    }
+                }
+                Seen::Error => continue,
+                Seen::Unread(unread) => {
+                    health.skipped(&unread);
+                    self.unread += 1;
+                    if self.unread > MAX_UNREAD || self.read == 0 && self.encoding == Encoding::Protobuf {
+                        return Err(self.garbage("the watch sends what is no event".to_owned()));
+                    }
+                    continue;
+                }
+            }
+            self.read += 1;
+            self.unread = 0;
+        }
+        if self.read > read {
+            self.heard = now;
+            self.wire.health.alive();
+            if self.delivered {
+                self.wire.health.progress();
+            }
+            if !self.is_steady && self.is_open_for(STEADY, now) {
+                self.steady();
+            }
+        }
+        if !self.is_initial {
+            self.coalesce.came(now, self.read - read);
+        }
+        Ok(out)
+    }
+
+    /// What came is no watch. In JSON it may be one.
+    fn garbage(&self, text: String) -> Failure {
+        if self.encoding == Encoding::Protobuf && self.read == 0 {
+            self.wire.no_protobuf(&text);
+        }
+        Failure::new(Kind::Protocol, text)
+    }
+
+    fn end(&mut self, how: Result<(), Failure>) -> Poll<Option<Result<Bytes, Failure>>> {
+        self.is_over = true;
+        let now = Instant::now();
+        let how = how.and_then(|()| {
+            if self.is_initial {
+                return Err(Failure::new(Kind::Protocol, "the watch was closed within its first list"));
+            }
+            if self.frames.is_within_frame() {
+                return Err(Failure::new(Kind::Unreachable, "the watch was closed within an event"));
+            }
+            if !self.delivered && !self.is_open_for(STEADY, now) {
+                let open = now.duration_since(self.opened);
+                return Err(Failure::new(Kind::Protocol, format!("the watch was closed after {open:.1?}")));
+            }
+            Ok(())
+        });
+        Poll::Ready(match how {
+            Ok(()) => {
+                if self.is_open_for(STEADY, now) {
+                    self.steady();
+                }
+                self.wire.silent.store(!self.delivered, Relaxed);
+                None
+            }
+            Err(failure) => Some(Err(failure)),
+        })
+    }
+}
+
+/// Lets updates that come in a burst gather in the connection.
+struct Coalesce {
+    came: Instant,
+    is_burst: bool,
+    /// The connection's task had its turn.
+    yielded: bool,
+    window: Option<Pin<Box<Sleep>>>,
+}
+
+impl Coalesce {
+    fn new(now: Instant) -> Self {
+        Self { came: now, is_burst: false, yielded: false, window: None }
+    }
+
+    fn came(&mut self, now: Instant, frames: u64) {
+        self.is_burst = frames > 1 || now.duration_since(self.came) < BURST;
+        self.came = now;
+        self.yielded = false;
+    }
+
+    /// Ready when no window is open.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(window) = &mut self.window {
+            ready!(window.as_mut().poll(cx));
+            self.window = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Nothing is there, within a burst: lets the connection's task run, which hands over one frame at a time, and if that
+    /// brings nothing opens a window.
+    fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.yielded, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.is_burst = false;
+        self.window = Some(Box::pin(sleep(COALESCE_WINDOW)));
+        Poll::Ready(())
+    }
+}
