@@ -14,6 +14,7 @@ mod evidence;
 #[cfg(test)]
 mod histories;
 pub mod rules;
+mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;

@@ -24,9 +24,11 @@ pub mod reason;
 pub mod runtime;
 pub mod scheduling;
 pub mod start;
+pub mod starts;
 pub mod survey;
 pub mod text;
 mod volume;
+pub mod world;
 
 pub use cause::CauseCode;
 pub use context::{ContainerLog, Context, Sources};
@@ -35,10 +37,9 @@ pub use finding::{
 };
 pub use problems::{Problem, Reach};
 pub use reason::{Family, Reason, Severity, Subject};
-pub use survey::{
-    Snapshot, Start, Summary, Survey, Undecodable, compare_starts, revision_of, slowest_starts, survey,
-    survey_with,
-};
+pub use starts::{Start, revision_of, slowest_starts};
+pub use survey::{Snapshot, Summary, Survey, Undecodable, survey, survey_with};
+pub use world::{Judge, World};
 
 use jiff::Timestamp;
 

@@ -26,7 +26,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use kubehealer_core::diagnosis::{
     Cause, CauseCode, Confidence, Evidence, Finding, ReasonName, Severity, Snapshot, Source, Stage, Survey,
-    WorkloadRef, survey, survey_with, workload_of,
+    WorkloadRef, survey, survey_with, workload_of, world,
 };
 use kubehealer_core::objects::{Event, Pod};
 use kubehealer_core::redact;
@@ -211,31 +211,30 @@ impl RuleSet {
         if self.rules.is_empty() {
             return survey(snapshot, now);
         }
-        survey_with(snapshot, now, &mut |pod, workload, events, findings| {
-            let mut applied = match pod {
-                Some(pod) => self.run(Some(pod), workload, events, findings, now),
-                None => self.apply_without_pod(findings, now),
-            };
+        survey_with(snapshot, now, &mut |subject, findings| {
+            let mut applied = self.judge(subject, findings, now);
             each(&applied);
-            std::mem::take(&mut applied.findings)
+            (std::mem::take(&mut applied.findings), applied.recheck)
         })
+    }
+
+    /// Applies the rules to what [`World`](kubehealer_core::diagnosis::World) has found about a pod, or without one about
+    /// workloads and nodes.
+    pub fn judge(
+        &self,
+        subject: Option<world::Subject<'_>>,
+        findings: Vec<Finding>,
+        now: Timestamp,
+    ) -> Applied {
+        match subject {
+            Some(of) => self.run(Some(of.pod), Some(of.workload), of.events, findings, now),
+            None => self.apply_without_pod(findings, now),
+        }
     }
 
     /// Applies the rules to the findings of a pod. `events` are those about this pod, as far as they are known.
     pub fn apply(&self, pod: &Pod, events: &[Event], findings: Vec<Finding>, now: Timestamp) -> Applied {
         self.run(Some(pod), None, events, findings, now)
-    }
-
-    /// The same, where the workload is known better than from the pod alone.
-    pub fn apply_for(
-        &self,
-        pod: &Pod,
-        workload: &WorkloadRef,
-        events: &[Event],
-        findings: Vec<Finding>,
-        now: Timestamp,
-    ) -> Applied {
-        self.run(Some(pod), Some(workload), events, findings, now)
     }
 
     /// Applies the rules to findings about workloads and nodes: those that change or ignore findings, and do not ask about

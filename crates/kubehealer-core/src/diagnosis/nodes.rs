@@ -1,7 +1,5 @@
 //! Nodes: one finding for a node with the pods that it took down, not one per pod.
 
-use std::collections::{BTreeMap, HashMap};
-
 use jiff::{SignedDuration, Timestamp};
 
 use super::cause::CauseCode;
@@ -128,19 +126,9 @@ pub fn runs(pod: &Pod) -> bool {
         && views(pod).any(|v| v.is_running() || v.newest_end().is_some())
 }
 
-/// Finds nodes on which most pods ended at the same time.
-pub fn restarts(pods: &[Pod], nodes: &HashMap<&str, &Node>, look: &mut Look) -> Vec<Finding> {
-    let mut ends: BTreeMap<&str, Vec<Timestamp>> = BTreeMap::new();
-    let mut all: HashMap<&str, usize> = HashMap::new();
-    for pod in pods.iter().filter(|p| runs(p)) {
-        let node = pod.spec.node_name.as_str();
-        *all.entry(node).or_default() += 1;
-        ends.entry(node).or_default().extend(ended_with_node(pod));
-    }
-    let found = ends.into_iter().filter_map(|(name, ends)| {
-        restarted(nodes.get(name)?, ends, all.get(name).copied().unwrap_or_default(), look)
-    });
-    found.collect()
+/// Whether it does not say that it is ready.
+pub fn is_down(node: &Node) -> bool {
+    node.condition("Ready").is_some_and(|c| c.status != "True")
 }
 
 /// A node on which most containers ended at the same time, if they did. `ends` are the [`ended_with_node`] of the pods that

@@ -3,20 +3,18 @@
 //! Pure, like all of the analyzer: whoever has the objects, from a cluster or from files, gets the same survey.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use serde::Serialize;
 
-use super::container::views;
-use super::context::ContainerLog;
-use super::draft::Look;
-use super::owners::Owners;
-use super::problems::Problem;
-use super::{
-    CauseCode, Context, Finding, Reason, Severity, Source, Sources, Stage, WorkloadRef, nodes, probe,
-    problems, scheduling, text,
-};
+use super::context::{ContainerLog, Sources};
+use super::finding::{Finding, Stage, WorkloadRef};
+use super::problems::{self, Problem};
+use super::reason::Severity;
+use super::starts::{Start, revision_of, slowest_starts};
+use super::world::{Evidence, Judge, Pods, World};
+use super::{nodes, scheduling};
 use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
 
 /// Everything that one look sees.
@@ -108,105 +106,155 @@ pub struct Summary {
     pub info: usize,
 }
 
-/// What may still be done to findings before they are counted: given the pod that they are about, with its workload and
-/// events, or no pod for findings about workloads and nodes.
-pub type Judge<'j> =
-    dyn FnMut(Option<&Pod>, Option<&WorkloadRef>, &[Event], Vec<Finding>) -> Vec<Finding> + 'j;
-
 /// Looks at all of it.
 pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
-    survey_with(snapshot, now, &mut |_, _, _, findings| findings)
+    survey_with(snapshot, now, &mut |_, findings| (findings, None))
 }
 
-/// Looks at all of it, and hands the findings of each pod to the judge.
-pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -> Survey {
-    let mut events: HashMap<&str, Vec<Event>> = HashMap::new();
-    for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
-        events.entry(&event.involved_object.uid).or_default().push(event.clone());
-    }
-    // The kubelet gives a node's name for its uid.
-    let mut node_events: HashMap<&str, Vec<Event>> = HashMap::new();
-    for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "Node") {
-        node_events.entry(&event.involved_object.name).or_default().push(event.clone());
-    }
-    // Pods name claims without their uid. Where the claim is known, what was said of one of that name before it is not its.
-    let claims: HashMap<(&str, &str), &str> = snapshot
-        .claims
-        .iter()
-        .map(|c| ((c.metadata.namespace.as_str(), c.metadata.name.as_str()), c.metadata.uid.as_str()))
-        .collect();
-    let mut claim_events: HashMap<(&str, &str), Vec<Event>> = HashMap::new();
-    for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "PersistentVolumeClaim") {
-        let about = (event.involved_object.namespace.as_str(), event.involved_object.name.as_str());
-        if claims.get(&about).is_none_or(|uid| *uid == event.involved_object.uid) {
-            claim_events.entry(about).or_default().push(event.clone());
-        }
-    }
-    let by_name: HashMap<&str, &Node> =
-        snapshot.nodes.iter().map(|n| (n.metadata.name.as_str(), n)).collect();
-
-    let owners = owners_of(snapshot);
-    let mut logs: HashMap<(&str, &str), Vec<ContainerLog>> = HashMap::new();
-    for log in &snapshot.logs {
-        logs.entry((log.namespace.as_str(), log.pod.as_str())).or_default().push(log.clone());
-    }
-
+/// Looks at all of it, with the user's own rules.
+pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -> Survey {
+    let seen = Seen::of(snapshot);
+    let mut world = World::new(snapshot.sources);
+    take_owners(&mut world, snapshot);
+    snapshot.nodes.iter().for_each(|node| drop(world.put_node(node.clone())));
     let mut findings = Vec::new();
     for pod in &snapshot.pods {
-        // The kubelet writes the events of a static pod under the uid that it knows, not the mirror pod's.
-        let mut of_pod = Vec::new();
-        let uids =
-            [pod.metadata.uid.as_str(), pod.metadata.annotation(Annotation::CONFIG_MIRROR).unwrap_or("")];
-        for uid in uids.into_iter().filter(|uid| !uid.is_empty()) {
-            of_pod.extend(events.get(uid).into_iter().flatten().cloned());
-        }
-        let mut of_claims = Vec::new();
-        for claim in scheduling::awaited_claims(pod) {
-            of_claims.extend(
-                claim_events.get(&(pod.metadata.namespace.as_str(), claim)).into_iter().flatten().cloned(),
-            );
-        }
-        let context = Context {
-            sources: snapshot.sources,
-            events: &of_pod,
-            claim_events: &of_claims,
-            logs: logs
-                .get(&(pod.metadata.namespace.as_str(), pod.metadata.name.as_str()))
-                .map(Vec::as_slice)
-                .unwrap_or_default(),
-            node: by_name.get(pod.spec.node_name.as_str()).copied(),
-            node_events: node_events.get(pod.spec.node_name.as_str()).map(Vec::as_slice).unwrap_or_default(),
+        let (events, claim_events, logs) = (seen.events_of_pod(pod), seen.claim_events(pod), seen.logs(pod));
+        let starts = seen.starts(pod);
+        let evidence = Evidence {
+            events: &events,
+            claim_events: &claim_events,
+            node_events: seen.node_events.get(pod.spec.node_name.as_str()).map_or(&[], Vec::as_slice),
+            logs,
+            starts: &starts,
         };
-        let mut found = super::diagnose(pod, &context, now).findings;
-        let workload = owners.workload_of(pod);
-        for finding in &mut found {
-            finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, &snapshot.nodes);
-            }
-        }
-        findings.append(&mut judge(Some(pod), Some(&workload), &of_pod, found));
+        let workload = world.owners.workload_of(pod);
+        findings.append(&mut world.judge(pod, &workload, &evidence, rules, now).findings);
     }
-    slow_starters(&mut findings, &snapshot.pods);
     // Owners quote the findings of their pods: always the same ones.
     findings.sort_by(worst_first);
-    let none: &[Event] = &[];
-    let events_of = |uid: &str| events.get(uid).map_or(none, Vec::as_slice);
-    let mut by_workload: HashMap<(&str, &WorkloadRef), Vec<&Finding>> = HashMap::new();
-    for finding in &findings {
-        if let Some(workload) = &finding.workload {
-            by_workload.entry((finding.namespace.as_str(), workload)).or_default().push(finding);
-        }
-    }
-    let pods_of = |namespace: &str, of: &WorkloadRef| {
-        let found = by_workload.get(&(namespace, of)).into_iter().flatten();
-        found.map(|f| (*f).clone()).collect()
-    };
-    let (of_owners, _) = owners.diagnose(&events_of, &pods_of, now);
-    findings.extend(judge(None, None, &[], of_owners));
-    let of_nodes = of_nodes(snapshot, &by_name, &mut findings, now);
-    findings.extend(judge(None, None, &[], of_nodes));
+    let pods = AllPods::of(&seen, &findings, &snapshot.pods);
+    let (of_others, _) = world.judge_workloads_and_nodes(&pods, rules, now);
+    findings.extend(of_others);
     Survey::of(findings, snapshot.pods.len(), now)
+}
+
+/// What a snapshot has, by what it is about.
+struct Seen<'s> {
+    events: HashMap<&'s str, Vec<Event>>,
+    node_events: HashMap<&'s str, Vec<Event>>,
+    claim_events: HashMap<(&'s str, &'s str), Vec<Event>>,
+    logs: HashMap<(&'s str, &'s str), Vec<ContainerLog>>,
+    /// The longest starts of the revisions of which there are several pods.
+    starts: HashMap<Revision<'s>, Vec<Start>>,
+}
+
+type Revision<'s> = (&'s str, &'s str, &'static str, &'s str);
+
+impl<'s> Seen<'s> {
+    fn of(snapshot: &'s Snapshot) -> Self {
+        let mut events: HashMap<&str, Vec<Event>> = HashMap::new();
+        for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
+            events.entry(&event.involved_object.uid).or_default().push(event.clone());
+        }
+        // The kubelet gives a node's name for its uid.
+        let mut node_events: HashMap<&str, Vec<Event>> = HashMap::new();
+        for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "Node") {
+            node_events.entry(&event.involved_object.name).or_default().push(event.clone());
+        }
+        // Pods name claims without their uid. Where the claim is known, what was said of one of that name before it is not its.
+        let claims: HashMap<(&str, &str), &str> = snapshot
+            .claims
+            .iter()
+            .map(|c| ((c.metadata.namespace.as_str(), c.metadata.name.as_str()), c.metadata.uid.as_str()))
+            .collect();
+        let mut claim_events: HashMap<(&str, &str), Vec<Event>> = HashMap::new();
+        for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "PersistentVolumeClaim") {
+            let about = (event.involved_object.namespace.as_str(), event.involved_object.name.as_str());
+            if claims.get(&about).is_none_or(|uid| *uid == event.involved_object.uid) {
+                claim_events.entry(about).or_default().push(event.clone());
+            }
+        }
+        let mut logs: HashMap<(&str, &str), Vec<ContainerLog>> = HashMap::new();
+        for log in &snapshot.logs {
+            logs.entry((log.namespace.as_str(), log.pod.as_str())).or_default().push(log.clone());
+        }
+        let mut revisions: HashMap<Revision<'_>, Vec<&Pod>> = HashMap::new();
+        for pod in &snapshot.pods {
+            if let Some(revision) = revision_of(pod) {
+                revisions.entry(revision).or_default().push(pod);
+            }
+        }
+        let starts = revisions.into_iter().filter(|(_, pods)| pods.len() > 1);
+        let starts = starts.map(|(revision, pods)| (revision, slowest_starts(pods))).collect();
+        Self { events, node_events, claim_events, logs, starts }
+    }
+
+    /// The kubelet writes the events of a static pod under the uid that it knows, not the mirror pod's.
+    fn events_of_pod(&self, pod: &Pod) -> Vec<Event> {
+        let mirror = pod.metadata.annotation(Annotation::CONFIG_MIRROR).unwrap_or("");
+        let uids = [pod.metadata.uid.as_str(), mirror].into_iter().filter(|uid| !uid.is_empty());
+        uids.flat_map(|uid| self.events.get(uid).into_iter().flatten().cloned()).collect()
+    }
+
+    fn claim_events(&self, pod: &Pod) -> Vec<Event> {
+        let of = |claim| self.claim_events.get(&(pod.metadata.namespace.as_str(), claim));
+        scheduling::awaited_claims(pod).flat_map(|claim| of(claim).into_iter().flatten().cloned()).collect()
+    }
+
+    fn logs(&self, pod: &'s Pod) -> &[ContainerLog] {
+        let name = (pod.metadata.namespace.as_str(), pod.metadata.name.as_str());
+        self.logs.get(&name).map_or(&[], Vec::as_slice)
+    }
+
+    fn starts(&self, pod: &Pod) -> Vec<Start> {
+        revision_of(pod).and_then(|revision| self.starts.get(&revision)).cloned().unwrap_or_default()
+    }
+}
+
+/// All pods of a snapshot, as far as workloads and nodes are judged by them.
+struct AllPods<'s> {
+    events: &'s HashMap<&'s str, Vec<Event>>,
+    by_workload: HashMap<(&'s str, &'s WorkloadRef), Vec<&'s Finding>>,
+    on_node: HashMap<&'s str, usize>,
+    terminations: Vec<(String, Timestamp)>,
+}
+
+impl<'s> AllPods<'s> {
+    fn of(seen: &'s Seen<'s>, findings: &'s [Finding], pods: &'s [Pod]) -> Self {
+        let mut by_workload: HashMap<(&str, &WorkloadRef), Vec<&Finding>> = HashMap::new();
+        for finding in findings {
+            if let Some(workload) = &finding.workload {
+                by_workload.entry((finding.namespace.as_str(), workload)).or_default().push(finding);
+            }
+        }
+        let (mut on_node, mut terminations) = (HashMap::<&str, usize>::new(), Vec::new());
+        for pod in pods.iter().filter(|p| nodes::runs(p)) {
+            let node = pod.spec.node_name.as_str();
+            *on_node.entry(node).or_default() += 1;
+            terminations.extend(nodes::ended_with_node(pod).map(|at| (node.to_owned(), at)));
+        }
+        Self { events: &seen.events, by_workload, on_node, terminations }
+    }
+}
+
+impl Pods for AllPods<'_> {
+    fn findings_of(&self, namespace: &str, workload: &WorkloadRef) -> Vec<Finding> {
+        let found = self.by_workload.get(&(namespace, workload)).into_iter().flatten();
+        found.map(|f| (*f).clone()).collect()
+    }
+
+    fn on_node(&self, node: &str) -> usize {
+        self.on_node.get(node).copied().unwrap_or_default()
+    }
+
+    fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
+        self.terminations.clone()
+    }
+
+    fn events_of(&self, uid: &str) -> &[Event] {
+        self.events.get(uid).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Survey {
@@ -231,77 +279,8 @@ impl Survey {
     }
 }
 
-/// How long a container of a pod takes to become ready.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// The container's name.
-    pub container: String,
-    /// Until the pod was ready.
-    pub took: SignedDuration,
-    /// The pod's name.
-    pub pod: String,
-}
-
-/// The longest start of each container among these pods.
-pub fn slowest_starts<'p>(pods: impl IntoIterator<Item = &'p Pod>) -> Vec<Start> {
-    let mut longest: BTreeMap<&str, (SignedDuration, &str)> = BTreeMap::new();
-    for pod in pods {
-        for view in views(pod) {
-            let Some(took) = probe::ready_after(&view) else { continue };
-            let new = (took, pod.metadata.name.as_str());
-            longest.entry(view.name).and_modify(|old| *old = (*old).max(new)).or_insert(new);
-        }
-    }
-    let start = |(container, (took, pod)): (&str, (SignedDuration, &str))| Start {
-        container: container.to_owned(),
-        took,
-        pod: pod.to_owned(),
-    };
-    longest.into_iter().map(start).collect()
-}
-
-/// What a probe kills in one pod may be up and ready in another of its revision: then the time that one took tells whether
-/// the container is only slow to start. (An earlier revision proves nothing: it is another program.)
-pub fn compare_starts(finding: &mut Finding, pod: &Pod, starts: &[Start]) {
-    let Some(start) = starts.iter().find(|s| s.container == finding.container && s.pod != finding.pod) else {
-        return;
-    };
-    let Some(spec) = views(pod).find(|v| v.name == finding.container).and_then(|v| v.spec) else { return };
-    let startup = finding.cause.code == CauseCode::StartupProbe;
-    let probe = if startup { &spec.startup_probe } else { &spec.liveness_probe };
-    if let Some(probe) = probe.as_deref() {
-        probe::needs_longer(finding, probe, start.took, &format!("pod {}", text::name(&start.pod)));
-    }
-}
-
-/// What pods made from one template have in common: namespace, controller, and the label with its hash.
-pub fn revision_of(pod: &Pod) -> Option<(&str, &str, &'static str, &str)> {
-    let meta = &pod.metadata;
-    let owner = meta.controller()?;
-    let label = if owner.kind == "ReplicaSet" { "pod-template-hash" } else { "controller-revision-hash" };
-    Some((&meta.namespace, &owner.uid, label, meta.label(label)?))
-}
-
-fn slow_starters(findings: &mut [Finding], pods: &[Pod]) {
-    if !findings.iter().any(Finding::wants_siblings) {
-        return;
-    }
-    let by_uid: HashMap<&str, &Pod> = pods.iter().map(|p| (p.metadata.uid.as_str(), p)).collect();
-    let mut revisions: HashMap<_, Vec<&Pod>> = HashMap::new();
-    for pod in pods {
-        if let Some(revision) = revision_of(pod) {
-            revisions.entry(revision).or_default().push(pod);
-        }
-    }
-    for finding in findings.iter_mut().filter(|f| f.wants_siblings()) {
-        let Some(pod) = by_uid.get(finding.uid.as_str()) else { continue };
-        let Some(siblings) = revision_of(pod).and_then(|r| revisions.get(&r)) else { continue };
-        compare_starts(finding, pod, &slowest_starts(siblings.iter().copied()));
-    }
-}
-
-fn owners_of(snapshot: &Snapshot) -> Owners {
-    let mut owners = Owners::default();
+fn take_owners(world: &mut World, snapshot: &Snapshot) {
+    let owners = &mut world.owners;
     for (kind, list) in [
         ("ReplicaSet", &snapshot.replica_sets),
         ("Deployment", &snapshot.deployments),
@@ -312,39 +291,6 @@ fn owners_of(snapshot: &Snapshot) -> Owners {
     }
     snapshot.jobs.iter().for_each(|j| owners.apply_job(j.clone()));
     snapshot.cron_jobs.iter().for_each(|c| owners.apply_cron_job(c.clone()));
-    owners
-}
-
-/// The findings about nodes. What a node's silence explains is taken out of the findings of pods and becomes its evidence.
-fn of_nodes(
-    snapshot: &Snapshot,
-    by_name: &HashMap<&str, &Node>,
-    findings: &mut Vec<Finding>,
-    now: Timestamp,
-) -> Vec<Finding> {
-    let mut look = Look::at(now);
-    let mut found = nodes::restarts(&snapshot.pods, by_name, &mut look);
-    for node in &snapshot.nodes {
-        let name = node.metadata.name.as_str();
-        let pods = snapshot.pods.iter().filter(|p| p.spec.node_name == name && nodes::runs(p)).count();
-        let mut of_node = nodes::diagnose(node, pods, &mut look);
-        if let Some(down) = of_node.iter_mut().find(|f| f.reason == Reason::NodeNotReady.into()) {
-            let explained = |f: &Finding| {
-                f.node == down.node && f.reason.known().is_some_and(Reason::is_explained_by_node)
-            };
-            let count = findings.iter().filter(|f| explained(f)).count();
-            findings.retain(|f| !explained(f));
-            if count > 0 {
-                down.add(
-                    Source::Status,
-                    format!("explains {count} of its pods that are not ready or do not end"),
-                    None,
-                );
-            }
-        }
-        found.append(&mut of_node);
-    }
-    found
 }
 
 /// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.
