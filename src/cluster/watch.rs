@@ -431,7 +431,7 @@ impl WatchHealth {
 fn pauses() -> ExponentialBackoff {
     // The jitter comes on top, and is as long as the pause at most.
     let pauses =
-        ExponentialBuilder::new().with_min_delay(Duration::from_millis(500)).with_max_delay(MAX_PAUSE / 2);
+        ExponentialBuilder::new().with_min_delay(Duration::from_millis(250)).with_max_delay(MAX_PAUSE / 2);
     pauses.with_jitter().without_max_times().build()
 }
 
@@ -637,7 +637,7 @@ mod tests {
     #[test]
     fn pauses_grow_up_to_half_a_minute() {
         let mut pauses = pauses();
-        assert!(pauses.next().unwrap() <= Duration::from_secs(1));
+        assert!(pauses.next().unwrap() <= Duration::from_millis(500));
         let longest = pauses.take(12).max().unwrap();
         assert!(longest > MAX_PAUSE / 2 && longest <= MAX_PAUSE, "{longest:?}");
     }

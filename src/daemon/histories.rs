@@ -988,7 +988,14 @@ impl Run {
             Weather::GoneAtRequest => {
                 cluster.fault("watch pods", Fault::GoneOnWatch);
                 cluster.cut_watches("pods", Cut::End);
-                self.attempts(asked, 1).await;
+                match self.pages() {
+                    // It is listed at once; the next watch is refused again.
+                    Some(pages) => {
+                        self.attempts(asked, pages + 2).await;
+                        self.was_shown_list();
+                    }
+                    None => self.attempts(asked, 1).await,
+                }
             }
             Weather::Compacted => {
                 unavailable();
@@ -1078,9 +1085,7 @@ impl Run {
                 cluster.fault("pods", Fault::Behind { version: old });
                 cluster.cut_watches("pods", Cut::Gone);
                 // With pages, the watch begins after the last of them.
-                let pages =
-                    self.wire.pages.map_or(0, |size| 1 + (self.api.there.len() + 1).div_ceil(size as usize));
-                self.attempts(asked, (pages as u64).max(1)).await;
+                self.attempts(asked, self.pages().map_or(1, |pages| pages + 1)).await;
                 "lists from a cache that is behind"
             }
             Weather::RestartIntoBrokenList(_) => "restarts into a list cut in its midst",
@@ -1093,6 +1098,12 @@ impl Run {
         } else {
             self.was_shown_list();
         }
+    }
+
+    /// How many pages a list has; none for a list as a watch.
+    fn pages(&self) -> Option<u64> {
+        let objects = self.api.there.len() as u64 + 1;
+        self.wire.pages.map(|size| objects.div_ceil(u64::from(size)))
     }
 
     /// Lets lists break off after a part of what there is: how many objects they show, and whether that is all.
