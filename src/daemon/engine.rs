@@ -530,11 +530,11 @@ impl Engine {
         self.announcer.announce(&events);
     }
 
-    /// The pods with findings by where they belong, and when which node's pods ended as with their node. In pieces, so that
+    /// The pods with findings by where they belong, and when which node's pods ended as with their node. In chunks, so that
     /// no update waits.
     fn pods_by_home(&self) -> (HashMap<Arc<Home>, Vec<Uid>>, NodeEnds) {
         let (mut by_home, mut ends) = (HashMap::<_, Vec<_>>::new(), Vec::new());
-        self.in_pieces(&self.active_uids(), |pod| {
+        self.in_chunks(&self.active_uids(), |pod| {
             if !pod.findings.is_empty() {
                 by_home.entry(Arc::clone(pod.home)).or_default().push(pod.uid);
             }
@@ -547,7 +547,7 @@ impl Engine {
     fn findings_of<'u>(&self, uids: impl Iterator<Item = &'u Uid>) -> Vec<Finding> {
         let uids: Vec<Uid> = uids.copied().collect();
         let mut findings = Vec::new();
-        self.in_pieces(&uids, |pod| findings.extend(pod.findings.iter().map(|f| f.finding())));
+        self.in_chunks(&uids, |pod| findings.extend(pod.findings.iter().map(|f| f.finding())));
         findings.sort_by(survey::worst_first);
         findings
     }
@@ -556,11 +556,11 @@ impl Engine {
         self.incidents.read().unwrap_or_else(PoisonError::into_inner).active_uids().collect()
     }
 
-    fn in_pieces(&self, uids: &[Uid], mut look: impl FnMut(ActivePod<'_>)) {
-        const PIECE: usize = 200;
-        for piece in uids.chunks(PIECE) {
+    fn in_chunks(&self, uids: &[Uid], mut look: impl FnMut(ActivePod<'_>)) {
+        const CHUNK: usize = 200;
+        for chunk in uids.chunks(CHUNK) {
             let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            piece.iter().filter_map(|uid| incidents.pod(*uid)).for_each(&mut look);
+            chunk.iter().filter_map(|uid| incidents.pod(*uid)).for_each(&mut look);
         }
     }
 

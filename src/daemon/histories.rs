@@ -59,17 +59,17 @@ enum Weather {
     ShortOutage,
     /// The watch says nothing for a while, and goes on.
     Stall,
-    /// 410 in the watch: everything is listed anew.
+    /// 410 in the watch: everything is listed again.
     GoneInWatch,
     /// 410 as the answer to a watch that resumes.
     GoneAtRequest,
     /// The connection is lost until the past is forgotten.
     Compacted,
-    /// 503 for minutes: everything is listed anew.
+    /// 503 for minutes: everything is listed again.
     LongOutage(u16),
-    /// Everything is listed anew; the first list breaks off within, then more happens.
+    /// Everything is listed again; the first list breaks off within, then more happens.
     BrokenList(u8),
-    /// Everything is listed anew, as it was before this round.
+    /// Everything is listed again, as it was before this round.
     OldList,
     /// The daemon ends, and begins again after the round.
     Restart,
@@ -926,7 +926,7 @@ impl Run {
         }
     }
 
-    /// Everything was listed anew: only what there is was shown.
+    /// Everything was listed again: only what there is was shown.
     fn was_shown_list(&mut self) {
         let mut updates: BTreeMap<&str, u64> = BTreeMap::new();
         self.api.untold.iter().for_each(|(_, w)| *updates.entry(&w.uid).or_default() += 1);
