@@ -7,11 +7,13 @@
 pub mod client;
 mod envelope;
 pub mod evidence;
+mod health;
 pub mod lean;
 mod proxy;
 pub mod snapshot;
 mod transport;
 pub mod watch;
+mod watching;
 
 /// Directives to put behind the user's own log filter. On an answer that it cannot read, kube's client logs the whole body,
 /// env values included; what fails is logged by this program's own messages.

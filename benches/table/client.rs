@@ -9,14 +9,15 @@ use std::time::Duration;
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Pod as FullPod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
 use kube::runtime::{WatchStreamExt as _, reflector, watcher};
 use kube::{Client, Config};
-use kubehealer::cluster::watch::{Change, InitialList, Resource, Settings, Watch, WatchScope};
+use kubehealer::cluster::watch::{InitialList, Resource, Settings, Watch, WatchScope};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::store::{Mark, Uid};
 use kubehealer::incidents::{Incidents, Sight};
-use kubehealer::objects::Pod;
+use kubehealer::objects::{Object as _, Pod};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::sync::Notify;
@@ -83,7 +84,10 @@ pub fn run(kind: &str, kubeconfig: &str) {
                 match kind.as_str() {
                     "naive" => naive(client, shared, |_| {}).await,
                     "stripped" => naive(client, shared, strip).await,
-                    "slim" => slim(client, shared).await,
+                    "lean" => lean(client, shared, watcher::Config::default()).await,
+                    "lean-watchlist" => {
+                        lean(client, shared, watcher::Config::default().streaming_lists()).await
+                    }
                     "json" => ours(client, shared, false, InitialList::Pages).await,
                     "protobuf" => ours(client, shared, true, InitialList::Pages).await,
                     "json-watchlist" => ours(client, shared, false, InitialList::Auto).await,
@@ -244,17 +248,31 @@ fn strip(pod: &mut FullPod) {
     }
 }
 
-/// A slim type of our own through kube-runtime's reflector.
-#[derive(Clone, Debug, Deserialize)]
-struct SlimPod {
-    metadata: k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta,
+/// A slim type through kube-runtime's reflector, with no more metadata than its store needs.
+#[derive(Clone, Debug)]
+struct LeanPod {
+    metadata: ObjectMeta,
     #[allow(dead_code, reason = "kept to be weighed")]
-    spec: kubehealer::objects::PodSpec,
-    #[allow(dead_code, reason = "kept to be weighed")]
-    status: kubehealer::objects::PodStatus,
+    pod: Pod,
 }
 
-impl kube::Resource for SlimPod {
+impl<'de> Deserialize<'de> for LeanPod {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut pod = Pod::deserialize(deserializer)?;
+        pod.compact();
+        let meta = &pod.metadata;
+        let metadata = ObjectMeta {
+            name: Some(meta.name.clone()),
+            namespace: Some(meta.namespace.clone()),
+            uid: Some(meta.uid.clone()),
+            resource_version: Some(meta.resource_version.clone()),
+            ..ObjectMeta::default()
+        };
+        Ok(Self { metadata, pod })
+    }
+}
+
+impl kube::Resource for LeanPod {
     type DynamicType = ();
     type Scope = k8s_openapi::NamespaceResourceScope;
     fn kind((): &()) -> std::borrow::Cow<'_, str> {
@@ -269,21 +287,17 @@ impl kube::Resource for SlimPod {
     fn plural((): &()) -> std::borrow::Cow<'_, str> {
         "pods".into()
     }
-    fn meta(&self) -> &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+    fn meta(&self) -> &ObjectMeta {
         &self.metadata
     }
-    fn meta_mut(&mut self) -> &mut k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta {
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
     }
 }
 
-async fn slim(client: Client, shared: Shared) -> Infallible {
+async fn lean(client: Client, shared: Shared, config: watcher::Config) -> Infallible {
     let (_reader, writer) = reflector::store();
-    let watch =
-        watcher(Api::<SlimPod>::all(client), watcher::Config::default()).modify(|pod: &mut SlimPod| {
-            pod.metadata.managed_fields = None;
-            pod.metadata.annotations = None;
-        });
+    let watch = watcher(Api::<LeanPod>::all(client), config);
     let mut stream = std::pin::pin!(reflector(writer, watch).default_backoff());
     loop {
         match stream.next().await.unwrap() {
@@ -303,30 +317,30 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
         Settings { protobuf, initial, ..Settings::default() },
     );
     watch
-        .run(client, |change: Change<&mut Pod>| {
+        .run(client, |event: watcher::Event<Pod>| {
             let now = jiff::Timestamp::now();
             let mut tally = shared.0.lock().unwrap();
             let first = tally.lists == 0;
             let incidents = tally.incidents.as_mut().unwrap();
             let mut events = Vec::new();
-            match change {
-                Change::Init => tally.mark = Some(incidents.mark()),
-                Change::Apply(pod) => {
+            match event {
+                watcher::Event::Init => tally.mark = Some(incidents.mark()),
+                watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
                     let version = (!first).then(|| pod.metadata.resource_version.clone());
-                    let diagnosis = diagnose(pod, &Context::pod_only(), now);
+                    let diagnosis = diagnose(&pod, &Context::pod_only(), now);
                     let sight = if first { Sight::First } else { Sight::Later };
-                    let workload = workload_of(pod);
-                    events = incidents.apply(pod, &workload, diagnosis, sight, now);
+                    let workload = workload_of(&pod);
+                    events = incidents.apply(&pod, &workload, diagnosis, sight, now);
                     drop(tally);
                     if version.is_some() {
                         arrived(&shared, version.as_deref());
                     }
                 }
-                Change::Delete(pod) => {
+                watcher::Event::Delete(pod) => {
                     let uid = Uid::of(&pod.metadata.uid);
-                    events = incidents.gone(uid, Some(pod), now);
+                    events = incidents.gone(uid, Some(&pod), now);
                 }
-                Change::InitDone => {
+                watcher::Event::InitDone => {
                     let mark = tally.mark.unwrap();
                     events = tally.incidents.as_mut().unwrap().sweep(mark, None, now);
                     drop(tally);

@@ -16,7 +16,7 @@ use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::{Incidents, Sight, uid_of};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::Pod;
-use kubehealer::objects::decode::{Encoding, decode_list};
+use kubehealer::objects::decode::{protobuf_list, protobuf_object};
 use kubehealer::simulator::bulk::Fleet;
 use kubehealer::simulator::{Cluster, client};
 use prometheus::Encoder as _;
@@ -44,7 +44,8 @@ fn incidents(pods: u32, failing: f64, now: jiff::Timestamp) -> (Incidents, Vec<P
                 .body(kube::client::Body::empty());
             client.send(request.unwrap()).await.unwrap().into_body().collect().await.unwrap().to_bytes()
         });
-        let end = decode_list(&body, Encoding::Protobuf, |pod: Pod| {
+        let end = protobuf_list(&body, |raw| {
+            let pod: Pod = protobuf_object(raw).unwrap();
             apply(&mut incidents, &pod, Sight::First, now);
             if incidents.pod(uid_of(&pod)).is_some() {
                 fail.push(pod);

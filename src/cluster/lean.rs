@@ -16,8 +16,9 @@ use serde_json::value::RawValue;
 
 use super::client::{Failure, Kind};
 use super::envelope::BASE64;
+use super::health::WatchHealth;
 use super::transport::{self, Wire};
-use super::watch::{Resource, Settings, WatchHealth, WatchScope};
+use super::watch::{Resource, Settings, WatchScope};
 use crate::objects::Object;
 use crate::objects::decode::{Unread, json_object, protobuf_object};
 

@@ -59,17 +59,17 @@ enum Weather {
     ShortOutage,
     /// The watch says nothing for a while, and goes on.
     Stall,
-    /// 410 in the watch: everything is listed anew.
+    /// 410 in the watch: everything is listed again.
     GoneInWatch,
     /// 410 as the answer to a watch that resumes.
     GoneAtRequest,
     /// The connection is lost until the past is forgotten.
     Compacted,
-    /// 503 for minutes: everything is listed anew.
+    /// 503 for minutes: everything is listed again.
     LongOutage(u16),
-    /// Everything is listed anew; the first list breaks off within, then more happens.
+    /// Everything is listed again; the first list breaks off within, then more happens.
     BrokenList(u8),
-    /// Everything is listed anew, as it was before this round.
+    /// Everything is listed again, as it was before this round.
     OldList,
     /// The daemon ends, and begins again after the round.
     Restart,
@@ -926,7 +926,7 @@ impl Run {
         }
     }
 
-    /// Everything was listed anew: only what there is was shown.
+    /// Everything was listed again: only what there is was shown.
     fn was_shown_list(&mut self) {
         let mut updates: BTreeMap<&str, u64> = BTreeMap::new();
         self.api.untold.iter().for_each(|(_, w)| *updates.entry(&w.uid).or_default() += 1);
@@ -988,7 +988,14 @@ impl Run {
             Weather::GoneAtRequest => {
                 cluster.fault("watch pods", Fault::GoneOnWatch);
                 cluster.cut_watches("pods", Cut::End);
-                self.attempts(asked, 1).await;
+                match self.pages() {
+                    // It is listed at once; the next watch is refused again.
+                    Some(pages) => {
+                        self.attempts(asked, pages + 2).await;
+                        self.was_shown_list();
+                    }
+                    None => self.attempts(asked, 1).await,
+                }
             }
             Weather::Compacted => {
                 unavailable();
@@ -1078,9 +1085,7 @@ impl Run {
                 cluster.fault("pods", Fault::Behind { version: old });
                 cluster.cut_watches("pods", Cut::Gone);
                 // With pages, the watch begins after the last of them.
-                let pages =
-                    self.wire.pages.map_or(0, |size| 1 + (self.api.there.len() + 1).div_ceil(size as usize));
-                self.attempts(asked, (pages as u64).max(1)).await;
+                self.attempts(asked, self.pages().map_or(1, |pages| pages + 1)).await;
                 "lists from a cache that is behind"
             }
             Weather::RestartIntoBrokenList(_) => "restarts into a list cut in its midst",
@@ -1093,6 +1098,12 @@ impl Run {
         } else {
             self.was_shown_list();
         }
+    }
+
+    /// How many pages a list has; none for a list as a watch.
+    fn pages(&self) -> Option<u64> {
+        let objects = self.api.there.len() as u64 + 1;
+        self.wire.pages.map(|size| objects.div_ceil(u64::from(size)))
     }
 
     /// Lets lists break off after a part of what there is: how many objects they show, and whether that is all.

@@ -7,6 +7,7 @@ mod daemon;
 mod decode;
 mod demo;
 mod diagnosis;
+mod faults;
 mod field;
 mod files;
 mod generated;

@@ -17,7 +17,7 @@ use kubehealer::simulator::{Api, Cluster, Cut, Fault, client};
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-fn pod(namespace: &str, name: &str) -> Value {
+pub fn pod(namespace: &str, name: &str) -> Value {
     json!({
         "kind": "Pod", "apiVersion": "v1",
         "metadata": {"namespace": namespace, "name": name, "labels": {"app": "web"}},
@@ -26,7 +26,7 @@ fn pod(namespace: &str, name: &str) -> Value {
     })
 }
 
-fn with_pods(count: usize) -> Cluster {
+pub fn with_pods(count: usize) -> Cluster {
     let cluster = Cluster::new();
     for number in 0..count {
         cluster.apply(pod("shop", &format!("web-{number:03}"))).unwrap();
@@ -36,7 +36,7 @@ fn with_pods(count: usize) -> Cluster {
 
 /// What a sink is left with: the objects, by name, with their resource version, and a line for each thing that happened.
 #[derive(Default)]
-struct Seen {
+pub struct Seen {
     objects: BTreeMap<String, String>,
     unseen: BTreeMap<String, String>,
     log: Vec<String>,
@@ -67,9 +67,9 @@ impl Seen {
 }
 
 /// A watch that runs until it is dropped.
-struct Running {
+pub struct Running {
     seen: Arc<Mutex<Seen>>,
-    health: Arc<WatchHealth>,
+    pub health: Arc<WatchHealth>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -79,7 +79,7 @@ impl Drop for Running {
     }
 }
 
-fn run(client: kube::Client, scope: WatchScope, settings: Settings) -> Running {
+pub fn run(client: kube::Client, scope: WatchScope, settings: Settings) -> Running {
     let watch = Watch::new(Resource::PODS, scope, settings);
     let health = watch.health();
     let seen = Arc::new(Mutex::new(Seen::default()));
@@ -95,7 +95,7 @@ fn watch(cluster: &Cluster) -> Running {
     run(client(cluster), WatchScope::default(), Settings::default())
 }
 
-const BY_PAGES: Settings = Settings {
+pub const BY_PAGES: Settings = Settings {
     initial: InitialList::Pages,
     protobuf: true,
     page: 3,
@@ -115,12 +115,12 @@ impl Running {
         panic!("{what}: not in half an hour; {:?}; {:?}", self.health, self.seen.lock().unwrap().log);
     }
 
-    async fn synced(&self) {
+    pub async fn synced(&self) {
         self.until("synced", |seen| seen.log.iter().any(|l| l == "InitDone")).await;
     }
 
     /// The same objects as the cluster has, at the same versions.
-    async fn equal(&self, cluster: &Cluster) {
+    pub async fn equal(&self, cluster: &Cluster) {
         let want: BTreeMap<_, _> = cluster
             .all("pods")
             .iter()
@@ -461,8 +461,8 @@ async fn an_expired_token_and_a_failing_server_are_told_in_words_and_outlived() 
 
 #[tokio::test(start_paused = true)]
 async fn an_undecodable_object_is_counted_and_skipped_and_its_content_is_never_told() {
-    let log = Arc::new(Mutex::new(Vec::new()));
-    let guard = capture(&log);
+    let log = Arc::default();
+    let guard = capture(&log, "trace");
     let bad = r#"{"metadata":{"name":"bad","namespace":"shop"},"spec":{"containers":[{"env":[{"name":"P","value":"hunter2"}]}]},"spec":{}}"#;
     for settings in
         [Settings { protobuf: false, ..Settings::default() }, Settings { protobuf: false, ..BY_PAGES }]
@@ -484,7 +484,7 @@ async fn an_undecodable_object_is_counted_and_skipped_and_its_content_is_never_t
 }
 
 /// Everything that any crate logs in this thread, but for what is always off.
-fn capture(log: &Arc<Mutex<Vec<u8>>>) -> tracing::subscriber::DefaultGuard {
+pub fn capture(log: &Arc<Mutex<Vec<u8>>>, level: &str) -> tracing::subscriber::DefaultGuard {
     struct Writer(Arc<Mutex<Vec<u8>>>);
     impl std::io::Write for Writer {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -495,7 +495,7 @@ fn capture(log: &Arc<Mutex<Vec<u8>>>) -> tracing::subscriber::DefaultGuard {
             Ok(())
         }
     }
-    let mut filter = tracing_subscriber::EnvFilter::new("trace");
+    let mut filter = tracing_subscriber::EnvFilter::new(level);
     for directive in kubehealer::cluster::FORCED_LOG_DIRECTIVES {
         filter = filter.add_directive(directive.parse().unwrap());
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use axum::extract::Query;
 use bytes::Bytes;
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
@@ -204,11 +205,75 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
     let filter =
         Filter::new(described, namespace, None, query.get("labelSelector"), query.get("fieldSelector"))
             .map_err(|message| refuse(400, "BadRequest", &message))?;
+    let faults = cluster.faults(verb, &resource);
+    if let Some(body) =
+        faults.iter().find_map(|fault| hostile_body(fault, watching, encoding, &query, cluster))
+    {
+        let kind = if watching { encoding.stream_type() } else { encoding.content_type() };
+        return Ok(stream_or_full(StatusCode::OK, kind, body));
+    }
     if watching {
         return open_watch(cluster, at, filter, encoding, &query);
     }
+    if faults.contains(&Fault::RepeatContinue) {
+        let query = Params(query.0.into_iter().filter(|(key, _)| key != "continue").collect());
+        let list = List { next: "again".to_owned(), ..list(cluster, at, &filter, &query)? };
+        return Ok(list.respond(encoding, cluster.now(), cut_list, bad));
+    }
     let list = list(cluster, at, &filter, &query)?;
     Ok(list.respond(encoding, cluster.now(), cut_list, bad))
+}
+
+/// The body of an answer that no API server gives; none if the fault is another one.
+fn hostile_body(
+    fault: &Fault,
+    watching: bool,
+    encoding: Encoding,
+    query: &Params,
+    cluster: &Cluster,
+) -> Option<Body> {
+    let frames = |frames: Vec<(Duration, Vec<u8>)>| {
+        let frames = futures::stream::iter(frames).then(|(pause, bytes)| async move {
+            tokio::time::sleep(pause).await;
+            Ok(Frame::data(Bytes::from(bytes)))
+        });
+        StreamBody::new(frames).boxed_unsync()
+    };
+    let bookmark = || {
+        let metadata = json!({"resourceVersion": cluster.version().to_string()});
+        let mut out = Vec::new();
+        let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata});
+        encoding.write_value_event("BOOKMARK", &object, &mut out);
+        out
+    };
+    Some(match fault {
+        Fault::CloseWatch { after } if watching => frames(vec![(*after, Vec::new())]),
+        Fault::BookmarkThenClose if watching => frames(vec![(Duration::ZERO, bookmark())]),
+        Fault::BookmarkThenGone if watching && query.get("sendInitialEvents").is_empty() => {
+            let mut out = bookmark();
+            let gone = status(410, "Expired", "too old resource version", Value::Null);
+            encoding.write_value_event("ERROR", &gone, &mut out);
+            frames(vec![(Duration::ZERO, out)])
+        }
+        Fault::Garbage { times, every } if watching => {
+            // As a frame it is 3 bytes long, as a line it is one.
+            frames(vec![(*every, b"\0\0\0\x03\xff\xfe\n".to_vec()); *times])
+        }
+        Fault::Endless => {
+            let head: &[u8] = match (encoding, watching) {
+                (Encoding::Protobuf, true) => &[0x7f, 0xff, 0xff, 0xff],
+                (Encoding::Protobuf, false) => b"k8s\0",
+                (_, true) => br#"{"type":"ADDED","object":{"metadata":{"name":""#,
+                (_, false) => {
+                    br#"{"kind":"PodList","metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":""#
+                }
+            };
+            let rest = futures::stream::repeat(Bytes::from(vec![b'a'; PIECE]));
+            let all = futures::stream::once(std::future::ready(Bytes::copy_from_slice(head))).chain(rest);
+            StreamBody::new(all.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync()
+        }
+        _ => return None,
+    })
 }
 
 fn full_name(target: Option<&Target<'_>>) -> String {

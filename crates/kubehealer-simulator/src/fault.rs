@@ -66,6 +66,26 @@ pub enum Fault {
     RefuseWatchList,
     /// Protobuf is not offered: JSON where the client accepts that too, else 406.
     RefuseProtobuf,
+    /// A watch says nothing and ends, in order, after this time.
+    CloseWatch {
+        /// Since its answer began.
+        after: Duration,
+    },
+    /// A watch says one bookmark, which does not end its first list, and ends in order.
+    BookmarkThenClose,
+    /// A watch that resumes says one bookmark, then 410 as an ERROR event.
+    BookmarkThenGone,
+    /// A watch says something that is no event in any encoding, again and again, and ends in order.
+    Garbage {
+        /// How often it says so before it ends.
+        times: usize,
+        /// How long it pauses before each.
+        every: Duration,
+    },
+    /// Each page of a list has the same `continue` token.
+    RepeatContinue,
+    /// The body of a list, or the first frame of a watch, has no end.
+    Endless,
 }
 
 /// How open watches are ended at once, by [`super::Cluster::cut_watches`].

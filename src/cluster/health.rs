@@ -1,0 +1,250 @@
+//! The state of a watch, for metrics and readiness. It is ready once everything was listed, until it has been known to fail for
+//! a minute or nothing is heard of it.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::client::{Failure, Kind};
+use super::watch::{Resource, Settings, WatchScope};
+use super::watching::GRACE;
+use crate::objects::decode::{EventType, Unread};
+use crate::redact::clean;
+
+/// A watch that has failed for so long is not ready.
+const MAX_TROUBLE: Duration = Duration::from_secs(60);
+
+/// The state of one watch, read by metrics and readiness while it runs.
+#[derive(Debug)]
+pub struct WatchHealth {
+    /// Of which resource.
+    pub resource: &'static str,
+    /// Of which namespace; none for all.
+    pub namespace: Option<String>,
+    listed: AtomicU64,
+    added: AtomicU64,
+    modified: AtomicU64,
+    deleted: AtomicU64,
+    bookmarks: AtomicU64,
+    errors: [AtomicU64; Kind::ALL.len()],
+    relists: AtomicU64,
+    undecodable: AtomicU64,
+    /// Milliseconds since 1970; 0 for never.
+    last_sign_of_life: AtomicI64,
+    synced: AtomicBool,
+    stale_after: Duration,
+    trouble: Mutex<Option<Trouble>>,
+    /// There is trouble: spares every update the lock.
+    is_troubled: AtomicBool,
+    /// The kinds of failures that were logged since it worked last, by bit.
+    logged: AtomicU32,
+    /// It has worked since the supervisor asked last.
+    progress: AtomicBool,
+}
+
+/// What is wrong.
+#[derive(Debug)]
+struct Trouble {
+    since: Instant,
+    text: String,
+    /// Everything was listed since, so that only the watch after it has still to prove itself.
+    is_listed: bool,
+}
+
+impl WatchHealth {
+    /// Of a watch that has not begun.
+    pub fn new(resource: &Resource, scope: &WatchScope, settings: &Settings) -> Arc<Self> {
+        Arc::new(Self {
+            resource: resource.plural,
+            namespace: scope.namespace.clone(),
+            listed: AtomicU64::new(0),
+            added: AtomicU64::new(0),
+            modified: AtomicU64::new(0),
+            deleted: AtomicU64::new(0),
+            bookmarks: AtomicU64::new(0),
+            errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            relists: AtomicU64::new(0),
+            undecodable: AtomicU64::new(0),
+            last_sign_of_life: AtomicI64::new(0),
+            synced: AtomicBool::new(false),
+            // A watch without bookmarks is only heard of when the next one begins.
+            stale_after: settings.timeout + GRACE + settings.answer,
+            trouble: Mutex::new(None),
+            is_troubled: AtomicBool::new(false),
+            logged: AtomicU32::new(0),
+            progress: AtomicBool::new(false),
+        })
+    }
+
+    /// What came, by the label `type`.
+    pub fn events(&self) -> [(&'static str, u64); 5] {
+        [
+            ("listed", self.listed.load(Relaxed)),
+            ("added", self.added.load(Relaxed)),
+            ("modified", self.modified.load(Relaxed)),
+            ("deleted", self.deleted.load(Relaxed)),
+            ("bookmark", self.bookmarks.load(Relaxed)),
+        ]
+    }
+
+    /// What failed, by the label `kind`.
+    pub fn errors(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        Kind::ALL.iter().zip(&self.errors).map(|(kind, count)| (kind.as_str(), count.load(Relaxed)))
+    }
+
+    /// How many lists were begun after the first one that was completed.
+    pub fn relists(&self) -> u64 {
+        self.relists.load(Relaxed)
+    }
+
+    /// How many objects did not decode.
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable.load(Relaxed)
+    }
+
+    /// When the server last said something that shows the watch to work.
+    pub fn last_sign_of_life(&self) -> Option<Timestamp> {
+        Some(self.last_sign_of_life.load(Relaxed))
+            .filter(|t| *t != 0)
+            .and_then(|t| Timestamp::from_millisecond(t).ok())
+    }
+
+    /// Whether a list was completed once.
+    pub fn is_synced(&self) -> bool {
+        self.synced.load(Relaxed)
+    }
+
+    /// What is wrong at the moment, in words.
+    pub fn trouble(&self) -> Option<String> {
+        self.lock().as_ref().filter(|trouble| !trouble.is_listed).map(|trouble| trouble.text.clone())
+    }
+
+    /// Whether the objects are known and fresh; else the reason in words.
+    pub fn ready(&self, now: Timestamp) -> Result<(), String> {
+        let (failing, text) = match &*self.lock() {
+            Some(trouble) if !trouble.is_listed => (trouble.since.elapsed(), format!(": {}", trouble.text)),
+            _ => (Duration::ZERO, String::new()),
+        };
+        let silent = self
+            .last_sign_of_life()
+            .map_or(Duration::ZERO, |t| now.duration_since(t).try_into().unwrap_or(Duration::ZERO));
+        let reason = if !self.is_synced() {
+            "the first list is not complete".to_owned()
+        } else if failing >= MAX_TROUBLE {
+            format!("failing for {} s", failing.as_secs())
+        } else if silent > self.stale_after {
+            format!("no sign of life for {} s", silent.as_secs())
+        } else {
+            return Ok(());
+        };
+        let place = self.namespace.as_ref().map(|n| format!(" in {n}")).unwrap_or_default();
+        Err(format!("{}{place}: {reason}{text}", self.resource))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Resource and namespace, for log lines.
+    pub(super) fn names(&self) -> (&'static str, &str) {
+        (self.resource, self.namespace.as_deref().unwrap_or("*"))
+    }
+
+    /// The server has said something.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "a sign of life is when it comes; nothing is decided by it here"
+    )]
+    pub(super) fn alive(&self) {
+        self.last_sign_of_life.store(Timestamp::now().as_millisecond(), Relaxed);
+    }
+
+    /// An event came after the first list.
+    pub(super) fn count(&self, kind: EventType) {
+        let counter = match kind {
+            EventType::Added => &self.added,
+            EventType::Modified => &self.modified,
+            EventType::Deleted => &self.deleted,
+            EventType::Bookmark => &self.bookmarks,
+            EventType::Error => return,
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+
+    /// An object did not decode. Logged at the first, the second, the fourth ...: a broken controller may write them all day.
+    pub(super) fn skipped(&self, unread: &Unread) {
+        let total = self.undecodable.fetch_add(1, Relaxed) + 1;
+        if total.is_power_of_two() {
+            let (resource, namespace) = self.names();
+            let example = unread.to_string();
+            let example = clean(&example);
+            warn!(resource, namespace, %example, total, "skipping objects that do not decode");
+        }
+    }
+
+    /// It fails since then, as will be said when it is known why.
+    pub(super) fn troubled_since(&self, since: Instant) {
+        self.lock().get_or_insert_with(|| Trouble { since, text: String::new(), is_listed: false });
+        self.is_troubled.store(true, Relaxed);
+    }
+
+    /// It fails. Says whether that is news, whatever the words: they may hold a time or an id.
+    pub(super) fn failed(&self, failure: &Failure) -> bool {
+        if let Some(count) = self.errors.get(failure.kind as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        self.troubled_since(Instant::now());
+        if let Some(trouble) = &mut *self.lock() {
+            trouble.text.clone_from(&failure.text);
+            trouble.is_listed = false;
+        }
+        let kind = 1 << failure.kind as u32;
+        self.logged.fetch_or(kind, Relaxed) & kind == 0
+    }
+
+    /// A list begins.
+    pub(super) fn begins_list(&self) {
+        if self.is_synced() {
+            self.relists.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// An object of a list came.
+    pub(super) fn count_listed(&self) {
+        self.listed.fetch_add(1, Relaxed);
+    }
+
+    /// Whether it has worked since this was asked last.
+    pub(super) fn take_progress(&self) -> bool {
+        self.progress.swap(false, Relaxed)
+    }
+
+    /// A list is complete. What the watch after it does has still to be seen.
+    pub(super) fn listed(&self) {
+        self.synced.store(true, Relaxed);
+        if let Some(trouble) = &mut *self.lock() {
+            trouble.is_listed = true;
+        }
+    }
+
+    /// The watch delivers, or stays open.
+    pub(super) fn progress(&self) {
+        self.progress.store(true, Relaxed);
+        if self.is_troubled.swap(false, Relaxed) {
+            *self.lock() = None;
+        }
+    }
+
+    /// The watch stays open.
+    pub(super) fn steady(&self) {
+        self.progress();
+        if self.logged.swap(0, Relaxed) != 0 {
+            let (resource, namespace) = self.names();
+            info!(resource, namespace, "the watch works again");
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The body of an open watch: its frames become lines of JSON, each a sign of life. It says how the watch ended, which
+//! kube-runtime would pass over in silence.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body::Body as _;
+use kube::client::Body;
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::client::{Failure, Kind};
+use super::envelope::{Seen, Writer};
+use super::transport::{ANSWER, Wire};
+use crate::objects::decode::{Encoding, EventType, Frames};
+
+/// How long after the end of its time a watch may still be silent: less than the five seconds after which kube-runtime
+/// reconnects without a word.
+pub(super) const GRACE: Duration = Duration::from_secs(3);
+/// A watch that stays open for so long works, even if nothing happens. One that is closed each time after that asks less
+/// often than the transport's pace allows.
+const STEADY: Duration = Duration::from_secs(3);
+/// So many frames in a row that cannot be read end a watch.
+const MAX_UNREAD: u32 = 100;
+/// Updates that come this close together are worth coalescing: most of what one costs is to wake up for it ...
+const BURST: Duration = Duration::from_millis(1);
+/// ... so those of this time are taken together. An update on a quiet watch is taken at once.
+const COALESCE_WINDOW: Duration = Duration::from_millis(6);
+
+/// The body of an open watch.
+pub(super) struct Watching {
+    wire: Arc<Wire>,
+    body: Body,
+    encoding: Encoding,
+    frames: Frames,
+    writer: Writer,
+    /// Within the first list.
+    is_initial: bool,
+    is_steady: bool,
+    is_over: bool,
+    /// Frames that could be read.
+    read: u64,
+    /// An object came after the first list.
+    delivered: bool,
+    /// Frames in a row that could not be read.
+    unread: u32,
+    /// When it began, or its first list was complete.
+    opened: Instant,
+    /// When the last frame came that could be read.
+    heard: Instant,
+    timer: Pin<Box<Sleep>>,
+    coalesce: Coalesce,
+}
+
+impl Watching {
+    pub(super) fn new(wire: Arc<Wire>, body: Body, encoding: Encoding, is_initial: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            wire,
+            body,
+            encoding,
+            frames: Frames::new(encoding),
+            writer: Writer::default(),
+            is_initial,
+            is_steady: false,
+            is_over: false,
+            read: 0,
+            delivered: false,
+            unread: 0,
+            opened: now,
+            heard: now,
+            timer: Box::pin(sleep(STEADY)),
+            coalesce: Coalesce::new(now),
+        }
+    }
+
+    /// The next lines.
+    pub(super) fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
+        if self.is_over {
+            return Poll::Ready(None);
+        }
+        loop {
+            ready!(self.coalesce.poll(cx));
+            let chunk = match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
+                Poll::Ready(Some(Err(error))) => return self.end(Err(Failure::of(&error))),
+                Poll::Ready(None) => return self.end(Ok(())),
+                Poll::Pending if self.coalesce.is_burst => {
+                    ready!(self.coalesce.yield_now(cx));
+                    continue;
+                }
+                Poll::Pending => {
+                    let failure = ready!(self.poll_timer(cx));
+                    return self.end(Err(failure));
+                }
+            };
+            match self.lines(chunk) {
+                Ok(lines) if lines.is_empty() => {}
+                Ok(lines) => return Poll::Ready(Some(Ok(lines.into()))),
+                Err(failure) => return self.end(Err(failure)),
+            }
+        }
+    }
+
+    /// Notices that the watch stays open, and that it has been silent for too long.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Failure> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = Instant::now();
+            if self.is_open_for(STEADY, now) {
+                self.steady();
+            }
+            let limit = if self.is_initial { ANSWER } else { self.wire.lasts + GRACE };
+            let silent_at = self.heard + limit;
+            if now >= silent_at {
+                let text = match self.is_initial {
+                    // A server that ignores `sendInitialEvents` never says that this was all.
+                    true => {
+                        self.wire.no_streaming();
+                        "the first list stopped coming".to_owned()
+                    }
+                    false => format!("nothing came for {} s: the connection seems dead", limit.as_secs()),
+                };
+                return Poll::Ready(Failure::new(Kind::Timeout, text));
+            }
+            let steady_at = (self.opened + STEADY).max(now + Duration::from_secs(1));
+            let next = if self.is_steady { silent_at } else { steady_at.min(silent_at) };
+            self.timer.as_mut().reset(next);
+        }
+    }
+
+    fn is_open_for(&self, time: Duration, now: Instant) -> bool {
+        !self.is_initial && self.unread == 0 && now.duration_since(self.opened) >= time
+    }
+
+    fn steady(&mut self) {
+        if !std::mem::replace(&mut self.is_steady, true) {
+            self.wire.health.alive();
+            self.wire.health.steady();
+        }
+    }
+
+    fn lines(&mut self, chunk: Bytes) -> Result<Vec<u8>, Failure> {
+        let mut out = Vec::with_capacity(chunk.len() + chunk.len() / 2);
+        self.frames.push(chunk);
+        let (now, read) = (Instant::now(), self.read);
+        loop {
+            let frame = match self.frames.next_frame() {
+                Ok(Some([])) => continue,
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return Err(self.garbage(error.to_string())),
+            };
+            let health = &self.wire.health;
+            match self.writer.frame(frame, self.encoding, &mut out) {
+                Seen::Object(kind) => {
+                    if !self.is_initial {
+                        self.delivered = true;
+                        health.count(kind);
+                    }
+                }
+                Seen::Bookmark { initial_events_end } => {
+                    health.count(EventType::Bookmark);
+                    if self.is_initial && initial_events_end {
+                        self.is_initial = false;
+                        self.opened = now;
+                    }
+                }
+                Seen::Error => continue,
+                Seen::Unread(unread) => {
+                    health.skipped(&unread);
+                    self.unread += 1;
+                    if self.unread > MAX_UNREAD || self.read == 0 && self.encoding == Encoding::Protobuf {
+                        return Err(self.garbage("the watch sends what is no event".to_owned()));
+                    }
+                    continue;
+                }
+            }
+            self.read += 1;
+            self.unread = 0;
+        }
+        if self.read > read {
+            self.heard = now;
+            self.wire.health.alive();
+            if self.delivered {
+                self.wire.health.progress();
+            }
+            if !self.is_steady && self.is_open_for(STEADY, now) {
+                self.steady();
+            }
+        }
+        if !self.is_initial {
+            self.coalesce.came(now, self.read - read);
+        }
+        Ok(out)
+    }
+
+    /// What came is no watch. In JSON it may be one.
+    fn garbage(&self, text: String) -> Failure {
+        if self.encoding == Encoding::Protobuf && self.read == 0 {
+            self.wire.no_protobuf(&text);
+        }
+        Failure::new(Kind::Protocol, text)
+    }
+
+    fn end(&mut self, how: Result<(), Failure>) -> Poll<Option<Result<Bytes, Failure>>> {
+        self.is_over = true;
+        let now = Instant::now();
+        let how = how.and_then(|()| {
+            if self.is_initial {
+                return Err(Failure::new(Kind::Protocol, "the watch was closed within its first list"));
+            }
+            if self.frames.is_within_frame() {
+                return Err(Failure::new(Kind::Unreachable, "the watch was closed within an event"));
+            }
+            if !self.delivered && !self.is_open_for(STEADY, now) {
+                let open = now.duration_since(self.opened);
+                return Err(Failure::new(Kind::Protocol, format!("the watch was closed after {open:.1?}")));
+            }
+            Ok(())
+        });
+        Poll::Ready(match how {
+            Ok(()) => {
+                if self.is_open_for(STEADY, now) {
+                    self.steady();
+                }
+                self.wire.silent.store(!self.delivered, Relaxed);
+                None
+            }
+            Err(failure) => Some(Err(failure)),
+        })
+    }
+}
+
+/// Lets updates that come in a burst gather in the connection.
+struct Coalesce {
+    came: Instant,
+    is_burst: bool,
+    /// The connection's task had its turn.
+    yielded: bool,
+    window: Option<Pin<Box<Sleep>>>,
+}
+
+impl Coalesce {
+    fn new(now: Instant) -> Self {
+        Self { came: now, is_burst: false, yielded: false, window: None }
+    }
+
+    fn came(&mut self, now: Instant, frames: u64) {
+        self.is_burst = frames > 1 || now.duration_since(self.came) < BURST;
+        self.came = now;
+        self.yielded = false;
+    }
+
+    /// Ready when no window is open.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(window) = &mut self.window {
+            ready!(window.as_mut().poll(cx));
+            self.window = None;
+        }
+        Poll::Ready(())
+    }
+
+    /// Nothing is there, within a burst: lets the connection's task run, which hands over one frame at a time, and if that
+    /// brings nothing opens a window.
+    fn yield_now(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !std::mem::replace(&mut self.yielded, true) {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        self.is_burst = false;
+        self.window = Some(Box::pin(sleep(COALESCE_WINDOW)));
+        Poll::Ready(())
+    }
+}
