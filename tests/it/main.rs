@@ -12,6 +12,7 @@ mod files;
 mod incidents;
 mod layers;
 mod log_classifier;
+mod metrics;
 mod objects;
 mod reasons;
 mod redaction;

@@ -69,7 +69,7 @@ pub fn steps(folder: &str, with_events: bool) -> Vec<(Timestamp, Step)> {
 }
 
 /// The newest time in an object that is not in the future of its making: deletion times include a grace.
-fn newest_time(value: &Value) -> Option<Timestamp> {
+pub fn newest_time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::String(text) => text.parse().ok(),
         Value::Array(list) => list.iter().filter_map(newest_time).max(),
