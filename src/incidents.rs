@@ -10,35 +10,29 @@
 //! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/how-it-books.md`.
 
 pub mod accounting;
-pub mod alike;
 #[cfg(test)]
 pub(crate) mod bugs;
-pub mod changes;
+pub mod compact;
 pub mod frequent;
 pub mod incident;
-pub mod kept;
-pub mod packed;
 pub mod store;
 pub mod terminations;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
 use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
 use accounting::EndReason;
-use alike::Alike;
-use changes::Changes;
+use compact::{CompactFinding, Packed};
 use frequent::LongRun;
 use incident::Found;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
-use kept::Kept;
-use packed::Packed;
 use store::{Home, Identity, Mark, Record, Store, Uid};
 use terminations::Terminations;
 
@@ -63,9 +57,10 @@ pub enum Sight {
 /// What is kept of a pod that is not at rest.
 #[derive(Debug)]
 pub struct Active {
+    place: u64,
     pod: Packed<Pod>,
     /// All that is found now, graces and recoveries included.
-    findings: Vec<Arc<Kept>>,
+    findings: Vec<Arc<CompactFinding>>,
     incidents: Vec<Incident>,
     long_runs: Vec<LongRun>,
     recheck: Option<Timestamp>,
@@ -96,7 +91,7 @@ pub struct ActivePod<'a> {
     /// Where it runs; empty until it is scheduled.
     pub node: &'a str,
     /// All that is found now, graces and recoveries included.
-    pub findings: &'a [Arc<Kept>],
+    pub findings: &'a [Arc<CompactFinding>],
     /// Its open incidents.
     pub incidents: &'a [Incident],
     /// When its containers ended as they do when their node restarts, if they did and the pod goes on.
@@ -125,11 +120,6 @@ impl<'a> ActivePod<'a> {
         self.packed.unpack()
     }
 
-    /// The newest ends, however old.
-    pub fn ends(&self) -> &'a [RecentEnd] {
-        self.recent
-    }
-
     /// The newest ends of its containers that were not what was wanted, if they are recent: at most one per reason.
     pub fn recent_ends(&self, now: Timestamp) -> impl Iterator<Item = &'a RecentEnd> {
         self.recent.iter().filter(move |end| is_recent(end.at, now))
@@ -140,11 +130,9 @@ impl<'a> ActivePod<'a> {
 #[derive(Debug, Default)]
 pub struct Incidents {
     store: Store<Active>,
-    active: HashSet<Uid>,
-    /// Of them, those included that have come to rest or have gone.
-    changes: Changes<Uid>,
-    /// What is kept of pods that fail alike is packed against.
-    alike: Alike,
+    /// The pods that are not at rest, in the order in which they became so: their places.
+    active: BTreeMap<u64, Uid>,
+    next_place: u64,
     /// Incidents of what is no pod: workloads, nodes.
     others: HashMap<Uid, Vec<Incident>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
@@ -294,8 +282,8 @@ impl Incidents {
 
         let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
         self.left_node(record.runs.then_some(&*record.node));
-        if self.active.remove(&uid) {
-            self.changes.note(uid, self.active.len());
+        if let Some(active) = &record.active {
+            self.active.remove(&active.place);
         }
         let left = self.store.pods_of(&home);
         let newest = self.newest.get(&home).copied();
@@ -308,7 +296,6 @@ impl Incidents {
         let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
             (ending, format!("the pod is gone: {text}"))
         });
-        self.alike.forget(self.active.len());
         self.count(was, 0, &events);
         events
     }
@@ -317,7 +304,7 @@ impl Incidents {
     pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
         let uid = Uid::of(uid);
         let first = self.began.is_none();
-        let findings: Vec<Found> = findings.into_iter().map(|f| Found::new(f, None)).collect();
+        let findings: Vec<Found> = findings.into_iter().map(|f| Found::new(f)).collect();
         let mut incidents = self.others.remove(&uid).unwrap_or_default();
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
@@ -384,27 +371,24 @@ impl Incidents {
         Some(ActivePod::of(record, record.active.as_deref()?))
     }
 
-    /// The same of several. Step by step for all of them, so that the memory that one needs is fetched while others wait for
-    /// theirs.
-    pub fn several(&self, uids: &[Uid]) -> Vec<ActivePod<'_>> {
-        let records: Vec<&Record<Active>> = uids.iter().filter_map(|uid| self.store.get(*uid)).collect();
-        let active: Vec<_> = records.into_iter().filter_map(|r| Some((r, r.active.as_deref()?))).collect();
-        active.into_iter().map(|(record, active)| ActivePod::of(record, active)).collect()
-    }
-
-    /// All pods that are not at rest, in no order.
+    /// All pods that are not at rest, in the order in which they became so.
     pub fn active_pods(&self) -> impl Iterator<Item = ActivePod<'_>> {
-        self.active.iter().filter_map(|uid| self.pod(*uid))
+        self.active_from(0).map(|(_, pod)| pod)
     }
 
-    /// The uids of all pods that are not at rest, in no order.
+    /// The same from a place on, each with its place: for a reader that does not hold the lock all the time.
+    pub fn active_from(&self, place: u64) -> impl Iterator<Item = (u64, ActivePod<'_>)> {
+        self.active.range(place..).filter_map(|(place, uid)| Some((*place, self.pod(*uid)?)))
+    }
+
+    /// The place that the next pod will have that is not at rest any more.
+    pub fn next_place(&self) -> u64 {
+        self.next_place
+    }
+
+    /// The uids of all pods that are not at rest, in the order in which they became so.
     pub fn active_uids(&self) -> impl Iterator<Item = Uid> {
-        self.active.iter().copied()
-    }
-
-    /// The pods that were not at rest, or are not now, as they changed. Only what hangs on the time alone is not noted.
-    pub fn changes(&self) -> &Changes<Uid> {
-        &self.changes
+        self.active.values().copied()
     }
 
     /// All open incidents of workloads and nodes, in no order.
@@ -481,7 +465,7 @@ impl Incidents {
     ) -> Vec<IncidentEvent> {
         let Some(record) = self.store.get_mut(uid) else { return Vec::new() };
         let was = record.active.take().map(|a| *a);
-        let was_active = was.is_some();
+        let place = was.as_ref().map(|a| a.place);
         let (packed, mut incidents, mut long_runs, old_recheck) = match was {
             Some(a) => (Some(a.pod), a.incidents, a.long_runs, a.recheck),
             None => (None, Vec::new(), Vec::new(), None),
@@ -499,11 +483,7 @@ impl Incidents {
                 recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
             }
         };
-        // A pod of its own is like no other.
-        let alike = !diagnosis.findings.is_empty() && self.store.pods_of(home) > 1;
-        let sample = if alike { self.alike.sample(home, pod, &diagnosis.findings) } else { None };
-        let keep = |finding| Found::new(finding, sample.as_ref());
-        let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(keep).collect();
+        let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(Found::new).collect();
         let mut recent = Vec::new();
         for view in views(pod) {
             for end in recent_ends(pod, view, now) {
@@ -515,7 +495,7 @@ impl Incidents {
                 continue;
             }
             let flaps = frequent::find(pod, view, &long_runs, &home.workload)
-                .map(|(finding, until)| (keep(finding), until))
+                .map(|(finding, until)| (Found::new(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
             if let Some((found, until)) = flaps {
                 look_at(Some(until));
@@ -536,23 +516,26 @@ impl Incidents {
         let still_open = incidents.len();
 
         if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
-            if was_active {
-                self.active.remove(&uid);
-                self.changes.note(uid, self.active.len());
+            if let Some(place) = place {
+                self.active.remove(&place);
             }
         } else if let Some(record) = self.store.get_mut(uid) {
             let set = recheck.filter(|at| Some(*at) != old_recheck);
             let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
             let ended_with_node = nodes::ended_with_node(pod).filter(|_| !over);
-            // Kept for as long as the failure lasts: no room is left over.
+            // CompactFinding for as long as the failure lasts: no room is left over.
             let mut findings: Vec<_> = findings.into_iter().map(|f| f.kept).collect();
             findings.shrink_to_fit();
             incidents.shrink_to_fit();
             long_runs.shrink_to_fit();
+            let place = place.unwrap_or_else(|| {
+                self.next_place += 1;
+                self.active.insert(self.next_place - 1, uid);
+                self.next_place - 1
+            });
             record.active = Some(Box::new(Active {
-                pod: packed
-                    .filter(|p| p.is_like_another() || sample.is_none())
-                    .unwrap_or_else(|| Packed::like(pod, sample.as_ref())),
+                place,
+                pod: packed.unwrap_or_else(|| Packed::new(pod)),
                 findings,
                 incidents,
                 long_runs,
@@ -560,13 +543,10 @@ impl Incidents {
                 recent: recent.into(),
                 ended_with_node,
             }));
-            self.active.insert(uid);
-            self.changes.note(uid, self.active.len());
             if let Some(at) = set {
                 self.set_timer(at, uid);
             }
         }
-        self.alike.forget(self.active.len());
         self.count(open, still_open, &events);
         events
     }
@@ -634,7 +614,8 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
 /// A container that has flapped does so until its last end is out of the window: its ends may come a little too seldom for
 /// three of them to be within it at all times.
 fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option<(Found, Timestamp)> {
-    let flaps = |f: &Kept| *f.container == *view.name && f.reason == Reason::FrequentRestarts.into();
+    let flaps =
+        |f: &CompactFinding| *f.container == *view.name && f.reason == Reason::FrequentRestarts.into();
     let kept = incidents.iter().map(|i| &i.kept).find(|f| flaps(f))?;
     let until = view.newest_end()?.finished_at.get()?.checked_add(frequent::WINDOW).ok()?;
     (now < until).then(|| (Arc::clone(kept).into(), until))
@@ -643,7 +624,7 @@ fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option
 /// Why a finding about a pod that is still there has gone.
 fn over(
     pod: &Pod,
-    finding: &Kept,
+    finding: &CompactFinding,
     workload: &WorkloadRef,
     newest: Option<i64>,
     others: u32,
@@ -724,7 +705,6 @@ fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::{Context, diagnose};
 
     #[test]
     fn timers_that_are_set_anew_with_every_update_do_not_pile_up() {
@@ -740,55 +720,5 @@ mod tests {
             assert!(incidents.timers.len() < 2_000, "{}", incidents.timers.len());
         }
         assert_eq!(incidents.due(at(9_999) + SLACK), [Uid::of("a")]);
-    }
-
-    #[test]
-    fn a_sample_lives_as_long_as_a_pod_is_like_it() {
-        let mut incidents = Incidents::new();
-        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let pod = |workload: u32, pod: u32, times: u32| {
-            let mut new = Pod::default();
-            new.metadata.uid = format!("{workload}/{pod}");
-            new.metadata.namespace = "shop".to_owned();
-            new.metadata.name = format!("web-{workload}-{pod}");
-            new.status.phase = "Failed".to_owned();
-            new.status.reason = "Evicted".to_owned();
-            new.status.message = format!("{times} times: {}", "the node was low on memory ".repeat(9));
-            new
-        };
-        let workload = |n: u32| WorkloadRef { kind: "Deployment".to_owned(), name: format!("web-{n}") };
-        for w in 0..500 {
-            // Each as it fails, and as it fails again; of a workload with one pod nothing is shared.
-            for n in 0..4 {
-                let pods = if w % 5 == 0 { 1 } else { 3 };
-                for p in 0..pods {
-                    let pod = pod(w, p, n);
-                    let diagnosis = diagnose(&pod, &Context::pod_only(), now);
-                    let finding = diagnosis.findings[0].clone();
-                    let uid = uid_of(&pod);
-                    incidents.apply(&pod, &workload(w), diagnosis, Sight::Later, now);
-                    let active = incidents.pod(uid).unwrap();
-                    assert_eq!(active.pod(), pod);
-                    assert_eq!(active.findings[0].finding(), finding);
-                    assert_eq!(active.incidents[0].finding(), finding);
-                    assert_eq!(active.packed.is_like_another(), pods > 1 && (n > 0 || p > 0));
-                }
-            }
-        }
-        assert_eq!(incidents.alike.len(), 400);
-        // Half of them are well again, the others are gone.
-        for w in 0..500 {
-            for p in 0..3 {
-                let pod = pod(w, p, 0);
-                if w % 2 == 0 {
-                    let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: None };
-                    incidents.apply(&pod, &workload(w), diagnosis, Sight::Later, now);
-                } else {
-                    incidents.gone(uid_of(&pod), None, now);
-                }
-            }
-        }
-        assert_eq!((incidents.active.len(), incidents.open), (0, 0));
-        assert!(incidents.alike.len() <= 64, "{} samples outlive what is like them", incidents.alike.len());
     }
 }

@@ -6,12 +6,14 @@
 
 use std::alloc::System;
 use std::path::Path;
+use std::sync::RwLock;
 
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
-use kubehealer::incidents::packed::Packed;
+use kubehealer::incidents::compact::Packed;
 use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::metrics::Metrics;
 use kubehealer::objects::decode::{Encoding, decode_list, lend_list};
 use kubehealer::objects::{Object as _, Pod};
 use kubehealer::redact::redact;
@@ -185,6 +187,20 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     assert!(incidents.open_count() > 1_000);
     gate.hold("heap of a pod that fails, bytes", held as f64 / 2_000.0, FAIL_HEAP);
 
+    // A scrape of them: what it allocates, and that it keeps nothing.
+    let incidents = RwLock::new(incidents);
+    let (metrics, mut text) = (Metrics::new(1_000_000).unwrap(), Vec::with_capacity(8 << 20));
+    let mut scrape = || {
+        text.clear();
+        metrics.write(&incidents, now, &mut text).unwrap();
+    };
+    scrape();
+    let ((), cost) = cost(&mut scrape);
+    let series = text.iter().filter(|b| **b == b'\n').count() as f64;
+    assert!(series > 5_000.0 && text.capacity() == 8 << 20);
+    gate.hold("allocations of a scrape, a series", cost.times as f64 / series, SCRAPE_TIMES);
+    assert!(cost.held < 10_000, "a scrape leaves {} B behind", cost.held);
+
     assert!(gate.0.is_empty(), "{:#?}", gate.0);
 }
 
@@ -197,6 +213,7 @@ const PB_ASKED: f64 = 0.115;
 const PATTERNS_HEAP: f64 = 2_945_000.0;
 const REST_HEAP: f64 = 291.0;
 const FAIL_HEAP: f64 = 1586.0;
+const SCRAPE_TIMES: f64 = 4.0;
 const UPDATE_TIMES: f64 = 2.0;
 const JSON_UPDATE_TIMES: f64 = 110.8;
 const PB_UPDATE_TIMES: f64 = 4.95;

@@ -21,7 +21,7 @@ use crate::diagnosis::{
     self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Start, Survey, WorkloadRef, nodes,
     scheduling, survey,
 };
-use crate::incidents::packed::Packed;
+use crate::incidents::compact::Packed;
 use crate::incidents::store::{Home, Uid};
 use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
 use crate::metrics::{Metrics, OWNERS};
@@ -789,7 +789,8 @@ mod tests {
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let settings = Settings::new(target);
-        let engine = Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs);
+        let engine =
+            Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100).unwrap()), jobs);
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {
                 "namespace": "shop", "name": "cart-5d8f9c7b6d-abcde", "uid": "a",

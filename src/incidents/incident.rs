@@ -8,8 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::kept::Kept;
-use super::packed::Sample;
+use super::compact::CompactFinding;
 use crate::diagnosis::finding::Key;
 use crate::diagnosis::{CauseCode, Finding, ReasonName, Severity, Stage};
 
@@ -45,7 +44,7 @@ impl Serialize for IncidentId {
 /// What an incident is known by in logs: a change of it is worth a line.
 type Face = (ReasonName, CauseCode, Severity);
 
-fn face(kept: &Kept) -> Face {
+fn face(kept: &CompactFinding) -> Face {
     (kept.reason.clone(), kept.cause, kept.severity)
 }
 
@@ -55,18 +54,18 @@ pub struct Found {
     /// Whole: for what is said of it now.
     pub finding: Arc<Finding>,
     /// For as long as it lasts.
-    pub kept: Arc<Kept>,
+    pub kept: Arc<CompactFinding>,
 }
 
 impl Found {
-    /// A finding, to be kept like others if there is a sample of them.
-    pub fn new(finding: Finding, sample: Option<&Arc<Sample>>) -> Self {
-        Self { kept: Arc::new(Kept::like(&finding, sample)), finding: Arc::new(finding) }
+    /// A finding.
+    pub fn new(finding: Finding) -> Self {
+        Self { kept: Arc::new(CompactFinding::new(&finding)), finding: Arc::new(finding) }
     }
 }
 
-impl From<Arc<Kept>> for Found {
-    fn from(kept: Arc<Kept>) -> Self {
+impl From<Arc<CompactFinding>> for Found {
+    fn from(kept: Arc<CompactFinding>) -> Self {
         Self { finding: Arc::new(kept.finding()), kept }
     }
 }
@@ -77,7 +76,7 @@ pub struct Incident {
     /// Its name.
     pub id: IncidentId,
     /// What is found now.
-    pub kept: Arc<Kept>,
+    pub kept: Arc<CompactFinding>,
     /// When this process first saw it. What it is since is in the finding, from the API's own times.
     pub noticed: Timestamp,
     /// The face before this one: a flicker back to it is no news.
@@ -163,7 +162,7 @@ pub fn reconcile(
     findings: &[Found],
     first: bool,
     now: Timestamp,
-    end: impl Fn(&Kept) -> (Ending, String),
+    end: impl Fn(&CompactFinding) -> (Ending, String),
 ) -> Vec<IncidentEvent> {
     let mut events = Vec::new();
     if open.is_empty() && findings.is_empty() {

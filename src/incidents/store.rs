@@ -8,14 +8,11 @@
 //!
 //! Pure data structure: must not know what a finding is, how pods come in, or the time.
 
-use std::cmp::Ordering;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
 
+use foldhash::HashMap;
 use foldhash::quality::RandomState;
-use foldhash::{HashMap, HashSet};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -82,47 +79,13 @@ pub struct Home {
     pub namespace: String,
     /// The top controller.
     pub workload: WorkloadRef,
-    pods: Beside<AtomicU32>,
 }
 
 impl Home {
-    /// Of which no pod is known yet.
+    /// The one of a namespace and a workload.
     pub fn new(namespace: &str, workload: &WorkloadRef) -> Self {
-        Self { namespace: namespace.to_owned(), workload: workload.clone(), pods: Beside::default() }
+        Self { namespace: namespace.to_owned(), workload: workload.clone() }
     }
-
-    /// How many pods it has, as long as the store has it.
-    pub fn pods(&self) -> u32 {
-        self.pods.0.load(Relaxed)
-    }
-}
-
-/// What changes in place within a key: two keys are the same whatever theirs is.
-#[derive(Debug, Default)]
-pub(super) struct Beside<T>(pub(super) T);
-
-impl<T> PartialEq for Beside<T> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl<T> Eq for Beside<T> {}
-
-impl<T> PartialOrd for Beside<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Beside<T> {
-    fn cmp(&self, _: &Self) -> Ordering {
-        Ordering::Equal
-    }
-}
-
-impl<T> Hash for Beside<T> {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// A pod, as long as it exists.
@@ -226,7 +189,7 @@ impl<A> Store<A> {
 
     /// How many pods a workload has.
     pub fn pods_of(&self, home: &Home) -> u32 {
-        self.homes.0.get(home).map_or(0, |home| home.pods())
+        self.homes.0.get(home).copied().unwrap_or(0)
     }
 
     /// All pods, in no order. Not for anything that runs at every update or on a timer.
@@ -376,26 +339,25 @@ impl Names {
     }
 }
 
-/// Homes held once, each for as long as it has pods.
+/// Homes held once, each for as long as it has pods, with their number.
 #[derive(Debug, Default)]
-struct Homes(HashSet<Arc<Home>>);
+struct Homes(HashMap<Arc<Home>, u32>);
 
 impl Homes {
     /// A pod more.
     fn join(&mut self, home: Home) -> Arc<Home> {
-        let shared = self.0.get(&home).map(Arc::clone).unwrap_or_else(|| {
-            let shared = Arc::new(home);
-            self.0.insert(Arc::clone(&shared));
-            shared
-        });
-        shared.pods.0.fetch_add(1, Relaxed);
+        let shared = self.0.get_key_value(&home).map_or_else(|| Arc::new(home), |(home, _)| Arc::clone(home));
+        *self.0.entry(Arc::clone(&shared)).or_default() += 1;
         shared
     }
 
     /// A pod less.
     fn leave(&mut self, home: &Home) {
-        if home.pods.0.fetch_sub(1, Relaxed) == 1 {
-            self.0.remove(home);
+        if let Some(pods) = self.0.get_mut(home) {
+            *pods -= 1;
+            if *pods == 0 {
+                self.0.remove(home);
+            }
         }
     }
 }

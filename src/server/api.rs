@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Shown;
 use crate::API_VERSION;
 use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity, problems};
-use crate::incidents::kept::Kept;
+use crate::incidents::compact::CompactFinding;
 use crate::incidents::{Ending, IncidentEvent, IncidentId, What};
 
 /// Items of a list if nothing else is asked for.
@@ -99,7 +99,7 @@ impl Wanted {
     }
 
     /// All but the namespace.
-    fn matches_kept(&self, severity: Option<Severity>, kept: &Kept) -> bool {
+    fn matches_kept(&self, severity: Option<Severity>, kept: &CompactFinding) -> bool {
         self.reason.as_ref().is_none_or(|r| r == kept.reason.as_str())
             && severity.is_none_or(|s| kept.severity >= s)
     }
@@ -131,7 +131,7 @@ pub(super) fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Respon
     // Under the lock only what is shared is taken hold of; the rest is unpacked after it.
     let (mut open, resolved, tracked_pods) = {
         let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let open: Vec<(IncidentId, Timestamp, Arc<Kept>)> = incidents
+        let open: Vec<(IncidentId, Timestamp, Arc<CompactFinding>)> = incidents
             .open()
             .filter(|i| wanted.matches_kept(severity, &i.kept))
             .map(|i| (i.id, i.noticed, Arc::clone(&i.kept)))
@@ -189,7 +189,7 @@ pub(super) fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Respons
     };
     let (open, tracked_pods) = {
         let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let open: Vec<(IncidentId, Arc<Kept>)> = incidents
+        let open: Vec<(IncidentId, Arc<CompactFinding>)> = incidents
             .open()
             .filter(|i| wanted.matches_kept(severity, &i.kept))
             .map(|i| (i.id, Arc::clone(&i.kept)))
@@ -215,7 +215,7 @@ pub(super) fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Respons
 }
 
 /// What problems are made of, without the longest parts: in a storm tens of thousands are unpacked at once.
-fn without_details(kept: &Kept) -> Finding {
+fn without_details(kept: &CompactFinding) -> Finding {
     let mut finding = kept.finding();
     finding.summary = String::new();
     finding.evidence = Vec::new();

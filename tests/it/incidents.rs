@@ -1,11 +1,8 @@
 //! Incidents over time, one story each.
 
-use std::sync::RwLock;
-
 use jiff::{SignedDuration, Timestamp};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::{Ending, IncidentEvent, Incidents, Sight, What, uid_of};
-use kubehealer::metrics::Metrics;
 use kubehealer::objects::{Object, Pod};
 use serde_json::{Value, json};
 
@@ -78,10 +75,7 @@ impl Watcher {
     }
 
     fn metrics(&mut self, max_series: usize, now: i64) -> String {
-        let incidents = RwLock::new(std::mem::take(&mut self.incidents));
-        let text = Metrics::new(max_series).render(&incidents, at(now)).text();
-        self.incidents = incidents.into_inner().unwrap();
-        text
+        crate::metrics::text(&mut self.incidents, max_series, at(now))
     }
 }
 

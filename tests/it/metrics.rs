@@ -21,9 +21,10 @@ use crate::replay::{Watcher, recordings, steps};
 /// The text of a scrape.
 pub fn text(incidents: &mut Incidents, max_series: usize, now: Timestamp) -> String {
     let shared = RwLock::new(std::mem::take(incidents));
-    let text = Metrics::new(max_series).render(&shared, now).text();
+    let mut text = Vec::new();
+    Metrics::new(max_series).unwrap().write(&shared, now, &mut text).unwrap();
     *incidents = shared.into_inner().unwrap();
-    text
+    String::from_utf8(text).unwrap()
 }
 
 /// A line of the text: a name, labels and a value.

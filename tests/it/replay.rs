@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::RwLock;
 
 use jiff::Timestamp;
 use kubehealer::diagnosis::{self, Context, Finding, Severity, Sources};
 use kubehealer::incidents::{Ending, IncidentEvent, Incidents, Sight, What, uid_of};
-use kubehealer::metrics::Metrics;
 use kubehealer::objects::{Event, Object, Pod};
 use serde_json::Value;
 
@@ -278,9 +276,7 @@ fn cut_anywhere_and_listed_anew_the_open_incidents_and_the_totals_are_the_same()
 
 /// The series that tell of pods and workloads, but for counters.
 fn series(watcher: &mut Watcher, now: Timestamp) -> BTreeSet<String> {
-    let incidents = RwLock::new(std::mem::take(&mut watcher.incidents));
-    let text = Metrics::new(1_000_000).render(&incidents, now).text();
-    watcher.incidents = incidents.into_inner().unwrap();
+    let text = crate::metrics::text(&mut watcher.incidents, 1_000_000, now);
     let about_pods =
         ["kubehealer_pod_", "kubehealer_workload_", "kubehealer_problem_", "kubehealer_container_last_"];
     let lines: BTreeSet<String> =
