@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
-use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{Encoding, decode_list};
 use kubehealer::rules::RuleSet;
@@ -154,7 +154,7 @@ impl Way<'_> {
                         diagnosis.findings = applied.findings;
                         diagnosis.recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
                     }
-                    incidents.apply(&pod, &workload, diagnosis, Sight::Later, now);
+                    incidents.apply(&pod, &workload, diagnosis, FirstSeen::Later, now);
                 });
                 done.unwrap();
             }

@@ -12,7 +12,7 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::compact::Packed;
-use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::decode::{Encoding, decode_list, lend_list};
 use kubehealer::objects::{Object as _, Pod};
@@ -142,14 +142,14 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     let mut incidents = Incidents::new();
     let before = GLOBAL.stats();
     for pod in &pods {
-        apply(&mut incidents, pod, Sight::First);
+        apply(&mut incidents, pod, FirstSeen::InFirstList);
     }
     let after = GLOBAL.stats();
     let held = (after.bytes_allocated - before.bytes_allocated)
         - (after.bytes_deallocated - before.bytes_deallocated);
     assert_eq!(incidents.pods(), 20_000);
     gate.hold("heap of a pod at rest, bytes", held as f64 / 20_000.0, REST_HEAP);
-    let ((), update) = cost(|| pods.iter().for_each(|pod| apply(&mut incidents, pod, Sight::Later)));
+    let ((), update) = cost(|| pods.iter().for_each(|pod| apply(&mut incidents, pod, FirstSeen::Later)));
     gate.hold("allocations of an update that changes nothing", update.times as f64 / 20_000.0, UPDATE_TIMES);
 
     drop(incidents);
@@ -161,7 +161,7 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     ] {
         let mut incidents = Incidents::new();
         let mut updates = || {
-            lend_list(body, encoding, |pod: &mut Pod| apply(&mut incidents, pod, Sight::Later)).unwrap();
+            lend_list(body, encoding, |pod: &mut Pod| apply(&mut incidents, pod, FirstSeen::Later)).unwrap();
         };
         updates();
         let ((), update) = cost(updates);
@@ -179,7 +179,7 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     let mut incidents = Incidents::new();
     let before = GLOBAL.stats();
     for pod in &failing {
-        apply(&mut incidents, pod, Sight::First);
+        apply(&mut incidents, pod, FirstSeen::InFirstList);
     }
     let after = GLOBAL.stats();
     let held = (after.bytes_allocated - before.bytes_allocated)

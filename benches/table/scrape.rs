@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http_body_util::BodyExt as _;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
-use kubehealer::incidents::{Incidents, Sight, uid_of};
+use kubehealer::incidents::{FirstSeen, Incidents, uid_of};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{Encoding, decode_list};
@@ -37,7 +37,7 @@ fn incidents(pods: u32, failing: f64, now: jiff::Timestamp) -> (Incidents, Vec<P
             client.send(request.unwrap()).await.unwrap().into_body().collect().await.unwrap().to_bytes()
         });
         let end = decode_list(&body, Encoding::Protobuf, |pod: Pod| {
-            apply(&mut incidents, &pod, Sight::First, now);
+            apply(&mut incidents, &pod, FirstSeen::InFirstList, now);
             if incidents.pod(uid_of(&pod)).is_some() {
                 fail.push(pod);
             }
@@ -49,7 +49,7 @@ fn incidents(pods: u32, failing: f64, now: jiff::Timestamp) -> (Incidents, Vec<P
     }
 }
 
-fn apply(incidents: &mut Incidents, pod: &Pod, sight: Sight, now: jiff::Timestamp) {
+fn apply(incidents: &mut Incidents, pod: &Pod, sight: FirstSeen, now: jiff::Timestamp) {
     let diagnosis = diagnose(pod, &Context::pod_only(), now);
     incidents.apply(pod, &workload_of(pod), diagnosis, sight, now);
 }
@@ -129,7 +129,7 @@ pub fn run() {
         // What has ended is counted from now on: all series are there before anything is measured.
         for pod in &mut fail {
             fail_again(pod);
-            apply(&mut incidents, pod, Sight::Later, now);
+            apply(&mut incidents, pod, FirstSeen::Later, now);
         }
         let incidents = RwLock::new(incidents);
         let metrics = Metrics::new(max_series).unwrap();

@@ -22,8 +22,8 @@ use crate::diagnosis::{
     scheduling, survey,
 };
 use crate::incidents::compact::Packed;
-use crate::incidents::store::{Home, Uid};
-use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
+use crate::incidents::store::{Uid, WorkloadKey};
+use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Event, Node, Object, ObjectMeta, Pod, Workload};
 use crate::report;
@@ -156,7 +156,7 @@ impl Engine {
     /// The sink of a watch of pods. `namespace` is what it is limited to.
     pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(Change<&mut Pod>) + Send {
         let mut mark = None;
-        let mut sight = Sight::First;
+        let mut sight = FirstSeen::InFirstList;
         move |change| match change {
             Change::Init => mark = Some(self.incidents().mark()),
             Change::Apply(pod) => self.pod(pod, sight),
@@ -166,7 +166,7 @@ impl Engine {
                 self.happened(&events);
             }
             Change::InitDone => {
-                sight = Sight::Later;
+                sight = FirstSeen::Later;
                 if let Some(mark) = mark.take() {
                     let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
                     self.happened(&events);
@@ -176,7 +176,7 @@ impl Engine {
         }
     }
 
-    fn pod(&self, pod: &Pod, sight: Sight) {
+    fn pod(&self, pod: &Pod, sight: FirstSeen) {
         let now = self.now();
         let uid = uid_of(pod);
         let mut around = self.around();
@@ -200,7 +200,7 @@ impl Engine {
             around.evidence.remove(&uid);
             return;
         };
-        let diagnosis = around.look(&self.metrics, &active.pod(), &active.home.workload, now);
+        let diagnosis = around.look(&self.metrics, &active.pod(), &active.workload_key.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
         let job = if fresh_evidence {
             None
@@ -468,7 +468,7 @@ impl Engine {
         let events: HashMap<Uid, Vec<Event>> = events.collect();
         let events_of = |uid: &str| events.get(&Uid::of(uid)).map_or(&[][..], Vec::as_slice);
         let pods_of = |namespace: &str, workload: &WorkloadRef| {
-            let home = Home::new(namespace, workload);
+            let home = WorkloadKey::new(namespace, workload);
             self.findings_of(by_home.get(&home).into_iter().flatten())
         };
         let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods_of, now);
@@ -512,11 +512,11 @@ impl Engine {
 
     /// The pods with findings by where they belong, and when which node's pods ended as with their node. In pieces, so that
     /// no update waits.
-    fn pods_by_home(&self) -> (HashMap<Arc<Home>, Vec<Uid>>, NodeEnds) {
+    fn pods_by_home(&self) -> (HashMap<Arc<WorkloadKey>, Vec<Uid>>, NodeEnds) {
         let (mut by_home, mut ends) = (HashMap::<_, Vec<_>>::new(), Vec::new());
         self.in_pieces(&self.active_uids(), |pod| {
             if !pod.findings.is_empty() {
-                by_home.entry(Arc::clone(pod.home)).or_default().push(pod.uid);
+                by_home.entry(Arc::clone(pod.workload_key)).or_default().push(pod.uid);
             }
             ends.extend(pod.ended_with_node.map(|end| (pod.node.to_owned(), end)));
         });
@@ -811,7 +811,7 @@ mod tests {
         let now: Timestamp = "2026-11-22T10:02:00Z".parse().unwrap();
         let diagnosis = diagnosis::diagnose(&pod, &Context::pod_only(), now);
         assert!(diagnosis.findings.iter().any(Finding::wants_node_events));
-        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, Sight::Later, now);
+        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
             let incidents = engine.incidents();
             let job = engine.around().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());

@@ -1142,8 +1142,8 @@ impl Run {
         {
             let incidents = self.incidents();
             for pod in incidents.active_pods() {
-                let of = pod.incidents.iter().find(|i| loud(i.kept.severity, &i.kept.reason));
-                let of = of.zip(calm(&pod.home.namespace));
+                let of = pod.incidents.iter().find(|i| loud(i.compact.severity, &i.compact.reason));
+                let of = of.zip(calm(&pod.workload_key.namespace));
                 found.extend(of.map(|(incident, number)| (number, incident.finding().summary)));
             }
             for finding in incidents.resolved().map(|e| &e.finding) {
@@ -1165,7 +1165,7 @@ impl Run {
         let pods = {
             let incidents = self.incidents();
             for of in incidents.terminations().iter() {
-                let kind = match of.home.workload.kind.as_str() {
+                let kind = match of.workload_key.workload.kind.as_str() {
                     "Deployment" => "Deployment",
                     "StatefulSet" => "StatefulSet",
                     "Job" => "Job",
@@ -1173,12 +1173,12 @@ impl Run {
                 };
                 let row = (
                     kind,
-                    of.home.workload.name.clone(),
+                    of.workload_key.workload.name.clone(),
                     of.container.to_string(),
                     of.container_type.as_str(),
                 );
                 let reasons = of.by_reason().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
-                books.entry(of.home.namespace.clone()).or_default().insert(row, reasons);
+                books.entry(of.workload_key.namespace.clone()).or_default().insert(row, reasons);
             }
             incidents.pods()
         };

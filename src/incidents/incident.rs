@@ -42,31 +42,31 @@ impl Serialize for IncidentId {
 }
 
 /// What an incident is known by in logs: a change of it is worth a line.
-type Face = (ReasonName, CauseCode, Severity);
+type IncidentSummary = (ReasonName, CauseCode, Severity);
 
-fn face(kept: &CompactFinding) -> Face {
-    (kept.reason.clone(), kept.cause, kept.severity)
+fn summary(compact: &CompactFinding) -> IncidentSummary {
+    (compact.reason.clone(), compact.cause, compact.severity)
 }
 
 /// A finding of now, whole and as it is to be kept.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct NewFinding {
     /// Whole: for what is said of it now.
     pub finding: Arc<Finding>,
     /// For as long as it lasts.
-    pub kept: Arc<CompactFinding>,
+    pub compact: Arc<CompactFinding>,
 }
 
-impl Found {
+impl NewFinding {
     /// A finding.
     pub fn new(finding: Finding) -> Self {
-        Self { kept: Arc::new(CompactFinding::new(&finding)), finding: Arc::new(finding) }
+        Self { compact: Arc::new(CompactFinding::new(&finding)), finding: Arc::new(finding) }
     }
 }
 
-impl From<Arc<CompactFinding>> for Found {
-    fn from(kept: Arc<CompactFinding>) -> Self {
-        Self { finding: Arc::new(kept.finding()), kept }
+impl From<Arc<CompactFinding>> for NewFinding {
+    fn from(compact: Arc<CompactFinding>) -> Self {
+        Self { finding: Arc::new(compact.finding()), compact }
     }
 }
 
@@ -76,17 +76,17 @@ pub struct Incident {
     /// Its name.
     pub id: IncidentId,
     /// What is found now.
-    pub kept: Arc<CompactFinding>,
+    pub compact: Arc<CompactFinding>,
     /// When this process first saw it. What it is since is in the finding, from the API's own times.
     pub noticed: Timestamp,
-    /// The face before this one: a flicker back to it is no news.
-    before: Option<Face>,
+    /// The summary before this one: a flicker back to it is no news.
+    before: Option<IncidentSummary>,
 }
 
 impl Incident {
     /// What is found now. Unpacks it, which takes a microsecond or two.
     pub fn finding(&self) -> Finding {
-        self.kept.finding()
+        self.compact.finding()
     }
 }
 
@@ -159,7 +159,7 @@ pub struct IncidentEvent {
 /// this process started and had existed before.
 pub fn reconcile(
     open: &mut Vec<Incident>,
-    findings: &[Found],
+    findings: &[NewFinding],
     first: bool,
     now: Timestamp,
     end: impl Fn(&CompactFinding) -> (Ending, String),
@@ -188,7 +188,7 @@ pub fn reconcile(
                     at: now,
                     text,
                 });
-                open.push(Incident { id, kept: Arc::clone(&found.kept), noticed: now, before: None });
+                open.push(Incident { id, compact: Arc::clone(&found.compact), noticed: now, before: None });
             }
             // Its grace began anew, or another failure of its family has begun: not over yet.
             (Some(incident), Stage::Pending) => open.push(incident),
@@ -199,7 +199,7 @@ pub fn reconcile(
         }
     }
     for incident in before {
-        let (ending, text) = end(&incident.kept);
+        let (ending, text) = end(&incident.compact);
         events.push(resolved(incident, ending, text, now));
     }
     events
@@ -207,11 +207,11 @@ pub fn reconcile(
 
 fn update(
     mut incident: Incident,
-    found: &Found,
+    found: &NewFinding,
     now: Timestamp,
     events: &mut Vec<IncidentEvent>,
 ) -> Incident {
-    let (old, new) = (face(&incident.kept), face(&found.kept));
+    let (old, new) = (summary(&incident.compact), summary(&found.compact));
     if old != new && incident.before.as_ref() != Some(&new) {
         events.push(IncidentEvent {
             what: What::Changed { from: old.0.clone(), from_cause: old.1 },
@@ -225,7 +225,7 @@ fn update(
     if old != new {
         incident.before = Some(old);
     }
-    incident.kept = Arc::clone(&found.kept);
+    incident.compact = Arc::clone(&found.compact);
     incident
 }
 

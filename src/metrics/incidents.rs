@@ -15,7 +15,7 @@ use prometheus::Result;
 use super::family::{Family, Part};
 use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, WorkloadRef};
 use crate::incidents::compact::CompactFinding;
-use crate::incidents::store::Home;
+use crate::incidents::store::WorkloadKey;
 use crate::incidents::{ActivePod, Incident, Incidents};
 
 /// Pods (or rows) that are read under one lock.
@@ -109,19 +109,19 @@ impl Scrape<'_> {
         let mut counts = Counts::default();
         self.family(&UNHEALTHY, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
-                counts.add(pod.home, pod.incidents);
+                counts.add(pod.workload_key, pod.incidents);
                 let of = Labels::of(pod);
-                pod.incidents.iter().for_each(|incident| of.unhealthy(family, &incident.kept));
+                pod.incidents.iter().for_each(|incident| of.unhealthy(family, &incident.compact));
             })?;
-            others.iter().for_each(|(f, kept)| Labels::of_other(f).unhealthy(family, kept));
+            others.iter().for_each(|(f, compact)| Labels::of_other(f).unhealthy(family, compact));
             Ok(())
         })?;
         self.family(&UNHEALTHY_SINCE, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 let of = Labels::of(pod);
-                pod.incidents.iter().for_each(|incident| of.since(family, &incident.kept));
+                pod.incidents.iter().for_each(|incident| of.since(family, &incident.compact));
             })?;
-            others.iter().for_each(|(f, kept)| Labels::of_other(f).since(family, kept));
+            others.iter().for_each(|(f, compact)| Labels::of_other(f).since(family, compact));
             Ok(())
         })?;
         drop(others);
@@ -129,7 +129,7 @@ impl Scrape<'_> {
         self.family(&LAST_TERMINATION, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 let of = Labels::of(pod);
-                for last in pod.recent_ends(now) {
+                for last in pod.recent_terminations(now) {
                     let values =
                         [of.namespace, of.pod, of.kind, of.workload, &last.container, last.reason.as_str()];
                     family.add(&values, last.at.as_second() as f64);
@@ -139,8 +139,8 @@ impl Scrape<'_> {
         let Counts { workloads, causes, .. } = counts;
         self.family(&WORKLOAD_UNHEALTHY_PODS, |scrape, family| {
             for chunk in workloads.chunks(CHUNK) {
-                for (home, reasons) in chunk {
-                    let [namespace, kind, name] = of_workload(home);
+                for (workload_key, reasons) in chunk {
+                    let [namespace, kind, name] = of_workload(workload_key);
                     for (reason, pods) in reasons {
                         family.add(&[namespace, kind, name, reason.as_str()], *pods as f64);
                     }
@@ -152,11 +152,11 @@ impl Scrape<'_> {
         self.family(&WORKLOAD_PODS, |scrape, family| {
             for chunk in workloads.chunks(CHUNK) {
                 let incidents = scrape.read();
-                for (home, _) in chunk {
+                for (workload_key, _) in chunk {
                     // None is left if they have gone in the meantime.
-                    let pods = incidents.pods_of(home);
+                    let pods = incidents.pods_of(workload_key);
                     if pods > 0 {
-                        family.add(&of_workload(home), pods.into());
+                        family.add(&of_workload(workload_key), pods.into());
                     }
                 }
                 drop(incidents);
@@ -171,7 +171,7 @@ impl Scrape<'_> {
                 let mut rows = incidents.terminations().from(place).take(CHUNK).peekable();
                 place = end;
                 while let Some((at, row)) = rows.next_if(|(at, _)| *at < end) {
-                    let [namespace, kind, name] = of_workload(&row.home);
+                    let [namespace, kind, name] = of_workload(&row.workload_key);
                     for (reason, count) in row.by_reason() {
                         let values = [
                             namespace,
@@ -224,8 +224,8 @@ impl Scrape<'_> {
 
     /// The incidents of workloads and nodes, always in the same order.
     fn others(&self) -> Vec<(Finding, Arc<CompactFinding>)> {
-        let others: Vec<_> = self.read().others().map(|incident| Arc::clone(&incident.kept)).collect();
-        let mut others: Vec<_> = others.into_iter().map(|kept| (kept.finding(), kept)).collect();
+        let others: Vec<_> = self.read().others().map(|incident| Arc::clone(&incident.compact)).collect();
+        let mut others: Vec<_> = others.into_iter().map(|compact| (compact.finding(), compact)).collect();
         others.sort_by_key(|(f, _)| f.key());
         others
     }
@@ -310,7 +310,7 @@ struct Labels<'a> {
 
 impl<'a> Labels<'a> {
     fn of(pod: &ActivePod<'a>) -> Self {
-        let [namespace, kind, workload] = of_workload(pod.home);
+        let [namespace, kind, workload] = of_workload(pod.workload_key);
         Self { namespace, pod: pod.name, kind, workload, node: pod.node }
     }
 
@@ -336,8 +336,8 @@ impl<'a> Labels<'a> {
     }
 }
 
-fn of_workload(home: &Home) -> [&str; 3] {
-    let Home { namespace, workload: WorkloadRef { kind, name } } = home;
+fn of_workload(workload_key: &WorkloadKey) -> [&str; 3] {
+    let WorkloadKey { namespace, workload: WorkloadRef { kind, name } } = workload_key;
     [namespace, kind, name]
 }
 
@@ -346,18 +346,18 @@ fn of_workload(home: &Home) -> [&str; 3] {
 #[derive(Default)]
 struct Counts {
     /// In the order in which their first pods became unhealthy, with the pods of each reason.
-    workloads: Vec<(Arc<Home>, Vec<(ReasonName, u64)>)>,
-    places: HashMap<Arc<Home>, usize>,
+    workloads: Vec<(Arc<WorkloadKey>, Vec<(ReasonName, u64)>)>,
+    places: HashMap<Arc<WorkloadKey>, usize>,
     causes: HashMap<(CauseCode, Scope), u64>,
 }
 
 impl Counts {
-    fn add(&mut self, home: &Arc<Home>, incidents: &[Incident]) {
+    fn add(&mut self, workload_key: &Arc<WorkloadKey>, incidents: &[Incident]) {
         for (at, incident) in incidents.iter().enumerate() {
-            let f = &*incident.kept;
-            let before = || incidents.iter().take(at).map(|i| &*i.kept);
+            let f = &*incident.compact;
+            let before = || incidents.iter().take(at).map(|i| &*i.compact);
             if before().all(|b| b.reason != f.reason) {
-                self.count_reason(home, &f.reason);
+                self.count_reason(workload_key, &f.reason);
             }
             if let Some(scope) = f.scope.as_deref()
                 && before().all(|b| (b.cause, b.scope.as_deref()) != (f.cause, Some(scope)))
@@ -367,11 +367,11 @@ impl Counts {
         }
     }
 
-    fn count_reason(&mut self, home: &Arc<Home>, reason: &ReasonName) {
-        let place = match self.places.entry(Arc::clone(home)) {
+    fn count_reason(&mut self, workload_key: &Arc<WorkloadKey>, reason: &ReasonName) {
+        let place = match self.places.entry(Arc::clone(workload_key)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                self.workloads.push((Arc::clone(home), Vec::with_capacity(1)));
+                self.workloads.push((Arc::clone(workload_key), Vec::with_capacity(1)));
                 *new.insert(self.workloads.len() - 1)
             }
         };

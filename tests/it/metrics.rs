@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kubehealer::daemon::{self, Settings, Target};
-use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::{Object, Pod};
 use kubehealer::rules::RuleSet;
@@ -159,7 +159,7 @@ fn the_text_of_the_recorded_lists_is_as_it_was() {
             .collect();
         let now = crate::replay::newest_time(&list["items"]).unwrap();
         let mut watcher = Watcher::default();
-        watcher.relist(&pods.iter().collect::<Vec<_>>(), Sight::First, now);
+        watcher.relist(&pods.iter().collect::<Vec<_>>(), FirstSeen::InFirstList, now);
         let text = text(&mut watcher.incidents, 1_000_000, now);
         golden(&file.replace('/', "-").replace(".json", ".txt"), &lines(&text));
     }
@@ -230,7 +230,7 @@ fn hostile_values_cannot_end_a_label_or_a_line() {
             "spec": {"nodeName": node, "containers": [{"name": "app", "image": "web:1"}]},
             "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
         });
-        watcher.apply(&serde_json::from_value::<Pod>(pod).unwrap(), Sight::First, now);
+        watcher.apply(&serde_json::from_value::<Pod>(pod).unwrap(), FirstSeen::InFirstList, now);
     }
     let text = text(&mut watcher.incidents, 1_000, now);
     let of_pods: Vec<Series<'_>> =
