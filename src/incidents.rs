@@ -318,7 +318,7 @@ impl Incidents {
     pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
         let uid = Uid::of(uid);
         let first = self.began.is_none();
-        let findings: Vec<NewFinding> = findings.into_iter().map(|f| NewFinding::new(f)).collect();
+        let findings: Vec<NewFinding> = findings.into_iter().map(NewFinding::new).collect();
         let mut incidents = self.others.remove(&uid).unwrap_or_default();
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {

@@ -103,9 +103,19 @@ pub struct Scrape<'a> {
 impl Scrape<'_> {
     /// Writes all families.
     pub fn write(mut self) -> Result<()> {
+        let counts = self.pods_and_others()?;
+        self.workloads(&counts.workloads)?;
+        self.terminations()?;
+        self.problems(counts.causes)?;
+        self.totals()
+    }
+
+    /// What is open, since when, and the newest terminations. Gives what is counted over all pods.
+    fn pods_and_others(&mut self) -> Result<Counts> {
         let others = self.others();
         // What becomes active from here on is for the next scrape: a pod that is active anew would be written twice.
         let end = self.read().next_place();
+        let now = self.now;
         let mut counts = Counts::default();
         self.family(&UNHEALTHY, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
@@ -124,8 +134,6 @@ impl Scrape<'_> {
             others.iter().for_each(|(f, compact)| Labels::of_other(f).since(family, compact));
             Ok(())
         })?;
-        drop(others);
-        let now = self.now;
         self.family(&LAST_TERMINATION, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 let of = Labels::of(pod);
@@ -136,7 +144,10 @@ impl Scrape<'_> {
                 }
             })
         })?;
-        let Counts { workloads, causes, .. } = counts;
+        Ok(counts)
+    }
+
+    fn workloads(&mut self, workloads: &[(Arc<WorkloadKey>, PodsByReason)]) -> Result<()> {
         self.family(&WORKLOAD_UNHEALTHY_PODS, |scrape, family| {
             for chunk in workloads.chunks(CHUNK) {
                 for (workload_key, reasons) in chunk {
@@ -163,7 +174,10 @@ impl Scrape<'_> {
                 family.write(scrape.out)?;
             }
             Ok(())
-        })?;
+        })
+    }
+
+    fn terminations(&mut self) -> Result<()> {
         self.family(&TERMINATIONS, |scrape, family| {
             let (mut place, end) = (0, scrape.read().terminations().next_place());
             while place < end {
@@ -190,7 +204,10 @@ impl Scrape<'_> {
                 family.write(scrape.out)?;
             }
             Ok(())
-        })?;
+        })
+    }
+
+    fn problems(&mut self, causes: HashMap<(CauseCode, Scope), u64>) -> Result<()> {
         let mut problems: Vec<_> = causes.into_iter().filter(|(_, pods)| *pods > 1).collect();
         problems.sort_unstable();
         self.family(&PROBLEM_PODS, |scrape, family| {
@@ -201,7 +218,10 @@ impl Scrape<'_> {
                 family.write(scrape.out)?;
             }
             Ok(())
-        })?;
+        })
+    }
+
+    fn totals(&mut self) -> Result<()> {
         let totals = {
             let incidents = self.read();
             [
@@ -341,12 +361,14 @@ fn of_workload(workload_key: &WorkloadKey) -> [&str; 3] {
     [namespace, kind, name]
 }
 
+type PodsByReason = Vec<(ReasonName, u64)>;
+
 /// How many pods are unhealthy, by workload and by cause. Each pod counts once per reason and once per cause, however many
 /// of its containers have it.
 #[derive(Default)]
 struct Counts {
     /// In the order in which their first pods became unhealthy, with the pods of each reason.
-    workloads: Vec<(Arc<WorkloadKey>, Vec<(ReasonName, u64)>)>,
+    workloads: Vec<(Arc<WorkloadKey>, PodsByReason)>,
     places: HashMap<Arc<WorkloadKey>, usize>,
     causes: HashMap<(CauseCode, Scope), u64>,
 }

@@ -4,6 +4,8 @@
 
 use std::fs;
 
+use prometheus::core::Collector;
+
 use super::family::{Family, OnScrape, Part};
 
 const CPU: Family =
@@ -24,7 +26,7 @@ const MAX_FDS: Family = Family::gauge("process_max_fds", "Maximum number of open
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The collector of them.
-pub fn collector() -> prometheus::Result<OnScrape<fn() -> Vec<Part>>> {
+pub fn collector() -> prometheus::Result<impl Collector> {
     OnScrape::new(&[&CPU, &THREADS, &START_TIME, &RESIDENT, &VIRTUAL, &OPEN_FDS, &MAX_FDS], read)
 }
 
