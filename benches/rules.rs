@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use kube::core::ObjectList;
 use kubehealer::cluster::lean::Lean;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
-use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{Encoding, protobuf_list, protobuf_object};
 use kubehealer::rules::RuleSet;
@@ -169,7 +169,7 @@ impl Way<'_> {
                         diagnosis.findings = applied.findings;
                         diagnosis.recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
                     }
-                    incidents.apply(&pod, &workload, diagnosis, Sight::Later, now);
+                    incidents.apply(&pod, &workload, diagnosis, FirstSeen::Later, now);
                 });
             }
         }

@@ -20,9 +20,9 @@ use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
 use crate::diagnosis::world::Pods;
 use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, survey};
-use crate::incidents::packed::Packed;
-use crate::incidents::store::{Home, Uid};
-use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
+use crate::incidents::compact::Packed;
+use crate::incidents::store::{Uid, WorkloadKey};
+use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
 use crate::report;
@@ -116,7 +116,7 @@ impl Engine {
     /// The sink of a watch of pods. `namespace` is what it is limited to.
     pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
         let mut mark = None;
-        let mut sight = Sight::First;
+        let mut sight = FirstSeen::InFirstList;
         move |event| match event {
             watcher::Event::Init => mark = Some(self.incidents().mark()),
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, sight),
@@ -126,7 +126,7 @@ impl Engine {
                 self.happened(&events);
             }
             watcher::Event::InitDone => {
-                sight = Sight::Later;
+                sight = FirstSeen::Later;
                 if let Some(mark) = mark.take() {
                     let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
                     self.happened(&events);
@@ -136,7 +136,7 @@ impl Engine {
         }
     }
 
-    fn pod(&self, pod: &Pod, sight: Sight) {
+    fn pod(&self, pod: &Pod, sight: FirstSeen) {
         let now = self.now();
         let uid = uid_of(pod);
         let mut state = self.state();
@@ -160,7 +160,7 @@ impl Engine {
             state.evidence.remove(&uid);
             return;
         };
-        let diagnosis = state.judge(&self.metrics, &active.pod(), &active.home.workload, now);
+        let diagnosis = state.judge(&self.metrics, &active.pod(), &active.workload_key.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
         let job = if fresh_evidence {
             None
@@ -448,7 +448,7 @@ impl Engine {
 struct ActivePods<'e> {
     engine: &'e Engine,
     /// Those with findings, by where they belong.
-    by_workload: HashMap<Arc<Home>, Vec<Uid>>,
+    by_workload: HashMap<Arc<WorkloadKey>, Vec<Uid>>,
     terminations: Vec<(String, Timestamp)>,
     events: HashMap<Uid, Vec<Event>>,
 }
@@ -458,7 +458,7 @@ impl<'e> ActivePods<'e> {
         let (mut by_workload, mut terminations) = (HashMap::<_, Vec<_>>::new(), Vec::new());
         engine.in_chunks(&engine.active_uids(), |pod| {
             if !pod.findings.is_empty() {
-                by_workload.entry(Arc::clone(pod.home)).or_default().push(pod.uid);
+                by_workload.entry(Arc::clone(pod.workload_key)).or_default().push(pod.uid);
             }
             terminations.extend(pod.ended_with_node.map(|at| (pod.node.to_owned(), at)));
         });
@@ -469,7 +469,7 @@ impl<'e> ActivePods<'e> {
 
 impl Pods for ActivePods<'_> {
     fn findings_of(&self, namespace: &str, workload: &WorkloadRef) -> Vec<Finding> {
-        let home = Home::new(namespace, workload);
+        let home = WorkloadKey::new(namespace, workload);
         self.engine.findings_of(self.by_workload.get(&home).into_iter().flatten())
     }
 
@@ -511,7 +511,8 @@ mod tests {
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let settings = Settings::new(target);
-        let engine = Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs);
+        let engine =
+            Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100).unwrap()), jobs);
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {
                 "namespace": "shop", "name": "cart-5d8f9c7b6d-abcde", "uid": "a",
@@ -532,7 +533,7 @@ mod tests {
         let now: Timestamp = "2026-11-22T10:02:00Z".parse().unwrap();
         let diagnosis = diagnosis::diagnose(&pod, &diagnosis::Context::pod_only(), now);
         assert!(diagnosis.findings.iter().any(Finding::wants_node_events));
-        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, Sight::Later, now);
+        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
             let incidents = engine.incidents();
             let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());
@@ -568,8 +569,12 @@ mod tests {
         let mut settings = Settings::new(target);
         settings.clock = Arc::new(|| "2026-11-22T10:10:00Z".parse().unwrap());
         let incidents = Arc::new(RwLock::new(Incidents::new()));
-        let engine =
-            Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs));
+        let engine = Arc::new(Engine::new(
+            &settings,
+            Arc::clone(&incidents),
+            Arc::new(Metrics::new(100).unwrap()),
+            jobs,
+        ));
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {"namespace": "shop", "name": "cart", "uid": "a", "creationTimestamp": "2026-11-22T10:00:00Z"},
             "spec": {"containers": [{"name": "cart", "image": "cart:1"}]},

@@ -15,7 +15,7 @@ use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
 use crate::diagnosis::{self, ContainerLog, Finding, Sources, crash, scheduling};
-use crate::incidents::packed::Packed;
+use crate::incidents::compact::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};

@@ -11,7 +11,7 @@ use super::evidence::{Events, Evidence, Job, Siblings};
 use crate::diagnosis::{
     Finding, PodDiagnosis, Reason, Sources, Start, Subject, WorkloadRef, World, nodes, world,
 };
-use crate::incidents::packed::Packed;
+use crate::incidents::compact::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::{Incidents, uid_of};
 use crate::metrics::Metrics;

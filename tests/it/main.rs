@@ -14,6 +14,7 @@ mod generated;
 mod incidents;
 mod layers;
 mod log_classifier;
+mod metrics;
 mod objects;
 mod reasons;
 mod redaction;

@@ -1,25 +1,53 @@
-//! A finding as it is kept for as long as its failure lasts: what is asked for at every scrape at hand, its texts packed.
+//! What is kept of a failing pod and of its findings for as long as the failure lasts, made small.
 //!
-//! A finding takes 1.3 KB in 22 pieces, kept so 0.8 KB in four, and 0.2 KB where its texts are like a sample's: in a storm
-//! there are tens of thousands of them.
-//! [`Kept::finding`] gives it back as it was, to the byte.
-//!
-//! Pure: must not know incidents, nor what a finding means.
+//! A decoded pod takes 2 KB in 28 allocations, and 3.6 KB in 69 with the labels, probes and messages of a real one that
+//! fails; encoded as protobuf it takes 0.6 and 1.1 KB in one. A finding takes 1.3 KB in 22, kept so 0.8 KB in four. Decoding
+//! takes some microseconds, encoding one or two, and both are rare.
 
-use std::sync::Arc;
+use std::marker::PhantomData;
 
 use jiff::Timestamp;
-use prost::Message as _;
 
-use super::packed::{Packed, Sample};
 use crate::diagnosis::{
     Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, ReasonName, Scope, Severity, Source,
     Stage, WorkloadRef,
 };
 
+/// A message, encoded.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Packed<T> {
+    bytes: Box<[u8]>,
+    of: PhantomData<T>,
+}
+
+impl<T: prost::Message + Default> Packed<T> {
+    /// Packs it.
+    pub fn new(object: &T) -> Self {
+        Self { bytes: object.encode_to_vec().into(), of: PhantomData }
+    }
+
+    /// What was packed, the same field by field.
+    pub fn unpack(&self) -> T {
+        // What this type wrote itself always reads.
+        T::decode(&*self.bytes).unwrap_or_default()
+    }
+}
+
+impl<T> Default for Packed<T> {
+    fn default() -> Self {
+        Self { bytes: Box::default(), of: PhantomData }
+    }
+}
+
+impl<T> std::fmt::Debug for Packed<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Packed({} B)", self.bytes.len())
+    }
+}
+
 /// A finding, kept. What its fields mean stands at [`Finding`].
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
+pub struct CompactFinding {
     /// The name of the failure.
     pub reason: ReasonName,
     /// How bad it is.
@@ -131,19 +159,9 @@ impl From<&Finding> for Texts {
     }
 }
 
-/// What a sample for findings is made of.
-pub(super) fn encoded_texts(finding: &Finding) -> Vec<u8> {
-    Texts::from(finding).encode_to_vec()
-}
-
-impl Kept {
+impl CompactFinding {
     /// Keeps a finding.
     pub fn new(finding: &Finding) -> Self {
-        Self::like(finding, None)
-    }
-
-    /// Keeps a finding, its texts packed against a sample if there is one.
-    pub fn like(finding: &Finding, sample: Option<&Arc<Sample>>) -> Self {
         Self {
             reason: finding.reason.clone(),
             severity: finding.severity,
@@ -154,7 +172,7 @@ impl Kept {
             container_type: finding.container_type,
             since: finding.since,
             scope: finding.scope.clone().map(Box::new),
-            texts: Packed::like(&finding.into(), sample),
+            texts: Packed::new(&finding.into()),
         }
     }
 
@@ -231,12 +249,12 @@ mod tests {
             runbook_url: Some(String::new()),
             labels: vec![(text("label"), String::new()), (String::new(), text("value"))],
         };
-        assert_eq!(Kept::new(&finding).finding(), finding);
+        assert_eq!(CompactFinding::new(&finding).finding(), finding);
         finding.workload = Some(WorkloadRef { kind: String::new(), name: String::new() });
         finding.reason = Reason::OOMKilled.into();
         (finding.runbook_url, finding.scope, finding.restart_count) = (None, None, Some(0));
-        assert_eq!(Kept::new(&finding).finding(), finding);
+        assert_eq!(CompactFinding::new(&finding).finding(), finding);
         finding.workload = None;
-        assert_eq!(Kept::new(&finding).finding(), finding);
+        assert_eq!(CompactFinding::new(&finding).finding(), finding);
     }
 }
