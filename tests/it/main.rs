@@ -1,6 +1,7 @@
 //! The tests from the outside: one binary, a module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod accuracy;
 mod cli;
 mod contract;
 mod daemon;
