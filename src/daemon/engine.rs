@@ -649,8 +649,8 @@ impl Around {
         let mut diagnosis = diagnosis::diagnose(pod, &context, now);
         for finding in &mut diagnosis.findings {
             finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, self.nodes.values());
+            if scheduling::wants_nodes(finding) {
+                scheduling::add_nodes(finding, pod, self.nodes.values());
             }
             if finding.wants_siblings()
                 && let Some((starts, _)) = Siblings::of(pod).and_then(|s| self.starts.get(&s.revision))

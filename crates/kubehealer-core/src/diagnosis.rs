@@ -21,6 +21,7 @@ pub mod probe;
 pub mod problems;
 pub mod ready;
 pub mod reason;
+mod refused;
 pub mod runtime;
 pub mod scheduling;
 pub mod start;

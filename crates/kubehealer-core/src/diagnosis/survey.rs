@@ -182,8 +182,8 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
         let workload = owners.workload_of(pod);
         for finding in &mut found {
             finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, &snapshot.nodes);
+            if scheduling::wants_nodes(finding) {
+                scheduling::add_nodes(finding, pod, &snapshot.nodes);
             }
         }
         findings.append(&mut judge(Some(pod), Some(&workload), &of_pod, found));

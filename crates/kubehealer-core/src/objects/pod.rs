@@ -128,6 +128,10 @@ message! {
         #[prost(message, repeated, tag = "15")]
         #[serde(deserialize_with = "lenient::objects")]
         pub image_pull_secrets: Vec<Named>,
+        /// Which scheduler is to find its node.
+        #[prost(string, tag = "19")]
+        #[serde(deserialize_with = "lenient::text")]
+        pub scheduler_name: String,
         /// In order; restartable ones are sidecars.
         #[prost(message, repeated, tag = "20")]
         #[serde(deserialize_with = "lenient::objects")]
@@ -403,14 +407,30 @@ impl Container {
 }
 
 message! {
-    /// `core/v1.Lifecycle`, without what its hooks do.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+    /// `core/v1.Lifecycle`.
+    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct Lifecycle {
         /// Failing it has the container killed.
         #[prost(message, optional, tag = "1")]
         #[serde(deserialize_with = "lenient::some_object")]
         pub post_start: Option<Empty>,
+        /// What runs before the container is stopped, within its grace period.
+        #[prost(message, optional, boxed, tag = "2")]
+        #[serde(deserialize_with = "lenient::some_boxed")]
+        pub pre_stop: Option<Box<Hook>>,
+    }
+}
+
+message! {
+    /// `core/v1.LifecycleHandler`, without its requests.
+    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Hook {
+        /// A command in the container.
+        #[prost(message, optional, boxed, tag = "1")]
+        #[serde(deserialize_with = "lenient::some_boxed")]
+        pub exec: Option<Box<Exec>>,
     }
 }
 
@@ -528,7 +548,7 @@ impl Entry for ResourceQuantity {
     }
 }
 
-fn quantities_as_map<S: serde::Serializer>(
+pub(super) fn quantities_as_map<S: serde::Serializer>(
     list: &[ResourceQuantity],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -579,8 +599,8 @@ message! {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct FlatProbe {
-    #[serde(deserialize_with = "lenient::some_object")]
-    exec: Option<Empty>,
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    exec: Option<Box<Exec>>,
     #[serde(deserialize_with = "lenient::some_boxed")]
     http_get: Option<Box<HttpGet>>,
     #[serde(deserialize_with = "lenient::some_boxed")]
@@ -638,13 +658,13 @@ impl Probe {
 }
 
 message! {
-    /// `core/v1.ProbeHandler`. The command of an exec probe is not read.
+    /// `core/v1.ProbeHandler`.
     #[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
     #[serde(rename_all = "camelCase")]
     pub struct ProbeHandler {
         /// A command in the container.
-        #[prost(message, optional, tag = "1")]
-        pub exec: Option<Empty>,
+        #[prost(message, optional, boxed, tag = "1")]
+        pub exec: Option<Box<Exec>>,
         /// An HTTP request.
         #[prost(message, optional, boxed, tag = "2")]
         pub http_get: Option<Box<HttpGet>>,
@@ -654,6 +674,18 @@ message! {
         /// A gRPC health check.
         #[prost(message, optional, tag = "4")]
         pub grpc: Option<Grpc>,
+    }
+}
+
+message! {
+    /// `core/v1.ExecAction`.
+    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Exec {
+        /// The command and its arguments.
+        #[prost(string, repeated, tag = "1")]
+        #[serde(deserialize_with = "lenient::texts")]
+        pub command: Vec<String>,
     }
 }
 
@@ -816,6 +848,10 @@ message! {
         #[prost(message, repeated, tag = "10")]
         #[serde(deserialize_with = "lenient::objects")]
         pub init_container_statuses: Vec<ContainerStatus>,
+        /// The node that a scheduler has in mind for it.
+        #[prost(string, tag = "11")]
+        #[serde(deserialize_with = "lenient::text")]
+        pub nominated_node_name: String,
         /// Of debug containers, sorted by name.
         #[prost(message, repeated, tag = "13")]
         #[serde(deserialize_with = "lenient::objects")]
