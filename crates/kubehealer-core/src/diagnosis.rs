@@ -14,6 +14,7 @@ pub mod exit;
 pub mod finding;
 pub mod image;
 pub mod logs;
+pub mod message;
 pub mod nodes;
 pub mod owners;
 pub mod prepare;
