@@ -649,6 +649,9 @@ impl Around {
         let mut diagnosis = diagnosis::diagnose(pod, &context, now);
         for finding in &mut diagnosis.findings {
             finding.workload = Some(workload.clone());
+            if finding.is_of_ended_pod() && self.owners.have_replaced(pod) {
+                finding.replaced();
+            }
             if scheduling::wants_nodes(finding) {
                 scheduling::add_nodes(finding, pod, self.nodes.values());
             }
@@ -733,6 +736,7 @@ impl Around {
                 _,
                 Some(
                     Reason::NodeNotReady
+                    | Reason::NodeProblem
                     | Reason::NodeRestart
                     | Reason::MemoryPressure
                     | Reason::DiskPressure

@@ -11,9 +11,9 @@ use jiff::Timestamp;
 use super::cause::CauseCode;
 use super::context::oldest_first;
 use super::draft::{self, Look};
-use super::refused;
 use super::finding::{Confidence, Finding, Source, Stage, WorkloadRef};
 use super::reason::{Reason, Severity};
+use super::refused;
 use super::text;
 use crate::objects::node::NodeCondition;
 use crate::objects::{Annotation, CronJob, Event, Job, ObjectMeta, Pod, Workload};
@@ -132,9 +132,7 @@ impl Owners {
     pub fn have_replaced(&self, pod: &Pod) -> bool {
         let Some(owner) = pod.metadata.controller() else { return false };
         let workload = self.get(&owner.kind, &pod.metadata.namespace, &owner.name);
-        workload.is_some_and(|w| {
-            w.metadata.uid == owner.uid && w.wanted() > 0 && w.ready() >= w.wanted()
-        })
+        workload.is_some_and(|w| w.metadata.uid == owner.uid && w.wanted() > 0 && w.ready() >= w.wanted())
     }
 
     /// Looks at all owners. `events_of` gives the events about an object by its uid.
@@ -193,8 +191,13 @@ impl Owners {
         }
         if let Some(condition) = workload.condition("ReplicaFailure").filter(|c| c.status == "True") {
             let since = condition.last_transition_time.get();
-            let mut finding =
-                refused::failed_create("pods", meta, &of, &condition.message, Some((workload.ready(), workload.wanted())));
+            let mut finding = refused::failed_create(
+                "pods",
+                meta,
+                &of,
+                &condition.message,
+                Some((workload.ready(), workload.wanted())),
+            );
             finding.add(
                 Source::Owner,
                 format!(
@@ -213,14 +216,20 @@ impl Owners {
             .max_by(|a, b| oldest_first(a, b))
             .filter(|_| workload.pods() < workload.wanted() && workload.ready() < workload.wanted())
             .filter(|refused| {
-                let made = events.iter().filter(|e| e.reason == "SuccessfulCreate").filter_map(Event::last_seen);
+                let made =
+                    events.iter().filter(|e| e.reason == "SuccessfulCreate").filter_map(Event::last_seen);
                 kind != "ReplicaSet" || made.max() < refused.last_seen()
             });
         if kind != "Deployment"
             && let Some(event) = refused
         {
-            let mut finding =
-                refused::failed_create("pods", meta, &of, &event.message, Some((workload.ready(), workload.wanted())));
+            let mut finding = refused::failed_create(
+                "pods",
+                meta,
+                &of,
+                &event.message,
+                Some((workload.ready(), workload.wanted())),
+            );
             finding.add_event(event);
             return Some(finding.grace(event.first_seen(), None, look));
         }

@@ -100,9 +100,14 @@ const RULES: &[Rule] = &[
         about: About::Nothing,
         words: |a| {
             let said = a.said.strip_prefix("Internal error occurred: ").unwrap_or(&a.said);
-            format!("the patch of a mutating admission webhook cannot be applied: {}", text::head(said, SHOWN))
+            format!(
+                "the patch of a mutating admission webhook cannot be applied: {}",
+                text::head(said, SHOWN)
+            )
         },
-        steps: &["find the mutating webhook that patches this field, and correct it: kubectl get mutatingwebhookconfigurations"],
+        steps: &[
+            "find the mutating webhook that patches this field, and correct it: kubectl get mutatingwebhookconfigurations",
+        ],
     },
     Rule {
         all: &["admissionpolicy"],
@@ -184,7 +189,12 @@ const RULES: &[Rule] = &[
     },
     Rule {
         all: &[],
-        any: &["usage per container", "usage per pod", "usage per persistentvolumeclaim", "limit to request ratio"],
+        any: &[
+            "usage per container",
+            "usage per pod",
+            "usage per persistentvolumeclaim",
+            "limit to request ratio",
+        ],
         code: CauseCode::AdmissionDenied,
         about: About::Namespace,
         words: |a| {
@@ -217,14 +227,18 @@ const RULES: &[Rule] = &[
         code: CauseCode::CreateRefused,
         about: About::Named("runtimeclass", "RuntimeClass \"", "\""),
         words: |a| format!("RuntimeClass {} does not exist", a.named("RuntimeClass \"", "\"")),
-        steps: &["create the RuntimeClass (an operator may be meant to), or correct runtimeClassName: kubectl get runtimeclasses"],
+        steps: &[
+            "create the RuntimeClass (an operator may be meant to), or correct runtimeClassName: kubectl get runtimeclasses",
+        ],
     },
     Rule {
         all: &["no priorityclass with name"],
         any: &[],
         code: CauseCode::CreateRefused,
         about: About::Named("priorityclass", "PriorityClass with name ", " was found"),
-        words: |a| format!("PriorityClass {} does not exist", a.named("PriorityClass with name ", " was found")),
+        words: |a| {
+            format!("PriorityClass {} does not exist", a.named("PriorityClass with name ", " was found"))
+        },
         steps: &["create the PriorityClass, or correct priorityClassName: kubectl get priorityclasses"],
     },
     Rule {
@@ -267,7 +281,9 @@ const RULES: &[Rule] = &[
         any: &[],
         code: CauseCode::CreateRefused,
         about: About::Namespace,
-        words: |a| format!("their nodeSelector contradicts that of the namespace: {}", text::head(&a.said, SHOWN)),
+        words: |a| {
+            format!("their nodeSelector contradicts that of the namespace: {}", text::head(&a.said, SHOWN))
+        },
         steps: &["NAMESPACE"],
     },
     Rule {
@@ -280,7 +296,14 @@ const RULES: &[Rule] = &[
     },
     Rule {
         all: &[],
-        any: &["etcdserver", "timed out", "too many requests", "timeout", "connection refused", "deadline exceeded"],
+        any: &[
+            "etcdserver",
+            "timed out",
+            "too many requests",
+            "timeout",
+            "connection refused",
+            "deadline exceeded",
+        ],
         code: CauseCode::CreateRefused,
         about: About::Nothing,
         words: |a| format!("the API server did not do it: {}", text::head(&a.said, SHOWN)),
@@ -301,7 +324,8 @@ const UNKNOWN: Rule = Rule {
 fn rule_for(message: &str) -> &'static Rule {
     let lower = message.to_lowercase();
     let fits = |r: &&Rule| {
-        r.all.iter().all(|w| lower.contains(w)) && (r.any.is_empty() || r.any.iter().any(|w| lower.contains(w)))
+        r.all.iter().all(|w| lower.contains(w))
+            && (r.any.is_empty() || r.any.iter().any(|w| lower.contains(w)))
     };
     RULES.iter().find(fits).unwrap_or(&UNKNOWN)
 }
@@ -309,15 +333,23 @@ fn rule_for(message: &str) -> &'static Rule {
 /// A webhook that could not be asked, or whose answer is none: that is the webhook's fault, not the pod's.
 fn not_called(answer: &Answer<'_>) -> String {
     let webhook = answer.named("webhook \"", "\"");
-    let said = answer.message.split_once(&format!("webhook \"{webhook}\": ")).map_or(answer.message, |(_, s)| s);
+    let said =
+        answer.message.split_once(&format!("webhook \"{webhook}\": ")).map_or(answer.message, |(_, s)| s);
     let said = said.strip_prefix("failed to call webhook: ").unwrap_or(said);
     // `Post "https://name.namespace.svc:443/path?timeout=10s": why`; older API servers write no quotes.
     let why = match said.strip_prefix("Post ").or_else(|| said.strip_prefix("Get ")) {
         Some(rest) => rest.split_once("\": ").or_else(|| rest.split_once(": ")).map_or(rest, |(_, why)| why),
         None => said,
     };
-    let broken = ["invalid character", "unmarshal", "expected webhook response", "expected response", "couldn't get version/kind"];
-    let trouble = if broken.iter().any(|w| said.contains(w)) { "gives no valid answer" } else { "cannot be called" };
+    let broken = [
+        "invalid character",
+        "unmarshal",
+        "expected webhook response",
+        "expected response",
+        "couldn't get version/kind",
+    ];
+    let trouble =
+        if broken.iter().any(|w| said.contains(w)) { "gives no valid answer" } else { "cannot be called" };
     format!("admission webhook {webhook} {trouble}: {}", Answer::shown(why, SHOWN))
 }
 
@@ -393,11 +425,16 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
     let mut steps = Vec::new();
     let service = service_of(message);
     if has(&["x509: ", "tls: "]) {
-        steps.push("renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)".to_owned());
+        steps.push(
+            "renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)"
+                .to_owned(),
+        );
     } else if let Some((service, space)) = &service {
         if lower.contains(&format!("service \"{service}\" not found")) {
             steps.push(format!("kubectl -n {} get service {}", text::arg(space), text::arg(service)));
-            steps.push(format!("install again what serves the webhook, or delete its configuration: {WEBHOOKS}"));
+            steps.push(format!(
+                "install again what serves the webhook, or delete its configuration: {WEBHOOKS}"
+            ));
             return steps;
         }
         if has(&["address is not allowed"]) {

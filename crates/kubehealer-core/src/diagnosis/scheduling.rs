@@ -5,6 +5,7 @@ use super::context::{Context, oldest_first};
 use super::devices;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
+use super::message::Message;
 use super::reason::Reason;
 use super::text;
 use crate::objects::node::Taint;
@@ -250,8 +251,7 @@ fn add_claims(finding: &mut Finding, pod: &Pod, context: &Context<'_>) {
 
 /// What a provisioner says, without its wrappings.
 fn provisioning(said: &str) -> String {
-    let said = said.rsplit_once(" desc = ").map_or(said, |(_, said)| said);
-    text::quote(&text::normalise(said.trim_end_matches(['.', ' '])))
+    Message::read(said).detail()
 }
 
 /// Looks at a pod that has no node.
@@ -365,7 +365,10 @@ const SCALING: &[(&str, &str, Scaling)] = &[
 
 fn scaling(event: &Event) -> Option<Scaling> {
     let by = component(event);
-    SCALING.iter().find(|(who, reason, _)| (who.is_empty() || *who == by) && *reason == event.reason).map(|r| r.2)
+    SCALING
+        .iter()
+        .find(|(who, reason, _)| (who.is_empty() || *who == by) && *reason == event.reason)
+        .map(|r| r.2)
 }
 
 /// Adds what autoscalers say of the pod. Says whether a node is coming for it.
@@ -384,7 +387,8 @@ fn autoscalers(finding: &mut Finding, context: &Context<'_>) -> bool {
     let (who, why) = refusal(event);
     finding.cause.text = format!("{who} adds no node: {why}; {}", finding.cause.text);
     let summary = format!("{}; {who} adds no node: {why}", finding.summary);
-    finding.summary = if summary.len() <= LONGEST { summary } else { format!("{}; {who} adds no node", finding.summary) };
+    finding.summary =
+        if summary.len() <= LONGEST { summary } else { format!("{}; {who} adds no node", finding.summary) };
     let advice = if who == "Karpenter" {
         "compare the pod's requirements with those, the limits and the taints of the NodePools: kubectl describe nodepools"
     } else {
@@ -422,21 +426,28 @@ fn zones(finding: &mut Finding, pod: &Pod, context: &Context<'_>, message: &str)
     let Some(fit) = parse(message) else { return };
     let conflict = |c: &Constraint| {
         c.nodes == Some(fit.total)
-            && (c.words.contains("volume node affinity") || c.words.contains("PersistentVolume's node affinity"))
+            && (c.words.contains("volume node affinity")
+                || c.words.contains("PersistentVolume's node affinity"))
     };
     let claims = claims_of(pod);
     if claims.len() < 2 || !fit.constraints.iter().any(conflict) {
         return;
     }
     let none_left = [format!("{ZONE} DoesNotExist"), format!("{ZONE} In []")];
-    let apart = context
-        .newest_event(|e| scaling(e) == Some(Scaling::Refused) && none_left.iter().any(|w| e.message.contains(w)));
+    let apart = context.newest_event(|e| {
+        scaling(e) == Some(Scaling::Refused) && none_left.iter().any(|w| e.message.contains(w))
+    });
     let (n, list) = (claims.len(), text::list(&claims));
     let words = match apart {
-        Some(_) => format!("the volumes of its {n} claims ({list}) are in different zones, so no node can attach all of them"),
-        None => format!("no node can attach all {n} of its volumes (claims {list}); they may be in different zones"),
+        Some(_) => format!(
+            "the volumes of its {n} claims ({list}) are in different zones, so no node can attach all of them"
+        ),
+        None => format!(
+            "no node can attach all {n} of its volumes (claims {list}); they may be in different zones"
+        ),
     };
-    finding.summary = format!("pod cannot be scheduled: 0/{} nodes: volume node affinity conflict: {words}", fit.total);
+    finding.summary =
+        format!("pod cannot be scheduled: 0/{} nodes: volume node affinity conflict: {words}", fit.total);
     finding.cause.text = format!("{words}; {}", finding.cause.text);
     finding.next_steps.insert(0, "compare the zones of the volumes: kubectl get pv -o custom-columns=NAME:.metadata.name,CLAIM:.spec.claimRef.name,AFFINITY:.spec.nodeAffinity".to_owned());
     finding.next_steps.insert(1, "use a StorageClass with volumeBindingMode WaitForFirstConsumer, so that the scheduler chooses one zone for all volumes".to_owned());
@@ -468,20 +479,27 @@ fn unseen(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> 
         finding.add_event(event);
         finding
     } else if let Some(event) = news_of_claims(pod, context) {
-        Finding::of_pod(pod, Reason::Unschedulable)
-            .summary("pod cannot be scheduled")
-            .cause(CauseCode::VolumeUnavailable, format!("{}: {}", text::name(&event.reason), text::quote(&event.message)))
+        Finding::of_pod(pod, Reason::Unschedulable).summary("pod cannot be scheduled").cause(
+            CauseCode::VolumeUnavailable,
+            format!("{}: {}", text::name(&event.reason), text::quote(&event.message)),
+        )
     } else if !pod.status.nominated_node_name.is_empty() {
         let node = text::name(&pod.status.nominated_node_name);
         Finding::of_pod(pod, Reason::Unschedulable)
             .summary(format!("pod is not scheduled yet: node {node} is nominated for it"))
-            .cause(CauseCode::SchedulingConstraints, format!("the scheduler has nominated node {node}, and has not bound the pod"))
+            .cause(
+                CauseCode::SchedulingConstraints,
+                format!("the scheduler has nominated node {node}, and has not bound the pod"),
+            )
             .next_step(format!("kubectl get node {}", text::arg(&node)))
             .confidence(Confidence::Probable)
     } else if let Some(event) = context.newest_event(|e| scaling(e).is_some()) {
         Finding::of_pod(pod, Reason::Unschedulable)
             .summary("pod cannot be scheduled: no node fits it yet")
-            .cause(CauseCode::SchedulingConstraints, format!("{}: {}", text::name(&event.reason), text::quote(&event.message)))
+            .cause(
+                CauseCode::SchedulingConstraints,
+                format!("{}: {}", text::name(&event.reason), text::quote(&event.message)),
+            )
     } else {
         ignored(pod)
     };
@@ -567,7 +585,8 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
     if ordered.is_empty() {
         summary.push_str("no reason given");
     }
-    let mut finding = finding.summary(summary).cause(code, format!("0 of {total} nodes fit: {}", all.join(", ")));
+    let mut finding =
+        finding.summary(summary).cause(code, format!("0 of {total} nodes fit: {}", all.join(", ")));
     details(&mut finding, pod, &fit);
     advise(finding, code, words)
 }
@@ -753,7 +772,9 @@ fn compare_resources(finding: &mut Finding, pod: &Pod, nodes: &[&Node]) {
             finding.summary = format!("{}: no node advertises {name}", finding.summary);
             finding.cause.text = format!("no node advertises {name}; {}", finding.cause.text);
             let step = if resource.contains('/') {
-                format!("see that the device plugin that offers {name} runs on the nodes: kubectl get pods -A -o wide; kubectl describe nodes must then list {name} under Allocatable")
+                format!(
+                    "see that the device plugin that offers {name} runs on the nodes: kubectl get pods -A -o wide; kubectl describe nodes must then list {name} under Allocatable"
+                )
             } else {
                 format!("no node has {name} in its Allocatable: kubectl describe nodes")
             };
@@ -786,7 +807,12 @@ fn tainted_with_it(finding: &mut Finding, resource: &str, having: &[&Node], all:
     let names: Vec<&str> = having.iter().map(|n| n.metadata.name.as_str()).collect();
     let taints: BTreeSet<String> = taints.iter().map(|t| text::name(t)).collect();
     let taints: Vec<String> = taints.into_iter().collect();
-    let words = format!("every node that has {} is tainted: {} ({})", text::name(resource), text::list(&names), text::list(&taints));
+    let words = format!(
+        "every node that has {} is tainted: {} ({})",
+        text::name(resource),
+        text::list(&names),
+        text::list(&taints)
+    );
     finding.cause.text = format!("{words}; {}", finding.cause.text);
     finding.add(Source::Node, words, None);
     finding.next_steps.insert(0, TAINTS.to_owned());

@@ -182,6 +182,9 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
         let workload = owners.workload_of(pod);
         for finding in &mut found {
             finding.workload = Some(workload.clone());
+            if finding.is_of_ended_pod() && owners.have_replaced(pod) {
+                finding.replaced();
+            }
             if scheduling::wants_nodes(finding) {
                 scheduling::add_nodes(finding, pod, &snapshot.nodes);
             }

@@ -146,7 +146,8 @@ pub(super) fn killed_by_kubelet(
             if let Some(event) = event {
                 finding.add_event(event);
             }
-            let waiting = view.waiting().filter(|w| w.reason == "PostStartHookError").map(|w| w.message.as_str());
+            let waiting =
+                view.waiting().filter(|w| w.reason == "PostStartHookError").map(|w| w.message.as_str());
             let said = event.map(|e| text::uncombined(&e.message)).into_iter().chain(waiting);
             if let Some(said) = said.filter_map(hook_output).last() {
                 finding.summary = format!("{}: {said}", finding.summary);
