@@ -401,8 +401,10 @@ fn still_there(
     let node = text::name(&pod.spec.node_name);
     let list = text::list(alive);
     let of_node = format!("on node {node}: read the log of the kubelet and of the container runtime");
-    let error =
-        kill.filter(|e| e.reason == "FailedKillPod").map(|e| Message::read(text::uncombined(&e.message)));
+    let error = kill.filter(|e| e.reason == "FailedKillPod").map(|e| {
+        let said = text::uncombined(&e.message);
+        Message::read(said.strip_prefix("error killing pod: ").unwrap_or(said))
+    });
     if let Some(error) = error {
         let (code, what, step) = of_kill(&error, &list);
         let finding = finding.summary(format!("pod is deleted but does not go: {what}: {}", error.cause()));
@@ -459,8 +461,8 @@ fn of_kill(error: &Message, alive: &str) -> (CauseCode, String, Option<&'static 
 fn hook_of(pod: &Pod, container: &str) -> Option<String> {
     let spec = pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|c| c.name == container)?;
     let hook = spec.lifecycle.as_ref()?.pre_stop.as_ref()?;
-    let command =
-        hook.exec.as_ref().map(|e| format!(" ({})", text::head(&text::quote(&e.command.join(" ")), 120)));
+    let program = hook.exec.as_ref().map(|e| text::name(&e.program)).filter(|p| !p.is_empty());
+    let command = program.map(|p| format!(" ({p})"));
     Some(format!("it has a preStop hook{}, which may not have ended", command.unwrap_or_default()))
 }
 

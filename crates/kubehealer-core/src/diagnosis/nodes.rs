@@ -301,3 +301,65 @@ pub fn restarted(node: &Node, mut ends: Vec<Timestamp>, pods: usize, look: &mut 
     }
     look.within(from, SignedDuration::from_secs(3600)).then(|| finding.recovered())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kind: &str, status: &str) -> NodeCondition {
+        NodeCondition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: "SomeReason".to_owned(),
+            message: "some message".to_owned(),
+            ..NodeCondition::default()
+        }
+    }
+
+    #[test]
+    fn of_a_condition_the_name_of_its_type_tells_which_status_is_bad() {
+        for (kind, status) in [
+            ("KernelDeadlock", "True"),
+            ("ReadonlyFilesystem", "True"),
+            ("CorruptDockerOverlay2", "True"),
+            ("FrequentKubeletRestart", "True"),
+            ("KubeletUnhealthy", "True"),
+            ("NetworkUnavailable", "True"),
+            ("FilesystemCorruptionProblem", "True"),
+            ("AcceleratedHardwareReady", "False"),
+            ("ContainerRuntimeReady", "False"),
+            ("StorageReady", "False"),
+        ] {
+            assert!(is_bad(&condition(kind, status)), "{kind} {status}");
+            let other = if status == "True" { "False" } else { "True" };
+            assert!(!is_bad(&condition(kind, other)), "{kind} {other}");
+            assert!(!is_bad(&condition(kind, "Unknown")), "{kind} Unknown");
+        }
+        // The kubelet's own have findings of their own; of the others the name tells nothing.
+        for (kind, status) in [
+            ("Ready", "False"),
+            ("DiskPressure", "True"),
+            ("EtcdIsVoter", "False"),
+            ("VMEventScheduled", "True"),
+        ] {
+            assert!(!is_bad(&condition(kind, status)), "{kind} {status}");
+        }
+    }
+
+    #[test]
+    fn a_bad_condition_is_quoted_and_a_good_one_raises_nothing() {
+        let mut node = Node::default();
+        node.metadata.name = "gpu-1".to_owned();
+        node.status.conditions =
+            vec![condition("Ready", "True"), condition("AcceleratedHardwareReady", "False")];
+        let look = &mut Look::at(Timestamp::UNIX_EPOCH);
+        let found = diagnose(&node, 0, look);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].summary,
+            "node gpu-1 has a problem: AcceleratedHardwareReady False (SomeReason): some message"
+        );
+        node.status.conditions = vec![condition("Ready", "True"), condition("KernelDeadlock", "False")];
+        assert!(diagnose(&node, 0, look).is_empty());
+    }
+}

@@ -15,7 +15,7 @@ use super::reason::Reason;
 use super::text;
 use crate::objects::{ConditionType, Event, Pod, Probe, Terminated};
 
-/// What a probe asks, in a few words: `GET :8080/ready`, `TCP :5432`, `gRPC :9090`, `command pg_isready -U app`.
+/// What a probe asks, in a few words: `GET :8080/ready`, `TCP :5432`, `gRPC :9090`, `command pg_isready`.
 pub fn target(probe: &Probe) -> String {
     let handler = &probe.handler;
     if let Some(get) = &handler.http_get {
@@ -28,10 +28,18 @@ pub fn target(probe: &Probe) -> String {
     } else if let Some(grpc) = &handler.grpc {
         format!("gRPC :{}", grpc.port)
     } else {
-        let command = handler.exec.as_ref().map(|e| e.command.join(" ")).unwrap_or_default();
-        let command = text::head(&text::quote(&command), 100);
-        if command.is_empty() { "a command".to_owned() } else { format!("command {command}") }
+        match handler.exec.as_ref().map(|e| text::name(&e.program)) {
+            // A shell says nothing about the check.
+            Some(program) if !program.is_empty() && !is_shell(&program) => format!("command {program}"),
+            _ => "a command".to_owned(),
+        }
     }
+}
+
+/// Whether a program is a shell, whose script is what matters.
+pub fn is_shell(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    matches!(name, "sh" | "bash" | "ash" | "dash" | "zsh" | "ksh" | "busybox" | "cmd" | "powershell" | "pwsh")
 }
 
 /// A probe in words.
@@ -268,7 +276,10 @@ fn with_target(mut complaint: Complaint, said: &str, probe: Option<&Probe>) -> C
     let url = text::between(said, "Get \"", "\"").map(|url| url.split('?').next().unwrap_or_default());
     let asked = match (url, probe) {
         (Some(url), _) => format!("GET {}", text::quote(url)),
-        (None, Some(probe)) => target(probe),
+        (None, Some(probe)) => match target(probe) {
+            asked if asked == "a command" => "its command".to_owned(),
+            asked => asked,
+        },
         (None, None) => return complaint,
     };
     complaint.short =
@@ -284,9 +295,9 @@ fn late(probe: Option<&Probe>) -> String {
 /// The runtime could not run the command at all.
 fn not_run(said: &str, probe: Option<&Probe>) -> Complaint {
     let lower = said.to_lowercase();
-    let named = text::between(said, "exec: \"", "\"").map(text::name).or_else(|| {
-        probe.and_then(|p| p.handler.exec.as_ref()).and_then(|e| e.command.first()).map(|c| text::name(c))
-    });
+    let named = text::between(said, "exec: \"", "\"")
+        .map(text::name)
+        .or_else(|| probe.and_then(|p| p.handler.exec.as_ref()).map(|e| text::name(&e.program)));
     let named = named.unwrap_or_default();
     let missing = ["executable file not found", "no such file or directory", "not found in $path"];
     let (short, hint) = if missing.iter().any(|w| lower.contains(w)) {
@@ -529,4 +540,61 @@ pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration
     );
     finding.next_steps.retain(|s| !s.starts_with(SLOW_START));
     finding.next_steps.insert(0, setting);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_sample_that_it_takes() {
+        let samples = [
+            "service unhealthy (responded with \"NOT_SERVING\")",
+            "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: connection refused",
+            "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: no route to host",
+            "dial tcp 10.1.1.1:8080: i/o timeout",
+            "Get \"https://10.1.1.1:8443/ready\": net/http: TLS handshake timeout",
+            "Get \"http://10.1.1.1:8080/ready\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+            "Get \"https://10.1.1.1:8080/ready\": http: server gave HTTP response to HTTPS client",
+            "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response",
+            "Get \"https://10.1.1.1:8443/ready\": remote error: tls: handshake failure",
+            "Get \"http://10.1.1.1:8080/ready\": read tcp 10.0.0.1:1->10.1.1.1:8080: read: connection reset by peer",
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)",
+            "Probe terminated redirects, Response body: x",
+            "strconv.Atoi: parsing \"http\": invalid syntax",
+        ];
+        assert_eq!(samples.len(), RULES.len());
+        for (said, rule) in samples.iter().zip(RULES) {
+            let complaint = read(said, None);
+            assert!(complaint.short.ends_with(rule.short), "{said}: {}", complaint.short);
+            assert_eq!(complaint.may_be_slow, rule.may_be_slow, "{said}");
+        }
+        // What no rule knows is quoted.
+        assert!(read("something entirely new: 7", None).short.contains("something entirely new: 7"));
+    }
+
+    #[test]
+    fn a_program_that_answers_is_not_slow_to_start() {
+        for (said, slow) in [
+            ("HTTP probe failed with statuscode: 401", false),
+            ("HTTP probe failed with statuscode: 404", false),
+            ("HTTP probe failed with statuscode: 503", true),
+            ("dial tcp 10.1.1.1:8080: connect: connection refused", true),
+        ] {
+            assert_eq!(read(said, None).may_be_slow, slow, "{said}");
+        }
+    }
+
+    #[test]
+    fn of_several_lines_of_output_the_one_that_concludes_is_taken() {
+        let node = "/app/extra/healthcheck:1\nELF\n^\n\nSyntaxError: Invalid or unexpected token\n    at internalCompileFunction (node:internal/vm:76:18)\n    at wrapSafe (node:internal/modules/cjs/loader:1283:20)\n    at Module._compile (node:internal/modules/cjs/loader:1328:27)\n\nNode.js v18.20.3\n";
+        assert_eq!(conclusion(node), "/app/extra/healthcheck:1 ELF SyntaxError: Invalid or unexpected token");
+        let long = format!(
+            "starting checks\n{}\nhealth check rpc failed: rpc error: code = DeadlineExceeded\n",
+            "x".repeat(200)
+        );
+        assert_eq!(conclusion(&long), "health check rpc failed: rpc error: code = DeadlineExceeded");
+        let plain = format!("checking {}\nnode is not in sync yet\n", "y".repeat(200));
+        assert_eq!(conclusion(&plain), "node is not in sync yet");
+    }
 }

@@ -69,7 +69,7 @@ const WEBHOOKS: &str = "kubectl get validatingwebhookconfigurations,mutatingwebh
 const WEBHOOK: About = About::Named("webhook", "webhook \"", "\"");
 
 /// The first that fits counts: a webhook's own words may hold any of the others.
-const RULES: &[Rule] = &[
+static RULES: &[Rule] = &[
     Rule {
         all: &["call", "webhook"],
         any: &["failed calling webhook", "failed to call webhook", "failed calling admission webhook"],
@@ -306,13 +306,13 @@ const RULES: &[Rule] = &[
         ],
         code: CauseCode::CreateRefused,
         about: About::Nothing,
-        words: |a| format!("the API server did not do it: {}", text::head(&a.said, SHOWN)),
+        words: |a| format!("API server error: {}", text::head(&a.said, SHOWN)),
         steps: &["read the log of the API server and of etcd"],
     },
 ];
 
 /// What no rule knows is quoted.
-const UNKNOWN: Rule = Rule {
+static UNKNOWN: Rule = Rule {
     all: &[],
     any: &[],
     code: CauseCode::CreateRefused,
@@ -502,4 +502,133 @@ pub(super) fn failed_create(
     let kind = of.kind.to_lowercase();
     let describe = finding.kubectl(&format!("describe {} {}", text::arg(&kind), text::arg(&of.name)));
     finding.next_step(describe)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An answer of the API server for each rule, in the order of the table, and what the first line says of it.
+    const SAMPLES: &[(&str, &str)] = &[
+        (
+            "Internal error occurred: failed calling webhook \"pod-mutator.kubeflow\": failed to call webhook: Post \"https://kfserving-webhook-server-service.kubeflow.svc:443/mutate-pods?timeout=30s\": service \"kfserving-webhook-server-service\" not found",
+            "admission webhook pod-mutator.kubeflow cannot be called: service \"kfserving-webhook-server-service\" not found",
+        ),
+        (
+            "admission webhook \"validation.gatekeeper.sh\" denied the request: [denied by workloads-require-owner] All workloads must have a valid `owner` label",
+            "denied by admission webhook validation.gatekeeper.sh: [denied by workloads-require-owner] All workloads must have a valid `owner` label",
+        ),
+        (
+            "Internal error occurred: add operation does not apply: doc is missing path: \"/metadata/annotations/x\": missing value",
+            "the patch of a mutating admission webhook cannot be applied: add operation does not apply: doc is missing path: \"/metadata/annotations/x\": missing value",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: ValidatingAdmissionPolicy 'no-latest' with binding 'all' denied request: image tag latest is not allowed",
+            "denied by admission policy no-latest: image tag latest is not allowed",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=5, limited: pods=5",
+            "exceeded quota: compute, requested: pods=1, used: pods=5, limited: pods=5",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app; limits.memory for: app",
+            "quota compute requires fields that they do not set: must specify limits.cpu for: app; limits.memory for: app",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: insufficient quota to match these scopes: [{PriorityClass In [system-node-critical]}]",
+            "insufficient quota to match these scopes",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: violates PodSecurity \"restricted:latest\": runAsNonRoot != true (pod or container \"app\" must set securityContext.runAsNonRoot=true)",
+            "violates PodSecurity restricted:latest: runAsNonRoot != true (pod or container \"app\" must set securityContext.runAsNonRoot=true)",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: unable to validate against any security context constraint: [provider \"anyuid\": Forbidden: not usable by user or serviceaccount, provider restricted-v2: .containers[0].runAsUser: Invalid value: 999: must be in the ranges: [1000680000, 1000689999]]",
+            ".containers[0].runAsUser: Invalid value: 999",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: PodSecurityPolicy: unable to admit pod: [spec.securityContext.hostNetwork: Invalid value: true: Host network is not allowed to be used]",
+            "spec.securityContext.hostNetwork: Invalid value: true: Host network is not allowed to be used",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: maximum memory usage per Container is 512Mi, but limit is 2Gi",
+            "maximum memory usage per Container is 512Mi, but limit is 2Gi",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: No API token found for service account \"default\", retry after the token is automatically created",
+            "ServiceAccount default has no token yet",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: error looking up service account shop/builder: serviceaccount \"builder\" not found",
+            "ServiceAccount builder does not exist",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: pod rejected: RuntimeClass \"nvidia\" not found",
+            "RuntimeClass nvidia does not exist",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: no PriorityClass with name high was found",
+            "PriorityClass high does not exist",
+        ),
+        (
+            "pods \"cart-1\" is forbidden: unable to create new content in namespace shop because it is being terminated",
+            "namespace shop is being deleted",
+        ),
+        ("object is being deleted: pods \"db-0\" already exists", "the old pod of that name is not gone yet"),
+        (
+            "Pod \"cart-1\" is invalid: spec.containers[0].image: Required value",
+            "spec.containers[0].image: Required value",
+        ),
+        ("pods \"db-0\" already exists", "a pod of that name exists already"),
+        (
+            "pods \"cart-1\" is forbidden: pod node label selector conflicts with its namespace node label selector",
+            "pod node label selector conflicts with its namespace node label selector",
+        ),
+        (
+            "pods is forbidden: User \"system:serviceaccount:ci:runner\" cannot create resource \"pods\" in API group \"\" in the namespace \"shop\"",
+            "User \"system:serviceaccount:ci:runner\" cannot create resource \"pods\" in API group \"\" in the namespace \"shop\"",
+        ),
+        ("Internal error occurred: etcdserver: request timed out", "etcdserver: request timed out"),
+    ];
+
+    fn refused(message: &str) -> Finding {
+        let meta =
+            ObjectMeta { namespace: "shop".to_owned(), name: "cart".to_owned(), ..ObjectMeta::default() };
+        let of = WorkloadRef { kind: "Deployment".to_owned(), name: "cart".to_owned() };
+        failed_create("pods", &meta, &of, message, Some((0, 3)))
+    }
+
+    #[test]
+    fn every_rule_has_a_sample_that_it_takes_and_says_in_the_first_line() {
+        assert_eq!(SAMPLES.len(), RULES.len());
+        for ((message, said), rule) in SAMPLES.iter().zip(RULES) {
+            assert!(std::ptr::eq(rule_for(message), rule), "another rule takes {message}");
+            let finding = refused(message);
+            assert!(finding.summary.contains(said), "{said:?} is not in: {}", finding.summary);
+            assert_eq!(finding.cause.code, rule.code);
+            assert!(!finding.next_steps.is_empty());
+        }
+    }
+
+    #[test]
+    fn what_no_rule_knows_is_quoted_whole() {
+        let finding = refused("Error creating: something entirely new: widget 7 is out of phase");
+        let said = "pods of Deployment cart cannot be created (0 of 3 ready): something entirely new: widget 7 is out of phase";
+        assert_eq!(finding.summary, said);
+        assert_eq!(finding.cause.code, CauseCode::CreateRefused);
+    }
+
+    #[test]
+    fn a_webhook_that_answers_nonsense_is_at_fault_and_not_the_pod() {
+        let finding = refused(
+            "Internal error occurred: failed calling webhook \"inject.example.com\": failed to call webhook: expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=",
+        );
+        assert!(
+            finding.summary.contains(
+                "admission webhook inject.example.com gives no valid answer: expected webhook response"
+            ),
+            "{}",
+            finding.summary
+        );
+    }
 }

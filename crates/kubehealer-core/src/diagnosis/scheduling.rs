@@ -52,10 +52,10 @@ const DEVICES: [&str; 7] = [
 const TAINTS: &str = "give the pod a toleration, or use nodes without the taint: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints";
 
 /// Where nodes are not ready.
-const UNREADY: &str = "find out why the nodes are not ready: kubectl get nodes";
+const UNREADY: &str = "the nodes are not ready: find out why: kubectl get nodes, kubectl describe nodes";
 
 /// Where nodes are short of something.
-const PRESSED: &str = "free disk, memory or process IDs on the nodes: kubectl describe nodes";
+const PRESSED: &str = "the nodes are short of disk, memory or process IDs: kubectl describe nodes";
 
 /// Takes the sentence apart; none if it is none.
 pub fn parse(message: &str) -> Option<FitError> {
@@ -588,7 +588,20 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
     let mut finding =
         finding.summary(summary).cause(code, format!("0 of {total} nodes fit: {}", all.join(", ")));
     details(&mut finding, pod, &fit);
+    named_by_taint(&mut finding, &fit, words);
     advise(finding, code, words)
+}
+
+/// A device that only tainted nodes have looks like one that no node has enough of. Without the nodes only a taint of the
+/// device's own name tells that.
+fn named_by_taint(finding: &mut Finding, fit: &FitError, words: &str) {
+    let Some(resource) = words.strip_prefix("Insufficient ").filter(|r| r.contains('/')) else { return };
+    let named = format!("taint {{{resource}:");
+    if fit.constraints.iter().any(|c| c.words.contains(&named)) {
+        let words = format!("a taint is named {}, so the tainted nodes likely have it", text::name(resource));
+        finding.cause.text = format!("{}; {words}", finding.cause.text);
+        finding.next_steps.insert(0, TAINTS.to_owned());
+    }
 }
 
 /// Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason that can
@@ -678,7 +691,7 @@ fn particulars(pod: &Pod, constraint: &Constraint) -> String {
     };
     match what {
         (_, names) if names.is_empty() => words.clone(),
-        (what, names) => format!("{what} {}: {words}", text::list(&names)),
+        (what, names) => format!("{words} ({what} {})", text::list(&names)),
     }
 }
 

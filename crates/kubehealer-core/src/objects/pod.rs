@@ -1,7 +1,8 @@
 //! The slim Pod: what the analyzer reads of `core/v1.Pod`, and no more.
 //!
 //! Field numbers are those of `k8s.io/api/core/v1/generated.proto`. `env`, `envFrom`, `command` and `args` have no field here on
-//! purpose: they hold secrets. Of `lifecycle` only the presence of a postStart hook is read.
+//! purpose: they hold secrets. Of `lifecycle` only the presence of its
+//! hooks is read, and of the command of a probe or hook only the program.
 
 use bytes::{Buf, BufMut};
 use prost::DecodeError;
@@ -677,15 +678,61 @@ message! {
     }
 }
 
-message! {
-    /// `core/v1.ExecAction`.
-    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
-    #[serde(default, rename_all = "camelCase")]
-    pub struct Exec {
-        /// The command and its arguments.
-        #[prost(string, repeated, tag = "1")]
-        #[serde(deserialize_with = "lenient::texts")]
-        pub command: Vec<String>,
+/// `core/v1.ExecAction`, of which only the program is read: what follows may be a script or hold a password.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Exec {
+    /// The first word of the command.
+    #[serde(rename = "command", deserialize_with = "lenient::first_text", serialize_with = "as_list")]
+    pub program: String,
+}
+
+fn as_list<S: serde::Serializer>(program: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq([program])
+}
+
+impl Exec {
+    fn refill(&mut self, mut bytes: &[u8]) -> Result<(), Odd> {
+        let mut program = "";
+        while let Some((tag, field)) = refill::next(&mut bytes)? {
+            if tag == 1 && program.is_empty() {
+                program = field.text()?;
+            }
+        }
+        self.program.clear();
+        self.program.push_str(program);
+        Ok(())
+    }
+}
+
+refill_message!(Exec, refill);
+
+/// Written by hand, since the derive would read every word.
+impl prost::Message for Exec {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        encoding::string::encode(1, &self.program, buf);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        if tag == 1 && self.program.is_empty() {
+            encoding::string::merge(wire_type, &mut self.program, buf, ctx)
+        } else {
+            encoding::skip_field(wire_type, tag, buf, ctx)
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        encoding::string::encoded_len(1, &self.program)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 
