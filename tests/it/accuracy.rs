@@ -173,7 +173,8 @@ fn measure(half: &str) -> BTreeMap<String, BTreeMap<Verdict, usize>> {
 
 fn table(families: &BTreeMap<String, BTreeMap<Verdict, usize>>) -> String {
     use Verdict as V;
-    let mut text = "| family | right | class only | false | silent | of |\n|---|---|---|---|---|---|\n".to_owned();
+    let mut text =
+        "| family | right | class only | false | silent | of |\n|---|---|---|---|---|---|\n".to_owned();
     let mut total = BTreeMap::<V, usize>::new();
     for (family, counts) in families.iter().filter(|(f, _)| *f != "healthy") {
         counts.iter().for_each(|(verdict, n)| *total.entry(*verdict).or_default() += n);
@@ -213,7 +214,12 @@ fn the_first_line_is_right_as_often_as_docs_accuracy_says() {
         text.replace_range(from..to, &table(&families));
         if half == "learn" {
             let sum = |v: Verdict| families.values().filter_map(|f| f.get(&v)).sum::<usize>();
-            assert!(sum(Verdict::Right) >= RIGHT, "{} right, not {RIGHT}\n{}", sum(Verdict::Right), table(&families));
+            assert!(
+                sum(Verdict::Right) >= RIGHT,
+                "{} right, not {RIGHT}\n{}",
+                sum(Verdict::Right),
+                table(&families)
+            );
             assert_eq!((sum(Verdict::False), sum(Verdict::Alarm)), (0, 0), "\n{}", table(&families));
         }
     }

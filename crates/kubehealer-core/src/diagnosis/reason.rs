@@ -170,6 +170,8 @@ reasons! {
         "status and spec: an exit for which the container's rule restarts all containers. Warning from the third on; the other containers are its victims and raise nothing";
     ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] "PodNotReady"
         "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node answers";
+    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] "ContainerInitStuck"
+        "status: a pod that is not restarted (`Never`, `OnFailure`) has containers that completed with exit code 0, and another one that goes on. Info where neither name nor image say that it is a helper (a proxy, an agent, a log shipper)";
     DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] "ContainerDeviceUnhealthy"
         "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so no grace can be kept";
     ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] "ContainerImagePullFailing"
@@ -280,6 +282,8 @@ reasons! {
         "owner: condition of the Job; the pod is deleted then, and only the Job tells";
     NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] "NodeUnhealthy"
         "node: condition `Ready`: at once when the kubelet is silent, after two minutes when it says so itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
+    NodeProblem "NodeProblem" Node Node Warning 60 [] "NodeUnhealthy"
+        "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
     NodeRestart "NodeRestart" Node Node Warning 0 [] "NodeUnhealthy"
         "status: most pods of a node (three at least) ended within two minutes as a restart leaves them";
     MemoryPressure "MemoryPressure" Node Node Warning 60 [] "NodeUnhealthy"

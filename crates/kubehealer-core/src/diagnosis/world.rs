@@ -110,8 +110,11 @@ impl World {
         let PodDiagnosis { mut findings, recheck } = diagnose(pod, &context, now);
         for finding in &mut findings {
             finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, self.nodes.values());
+            if finding.is_of_ended_pod() && self.owners.have_replaced(pod) {
+                finding.replaced();
+            }
+            if scheduling::wants_nodes(finding) {
+                scheduling::add_nodes(finding, pod, self.nodes.values());
             }
             if finding.wants_siblings() {
                 compare_starts(finding, pod, evidence.starts);

@@ -88,8 +88,18 @@ pub(super) fn killer<'a>(view: &View<'a>, end: &Terminated, context: &Context<'a
     // The kubelet shows its reason for a second or two only. A run that was killed, with a hook at its start and no probe
     // that fits, most likely was for the hook; where events could be read they have the word.
     let may_be_hook = matches!(end.exit_code, 137 | 143) && suspect.is_none() && !context.sources.events;
-    let has_hook = view.spec.and_then(|c| c.lifecycle).is_some_and(|l| l.post_start.is_some());
+    let has_hook = view.spec.and_then(|c| c.lifecycle.as_ref()).is_some_and(|l| l.post_start.is_some());
     found.or((may_be_hook && has_hook).then_some(Killer::PostStart(None)))
+}
+
+/// What a hook printed, or why it could not be run, from the kubelet's message about it: the waiting message has it, and the
+/// events of older kubelets.
+fn hook_output(message: &str) -> Option<String> {
+    let (_, said) = message.split_once(" failed - error: ")?;
+    let (error, printed) = said.split_once(", message: ").unwrap_or((said, ""));
+    let printed = printed.trim().trim_matches('"').replace("\\n", " ").replace("\\\"", "\"");
+    let printed = text::quote(&text::normalise(printed.trim()));
+    Some(if printed.is_empty() { text::quote(&text::normalise(error)) } else { text::head(&printed, 240) })
 }
 
 pub(super) fn killed_by_kubelet(
@@ -135,6 +145,13 @@ pub(super) fn killed_by_kubelet(
                 );
             if let Some(event) = event {
                 finding.add_event(event);
+            }
+            let waiting =
+                view.waiting().filter(|w| w.reason == "PostStartHookError").map(|w| w.message.as_str());
+            let said = event.map(|e| text::uncombined(&e.message)).into_iter().chain(waiting);
+            if let Some(said) = said.filter_map(hook_output).last() {
+                finding.summary = format!("{}: {said}", finding.summary);
+                finding.cause.text = format!("{}: {said}", finding.cause.text);
             }
             if event.is_none() && view.waiting().is_none_or(|w| w.reason != "PostStartHookError") {
                 finding.confidence = Confidence::Possible;
