@@ -25,7 +25,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     if view.kind == ContainerType::Ephemeral {
         return None;
     }
-    let shape = crash_loop::shape(view, look)?;
+    let shape = crash_loop::shape(view, look).or_else(|| killed_for_good(view, context))?;
     let end = view.newest_end();
     let since = crash_loop::since(view, shape);
     let killer = end.and_then(|e| kills::killer(view, e, context));
@@ -81,6 +81,18 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         finding.add(Source::Owner, words, None);
     }
     Some(finding)
+}
+
+/// A probe killed it, it shut down in order with exit code 0, and so its restartPolicy takes it for completed: nothing
+/// starts it again, though its work was not done.
+fn killed_for_good(view: &View<'_>, context: &Context<'_>) -> Option<Shape> {
+    let end = view.ended().filter(|end| end.exit_code == 0 && view.after_end(end) == AfterEnd::Stays)?;
+    let deleted = view.pod.metadata.deletion_timestamp.get().is_some();
+    if deleted || view.kind != ContainerType::App {
+        return None;
+    }
+    let killer = kills::killer(view, end, context)?;
+    matches!(killer, kills::Killer::Probe { sure: super::Confidence::Confirmed, .. }).then_some(Shape::Final)
 }
 
 /// The other app containers of the pod that run: without them it would have ended.

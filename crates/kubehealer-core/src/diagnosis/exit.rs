@@ -69,7 +69,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         132 => {
             known(C::IllegalInstruction, "SIGILL, an illegal instruction: wrong CPU features or architecture")
         }
-        134 => known(C::Aborted, "SIGABRT: the program aborted itself, as after a failed assertion"),
+        134 => known(C::Aborted, "SIGABRT: the program aborted itself"),
         135 => known(C::BusError, "SIGBUS: memory that could not be mapped, as on a full tmpfs"),
         137 => known(C::Killed, "SIGKILL"),
         139 => known(C::SegmentationFault, "SIGSEGV, a segmentation fault, signal 11"),

@@ -101,7 +101,12 @@ pub(super) fn killed_by_kubelet(
     let container = text::name(view.name);
     let kind = view.noun();
     let lasted = uptime(end).map(|u| format!(" after {}", spell(u))).unwrap_or_default();
-    let looping = if shape == Shape::Loop { ", in a loop" } else { "" };
+    let looping = match shape {
+        Shape::Loop => ", in a loop",
+        Shape::Final if end.exit_code == 0 => "; it exited with code 0 and restartPolicy does not restart it",
+        Shape::Final => ", not restarted",
+        _ => "",
+    };
     match killer {
         Killer::Probe { name, event, sure } => {
             let startup = name == "startup";

@@ -110,8 +110,7 @@ fn mention(finding: &mut Finding, verdict: &LogVerdict) {
 
 /// Lets the log, or the program's own message, say why. What the status proves stays.
 fn explain(finding: &mut Finding, verdict: &LogVerdict, own: bool) {
-    let said = words(finding, verdict, own);
-    let general = finding.exit_code.map(|code| exit::meaning(code, "Error").1).unwrap_or_default();
+    let said = words(verdict, own);
     if finding.cause.code == CauseCode::CommandCompleted {
         // An end in order stays what it is; the log only adds why.
         finding.cause.text = format!("{}; {said}", finding.cause.text);
@@ -124,22 +123,20 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict, own: bool) {
     } else if finding.cause.code == CauseCode::ApplicationError && verdict.error {
         finding.cause.code = CauseCode::LoggedError;
     }
-    // What a signal means is worth its words; what exit code 1 means is not.
+    // What the code means in general is no part of a cause that the program named itself.
     finding.cause.text = match finding.exit_code {
-        Some(code) if general == format!("exit code {code}") => format!("{said} (exit code {code})"),
-        _ if general.is_empty() => said.clone(),
-        _ => format!("{said}; {general}"),
+        Some(code) => format!("{said} ({})", exit::label(code)),
+        None => said.clone(),
     };
     finding.summary = format!("{}: {said}", finding.summary);
     finding.confidence = finding.confidence.min(Confidence::Probable);
 }
 
 /// The words of the log, named as what they are where they are no error.
-fn words(finding: &Finding, verdict: &LogVerdict, own: bool) -> String {
+fn words(verdict: &LogVerdict, own: bool) -> String {
     if own || verdict.specific || verdict.error {
         return verdict.text.clone();
     }
     let of = if verdict.last { "last log line" } else { "log" };
-    let _ = finding;
     format!("{of}: {}", verdict.text)
 }

@@ -284,7 +284,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
             r"|(?P<dotnet>crit|fail|warn|info|dbug|trce): [\w.]+\[\d+\]",
             r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
-            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?:\w+::)+\w+(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl):\d+[\]:]?:?\s|\*\d+\s)",
+            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?:\w+::)+\w+(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
             r")[\s|⋮]*(?:(?:-{{1,2}}|:|==>)\s+)*",
         ),

@@ -51,6 +51,8 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:unexpected|unhandled|uncaught|fatal|an|a|some) ?(?:unexpected |unhandled |fatal |internal )?(?:error|exception|errors)(?: (?:has |have )?(?:occurred|happened|caught|encountered))?(?: (?:while|during) (?:booting|starting|startup|start-up|boot)[\w ]*)?(?:, exiting[\w ]*)?[.!:]*$",
         r"|^(?:the )?(?:error|errors|following errors?|reason)(?: (?:was|were|is|are))?[:.]*$|^exiting\b|^(?:core dumped|aborted(?: \(core dumped\))?)$",
         r"|^(?:problem running manager|error running (?:manager|command)|proxy or operator exited with error\.?|command failed)$",
+        r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
+        r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
         r"|terminated with exit code|^error command failed|exited too early|^shutting down due to",
     ))
 });
@@ -133,10 +135,27 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         }
     }
     if let Some((_, choice)) = best {
-        return Some(choice);
+        return Some(with_context(choice, records));
     }
     let last = parts.iter().rposition(|part| *part != Part::Noise).or_else(|| records.len().checked_sub(1))?;
     Some(Choice { record: last, found: None, error: false, strong: false })
+}
+
+/// What was thrown is often logged first, with words on what it was about, and printed again bare when nobody caught it:
+/// the first is worth more.
+fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
+    let root = |record: &Record| record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).cloned();
+    let Some(chosen) = records.get(choice.record).filter(|record| record.text.is_empty()) else { return choice };
+    let Some(thrown) = root(chosen) else { return choice };
+    let from = choice.record.saturating_sub(4);
+    for (at, other) in records.iter().enumerate().take(choice.record).skip(from) {
+        let same = root(other).is_some_and(|other| other.message == thrown.message);
+        if same && !other.text.is_empty() && other.level <= Level::Error {
+            choice.record = at;
+            break;
+        }
+    }
+    choice
 }
 
 /// How much a record tells.
@@ -167,7 +186,7 @@ fn weigh(
         Level::Chatter => -30,
     };
     let mut score = level + found.as_ref().map_or(0, |found| found.rank / 2);
-    if part == Part::Hollow && record.thrown.is_empty() {
+    if part == Part::Hollow {
         score -= 34;
     }
     let error = level >= 34;
@@ -223,7 +242,10 @@ fn part(record: &Record) -> Part {
     if ADVICE.is_match(text) && record.thrown.is_empty() && record.error.is_empty() {
         return Part::Noise;
     }
-    if HOLLOW.is_match(text) && record.error.is_empty() && record.thrown.is_empty() {
+    // An exception or error beside a wrapper says more, unless it is one itself.
+    let inner = if record.error.is_empty() { text } else { record.error.as_str() };
+    let thrown = record.thrown.iter().any(|thrown| !thrown.message.is_empty());
+    if !thrown && HOLLOW.is_match(inner) {
         return Part::Hollow;
     }
     if serious {

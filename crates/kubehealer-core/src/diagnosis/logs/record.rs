@@ -88,7 +88,7 @@ static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r#"^(?P<lead>Caused by: |Suppressed: |-{1,3}> |\[cause\]: |cause: |Unhandled exception[.:]? *|Uncaught exception:? |Uncaught |Exception in thread "[^"]*" |PHP (?:Fatal|Parse) error: +(?:Uncaught )?|Fatal error: Uncaught |\*\* \()?"#,
         r"(?P<class>(?-i:(?:[A-Za-z_$][\w$]*(?:\.|::|\+|/|\\))*(?:[A-Z][\w$]*)?(?:Error|Exception|Interrupt|Failure|DoesNotExist|NotFound|Timeout|Fault|Exit)))",
-        r"(?:\s?\((?:0x)?[\w-]+\))?(?: \[[\w-]+\])?\)?(?:(?::| )\s*(?P<message>.*))?$",
+        r"(?:\s?\((?:0x)?[\w-]+\))?(?: \[[\w-]+\])?(?:(?:\) |:\s*)(?P<message>.*))?$",
     ))
 });
 
@@ -108,7 +108,7 @@ static FRAME: LazyLock<Regex> = LazyLock::new(|| {
         r"^(?:at [\w$.<>/@\[(*{]|\.\.\. \d+ |\d+: +(?:0x|[\w<:])|File \x22|goroutine \d+|created by |from /|from [\w./-]+:\d+:in|",
         r"(?:[A-Z]:)?[\w./@<>+-]+\.(?:rb|go|rs|py|js|mjs|ts|java|cs|php|ex|exs|erl|cc|cpp|c|h):\d+(?::\d+)?(?::in\b.*| \+0x.*|\)?)$|",
         r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|",
-        r"[\w./*()\[\]{}$@:-]+\(.*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|exit status \d+$|rip +0x|r\w\w? +0x)",
+        r"[\w./*()\[\]{}$@:-]+\(.*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
     ))
 });
 
@@ -208,7 +208,7 @@ impl<'a> Open<'a> {
             }
             return true;
         }
-        if line.starts_with(' ') && !text.starts_with('{') && !(timed(text) && !self.go) {
+        if line.starts_with(' ') && !shouts(text) && !text.starts_with('{') && !(timed(text) && !self.go) {
             return true;
         }
         let head = Line::of(line);
@@ -306,6 +306,11 @@ impl<'a> Open<'a> {
             stack,
         }
     }
+}
+
+/// A level in capitals begins a line of its own, also behind a blank.
+fn shouts(text: &str) -> bool {
+    ["FATAL ", "ERROR ", "CRITICAL ", "WARN ", "WARNING "].iter().any(|level| text.starts_with(level))
 }
 
 /// A line that begins with a time, though it is indented.
@@ -431,7 +436,7 @@ enum Sink {
 
 /// Adds a line to a text, up to its bound.
 fn extend(text: &mut String, line: &str) {
-    if text.len() + line.len() > MAX_TEXT {
+    if text.len() + line.len() > MAX_TEXT || text.contains(line) || line.starts_with("For further information visit") {
         return;
     }
     if !text.is_empty() {

@@ -70,7 +70,7 @@ fn thrown(record: &Record) -> String {
 /// Whether it names a thing: a quoted or bracketed name, a path, an address.
 fn names_something(text: &str) -> bool {
     static NAME: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r#"['"`‘“][\w./:@ -]+['"`’”]|\[[\w./:@ -]+\]|/\w+/|\w:\d{2,5}\b|\bport \d|\b[\w-]+\.(?:ya?ml|json|conf|sql|xml|properties|toml|ini)\b|https?://|\w_\w"#)
+        pattern(r#"\w (?-i:[A-Z][a-z])|['"`‘“][\w./:@ -]+['"`’”]|\[[\w./:@ -]+\]|/\w+/|\w:\d{2,5}\b|\bport \d|\b[\w-]+\.(?:ya?ml|json|conf|sql|xml|properties|toml|ini)\b|https?://|\w_\w"#)
     });
     NAME.is_match(text)
 }
@@ -78,10 +78,18 @@ fn names_something(text: &str) -> bool {
 /// Without ids and blanks that say nothing.
 fn tidy(text: &str) -> String {
     static IDS: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r"[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)")
+        pattern(r"\s*\[type=[^\n]*?input_type=\w+\]|[.,]?\s*(?:for (?:more|further) (?:information|details),? ?)?(?:please )?(?:see|visit|refer to)(?: also)?:? https?://\S+|\s*error code: [\w-]+ \(os error \d+\)|[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)")
+    });
+    static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r"(?-i:\b(?:[a-z][\w$]*\.){2,}(?P<class>[A-Z]\w*)|\b(?:[A-Z]\w+\.){2,}(?P<net>\w+Exception)\b)")
     });
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
-    IDS.replace_all(&joined, "").trim_matches(['"', ' ']).to_owned()
+    let said = IDS.replace_all(&joined, "");
+    let said = PACKAGE.replace_all(&said, "$class$net");
+    let said = said.trim().trim_start_matches("{ ");
+    // Quotes around all of it are no part of it.
+    let inner = said.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).filter(|inner| !inner.contains('"'));
+    inner.unwrap_or(said).to_owned()
 }
 
 /// As much of a text as a first line holds: of a chain `a: b: c` its end, where the cause is.

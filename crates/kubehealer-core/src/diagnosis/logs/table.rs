@@ -57,7 +57,7 @@ pub(super) const RULES: &[Rule] = &[
         r"(?:undefined symbol: |Error relocating [^:]+: )(?P<name>\w+)",
         ""),
     rule("dotnet-framework", C::LibraryNotFound, 96,
-        r"You must install or update \.NET|Framework: '(?P<name>[\w.]+)', version '(?P<version>[\d.]+)'|application to execute does not exist: '(?P<file>[^']+)'",
+        r"Framework: '(?P<name>[\w.]+)', version '(?P<version>[\d.]+)'|You must install or update \.NET[^\n]*Framework|application to execute does not exist: '(?P<file>[^']+)'",
         ""),
 
     rule("carriage-return", C::CommandNotFound, 96, r"^: (?:(?:command )?not found|No such file or directory)$|illegal option -\s*$|set: -\s?: invalid option",
