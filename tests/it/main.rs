@@ -11,7 +11,6 @@ mod field;
 mod files;
 mod incidents;
 mod layers;
-mod log_classifier;
 mod objects;
 mod reasons;
 mod redaction;

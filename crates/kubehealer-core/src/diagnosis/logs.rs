@@ -105,10 +105,12 @@ impl TailReader {
     pub fn finish(mut self) -> LogTail {
         self.end_line();
         let mut lines = Vec::with_capacity(self.lines.len());
+        let mut timed = Vec::with_capacity(self.lines.len());
         let mut in_key = false;
         for raw in &self.lines {
             let text = String::from_utf8_lossy(raw);
             let text = redact::clean(&text);
+            let whole = text.len();
             let text = without_time(&text);
             if text.trim().is_empty() {
                 continue;
@@ -120,9 +122,15 @@ impl TailReader {
             }
             in_key =
                 text.contains("PRIVATE KEY") && text.contains("-----BEGIN") && !text.contains("-----END");
+            timed.push(text.len() < whole);
             lines.push(redact::redact(text).trim_end().to_owned());
         }
-        LogTail { lines }
+        // `kubectl logs --timestamps` dates the frames of a stack, too.
+        let continued = |line: &String| line.starts_with(' ') || record::is_frame(line);
+        if lines.iter().zip(&timed).any(|(line, timed)| *timed && continued(line)) {
+            timed.fill(false);
+        }
+        LogTail { lines, timed }
     }
 }
 
@@ -165,6 +173,8 @@ fn without_time(line: &str) -> &str {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogTail {
     lines: Vec<String>,
+    /// Which of them began with a time of their own; none where something in front put one on each line.
+    timed: Vec<bool>,
 }
 
 impl LogTail {
@@ -251,7 +261,7 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         return None;
     }
     let lines = tail.lines();
-    let records = record::records(lines);
+    let records = record::records(lines, &tail.timed);
     let choice = rank::choose(&records, lines, exit_code)?;
     let record = records.get(choice.record)?;
     let raw = lines.get(record.first).map_or("", String::as_str);
@@ -271,11 +281,11 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         text = format!("{text} ({})", found.hint);
     }
     let last = choice.record + 1 == records.len();
-    Some(LogVerdict { code, text, line: evidence(record, lines), specific, rule, error: choice.error, strong: choice.strong, last })
+    Some(LogVerdict { code, text, line: evidence(record, lines, words), specific, rule, error: choice.error, strong: choice.strong, last })
 }
 
 /// The record for the evidence: its first line as it stands if that is short and says it, else what it says.
-fn evidence(record: &record::Record, lines: &[String]) -> String {
+fn evidence(record: &record::Record, lines: &[String], words: Option<&str>) -> String {
     let raw = lines.get(record.first).map_or("", |line| line.trim());
     let whole = record.whole();
     if raw.len() <= MAX_QUOTE && (record.lines == 1 || whole.len() <= raw.len()) {
@@ -284,7 +294,7 @@ fn evidence(record: &record::Record, lines: &[String]) -> String {
     if whole.len() <= MAX_QUOTE && !whole.is_empty() {
         return redact::redact(&whole).into_owned();
     }
-    let said = sentence::of(record, None);
+    let said = sentence::of(record, words);
     let at = raw.find(said.as_str()).filter(|at| *at > 80);
     match at {
         Some(at) => format!("…{}", shortened(raw.get(floor(raw, at - 60)..).unwrap_or(raw).trim(), MAX_QUOTE)),

@@ -59,10 +59,19 @@ impl<'a> Line<'a> {
 
     /// Reads a line.
     pub(super) fn of(line: &'a str) -> Self {
+        Self::read(line, false)
+    }
+
+    /// Reads a line whose time was taken off already.
+    pub(super) fn of_timed(line: &'a str) -> Self {
+        Self::read(line, true)
+    }
+
+    fn read(line: &'a str, timed: bool) -> Self {
         if let Some(fields) = fields::json(line.trim_start()) {
             return Self::structured(&fields, 0).unwrap_or_else(|| Self::plain(Level::Unknown, true, line));
         }
-        let (level, headed, rest) = head(line);
+        let (level, headed, rest) = head(line, timed);
         let structured = (line.contains("level=") || line.contains("lvl=") || line.contains("severity="))
             || (line.contains("msg=") && (line.contains("time=") || line.contains("ts=")));
         if structured {
@@ -160,7 +169,9 @@ impl<'a> Line<'a> {
             text = fill(&text, fields);
         }
         let mut lines = text.lines();
-        let first = lines.next().unwrap_or_default().trim().to_owned();
+        // Levels in front of the message are none of it.
+        let first = lines.next().unwrap_or_default().trim();
+        let first = head(first, false).2.to_owned();
         let more: Vec<String> = lines.map(str::to_owned).collect();
         let mut of = Self::plain(level, true, first);
         of.errors(fields);
@@ -280,9 +291,10 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<redis>\d+:[mscx] \d+ [a-z]{{3}} \d{{4}} [\d:.]+ [#*.-])\s",
             r"|(?P<ruby>[diwefa], \[[^\]]{{1,60}}\]\s)",
             r"|[\[<(|]\s*(?:[\w-]+:)?(?P<bracket>{names})\s*[\]>)|]:?",
+            r"|(?P<dotnet>crit|fail|warn|info|dbug|trce): [\w.]+\[\d+\]",
+            r"|[\w./-]{{1,60}}: (?P<middle>info|notice|debug|warn|warning|error|fatal|emerg):\s",
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
-            r"|(?P<dotnet>crit|fail|warn|info|dbug|trce): [\w.]+\[\d+\]",
             r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
             r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?:\w+::)+\w+(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
@@ -293,19 +305,18 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Level and rest of a plain line, and whether there was a header at all.
-fn head(line: &str) -> (Level, bool, &str) {
-    static TABBED: LazyLock<Regex> = LazyLock::new(|| pattern(r"^(?:[\w.-]+ )?(?-i:[A-Z]{4,5}) +"));
+fn head(line: &str, timed: bool) -> (Level, bool, &str) {
     let indented = line.starts_with(' ');
     let mut rest = line.trim();
     let mut level = Level::Unknown;
-    let mut headed = false;
+    let mut headed = timed;
     for _ in 0..10 {
         let Some(found) = PIECE.captures(rest) else { break };
         let whole = found.get(0).map_or(0, |m| m.end());
         if found.name("other").is_some() && !headed {
             break;
         }
-        let word = ["bracket", "colon", "caps", "dotnet"].iter().find_map(|name| found.name(name));
+        let word = ["bracket", "colon", "caps", "dotnet", "middle"].iter().find_map(|name| found.name(name));
         if let Some(word) = word {
             let of = Level::of(match word.as_str().to_ascii_lowercase().as_str() {
                 "dbug" => "debug",
@@ -326,13 +337,13 @@ fn head(line: &str) -> (Level, bool, &str) {
         let next = rest.get(whole..).unwrap_or_default();
         // A line that is nothing but a header keeps its last word.
         if next.trim().is_empty() {
+            if found.name("dotnet").is_some() {
+                return (level, true, "");
+            }
             break;
         }
         headed |= !indented || found.name("time").is_some();
         rest = next.trim_start();
-    }
-    if level == Level::Unknown && !headed && TABBED.is_match(rest) {
-        headed = false;
     }
     (level, headed, rest)
 }

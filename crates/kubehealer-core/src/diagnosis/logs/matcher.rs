@@ -146,7 +146,7 @@ pub(super) fn pattern(text: &str) -> Regex {
 /// The cause that an exit code speaks for counts a little more.
 fn fit(cause: CauseCode, exit_code: Option<i32>) -> i32 {
     match (exit_code, cause) {
-        (Some(127), CauseCode::CommandNotFound) => 20,
+        (Some(127), CauseCode::CommandNotFound) => 30,
         (Some(126), CauseCode::PermissionDenied | CauseCode::ExecFormatError) => 15,
         (
             Some(132 | 134 | 135 | 136 | 139),

@@ -32,8 +32,10 @@ enum Part {
     Candidate,
     /// It says that something failed, and not why.
     Hollow,
-    /// It comes after the cause and says nothing of it: frames, advice, usage, shutdown.
+    /// It comes after the cause and says nothing of it: frames, advice, usage.
     Noise,
+    /// The program goes down, in order.
+    Shutdown,
     /// The program goes on.
     Progress,
 }
@@ -49,10 +51,11 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:application run failed|(?:application|server|service|daemon|program|main|boot|startup|start-up|process|app|container|setup|initiali[sz]ation|execution|command|deployment|migration|job|task|build|script|error|run|install|upgrade)(?: \w+)? (?:has )?failed(?: to (?:start|run|initiali[sz]e|execute|boot|load))?(?: with error)?)[.!]*$",
         r"|^(?:failed|unable|could not|cannot|can't) to (?:start|run|boot|initiali[sz]e|launch|create|execute)(?: the| a)? (?:[\w-]+ ){0,2}[\w-]+(?: in \(?\w+\)? mode)?[.!]*$",
         r"|^(?:unexpected|unhandled|uncaught|fatal|an|a|some) ?(?:unexpected |unhandled |fatal |internal )?(?:error|exception|errors)(?: (?:has |have )?(?:occurred|happened|caught|encountered))?(?: (?:while|during) (?:booting|starting|startup|start-up|boot)[\w ]*)?(?:, exiting[\w ]*)?[.!:]*$",
-        r"|^(?:the )?(?:error|errors|following errors?|reason)(?: (?:was|were|is|are))?[:.]*$|^exiting\b|^(?:core dumped|aborted(?: \(core dumped\))?)$",
+        r"|^(?:the )?(?:error|errors|following errors?|reason)(?: (?:was|were|is|are))?[:.]*$|^(?:core dumped|aborted(?: \(core dumped\))?)$",
         r"|^(?:problem running manager|error running (?:manager|command)|proxy or operator exited with error\.?|command failed)$",
         r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
         r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
+        r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
         r"|terminated with exit code|^error command failed|exited too early|^shutting down due to",
     ))
 });
@@ -64,7 +67,7 @@ static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
         r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
         r"|usage\b|options:|flags:|global flags|commands:|available (?:sub)?commands|examples?:|aliases:|arguments:|positional arguments|action:|documentation:",
         r"|a complete log of this run|npm (?:err!?|error|notice|warn)\s*(?:$|code|errno|syscall|path|dest|a complete|this is|there is|failed at|exit status|command|lifecycle|node |npm |cwd|at |    |\w+@|workspace|location|/)|info visit|error command failed with exit code|node\.js v\d",
-        r"|(?:an? )?(?:error|crash|core|heap|hs_err)[\w ]* (?:report|dump)?(?: ?file)?[\w ]* (?:is |was |has been )?(?:saved|written|generated)|if you would like to submit a bug|core dump|# |\[error occurred during)",
+        r"|(?:an? )?(?:error|crash|core|heap|hs_err)[\w ]* (?:report|dump)?(?: ?file)?[\w ]* (?:is |was |has been )?(?:saved|written|generated)|if you would like to submit a bug|core dump(?:s)? (?:will|may)|\[error occurred during)",
         r"|(?:please )?(?:report|file) (?:this|a|an) (?:bug|issue|problem)|bug[ -]report|issue tracker|give (?:us )?feedback|join (?:us|our)|github\.com/[^\s]+/issues|^\s*https?://\S+$|prerequisites at: ?http|learn how to",
         r"|set (?:the )?(?:rust_backtrace|\S+_debug)|rust_backtrace|--verbose' option|--stacktrace|--help' (?:for|to)",
     ))
@@ -93,14 +96,14 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refused|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
         r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|timed? ?out|timeout|expired|exceeded|",
-        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\b(?:e[A-Z]{4,}|\w+(?:Error|Exception))\b",
+        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|\b(?:e[A-Z]{4,}|\w+(?:Error|Exception))\b",
     ))
 });
 
 /// The program goes on in spite of it by its own words, or complains of somebody else.
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
-        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to|set to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
+        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
         r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended|insecure|optional|may (?:be|not be) |could be|consider |disabled?|won't be|will not be (?:used|available|persisted))",
     ))
 });
@@ -114,7 +117,7 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
     for (index, record) in records.iter().enumerate().rev() {
         let part = parts.get(index).copied().unwrap_or(Part::Noise);
         match part {
-            Part::Noise => continue,
+            Part::Noise | Part::Shutdown => continue,
             Part::Progress => {
                 distance += if PROGRESS.is_match(&record.text) { 14 } else { 3 };
             }
@@ -136,6 +139,17 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
     }
     if let Some((_, choice)) = best {
         return Some(with_context(choice, records));
+    }
+    // Nothing reads like an error: what a rule knows near the end (a signal, a usage message), or the last words.
+    let known = records.iter().enumerate().rev().take(10).find_map(|(index, record)| {
+        let raw = lines.get(record.first).map_or("", String::as_str);
+        let found = MATCHER.best(&record.whole(), raw, exit_code)?;
+        let plain = !BORNE.is_match(&record.text) && record.level != Level::Warning;
+        (plain && (found.rule.rank <= 50 || record.level > Level::Warning && found.rule.rank > 90))
+            .then_some(Choice { record: index, found: Some(found), error: false, strong: false })
+    });
+    if known.is_some() {
+        return known;
     }
     let last = parts.iter().rposition(|part| *part != Part::Noise).or_else(|| records.len().checked_sub(1))?;
     Some(Choice { record: last, found: None, error: false, strong: false })
@@ -180,12 +194,12 @@ fn weigh(
         Level::Error => 42,
         _ if bare => 42,
         Level::Unknown if reads => 34,
-        Level::Warning => 22,
+        Level::Warning => 26,
         Level::Unknown => 6,
-        Level::Chatter if reads => -4,
+        Level::Chatter if reads => -20,
         Level::Chatter => -30,
     };
-    let mut score = level + found.as_ref().map_or(0, |found| found.rank / 2);
+    let mut score = level + found.as_ref().map_or(0, |found| found.rank * 3 / 5);
     if part == Part::Hollow {
         score -= 34;
     }
@@ -193,7 +207,9 @@ fn weigh(
     let same = repetitions(record, records, index);
     if error {
         score += same.min(3) * 2;
-        if concluding && part == Part::Candidate {
+        // What the program concludes with; a known but general word is not worth more for that.
+        let general = found.as_ref().is_some_and(|found| found.rule.rank < 80);
+        if concluding && part == Part::Candidate && !general {
             score += if level >= 50 { 18 } else { 10 };
         }
         if found.is_none() && !has_substance(&whole) {
@@ -201,7 +217,7 @@ fn weigh(
         }
     }
     if level < 50 && BORNE.is_match(&whole) {
-        score -= 30;
+        score -= 45;
     }
     let strong = level >= 50 || (error && same >= 2);
     (score, Choice { record: index, found, error, strong })
@@ -243,9 +259,9 @@ fn part(record: &Record) -> Part {
         return Part::Noise;
     }
     // An exception or error beside a wrapper says more, unless it is one itself.
-    let inner = if record.error.is_empty() { text } else { record.error.as_str() };
-    let thrown = record.thrown.iter().any(|thrown| !thrown.message.is_empty());
-    if !thrown && HOLLOW.is_match(inner) {
+    let root = record.thrown.iter().rev().map(|thrown| thrown.message.as_str()).find(|message| !message.is_empty());
+    let inner = root.unwrap_or(if record.error.is_empty() { text } else { record.error.as_str() });
+    if HOLLOW.is_match(inner) {
         return Part::Hollow;
     }
     if serious {
@@ -253,7 +269,7 @@ fn part(record: &Record) -> Part {
     }
     let reads = ERROR.is_match(text) || !record.error.is_empty() || !record.thrown.is_empty();
     if SHUTDOWN.is_match(text) && (record.level == Level::Chatter || !reads) {
-        return Part::Noise;
+        return Part::Shutdown;
     }
     match record.level {
         Level::Warning => Part::Candidate,

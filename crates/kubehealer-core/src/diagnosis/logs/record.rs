@@ -108,7 +108,7 @@ static FRAME: LazyLock<Regex> = LazyLock::new(|| {
         r"^(?:at [\w$.<>/@\[(*{]|\.\.\. \d+ |\d+: +(?:0x|[\w<:])|File \x22|goroutine \d+|created by |from /|from [\w./-]+:\d+:in|",
         r"(?:[A-Z]:)?[\w./@<>+-]+\.(?:rb|go|rs|py|js|mjs|ts|java|cs|php|ex|exs|erl|cc|cpp|c|h):\d+(?::\d+)?(?::in\b.*| \+0x.*|\)?)$|",
         r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|",
-        r"[\w./*()\[\]{}$@:-]+\(.*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
+        r"[\w./*$@:{}\[\]()-]*[./:][\w.*$\[\]{}()-]+\([^()]*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
     ))
 });
 
@@ -117,11 +117,13 @@ pub(super) fn is_frame(line: &str) -> bool {
 }
 
 /// The records of a tail, oldest first.
-pub(super) fn records(lines: &[String]) -> Vec<Record> {
+pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
     let mut open: Option<Open<'_>> = None;
     for (index, line) in lines.iter().enumerate() {
+        let own = timed.get(index).copied().unwrap_or(false) && !line.starts_with(' ') && !is_frame(line);
         if let Some(current) = &mut open
+            && !(own && current.depth == 0)
             && current.takes(line)
         {
             continue;
@@ -129,7 +131,7 @@ pub(super) fn records(lines: &[String]) -> Vec<Record> {
         if let Some(done) = open.take() {
             records.push(done.close());
         }
-        open = Some(Open::new(index, line));
+        open = Some(Open::new(index, line, own));
     }
     records.extend(open.map(Open::close));
     records
@@ -153,10 +155,11 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    fn new(first: usize, line: &'a str) -> Self {
-        let head = Line::of(line);
+    fn new(first: usize, line: &'a str, timed: bool) -> Self {
+        let head = if timed { Line::of_timed(line) } else { Line::of(line) };
         let text = head.text.trim();
-        let depth = if matches!(text, "{" | "[") { 1 } else { 0 };
+        let opens = matches!(text, "{" | "[") || text.ends_with(": [") || text.ends_with(": {");
+        let depth = if opens { 1 } else { 0 };
         let go = ["panic:", "fatal error:", "goroutine ", "runtime: ", "SIGSEGV", "SIGABRT", "unexpected fault"]
             .iter()
             .any(|start| text.starts_with(start));
@@ -212,6 +215,9 @@ impl<'a> Open<'a> {
             return true;
         }
         let head = Line::of(line);
+        if line.starts_with('#') && self.lines.first().is_some_and(|first| first.starts_with('#')) {
+            return true;
+        }
         let detail = text.contains("DETAIL: ") && self.head.level <= Level::Error;
         if detail {
             return true;
@@ -369,7 +375,8 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
     // Where words that continue go: to the message, to the last exception, or nowhere (behind a frame).
     let mut sink = Sink::Text;
     for raw in std::iter::once(head).chain(lines.iter().map(String::as_str)) {
-        let line = raw.trim();
+        // The JVM writes its last words behind hashes.
+        let line = raw.trim().trim_start_matches("# ").trim();
         if line.is_empty() || line.chars().all(|c| "=*#_-".contains(c)) {
             continue;
         }
@@ -386,6 +393,9 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
         if is_chain_mark(line) {
             direct &= line.starts_with("The above exception");
             sink = Sink::Frames;
+            continue;
+        }
+        if closes(line) {
             continue;
         }
         let margin = python && matches!(sink, Sink::Frames);
@@ -510,7 +520,7 @@ mod tests {
     fn read(log: &str) -> Vec<Record> {
         let lines: Vec<String> =
             log.lines().map(|l| redact::clean(l).into_owned()).filter(|l| !l.trim().is_empty()).collect();
-        records(&lines)
+        records(&lines, &[])
     }
 
     #[test]

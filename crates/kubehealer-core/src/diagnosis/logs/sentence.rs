@@ -20,7 +20,7 @@ pub(super) fn of(record: &Record, matched: Option<&str>) -> String {
     let said = tidy(&said);
     let said = if matched.is_some_and(|matched| !said.contains(&*tidy(matched))) && said.len() <= MAX_SENTENCE {
         // A rule read another part of the record: that has to be in the sentence.
-        let whole = tidy(&record.whole());
+        let whole = tidy(&record.whole().replace(".: ", ": "));
         if whole.contains(&*tidy(matched.unwrap_or_default())) { whole } else { said }
     } else {
         said
@@ -50,6 +50,9 @@ fn thrown(record: &Record) -> String {
         contexts.push(record.text.trim());
     }
     contexts.extend(all.iter().map(|thrown| thrown.message.as_str()).filter(|message| *message != root.message));
+    if !root.message.is_empty() && record.text.contains(&root.message) && record.text.len() <= MAX_SENTENCE {
+        return record.text.clone();
+    }
     // An outer message that holds the root whole says it better.
     let outer = all.iter().find(|thrown| {
         thrown.message.len() > root.message.len() && thrown.message.contains(&root.message) && thrown.said().len() <= MAX_SENTENCE
@@ -81,7 +84,7 @@ fn tidy(text: &str) -> String {
         pattern(r"\s*\[type=[^\n]*?input_type=\w+\]|[.,]?\s*(?:for (?:more|further) (?:information|details),? ?)?(?:please )?(?:see|visit|refer to)(?: also)?:? https?://\S+|\s*error code: [\w-]+ \(os error \d+\)|[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)")
     });
     static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r"(?-i:\b(?:[a-z][\w$]*\.){2,}(?P<class>[A-Z]\w*)|\b(?:[A-Z]\w+\.){2,}(?P<net>\w+Exception)\b)")
+        pattern(r"(?-i:\b(?:[a-z][\w$]*\.){2,}(?P<class>[A-Z]\w*)|\b(?:[A-Z]\w+\.)+(?P<net>\w+Exception)\b)")
     });
     let joined = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let said = IDS.replace_all(&joined, "");
