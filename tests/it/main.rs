@@ -14,7 +14,6 @@ mod files;
 mod generated;
 mod incidents;
 mod layers;
-mod log_classifier;
 mod metrics;
 mod objects;
 mod reasons;

@@ -8,6 +8,7 @@ mod exits;
 mod kills;
 mod last_words;
 mod out_of_memory;
+mod steps;
 
 use self::crash_loop::Shape;
 pub use self::out_of_memory::tells_of_memory;
@@ -24,7 +25,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     if view.kind == ContainerType::Ephemeral {
         return None;
     }
-    let shape = crash_loop::shape(view, look)?;
+    let shape = crash_loop::shape(view, look).or_else(|| killed_for_good(view, context))?;
     let end = view.newest_end();
     let since = crash_loop::since(view, shape);
     let killer = end.and_then(|e| kills::killer(view, e, context));
@@ -43,6 +44,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     };
     facts(&mut finding, view, context);
     last_words::read_log(&mut finding, view, context);
+    steps::add(&mut finding, view);
     finding.since = since;
     match shape {
         Shape::Past | Shape::Child => finding = finding.recovered(),
@@ -70,7 +72,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         let long_ago = end.and_then(|e| e.finished_at.get()).is_some_and(|at| !look.within(at, STABLE));
         let words = if running.is_empty() || !long_ago {
             finding.severity = Severity::Info;
-            "the pod belongs to a Job, which may try again: the Job decides whether it has failed".to_owned()
+            "the pod belongs to a Job, which may retry: the Job decides whether it has failed".to_owned()
         } else {
             format!(
                 "its Job does not count this as a failure as long as the pod goes on: {running} still runs"
@@ -79,6 +81,18 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         finding.add(Source::Owner, words, None);
     }
     Some(finding)
+}
+
+/// A probe killed it, it shut down in order with exit code 0, and so its restartPolicy takes it for completed: nothing
+/// starts it again, though its work was not done.
+fn killed_for_good(view: &View<'_>, context: &Context<'_>) -> Option<Shape> {
+    let end = view.ended().filter(|end| end.exit_code == 0 && view.after_end(end) == AfterEnd::Stays)?;
+    let deleted = view.pod.metadata.deletion_timestamp.get().is_some();
+    if deleted || view.kind != ContainerType::App {
+        return None;
+    }
+    let killer = kills::killer(view, end, context)?;
+    matches!(killer, kills::Killer::Probe { sure: super::Confidence::Confirmed, .. }).then_some(Shape::Final)
 }
 
 /// The other app containers of the pod that run: without them it would have ended.
@@ -91,10 +105,16 @@ fn owned_by_job(view: &View<'_>) -> bool {
     view.pod.metadata.controller().is_some_and(|o| o.kind == "Job")
 }
 
-fn again(shape: Shape) -> &'static str {
-    match shape {
-        Shape::Loop => " again and again",
-        _ => "",
+/// Which of its terminations a container is at: `crash loop` or what else it is.
+fn failing(shape: Shape) -> &'static str {
+    if shape == Shape::Loop { "crash loop" } else { "crashed" }
+}
+
+/// A duration for a first line: seconds apart from their unit.
+fn spell(lasted: jiff::SignedDuration) -> String {
+    match lasted.as_secs() {
+        seconds @ 0..60 => format!("{seconds} s"),
+        _ => text::duration(lasted),
     }
 }
 
@@ -112,13 +132,13 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     {
         facts.push((
             Source::Status,
-            format!("waiting: CrashLoopBackOff, the pause is {}", text::quote(pause)),
+            format!("waiting: CrashLoopBackOff, back-off {}", text::quote(pause)),
             None,
         ));
     }
     for end in [view.newest_end(), view.end_before()].into_iter().flatten() {
         let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
-        let words = format!("ended: {} with exit code {}{lasted}", text::name(&end.reason), end.exit_code);
+        let words = format!("terminated: {}, exit code {}{lasted}", text::name(&end.reason), end.exit_code);
         facts.push((Source::Status, words, end.finished_at.get()));
     }
     let restarts = i64::from(view.status.restart_count);

@@ -27,7 +27,16 @@ pub fn signal(exit_code: i32) -> Option<&'static str> {
     })
 }
 
-/// What an end with this code and reason means: a code of the cause, and the words that follow "it ended with".
+/// The code for a first line, with the name of the signal that it stands for: `exit code 139, SIGSEGV`.
+pub fn label(exit_code: i32) -> String {
+    match signal(exit_code) {
+        Some(name) => format!("exit code {exit_code}, {name}"),
+        None if exit_code < -1 => format!("exit code 0x{exit_code:X}"),
+        None => format!("exit code {exit_code}"),
+    }
+}
+
+/// What an end with this code and reason means: a code of the cause, in words.
 pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
     use CauseCode as C;
     let known = |cause, words: &str| (cause, format!("exit code {exit_code} ({words})"));
@@ -37,13 +46,12 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
     if reason == "Unknown" && exit_code == 255 {
         return known(
             C::NodeRestarted,
-            "made up by containerd, which found it gone after a restart of its own",
+            "containerd found the container gone after a restart of its own",
         );
     }
     match exit_code {
         0 => known(C::CommandCompleted, "success"),
-        1 => known(C::ApplicationError, "a general error of the program itself"),
-        2 => known(C::ApplicationError, "misuse of a shell command, or a Go panic"),
+        1 | 2 => (C::ApplicationError, format!("exit code {exit_code}")),
         101 => known(C::ApplicationError, "the code of a Rust panic"),
         125 => known(C::RuntimeError, "the container tool itself failed"),
         126 => known(C::CommandNotExecutable, "the command was found but could not be executed"),
@@ -52,31 +60,29 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
             known(C::RuntimeError, "the container could not be started")
         }
         129 => {
-            known(C::Signal, "SIGHUP: its terminal was closed, or it was told to reload and did not heed it")
+            known(C::Signal, "SIGHUP")
         }
         130 => known(C::Signal, "SIGINT, as by Ctrl-C"),
         131 => known(C::Signal, "SIGQUIT"),
         136 => known(C::Signal, "SIGFPE, an arithmetic error such as a division by zero"),
-        141 => known(C::Signal, "SIGPIPE: whoever read its output was gone"),
+        141 => known(C::Signal, "SIGPIPE: the reader of its output was gone"),
         132 => {
             known(C::IllegalInstruction, "SIGILL, an illegal instruction: wrong CPU features or architecture")
         }
-        134 => known(C::Aborted, "SIGABRT: the program aborted itself, as after a failed assertion"),
+        134 => known(C::Aborted, "SIGABRT: the program aborted itself"),
         135 => known(C::BusError, "SIGBUS: memory that could not be mapped, as on a full tmpfs"),
         137 => known(C::Killed, "SIGKILL"),
         139 => known(C::SegmentationFault, "SIGSEGV, a segmentation fault, signal 11"),
         143 => known(C::Terminated, "SIGTERM"),
         159 => known(C::BadSystemCall, "SIGSYS: a system call that seccomp forbids"),
-        255 => {
-            known(C::ApplicationError, "-1 of the program itself, or of a launcher that could not execute it")
-        }
+        255 => known(C::ApplicationError, "-1"),
         -1 => known(C::ApplicationError, "the runtime could not read the code"),
         // Windows: an NTSTATUS, which people know and search for in hexadecimal.
         ..-1 => {
             let status = format!("0x{exit_code:X}");
             let (code, words) = match status.as_str() {
                 "0xC0000005" => (C::SegmentationFault, ", a Windows access violation"),
-                "0xC000013A" => (C::Terminated, ", ended by Ctrl-C on Windows"),
+                "0xC000013A" => (C::Terminated, ", Ctrl-C on Windows"),
                 "0xC0000135" => (C::LibraryNotFound, ", a DLL was not found"),
                 "0xC0000139" => (C::LibraryNotFound, ", a DLL lacks an entry point"),
                 "0xC0000142" => (C::LibraryNotFound, ", a DLL could not be initialized"),
@@ -84,7 +90,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
                 "0xC0000409" => (C::Aborted, ", stopped by Windows for a fatal error (fail fast)"),
                 "0xC000001D" => (C::IllegalInstruction, ", an illegal instruction"),
                 "0xC0000017" => (C::ResourceExhausted, ", no memory left"),
-                "0xE0434352" => (C::Panic, ", an exception in .NET that nobody caught"),
+                "0xE0434352" => (C::Panic, ", an unhandled .NET exception"),
                 _ => (C::ApplicationError, ""),
             };
             known(code, &format!("{status}{words}"))

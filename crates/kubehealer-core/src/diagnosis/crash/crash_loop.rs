@@ -106,15 +106,17 @@ pub(super) fn shape(view: &View<'_>, look: &mut Look) -> Option<Shape> {
 /// Whether restart count and age alone prove slow flapping: at least three ends an hour over the pod's whole life of two
 /// hours or more, and the last of them within the last hour after a long run. A few ends take the daemon's memory.
 fn flaps(view: &View<'_>, end: &Terminated, look: &mut Look) -> Option<Shape> {
-    const AN_HOUR: i64 = 3;
+    // A crash by a signal of its own is never normal: fewer of them are enough.
+    let crashes = matches!(end.exit_code, 132 | 134 | 135 | 136 | 139);
+    let an_hour: i64 = if crashes { 1 } else { 3 };
     let restarts = i64::from(view.status.restart_count);
     let restarting = matches!(view.kind, ContainerType::App | ContainerType::Sidecar);
     let long = uptime(end).is_some_and(|u| u > STABLE);
-    if !restarting || !long || restarts < 2 * AN_HOUR {
+    if !restarting || !long || restarts < (2 * an_hour).max(3) {
         return None;
     }
     let (born, ended) = (view.pod.status.start_time.get()?, end.finished_at.get()?);
-    let often = SignedDuration::from_secs(restarts.saturating_mul(FRESH.as_secs() / AN_HOUR));
+    let often = SignedDuration::from_secs(restarts.saturating_mul(FRESH.as_secs() / an_hour));
     let old = !look.within(born, FRESH * 2);
     (old && look.within(born, often) && look.within(ended, FRESH)).then_some(Shape::Flapping)
 }

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 
 use super::crash_loop::Shape;
 use super::out_of_memory::node_out_of_memory;
-use super::{again, log_command};
+use super::{log_command, spell};
 use crate::diagnosis::container::{View, uptime};
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::{Event, Terminated};
@@ -110,8 +110,13 @@ pub(super) fn killed_by_kubelet(
 ) -> Finding {
     let container = text::name(view.name);
     let kind = view.noun();
-    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
-    let again = again(shape);
+    let lasted = uptime(end).map(|u| format!(" after {}", spell(u))).unwrap_or_default();
+    let looping = match shape {
+        Shape::Loop => ", in a loop",
+        Shape::Final if end.exit_code == 0 => "; it exited with code 0 and restartPolicy does not restart it",
+        Shape::Final => ", not restarted",
+        _ => "",
+    };
     match killer {
         Killer::Probe { name, event, sure } => {
             let startup = name == "startup";
@@ -128,8 +133,8 @@ pub(super) fn killed_by_kubelet(
                 spec.and_then(|c| c.liveness_probe.as_deref())
             };
             let mut finding = Finding::of_container(view, reason)
-                .summary(format!("{kind} {container} is killed by its {name} probe{again}{lasted}"))
-                .cause(code, format!("its {name} probe {failed}, so the kubelet killed it"))
+                .summary(format!("{kind} {container}: killed by its {name} probe{lasted}{looping}"))
+                .cause(code, format!("{name} probe {failed}, so the kubelet killed it"))
                 .confidence(sure);
             finding.add_event(event);
             probe::add_facts(&mut finding, view, name, probe, end);
@@ -138,10 +143,10 @@ pub(super) fn killed_by_kubelet(
         }
         Killer::PostStart(event) => {
             let mut finding = Finding::of_container(view, Reason::PostStartHookError)
-                .summary(format!("{kind} {container} is killed{again} because its postStart hook failed"))
+                .summary(format!("{kind} {container}: killed because its postStart hook failed{looping}"))
                 .cause(
                     CauseCode::HookFailed,
-                    "its postStart hook failed, so the kubelet killed it".to_owned(),
+                    "postStart hook failed, so the kubelet killed the container".to_owned(),
                 );
             if let Some(event) = event {
                 finding.add_event(event);
@@ -156,7 +161,7 @@ pub(super) fn killed_by_kubelet(
             if event.is_none() && view.waiting().is_none_or(|w| w.reason != "PostStartHookError") {
                 finding.confidence = Confidence::Possible;
                 finding.cause.text = format!(
-                    "it was killed (exit code {}) and has a postStart hook, whose failure would do that",
+                    "killed (exit code {}); it has a postStart hook, whose failure would do that",
                     end.exit_code
                 );
                 finding.add(
@@ -166,7 +171,7 @@ pub(super) fn killed_by_kubelet(
                 );
             }
             if let Some(waiting) = view.waiting().filter(|w| w.reason == "PostStartHookError") {
-                finding.cause.text = format!("its postStart hook failed: {}", text::quote(&waiting.message));
+                finding.cause.text = format!("postStart hook failed: {}", text::quote(&waiting.message));
             }
             let step = finding.kubectl_pod("describe pod");
             finding.next_step(step).next_step(
@@ -186,7 +191,7 @@ pub(super) fn unexplained_kill(
     let signal = if end.exit_code == 137 { "SIGKILL" } else { "SIGTERM" };
     let suspect = probe::suspect(view, end);
     let hungry = end.finished_at.get().and_then(|at| node_out_of_memory(context, at));
-    let mut why = format!("it was killed with {signal} (exit code {})", end.exit_code);
+    let mut why = format!("killed with {signal} (exit code {})", end.exit_code);
     let mut sure = Confidence::Possible;
     if let Some((event, node)) = hungry.filter(|_| end.exit_code == 137) {
         finding.add_node_event(event);
@@ -199,9 +204,9 @@ pub(super) fn unexplained_kill(
         }
     } else if let Some((name, _)) = suspect {
         why.push_str(&format!(
-            "; the run lasted as long as its {name} probe allows, so that probe may be what had it killed"
+            "; the run lasted as long as its {name} probe allows, so that probe may have killed it"
         ));
-        finding.summary.push_str(&format!("; maybe its {name} probe had it killed"));
+        finding.summary.push_str(&format!("; its {name} probe may have killed it"));
         finding.cause.code =
             if name == "startup" { CauseCode::StartupProbe } else { CauseCode::LivenessProbe };
     } else if end.exit_code == 137 {

@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::crash_loop::Shape;
-use super::log_command;
+use super::{log_command, spell};
 use crate::diagnosis::container::{View, is_oom, uptime};
 use crate::diagnosis::context::oldest_first;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, text};
@@ -20,45 +20,44 @@ pub(super) fn out_of_memory(
     let actual = view.status.resources.as_deref().and_then(|r| r.limit("memory"));
     let wanted = view.spec.and_then(|c| c.limit("memory"));
     let pod = view.pod.spec.resources.as_deref().and_then(|r| r.limit("memory"));
-    let (limit, whose) = match (actual.or(wanted), pod) {
-        (Some(limit), _) => (Some(text::name(limit)), "its memory limit"),
-        (None, Some(limit)) => (Some(text::name(limit)), "the pod's memory limit"),
-        (None, None) => (None, "no memory limit of its own"),
-    };
-    let lasted = uptime(end).map(|u| format!(" after {}", text::duration(u))).unwrap_or_default();
-    let often = match shape {
-        Shape::Loop => ", again and again",
-        Shape::Past | Shape::Child => ", and has recovered since",
+    let pod_wide = actual.or(wanted).is_none() && pod.is_some();
+    let limit = actual.or(wanted).or(pod).map(text::name);
+    let lasted = uptime(end).map(|u| format!(", {} after start", spell(u))).unwrap_or_default();
+    let recovered = match shape {
+        Shape::Past | Shape::Child => ", recovered since",
         _ => "",
     };
-    let at = limit.as_ref().map_or_else(
-        || " (it has no memory limit: the node ran out)".to_owned(),
-        |l| format!(" at {whose} of {l}"),
-    );
+    let at = match &limit {
+        Some(limit) if pod_wide => format!("at the pod's {limit} memory limit"),
+        Some(limit) => format!("at its {limit} memory limit"),
+        None => "it has no memory limit: the node ran out of memory".to_owned(),
+    };
+    let place = if limit.is_some() { format!(" {at}") } else { format!(" ({at})") };
     let mut finding = Finding::of_container(view, Reason::OOMKilled);
     finding = match end.exit_code {
         137 => finding
-            .summary(format!("{kind} {container} is killed for lack of memory{at}{lasted}{often}"))
+            .summary(format!("{kind} {container}: OOM-killed{place}{lasted}{recovered}"))
             .cause(
                 CauseCode::MemoryLimitReached,
                 match &limit {
-                    Some(limit) => format!("it reached {whose} of {limit}"),
+                    Some(limit) if pod_wide => format!("reached the pod's memory limit of {limit}"),
+                    Some(limit) => format!("reached its memory limit of {limit}"),
                     None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
                 },
             )
             .confidence(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
         code if is_oom(end) => finding
-            .summary(format!("{kind} {container} ends with exit code {code} after a process in it was killed for lack of memory{at}{often}"))
+            .summary(format!("{kind} {container}: exit code {code} after a process in it was OOM-killed{place}{lasted}{recovered}"))
             .cause(
                 CauseCode::ChildMemoryLimitReached,
-                format!("a child process was killed{at}, and the main process (PID 1) then exited with exit code {code}"),
+                format!("a child process was OOM-killed {at}; the main process (PID 1) then exited with code {code}"),
             )
             .confidence(Confidence::Probable),
         code => finding
-            .summary(format!("{kind} {container} ends with exit code {code}; some process in it was killed earlier for lack of memory{at}"))
+            .summary(format!("{kind} {container}: exit code {code}; a process in it was OOM-killed{place} before{recovered}"))
             .cause(
                 CauseCode::ChildMemoryLimitReached,
-                format!("a child process was killed{at} some time before; the container itself ended with exit code {code}"),
+                format!("a child process was OOM-killed {at} some time before; the container itself exited with code {code}"),
             )
             .confidence(Confidence::Possible),
     };

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use kubehealer::diagnosis::CauseCode;
-use kubehealer::diagnosis::logs::{
+use kubehealer_core::diagnosis::CauseCode;
+use kubehealer_core::diagnosis::logs::{
     LogTail, LogVerdict, MAX_BYTES, MAX_LINES, TailReader, classify, rule_names,
 };
-use kubehealer::redact::{MARK, MAX_LINE};
+use kubehealer_core::redact::{MARK, MAX_LINE};
 use proptest::prelude::*;
 
 struct Sample {
@@ -20,7 +20,7 @@ struct Sample {
 
 fn samples() -> Vec<Sample> {
     let mut samples: Vec<Sample> = Vec::new();
-    for (index, text) in include_str!("../data/logs.txt").lines().enumerate() {
+    for (index, text) in include_str!("../../../tests/data/logs.txt").lines().enumerate() {
         if let Some(head) = text.strip_prefix("## ") {
             let mut parts = head.split(' ');
             let rule = parts.next().unwrap_or_default().to_owned();
@@ -105,7 +105,7 @@ fn each_rule_still_wins_when_the_log_is_json_of_a_common_shape() {
 
 #[test]
 fn the_recorded_logs_give_the_expected_causes() {
-    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings");
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/recordings");
     let expected: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(data.join("expected.json")).expect("expected.json"))
             .expect("JSON");
