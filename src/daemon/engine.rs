@@ -404,9 +404,10 @@ impl Engine {
                     let mut around = self.around();
                     let was =
                         if down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
-                    around.nodes.insert(name.clone(), std::mem::take(node));
+                    let problem = nodes::has_problem(node);
+                    let old = around.nodes.insert(name.clone(), std::mem::take(node));
                     drop(around);
-                    if was != down {
+                    if was != down || old.as_ref().is_some_and(nodes::has_problem) != problem {
                         self.look_at_node(&name);
                     }
                 }
@@ -418,6 +419,8 @@ impl Engine {
                     for (_, name) in known.unseen() {
                         self.lost_node(&name);
                     }
+                    // Pods without a node that came before the nodes: these tell why.
+                    self.look_at_node("");
                 }
             }
             self.others_changed.store(true, Relaxed);

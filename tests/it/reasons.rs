@@ -1874,7 +1874,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app",
             C::QuotaExceeded,
-            "quota compute wants",
+            "quota compute requires fields that they do not set: must specify limits.cpu for: app",
         ),
         (
             "pods \"cart-1\" is forbidden: error looking up service account shop/cart: serviceaccount \"cart\" not found",

@@ -179,7 +179,7 @@ reasons! {
     FailedIndexes "FailedIndexes" Workload Workload Warning 0;
     JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0;
     NodeNotReady "NodeNotReady" Node Node Critical 0;
-    NodeProblem "NodeProblem" Node Node Warning 60;
+    NodeProblem "NodeProblem" Node Node Warning 120;
     NodeRestart "NodeRestart" Node Node Warning 0;
     MemoryPressure "MemoryPressure" Node Node Warning 60;
     DiskPressure "DiskPressure" Node Node Warning 60;
