@@ -164,13 +164,14 @@ impl ClusterState {
     /// A node is there, new or changed. Whose pods are to be judged again is added: the node's name, or "" for the pods that
     /// have no node.
     pub(super) fn put_node(&mut self, node: Node, changed: &mut HashSet<String>) {
-        let (name, is_down, spec) = (node.metadata.name.clone(), nodes::is_down(&node), node.spec.clone());
+        let (name, spec) = (node.metadata.name.clone(), node.spec.clone());
+        let condition = (nodes::is_down(&node), nodes::has_problem(&node));
         let old = self.world.put_node(node);
         if old.as_ref().is_none_or(|old| old.spec != spec) {
             // Taints tell why a pod has no node.
             changed.insert(String::new());
         }
-        if old.as_ref().map(nodes::is_down) != Some(is_down) {
+        if old.as_ref().map(|old| (nodes::is_down(old), nodes::has_problem(old))) != Some(condition) {
             changed.insert(name);
         }
     }
@@ -180,7 +181,7 @@ impl ClusterState {
         let old = self.world.remove_node(&name);
         self.node_events.remove(&name);
         changed.insert(String::new());
-        if old.as_ref().is_some_and(nodes::is_down) {
+        if old.as_ref().is_some_and(|old| nodes::is_down(old) || nodes::has_problem(old)) {
             changed.insert(name);
         }
     }

@@ -724,7 +724,7 @@ fn a_pod_without_a_node_says_who_keeps_it_waiting() {
     // A claim that one pod at a time may use is bound already.
     let rwop = "0/3 nodes are available: 3 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode.";
     let f = warns(&look(&pending("Unschedulable", rwop, 900)), R::Unschedulable, C::VolumeUnavailable, &[]);
-    assert!(f.next_steps[0].contains("let that one go first"), "{:?}", f.next_steps);
+    assert!(f.next_steps[0].contains("delete that pod first"), "{:?}", f.next_steps);
 }
 
 fn of_claim(reason: &str, message: &str, at: i64) -> Event {

@@ -1874,7 +1874,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app",
             C::QuotaExceeded,
-            "quota compute wants",
+            "quota compute requires fields that they do not set: must specify limits.cpu for: app",
         ),
         (
             "pods \"cart-1\" is forbidden: error looking up service account shop/cart: serviceaccount \"cart\" not found",
@@ -1884,7 +1884,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"app\" must set securityContext.allowPrivilegeEscalation=false)",
             C::AdmissionDenied,
-            "Pod Security",
+            "violates PodSecurity restricted:latest: allowPrivilegeEscalation != false",
         ),
         (
             "pods \"cart-1\" is forbidden: unable to validate against any security context constraint: [provider \"anyuid\": Forbidden: not usable by user or serviceaccount, provider restricted-v2: .containers[0].runAsUser: Invalid value: 999: must be in the ranges: [1000680000, 1000689999]]",

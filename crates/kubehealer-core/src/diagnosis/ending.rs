@@ -81,20 +81,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         let describe = finding.kubectl_pod("describe pod");
         finding = finding.next_step(describe);
     }
-    // The kubelet makes up ends of containers that never ran when it restarts.
-    let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
-    let mut ends: Vec<(String, &Terminated)> =
-        ends.filter(|(_, e)| e.exit_code != 0 && !exit::is_made_up(&e.reason, e.exit_code)).collect();
-    ends.sort_by(|a, b| a.0.cmp(&b.0));
-    for (container, end) in ends.iter().take(10) {
-        let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
-        let words = format!(
-            "container {container}: {} with exit code {}{lasted}",
-            text::name(&end.reason),
-            end.exit_code
-        );
-        finding.add(Source::Status, words, end.finished_at.get());
-    }
+    add_ends(&mut finding, pod);
     let since = ended_at(pod);
     finding.since = since;
     // A Job makes another, too, or has failed itself, which is then its own finding.
@@ -111,6 +98,24 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         );
     }
     Some(finding)
+}
+
+/// Adds how the containers of an ended pod ended.
+fn add_ends(finding: &mut Finding, pod: &Pod) {
+    // The kubelet makes up ends of containers that never ran when it restarts.
+    let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
+    let mut ends: Vec<(String, &Terminated)> =
+        ends.filter(|(_, e)| e.exit_code != 0 && !exit::is_made_up(&e.reason, e.exit_code)).collect();
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    for (container, end) in ends.iter().take(10) {
+        let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
+        let words = format!(
+            "container {container}: {} with exit code {}{lasted}",
+            text::name(&end.reason),
+            end.exit_code
+        );
+        finding.add(Source::Status, words, end.finished_at.get());
+    }
 }
 
 /// A pod that its kubelet blocks without failing it: kubelets before 1.30 wait until the node has what the pod wants, such as

@@ -151,6 +151,11 @@ fn is_bad(condition: &NodeCondition) -> bool {
     }
 }
 
+/// Whether a node agent reports a problem of the node.
+pub fn has_problem(node: &Node) -> bool {
+    node.status.conditions.iter().any(is_bad)
+}
+
 /// The words of a condition: type, status, reason and message, whatever they are.
 fn words_of(condition: &NodeCondition) -> String {
     let reason = text::name(&condition.reason);
@@ -184,7 +189,7 @@ fn problem(node: &Node, look: &mut Look) -> Option<Finding> {
     for (condition, words) in bad.iter().zip(words) {
         finding.add(Source::Node, words, condition.last_transition_time.get());
     }
-    Some(finding.grace(first.last_transition_time.get(), Some(STARTING), look))
+    Some(finding.grace(first.last_transition_time.get(), None, look))
 }
 
 /// Lets the findings of a pod say what is wrong with its node, where they have no cause of their own.

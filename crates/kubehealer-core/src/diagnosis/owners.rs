@@ -396,31 +396,7 @@ impl Owners {
         let since = condition.last_transition_time.get();
         let said = text::quote(&condition.message);
         let name = text::name(&meta.name);
-        let (code, why) = match reason {
-            Reason::JobDeadlineExceeded => {
-                let deadline = job.spec.active_deadline_seconds.map(|s| format!(" of {s}s"));
-                let deadline = deadline.unwrap_or_default();
-                (
-                    CauseCode::DeadlineReached,
-                    format!("it ran longer than its activeDeadlineSeconds{deadline}"),
-                )
-            }
-            Reason::PodFailurePolicy => {
-                (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once".to_owned())
-            }
-            Reason::FailedIndexes => {
-                let indexes = text::name(&job.status.failed_indexes);
-                let indexes = if indexes.is_empty() { indexes } else { format!(": {indexes}") };
-                (CauseCode::TooManyFailures, format!("too many of its indexes failed{indexes}"))
-            }
-            _ => {
-                let limit = job.spec.backoff_limit.map(|l| format!(" of {l}")).unwrap_or_default();
-                (
-                    CauseCode::TooManyFailures,
-                    format!("more of its pods failed than its backoffLimit{limit} allows"),
-                )
-            }
-        };
+        let (code, why) = why_failed(job, reason);
         let whose = if of.kind == "CronJob" { format!(" of CronJob {}", of.name) } else { String::new() };
         let mut finding = Finding::of_object(meta, reason)
             .summary(format!("Job {name}{whose} has failed: {why}"))
@@ -480,6 +456,32 @@ impl Owners {
         } else {
             finding.next_step(logs).next_step(describe)
         })
+    }
+}
+
+/// Why a Job has failed for good, by its own settings.
+fn why_failed(job: &Job, reason: Reason) -> (CauseCode, String) {
+    match reason {
+        Reason::JobDeadlineExceeded => {
+            let deadline = job.spec.active_deadline_seconds.map(|s| format!(" of {s}s"));
+            let deadline = deadline.unwrap_or_default();
+            (CauseCode::DeadlineReached, format!("it ran longer than its activeDeadlineSeconds{deadline}"))
+        }
+        Reason::PodFailurePolicy => {
+            (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once".to_owned())
+        }
+        Reason::FailedIndexes => {
+            let indexes = text::name(&job.status.failed_indexes);
+            let indexes = if indexes.is_empty() { indexes } else { format!(": {indexes}") };
+            (CauseCode::TooManyFailures, format!("too many of its indexes failed{indexes}"))
+        }
+        _ => {
+            let limit = job.spec.backoff_limit.map(|l| format!(" of {l}")).unwrap_or_default();
+            (
+                CauseCode::TooManyFailures,
+                format!("more of its pods failed than its backoffLimit{limit} allows"),
+            )
+        }
     }
 }
 

@@ -282,7 +282,7 @@ reasons! {
         "owner: condition of the Job; the pod is deleted then, and only the Job tells";
     NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] "NodeUnhealthy"
         "node: condition `Ready`: at once when the kubelet is silent, after two minutes when it says so itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
-    NodeProblem "NodeProblem" Node Node Warning 60 [] "NodeUnhealthy"
+    NodeProblem "NodeProblem" Node Node Warning 120 [] "NodeUnhealthy"
         "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
     NodeRestart "NodeRestart" Node Node Warning 0 [] "NodeUnhealthy"
         "status: most pods of a node (three at least) ended within two minutes as a restart leaves them";

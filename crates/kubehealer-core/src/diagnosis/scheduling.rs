@@ -887,7 +887,8 @@ fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterator<It
         text::count(i64::try_from(on.len()).unwrap_or(i64::MAX), "node")
     };
     let more = if named.len() > 1 { ", and others" } else { "" };
-    finding.summary = finding.summary.replace(WORDS, &format!("{on} has the taint {most}{more}"));
+    let counted = counted.map_or(WORDS.to_owned(), |n| format!("{n} {WORDS}"));
+    finding.summary = finding.summary.replace(&counted, &format!("{on} has the taint {most}{more}"));
     if finding.cause.code != CauseCode::UntoleratedTaint {
         return;
     }

@@ -154,7 +154,7 @@ pub(super) fn killed_by_kubelet(
             let waiting =
                 view.waiting().filter(|w| w.reason == "PostStartHookError").map(|w| w.message.as_str());
             let said = event.map(|e| text::uncombined(&e.message)).into_iter().chain(waiting);
-            if let Some(said) = said.filter_map(hook_output).last() {
+            if let Some(said) = said.filter_map(hook_output).next_back() {
                 finding.summary = format!("{}: {said}", finding.summary);
                 finding.cause.text = format!("{}: {said}", finding.cause.text);
             }
