@@ -7,12 +7,14 @@ ARG BUILDER=docker.io/library/rust:1.95-slim-bookworm
 ARG BASE=gcr.io/distroless/static-debian12:nonroot
 
 FROM ${BUILDER} AS build
+# `release` builds in a third of the time, for a binary that is a little larger and slower.
+ARG PROFILE=dist
 WORKDIR /src
 COPY . .
 # Static: the C library is linked in. It needs `--target`, or build scripts and macros would be linked so too.
 RUN target="$(rustc --print host-tuple)" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --release --locked --target "$target" --bin kubehealer \
-    && cp "${CARGO_TARGET_DIR:-target}/$target/release/kubehealer" /kubehealer
+    && RUSTFLAGS="-C target-feature=+crt-static" cargo build --profile "$PROFILE" --locked --target "$target" --bin kubehealer \
+    && cp "${CARGO_TARGET_DIR:-target}/$target/$PROFILE/kubehealer" /kubehealer
 
 FROM ${BASE}
 ARG BUILDER

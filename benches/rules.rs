@@ -12,8 +12,9 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::core::ObjectList;
 use kubehealer::cluster::lean::Lean;
+use kubehealer::diagnosis::world::Subject;
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
-use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{Encoding, protobuf_list, protobuf_object};
 use kubehealer::rules::RuleSet;
@@ -164,12 +165,16 @@ impl Way<'_> {
                     let workload = workload_of(&pod);
                     let mut diagnosis = diagnose(&pod, &Context::pod_only(), now);
                     if !rules.is_empty() {
-                        let applied = rules.apply_for(&pod, &workload, &[], diagnosis.findings, now);
+                        let applied = rules.judge(
+                            Some(Subject { pod: &pod, workload: &workload, events: &[] }),
+                            diagnosis.findings,
+                            now,
+                        );
                         *hits += applied.hits.len() + applied.ignored.len();
                         diagnosis.findings = applied.findings;
                         diagnosis.recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
                     }
-                    incidents.apply(&pod, &workload, diagnosis, Sight::Later, now);
+                    incidents.apply(&pod, &workload, diagnosis, FirstSeen::Later, now);
                 });
             }
         }

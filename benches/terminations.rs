@@ -1,5 +1,5 @@
 //! How many OOM kills are reported: KubeHealer's books against sampling `state` and `lastState`, as a scrape of
-//! kube-state-metrics does. Prints the table of `docs/how-it-books.md`; with `--write` puts it there.
+//! kube-state-metrics does. Prints the table of `docs/termination-accounting.md`; with `--write` puts it there.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 use kubehealer::diagnosis::{PodDiagnosis, workload_of};
-use kubehealer::incidents::accounting::EndReason;
-use kubehealer::incidents::{Incidents, Sight, uid_of};
+use kubehealer::incidents::accounting::TerminationReason;
+use kubehealer::incidents::{FirstSeen, Incidents, uid_of};
 use kubehealer::objects::pod::{Container, ContainerState, ContainerStatus, Pod, Running, Terminated};
 use kubehealer::objects::{Label, OwnerReference};
 
@@ -137,12 +137,12 @@ fn booked(changes: &[Change], start: Timestamp) -> u64 {
             Some(pod) => {
                 uids.insert(change.uid, uid_of(pod));
                 let nothing = PodDiagnosis::default();
-                incidents.apply(pod, &workload_of(pod), nothing, Sight::Later, change.at);
+                incidents.apply(pod, &workload_of(pod), nothing, FirstSeen::Later, change.at);
             }
             None => drop(incidents.gone(uids[&change.uid], None, change.at)),
         }
     }
-    incidents.terminations().total(EndReason::OOMKilled)
+    incidents.terminations().total(TerminationReason::OOMKilled)
 }
 
 fn sampled(changes: &[Change], start: Timestamp, every: i64) -> u64 {
@@ -194,7 +194,7 @@ fn main() {
     }
     print!("{table}");
     if std::env::args().any(|a| a == "--write") {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/how-it-books.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/termination-accounting.md");
         let text = std::fs::read_to_string(path).unwrap();
         let (head, rest) = text.split_once("<!-- table -->\n").expect("the mark of the table");
         let (_, tail) = rest.split_once("<!-- /table -->").expect("the end of the table");

@@ -14,6 +14,7 @@ mod evidence;
 #[cfg(test)]
 mod histories;
 pub mod rules;
+mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -122,6 +123,9 @@ pub enum StartError {
     /// The kubeconfig.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Two metrics have one name.
+    #[error("cannot register the metrics: {0}")]
+    Metrics(#[from] prometheus::Error),
     /// A part of it has panicked; where, the panic itself has told.
     #[error("a part of the daemon has failed: it ends rather than go on without it")]
     Failed,
@@ -261,7 +265,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     tracing::info!(%address, "watching {name}; serving http://{address}/");
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
-    let metrics = Arc::new(Metrics::new(settings.max_series));
+    let metrics = Arc::new(Metrics::new(settings.max_series)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let (jobs, queue) = evidence::queue();

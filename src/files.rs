@@ -13,6 +13,8 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::diagnosis::logs::MAX_BYTES;
 use crate::diagnosis::{ContainerLog, Snapshot, Undecodable};
 use documents::Collector;
@@ -33,6 +35,16 @@ pub struct Dump {
     pub broken: Vec<Broken>,
     /// Documents of a kind that Kubernetes knows or that has at least a kind.
     pub objects: usize,
+    /// Heartbeats of nodes and renewals of leases: what tells how old a dump without events is.
+    pub heartbeats: Vec<Timestamp>,
+}
+
+impl Dump {
+    /// The instant at which the files were written, as far as they tell: see [`newest_time`].
+    pub fn newest_time(&self, limit: Timestamp) -> Option<Timestamp> {
+        let beat = self.heartbeats.iter().copied().filter(|&t| t <= limit).max();
+        newest_time(&self.snapshot, limit).max(beat)
+    }
 }
 
 /// A file or directory that could not be read.
@@ -80,6 +92,7 @@ struct Reader {
     collector: Collector,
     logs: Vec<ContainerLog>,
     broken: Vec<Broken>,
+    heartbeats: Vec<Timestamp>,
 }
 
 impl Reader {
@@ -154,6 +167,8 @@ impl Reader {
                 }
             }
             Ok(text) => {
+                let beats = newest::heartbeats(&text);
+                self.heartbeats.extend(beats);
                 if let Err(cut) = self.collector.documents(place, &text, among_others) {
                     self.broken.push(cut);
                 }
@@ -179,11 +194,11 @@ impl Reader {
     }
 
     fn finish(self) -> Dump {
-        let Self { collector, logs, broken } = self;
+        let Self { collector, logs, broken, heartbeats } = self;
         let (mut snapshot, objects) = collector.finish();
         snapshot.sources.logs = !logs.is_empty();
         snapshot.logs = logs;
-        Dump { snapshot, broken, objects }
+        Dump { snapshot, broken, objects, heartbeats }
     }
 }
 

@@ -1,48 +1,42 @@
-//! Findings over time: incidents that open, change and resolve; every end of a container booked once.
+//! Findings over time: incidents that open, change and resolve; every termination of a container counted once.
 //!
 //! One writer. [`Incidents::apply`] takes in what a watch shows of a pod and what the analyzer says of it, in that order of
-//! things: book the ends, reconcile the incidents, keep the pod if it is not at rest. Nothing here walks over all pods but the
-//! end of a list ([`Incidents::sweep`]).
+//! things: count the terminations, reconcile the incidents, keep the pod if it is active. Nothing here walks over all pods but
+//! the end of a list ([`Incidents::sweep`]).
 //!
 //! What an incident shows (reason, since) is that of the newest finding, a pure function of the API's objects: a restart of
 //! this program loses nothing but counters and the memory of slow flappers ([`frequent`]).
 //!
-//! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/how-it-books.md`.
+//! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/termination-accounting.md`.
 
 pub mod accounting;
-pub mod alike;
 #[cfg(test)]
 pub(crate) mod bugs;
-pub mod changes;
+pub mod compact;
 pub mod frequent;
 pub mod incident;
-pub mod kept;
-pub mod packed;
 pub mod store;
 pub mod terminations;
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 
-use foldhash::{HashMap, HashSet};
+use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
 use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
-use accounting::EndReason;
-use alike::Alike;
-use changes::Changes;
+use accounting::TerminationReason;
+use compact::{CompactFinding, Packed};
 use frequent::LongRun;
-use incident::Found;
+use incident::NewFinding;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
-use kept::Kept;
-use packed::Packed;
-use store::{Home, Identity, Mark, Record, Store, Uid};
+use store::{Identity, Mark, Record, Store, Uid, WorkloadKey};
 use terminations::Terminations;
 
-/// How long the newest end of a container is shown by `kubehealer_container_last_termination_timestamp_seconds`.
+/// How long the newest termination of a container is shown by `kubehealer_container_last_termination_timestamp_seconds`.
 pub const RECENT: SignedDuration = SignedDuration::from_hours(1);
 /// Resolved incidents that are remembered for the status page.
 const REMEMBERED: usize = 200;
@@ -51,57 +45,58 @@ const SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// Clocks of the API server and of this process may differ by this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
 
-/// How a pod came into view.
+/// How a pod was seen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sight {
-    /// In the first list of its watch: it was there before, and its past is not booked.
-    First,
+pub enum FirstSeen {
+    /// In the first list of its watch: it existed before, and its past is not counted.
+    InFirstList,
     /// In any later list or update.
     Later,
 }
 
-/// What is kept of a pod that is not at rest.
+/// What is kept of an active pod: one that fails, or that must be looked at again.
 #[derive(Debug)]
 pub struct Active {
+    place: u64,
     pod: Packed<Pod>,
     /// All that is found now, graces and recoveries included.
-    findings: Vec<Arc<Kept>>,
+    findings: Vec<Arc<CompactFinding>>,
     incidents: Vec<Incident>,
     long_runs: Vec<LongRun>,
     recheck: Option<Timestamp>,
-    recent: Box<[RecentEnd]>,
+    recent: Box<[RecentTermination]>,
     ended_with_node: Option<Timestamp>,
 }
 
-/// An end of a container that is shown for a while.
+/// A termination of a container that is shown for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RecentEnd {
+pub struct RecentTermination {
     /// The container's name.
     pub container: Box<str>,
-    /// Why it ended.
-    pub reason: EndReason,
+    /// Why it terminated.
+    pub reason: TerminationReason,
     /// When.
     pub at: Timestamp,
 }
 
-/// A pod that is not at rest.
+/// An active pod.
 #[derive(Clone, Copy, Debug)]
 pub struct ActivePod<'a> {
     /// Its uid.
     pub uid: Uid,
     /// Its namespace and workload.
-    pub home: &'a Arc<Home>,
+    pub workload_key: &'a Arc<WorkloadKey>,
     /// Its name.
     pub name: &'a str,
     /// Where it runs; empty until it is scheduled.
     pub node: &'a str,
     /// All that is found now, graces and recoveries included.
-    pub findings: &'a [Arc<Kept>],
+    pub findings: &'a [Arc<CompactFinding>],
     /// Its open incidents.
     pub incidents: &'a [Incident],
     /// When its containers ended as they do when their node restarts, if they did and the pod goes on.
     pub ended_with_node: Option<Timestamp>,
-    recent: &'a [RecentEnd],
+    recent: &'a [RecentTermination],
     packed: &'a Packed<Pod>,
 }
 
@@ -109,7 +104,7 @@ impl<'a> ActivePod<'a> {
     fn of(record: &'a Record<Active>, active: &'a Active) -> Self {
         Self {
             uid: record.uid,
-            home: &record.home,
+            workload_key: &record.workload_key,
             name: &record.name,
             node: &record.node,
             findings: &active.findings,
@@ -125,26 +120,19 @@ impl<'a> ActivePod<'a> {
         self.packed.unpack()
     }
 
-    /// The newest ends, however old.
-    pub fn ends(&self) -> &'a [RecentEnd] {
-        self.recent
-    }
-
-    /// The newest ends of its containers that were not what was wanted, if they are recent: at most one per reason.
-    pub fn recent_ends(&self, now: Timestamp) -> impl Iterator<Item = &'a RecentEnd> {
-        self.recent.iter().filter(move |end| is_recent(end.at, now))
+    /// The newest terminations of its containers that were not what was wanted, if they are recent: at most one per reason.
+    pub fn recent_terminations(&self, now: Timestamp) -> impl Iterator<Item = &'a RecentTermination> {
+        self.recent.iter().filter(move |termination| is_recent(termination.at, now))
     }
 }
 
-/// The incidents, the books, and the pods that they are about.
+/// The incidents, the counters, and the pods that they are about.
 #[derive(Debug, Default)]
 pub struct Incidents {
     store: Store<Active>,
-    active: HashSet<Uid>,
-    /// Of them, those included that have come to rest or have gone.
-    changes: Changes<Uid>,
-    /// What is kept of pods that fail alike is packed against.
-    alike: Alike,
+    /// The active pods by place, in the order in which they became active.
+    active: BTreeMap<u64, Uid>,
+    next_place: u64,
     /// Incidents of what is no pod: workloads, nodes.
     others: HashMap<Uid, Vec<Incident>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
@@ -152,7 +140,7 @@ pub struct Incidents {
     /// How many pods run on each node.
     on_node: HashMap<Arc<str>, u32>,
     /// When the newest pod of each workload was created, seconds since 1970.
-    newest: HashMap<Arc<Home>, i64>,
+    newest: HashMap<Arc<WorkloadKey>, i64>,
     resolved: VecDeque<IncidentEvent>,
     open: usize,
     stale: u64,
@@ -175,7 +163,7 @@ impl Incidents {
         pod: &Pod,
         workload: &WorkloadRef,
         diagnosis: PodDiagnosis,
-        sight: Sight,
+        seen: FirstSeen,
         now: Timestamp,
     ) -> Vec<IncidentEvent> {
         let began = *self.began.get_or_insert(now);
@@ -190,12 +178,12 @@ impl Incidents {
                 self.stale += 1;
                 return Vec::new();
             }
-            // Most updates are of pods at rest, and say nothing that is not known.
+            // Most updates are of healthy pods, and say nothing that is not known.
             let is_known = record.shown == shown
                 && record.active.is_none()
                 && diagnosis.findings.is_empty()
                 && diagnosis.recheck.is_none()
-                && views(pod).all(|v| recent_ends(pod, v, now).next().is_none());
+                && views(pod).all(|v| recent_terminations(pod, v, now).next().is_none());
             #[cfg(test)]
             let is_known = is_known && self.bug.is_none();
             if is_known {
@@ -203,7 +191,8 @@ impl Incidents {
                 return Vec::new();
             }
         }
-        let before = self.store.get(uid).map(|r| (r.runs.then(|| Arc::clone(&r.node)), Arc::clone(&r.home)));
+        let before =
+            self.store.get(uid).map(|r| (r.runs.then(|| Arc::clone(&r.node)), Arc::clone(&r.workload_key)));
         let known = before.is_some();
         let (ran_on, was_of) = before.unzip();
         let record = self.store.upsert(Identity {
@@ -218,7 +207,7 @@ impl Incidents {
         record.version = version;
         record.shown = shown;
         record.runs = runs;
-        let home = Arc::clone(&record.home);
+        let workload_key = Arc::clone(&record.workload_key);
         let runs_on = record.runs.then(|| Arc::clone(&record.node));
         let ran_on = ran_on.flatten();
         if ran_on != runs_on {
@@ -233,82 +222,94 @@ impl Incidents {
         // have changed): its past is as little ours as that of a pod in the first list.
         let created = meta.creation_timestamp.get();
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
-        let ours = known || (sight == Sight::Later && !older);
+        let ours = known || (seen == FirstSeen::Later && !older);
         #[cfg(test)]
         let broken = self.bug.map(|_| bugs::break_pod(self.bug, ours, pod.clone()));
         #[cfg(test)]
         let (ours, pod) = broken.as_ref().map_or((ours, pod), |(ours, pod)| (*ours, pod));
-        let booked = &*record.booked;
+        let counted = &*record.counted;
         #[cfg(test)]
-        let booked = bugs::break_memory(self.bug, repeated, booked);
-        let (ends, mut memory) = accounting::book(ours.then_some(booked), pod);
-        accounting::keep_hidden(&record.booked, &mut memory);
-        let long_runs: Vec<LongRun> = ends.iter().filter_map(LongRun::of).collect();
-        for end in &ends {
-            self.terminations.add(&home, end, now);
+        let counted = bugs::break_memory(self.bug, repeated, counted);
+        let (terminations, mut memory) = accounting::count(ours.then_some(counted), pod);
+        accounting::keep_hidden(&record.counted, &mut memory);
+        let long_runs: Vec<LongRun> = terminations.iter().filter_map(LongRun::of).collect();
+        for termination in &terminations {
+            self.terminations.add(&workload_key, termination, now);
         }
-        if differs(&record.booked, &memory) {
-            let memory: Vec<(Arc<str>, i32, u64)> =
-                memory.into_iter().map(|(name, count, end)| (Arc::from(name), count, end)).collect();
-            self.store.book(uid, memory.iter().map(|(name, count, end)| (&**name, *count, *end)));
+        if differs(&record.counted, &memory) {
+            let memory: Vec<(Arc<str>, i32, u64)> = memory
+                .into_iter()
+                .map(|(name, count, termination)| (Arc::from(name), count, termination))
+                .collect();
+            self.store.set_counted(
+                uid,
+                memory.iter().map(|(name, count, termination)| (&**name, *count, *termination)),
+            );
         }
         // When a pod was created does not change.
-        let moved = was_of.is_none_or(|was| !Arc::ptr_eq(&was, &home));
+        let moved = was_of.is_none_or(|was| !Arc::ptr_eq(&was, &workload_key));
         if let Some(created) = created.filter(|_| moved) {
-            let newest = self.newest.entry(Arc::clone(&home)).or_insert(i64::MIN);
+            let newest = self.newest.entry(Arc::clone(&workload_key)).or_insert(i64::MIN);
             *newest = (*newest).max(created.as_second());
         }
 
-        self.settle(uid, &home, Some(pod), diagnosis, long_runs, !known && sight == Sight::First, now)
+        self.settle(
+            uid,
+            &workload_key,
+            Some(pod),
+            diagnosis,
+            long_runs,
+            !known && seen == FirstSeen::InFirstList,
+            now,
+        )
     }
 
     /// Another look at a pod that has not changed: time has passed, or there is new evidence.
     pub fn recheck(&mut self, uid: Uid, diagnosis: PodDiagnosis, now: Timestamp) -> Vec<IncidentEvent> {
         let Some(record) = self.store.get(uid) else { return Vec::new() };
-        let home = Arc::clone(&record.home);
-        self.settle(uid, &home, None, diagnosis, Vec::new(), false, now)
+        let workload_key = Arc::clone(&record.workload_key);
+        self.settle(uid, &workload_key, None, diagnosis, Vec::new(), false, now)
     }
 
     /// A pod is gone; `last` is its last state, if that was shown.
     pub fn gone(&mut self, uid: Uid, last: Option<&Pod>, now: Timestamp) -> Vec<IncidentEvent> {
         let Some(record) = self.store.get(uid) else { return Vec::new() };
-        let home = Arc::clone(&record.home);
-        let mut memory = record.booked.to_vec();
+        let workload_key = Arc::clone(&record.workload_key);
+        let mut memory = record.counted.to_vec();
         if let Some(pod) = last {
-            let (ends, new) = accounting::book(Some(&memory), pod);
-            for end in &ends {
-                self.terminations.add(&home, end, now);
+            let (terminations, new) = accounting::count(Some(&memory), pod);
+            for termination in &terminations {
+                self.terminations.add(&workload_key, termination, now);
             }
             let mut new = new;
-            accounting::keep_hidden(&record.booked, &mut new);
-            let new = new.into_iter().map(|(name, restart_count, end)| store::Booked {
+            accounting::keep_hidden(&record.counted, &mut new);
+            let new = new.into_iter().map(|(name, restart_count, termination)| store::Counted {
                 container: name.into(),
                 restart_count,
-                end,
+                termination,
             });
             memory = new.collect();
         }
-        for end in accounting::unobserved(&memory) {
-            self.terminations.add(&home, &end, now);
+        for termination in accounting::unobserved(&memory) {
+            self.terminations.add(&workload_key, &termination, now);
         }
 
         let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
         self.left_node(record.runs.then_some(&*record.node));
-        if self.active.remove(&uid) {
-            self.changes.note(uid, self.active.len());
+        if let Some(active) = &record.active {
+            self.active.remove(&active.place);
         }
-        let left = self.store.pods_of(&home);
-        let newest = self.newest.get(&home).copied();
+        let left = self.store.pods_of(&workload_key);
+        let newest = self.newest.get(&workload_key).copied();
         if left == 0 {
-            self.newest.remove(&home);
+            self.newest.remove(&workload_key);
         }
         let Some(active) = record.active.as_deref_mut() else { return Vec::new() };
         let was = active.incidents.len();
-        let (ending, text) = departed(&active.pod.unpack(), &home.workload, newest, left);
+        let (ending, text) = departed(&active.pod.unpack(), &workload_key.workload, newest, left);
         let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
             (ending, format!("the pod is gone: {text}"))
         });
-        self.alike.forget(self.active.len());
         self.count(was, 0, &events);
         events
     }
@@ -317,7 +318,7 @@ impl Incidents {
     pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
         let uid = Uid::of(uid);
         let first = self.began.is_none();
-        let findings: Vec<Found> = findings.into_iter().map(|f| Found::new(f, None)).collect();
+        let findings: Vec<NewFinding> = findings.into_iter().map(NewFinding::new).collect();
         let mut incidents = self.others.remove(&uid).unwrap_or_default();
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
@@ -378,33 +379,30 @@ impl Incidents {
         self.timers.peek().map(|Reverse((at, _))| late(*at))
     }
 
-    /// A pod that is not at rest.
+    /// A pod, if it is active.
     pub fn pod(&self, uid: Uid) -> Option<ActivePod<'_>> {
         let record = self.store.get(uid)?;
         Some(ActivePod::of(record, record.active.as_deref()?))
     }
 
-    /// The same of several. Step by step for all of them, so that the memory that one needs is fetched while others wait for
-    /// theirs.
-    pub fn several(&self, uids: &[Uid]) -> Vec<ActivePod<'_>> {
-        let records: Vec<&Record<Active>> = uids.iter().filter_map(|uid| self.store.get(*uid)).collect();
-        let active: Vec<_> = records.into_iter().filter_map(|r| Some((r, r.active.as_deref()?))).collect();
-        active.into_iter().map(|(record, active)| ActivePod::of(record, active)).collect()
-    }
-
-    /// All pods that are not at rest, in no order.
+    /// All active pods, in the order in which they became active.
     pub fn active_pods(&self) -> impl Iterator<Item = ActivePod<'_>> {
-        self.active.iter().filter_map(|uid| self.pod(*uid))
+        self.active_from(0).map(|(_, pod)| pod)
     }
 
-    /// The uids of all pods that are not at rest, in no order.
+    /// The same from a place on, each with its place: for a reader that does not hold the lock all the time.
+    pub fn active_from(&self, place: u64) -> impl Iterator<Item = (u64, ActivePod<'_>)> {
+        self.active.range(place..).filter_map(|(place, uid)| Some((*place, self.pod(*uid)?)))
+    }
+
+    /// The place that the next pod will have that becomes active.
+    pub fn next_place(&self) -> u64 {
+        self.next_place
+    }
+
+    /// The uids of all active pods, in the order in which they became active.
     pub fn active_uids(&self) -> impl Iterator<Item = Uid> {
-        self.active.iter().copied()
-    }
-
-    /// The pods that were not at rest, or are not now, as they changed. Only what hangs on the time alone is not noted.
-    pub fn changes(&self) -> &Changes<Uid> {
-        &self.changes
+        self.active.values().copied()
     }
 
     /// All open incidents of workloads and nodes, in no order.
@@ -433,8 +431,8 @@ impl Incidents {
     }
 
     /// How many pods a workload has.
-    pub fn pods_of(&self, home: &Home) -> u32 {
-        self.store.pods_of(home)
+    pub fn pods_of(&self, workload_key: &WorkloadKey) -> u32 {
+        self.store.pods_of(workload_key)
     }
 
     /// How many pods run on a node, as [`nodes::runs`] tells.
@@ -472,7 +470,7 @@ impl Incidents {
     fn settle(
         &mut self,
         uid: Uid,
-        home: &Arc<Home>,
+        workload_key: &Arc<WorkloadKey>,
         pod: Option<&Pod>,
         diagnosis: PodDiagnosis,
         new_runs: Vec<LongRun>,
@@ -481,7 +479,7 @@ impl Incidents {
     ) -> Vec<IncidentEvent> {
         let Some(record) = self.store.get_mut(uid) else { return Vec::new() };
         let was = record.active.take().map(|a| *a);
-        let was_active = was.is_some();
+        let place = was.as_ref().map(|a| a.place);
         let (packed, mut incidents, mut long_runs, old_recheck) = match was {
             Some(a) => (Some(a.pod), a.incidents, a.long_runs, a.recheck),
             None => (None, Vec::new(), Vec::new(), None),
@@ -499,28 +497,24 @@ impl Incidents {
                 recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
             }
         };
-        // A pod of its own is like no other.
-        let alike = !diagnosis.findings.is_empty() && self.store.pods_of(home) > 1;
-        let sample = if alike { self.alike.sample(home, pod, &diagnosis.findings) } else { None };
-        let keep = |finding| Found::new(finding, sample.as_ref());
-        let mut findings: Vec<Found> = diagnosis.findings.into_iter().map(keep).collect();
+        let mut findings: Vec<NewFinding> = diagnosis.findings.into_iter().map(NewFinding::new).collect();
         let mut recent = Vec::new();
         for view in views(pod) {
-            for end in recent_ends(pod, view, now) {
-                look_at(end.at.checked_add(RECENT).ok());
-                recent.push(end);
+            for termination in recent_terminations(pod, view, now) {
+                look_at(termination.at.checked_add(RECENT).ok());
+                recent.push(termination);
             }
-            // A container without an end has nothing to flap with: the common case.
+            // A container without a termination has nothing to flap with: the common case.
             if view.status.restart_count == 0 {
                 continue;
             }
-            let flaps = frequent::find(pod, view, &long_runs, &home.workload)
-                .map(|(finding, until)| (keep(finding), until))
+            let flaps = frequent::find(pod, view, &long_runs, &workload_key.workload)
+                .map(|(finding, until)| (NewFinding::new(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
             if let Some((found, until)) = flaps {
                 look_at(Some(until));
                 let key = found.finding.key();
-                if !findings.iter().any(|f| f.kept.stage != Stage::Recovered && f.finding.key() == key) {
+                if !findings.iter().any(|f| f.compact.stage != Stage::Recovered && f.finding.key() == key) {
                     findings.retain(|f| f.finding.key() != key);
                     findings.push(found);
                 }
@@ -530,29 +524,32 @@ impl Incidents {
 
         let open = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
-            let others = self.store.pods_of(home).saturating_sub(1);
-            over(pod, finding, &home.workload, self.newest.get(home).copied(), others)
+            let others = self.store.pods_of(workload_key).saturating_sub(1);
+            over(pod, finding, &workload_key.workload, self.newest.get(workload_key).copied(), others)
         });
         let still_open = incidents.len();
 
         if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
-            if was_active {
-                self.active.remove(&uid);
-                self.changes.note(uid, self.active.len());
+            if let Some(place) = place {
+                self.active.remove(&place);
             }
         } else if let Some(record) = self.store.get_mut(uid) {
             let set = recheck.filter(|at| Some(*at) != old_recheck);
             let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
             let ended_with_node = nodes::ended_with_node(pod).filter(|_| !over);
-            // Kept for as long as the failure lasts: no room is left over.
-            let mut findings: Vec<_> = findings.into_iter().map(|f| f.kept).collect();
+            // CompactFinding for as long as the failure lasts: no room is left over.
+            let mut findings: Vec<_> = findings.into_iter().map(|f| f.compact).collect();
             findings.shrink_to_fit();
             incidents.shrink_to_fit();
             long_runs.shrink_to_fit();
+            let place = place.unwrap_or_else(|| {
+                self.next_place += 1;
+                self.active.insert(self.next_place - 1, uid);
+                self.next_place - 1
+            });
             record.active = Some(Box::new(Active {
-                pod: packed
-                    .filter(|p| p.is_like_another() || sample.is_none())
-                    .unwrap_or_else(|| Packed::like(pod, sample.as_ref())),
+                place,
+                pod: packed.unwrap_or_else(|| Packed::new(pod)),
                 findings,
                 incidents,
                 long_runs,
@@ -560,13 +557,10 @@ impl Incidents {
                 recent: recent.into(),
                 ended_with_node,
             }));
-            self.active.insert(uid);
-            self.changes.note(uid, self.active.len());
             if let Some(at) = set {
                 self.set_timer(at, uid);
             }
         }
-        self.alike.forget(self.active.len());
         self.count(open, still_open, &events);
         events
     }
@@ -606,24 +600,26 @@ pub fn uid_of(pod: &Pod) -> Uid {
     }
 }
 
-fn differs(booked: &[store::Booked], memory: &[(&str, i32, u64)]) -> bool {
-    booked.len() != memory.len()
-        || !memory.iter().all(|(name, count, end)| {
-            booked.iter().any(|b| *b.container == **name && b.restart_count == *count && b.end == *end)
+fn differs(counted: &[store::Counted], memory: &[(&str, i32, u64)]) -> bool {
+    counted.len() != memory.len()
+        || !memory.iter().all(|(name, count, termination)| {
+            counted
+                .iter()
+                .any(|b| *b.container == **name && b.restart_count == *count && b.termination == *termination)
         })
 }
 
-/// The ends that a container's status shows, if they are recent and were not what was wanted: at most one per reason, newest
+/// The terminations that a container's status shows, if they are recent and were not what was wanted: at most one per reason, newest
 /// first. The past of a pod that is being deleted is of no interest.
-fn recent_ends(pod: &Pod, view: View<'_>, now: Timestamp) -> impl Iterator<Item = RecentEnd> {
+fn recent_terminations(pod: &Pod, view: View<'_>, now: Timestamp) -> impl Iterator<Item = RecentTermination> {
     let deleting = pod.metadata.deletion_timestamp.is_known();
     let state = view.status.state.terminated.as_deref();
     let last = view.status.last_state.terminated.as_deref();
-    let last = last.filter(|l| state.is_none_or(|s| EndReason::of(s) != EndReason::of(l)));
-    [state, last].into_iter().flatten().filter_map(move |end| {
-        let (reason, at) = (EndReason::of(end), end.finished_at.get()?);
-        let shown = !deleting && reason != EndReason::Completed && is_recent(at, now);
-        shown.then(|| RecentEnd { container: view.name.into(), reason, at })
+    let last = last.filter(|l| state.is_none_or(|s| TerminationReason::of(s) != TerminationReason::of(l)));
+    [state, last].into_iter().flatten().filter_map(move |termination| {
+        let (reason, at) = (TerminationReason::of(termination), termination.finished_at.get()?);
+        let shown = !deleting && reason != TerminationReason::Completed && is_recent(at, now);
+        shown.then(|| RecentTermination { container: view.name.into(), reason, at })
     })
 }
 
@@ -631,19 +627,20 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
     now.duration_since(at) < RECENT
 }
 
-/// A container that has flapped does so until its last end is out of the window: its ends may come a little too seldom for
+/// A container that has flapped does so until its last termination is out of the window: its terminations may come a little too seldom for
 /// three of them to be within it at all times.
-fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option<(Found, Timestamp)> {
-    let flaps = |f: &Kept| *f.container == *view.name && f.reason == Reason::FrequentRestarts.into();
-    let kept = incidents.iter().map(|i| &i.kept).find(|f| flaps(f))?;
+fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option<(NewFinding, Timestamp)> {
+    let flaps =
+        |f: &CompactFinding| *f.container == *view.name && f.reason == Reason::FrequentRestarts.into();
+    let compact = incidents.iter().map(|i| &i.compact).find(|f| flaps(f))?;
     let until = view.newest_end()?.finished_at.get()?.checked_add(frequent::WINDOW).ok()?;
-    (now < until).then(|| (Arc::clone(kept).into(), until))
+    (now < until).then(|| (Arc::clone(compact).into(), until))
 }
 
 /// Why a finding about a pod that is still there has gone.
 fn over(
     pod: &Pod,
-    finding: &Kept,
+    finding: &CompactFinding,
     workload: &WorkloadRef,
     newest: Option<i64>,
     others: u32,
@@ -668,14 +665,15 @@ fn over(
     if phase == "Succeeded" {
         return (Ending::Completed, "the pod has completed".to_owned());
     }
-    if let Some(end) = status.and_then(|s| s.state.terminated.as_deref()) {
-        if end.exit_code == 0 {
+    if let Some(termination) = status.and_then(|s| s.state.terminated.as_deref()) {
+        if termination.exit_code == 0 {
             return (
                 Ending::Completed,
-                format!("the container has ended with exit code 0 at {}", end.finished_at),
+                format!("the container has ended with exit code 0 at {}", termination.finished_at),
             );
         }
-        let text = format!("the container has ended for another reason, with exit code {}", end.exit_code);
+        let text =
+            format!("the container has ended for another reason, with exit code {}", termination.exit_code);
         return (Ending::Superseded, text);
     }
     if phase == "Failed" {
@@ -724,7 +722,6 @@ fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::{Context, diagnose};
 
     #[test]
     fn timers_that_are_set_anew_with_every_update_do_not_pile_up() {
@@ -736,59 +733,9 @@ mod tests {
         let at = |n: i64| now + SignedDuration::from_secs(60 + n % 100);
         for n in 0..10_000 {
             let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: Some(at(n)) };
-            incidents.apply(&pod, &workload, diagnosis, Sight::Later, now);
+            incidents.apply(&pod, &workload, diagnosis, FirstSeen::Later, now);
             assert!(incidents.timers.len() < 2_000, "{}", incidents.timers.len());
         }
         assert_eq!(incidents.due(at(9_999) + SLACK), [Uid::of("a")]);
-    }
-
-    #[test]
-    fn a_sample_lives_as_long_as_a_pod_is_like_it() {
-        let mut incidents = Incidents::new();
-        let now: Timestamp = "2026-11-22T10:00:00Z".parse().unwrap();
-        let pod = |workload: u32, pod: u32, times: u32| {
-            let mut new = Pod::default();
-            new.metadata.uid = format!("{workload}/{pod}");
-            new.metadata.namespace = "shop".to_owned();
-            new.metadata.name = format!("web-{workload}-{pod}");
-            new.status.phase = "Failed".to_owned();
-            new.status.reason = "Evicted".to_owned();
-            new.status.message = format!("{times} times: {}", "the node was low on memory ".repeat(9));
-            new
-        };
-        let workload = |n: u32| WorkloadRef { kind: "Deployment".to_owned(), name: format!("web-{n}") };
-        for w in 0..500 {
-            // Each as it fails, and as it fails again; of a workload with one pod nothing is shared.
-            for n in 0..4 {
-                let pods = if w % 5 == 0 { 1 } else { 3 };
-                for p in 0..pods {
-                    let pod = pod(w, p, n);
-                    let diagnosis = diagnose(&pod, &Context::pod_only(), now);
-                    let finding = diagnosis.findings[0].clone();
-                    let uid = uid_of(&pod);
-                    incidents.apply(&pod, &workload(w), diagnosis, Sight::Later, now);
-                    let active = incidents.pod(uid).unwrap();
-                    assert_eq!(active.pod(), pod);
-                    assert_eq!(active.findings[0].finding(), finding);
-                    assert_eq!(active.incidents[0].finding(), finding);
-                    assert_eq!(active.packed.is_like_another(), pods > 1 && (n > 0 || p > 0));
-                }
-            }
-        }
-        assert_eq!(incidents.alike.len(), 400);
-        // Half of them are well again, the others are gone.
-        for w in 0..500 {
-            for p in 0..3 {
-                let pod = pod(w, p, 0);
-                if w % 2 == 0 {
-                    let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: None };
-                    incidents.apply(&pod, &workload(w), diagnosis, Sight::Later, now);
-                } else {
-                    incidents.gone(uid_of(&pod), None, now);
-                }
-            }
-        }
-        assert_eq!((incidents.active.len(), incidents.open), (0, 0));
-        assert!(incidents.alike.len() <= 64, "{} samples outlive what is like them", incidents.alike.len());
     }
 }

@@ -21,23 +21,15 @@
 //! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact` and `files` name no runtime, no client and no metrics
 //! library, and read no clock: time comes in as a [`jiff::Timestamp`]. A test holds who may know whom.
 
-#[macro_use]
-mod words;
+pub use kubehealer_core::{API_VERSION, diagnosis, objects, redact, runbooks};
+pub use kubehealer_rules as rules;
+pub use kubehealer_simulator as simulator;
 
 pub mod cli;
 pub mod cluster;
 pub mod daemon;
-pub mod diagnosis;
 pub mod files;
 pub mod incidents;
 pub mod metrics;
-pub mod objects;
-pub mod redact;
 pub mod report;
-pub mod rules;
-pub mod runbooks;
 pub mod server;
-pub mod simulator;
-
-/// The version of what is a contract: the JSON of `diagnose` and of the API, and rule files.
-pub const API_VERSION: &str = "kubehealer.dev/v1alpha1";

@@ -7,8 +7,7 @@
 
 mod api;
 
-use std::convert::Infallible;
-use std::io;
+use std::io::{self, BufWriter, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
@@ -20,12 +19,13 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use bytes::Bytes;
 use futures::stream;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ const HEAD: usize = 16 * 1024;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long requests that are answered may go on when the program ends.
 const DRAIN: Duration = Duration::from_millis(1000);
+/// Bytes of the metrics that are sent at once.
+const CHUNK: usize = 64 * 1024;
 /// How old the last sign of life of the watch's task may be, seconds.
 const PULSE: i64 = 60;
 
@@ -217,13 +219,41 @@ async fn aside(work: impl FnOnce() -> Response + Send + 'static) -> Response {
     done.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
 }
 
+/// The text goes out as it is written, in chunks of which there are a few at a time. A failure breaks the answer off, so
+/// that a part of the text is never taken for the whole.
 async fn scrape(State(shown): State<Arc<Shown>>) -> Response {
-    aside(move || {
-        let pieces = shown.metrics.render(&shown.incidents, (shown.clock)());
-        let body = Body::from_stream(stream::iter(pieces.map(Ok::<_, Infallible>)));
-        ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], body).into_response()
-    })
-    .await
+    let (sender, receiver) = mpsc::channel(1);
+    let writer = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        let mut out = BufWriter::with_capacity(CHUNK, Chunks(sender));
+        let written = shown.metrics.write(&shown.incidents, (shown.clock)(), &mut out);
+        written.map_err(io::Error::other)?;
+        out.flush()
+    });
+    let chunks = stream::try_unfold((receiver, Some(writer)), async |(mut receiver, mut writer)| {
+        if let Some(chunk) = receiver.recv().await {
+            return Ok(Some((chunk, (receiver, writer))));
+        }
+        match writer.take() {
+            Some(writer) => writer.await.map_err(io::Error::other).flatten().map(|()| None),
+            None => Ok(None),
+        }
+    });
+    ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], Body::from_stream(chunks)).into_response()
+}
+
+/// Hands on what is written, and waits for the reader.
+struct Chunks(mpsc::Sender<Bytes>);
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let gone = |_| io::Error::from(io::ErrorKind::BrokenPipe);
+        self.0.blocking_send(Bytes::copy_from_slice(bytes)).map_err(gone)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 async fn livez(State(shown): State<Arc<Shown>>) -> Response {

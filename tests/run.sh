@@ -31,8 +31,8 @@ chart_result() {
 }
 
 step "format" cargo fmt --check
-step "lints" cargo clippy --locked --all-targets --quiet -- -D warnings
-step "program" cargo test --locked --quiet
+step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
+step "program" cargo test --locked --workspace --quiet
 step "chart, alerts, manifests, workflows" chart_result
 for suite in tests/e2e/run.sh tests/image/run.sh; do
   step "$suite" "$suite"

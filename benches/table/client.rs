@@ -16,7 +16,7 @@ use kube::{Client, Config};
 use kubehealer::cluster::watch::{InitialList, Resource, Settings, Watch, WatchScope};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::store::{Mark, Uid};
-use kubehealer::incidents::{Incidents, Sight};
+use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::objects::{Object as _, Pod};
 use serde::Deserialize;
 use serde_json::json;
@@ -328,7 +328,7 @@ async fn ours(client: Client, shared: Shared, protobuf: bool, initial: InitialLi
                 watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
                     let version = (!first).then(|| pod.metadata.resource_version.clone());
                     let diagnosis = diagnose(&pod, &Context::pod_only(), now);
-                    let sight = if first { Sight::First } else { Sight::Later };
+                    let sight = if first { FirstSeen::InFirstList } else { FirstSeen::Later };
                     let workload = workload_of(&pod);
                     events = incidents.apply(&pod, &workload, diagnosis, sight, now);
                     drop(tally);

@@ -395,7 +395,7 @@ pub fn storm(pods: u32) {
         peak / quiet,
         scraped / quiet
     );
-    goal("memory within 2 x of quiet", &text, scraped <= 2.0 * quiet);
+    goal("memory below 256 MiB, scraped", &text, scraped < 256.0);
     let (probes, unready) = (number(&after, "probes"), number(&after, "unready"));
     let text = format!("{unready} of {probes} answers said no");
     goal("`/readyz` stays true", &text, probes > 0.0 && unready == 0.0);

@@ -206,7 +206,7 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     // A clock may be an hour off; a time that lies further ahead is an error in the data.
     let clock = clock();
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
-    let now = args.now.or_else(|| files::newest_time(&dump.snapshot, limit)).unwrap_or(clock);
+    let now = args.now.or_else(|| dump.newest_time(limit)).unwrap_or(clock);
     args.narrow(&mut dump.snapshot, args.namespace.as_deref(), &mut notes)?;
     Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty() })
 }

@@ -193,7 +193,7 @@ fn run_case(case: &TestCase, rules: &RuleSet, beside: &dyn Fn(&String) -> PathBu
     if dump.objects == 0 {
         failures.push("the test has no Kubernetes objects: does each have a kind?".to_owned());
     }
-    let Some(now) = case.now.or_else(|| files::newest_time(&dump.snapshot, Timestamp::MAX)) else {
+    let Some(now) = case.now.or_else(|| dump.newest_time(Timestamp::MAX)) else {
         failures.push("the objects name no time: give the test a `now`".to_owned());
         return failures;
     };

@@ -207,7 +207,7 @@ impl ConnectError {
     }
 }
 
-words! {
+kubehealer_core::words! {
     /// The kinds of failures of a request. Their words are label values of `kubehealer_watch_errors_total`.
     pub enum Kind {
         /// No connection, or it broke.

@@ -1,7 +1,7 @@
 //! The one way of a change: from the watch through the analyzer into the incidents.
 //!
 //! Whatever a watch shows is dealt with at once, in the watch's own task, in microseconds. Two locks, always taken in this
-//! order: what surrounds pods (owners, nodes, evidence), then the incidents.
+//! order: the state of the cluster (owners, nodes, evidence), then the incidents.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -14,80 +14,51 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
-use super::evidence::{Events, Evidence, Job, Jobs, Siblings};
+use super::evidence::{Events, Evidence, Job, Jobs};
+use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
-use crate::diagnosis::owners::Owners;
-use crate::diagnosis::{
-    self, Context, Finding, Look, PodDiagnosis, Reason, Snapshot, Sources, Start, Survey, WorkloadRef, nodes,
-    scheduling, survey,
-};
-use crate::incidents::packed::Packed;
-use crate::incidents::store::{Home, Uid};
-use crate::incidents::{ActivePod, IncidentEvent, Incidents, Sight, uid_of};
+use crate::diagnosis::world::Pods;
+use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, survey};
+use crate::incidents::compact::Packed;
+use crate::incidents::store::{Uid, WorkloadKey};
+use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
-use crate::objects::{self, CronJob, Event, Node, Object, ObjectMeta, Pod, Workload};
+use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
 use crate::report;
-use crate::rules::{EvaluationError, RuleSet};
+use crate::rules::RuleSet;
 
 /// The state, and what is done with each change of it.
 pub(super) struct Engine {
     clock: Clock,
     incidents: Arc<RwLock<Incidents>>,
-    around: Mutex<Around>,
+    state: Mutex<ClusterState>,
+    /// The findings of workloads and nodes.
+    workloads_and_nodes: Mutex<WorkloadsAndNodes>,
     announcer: Announcer,
     jobs: Jobs,
     pub(super) metrics: Arc<Metrics>,
-    /// Owners, nodes or findings have changed since workloads and nodes were looked at.
-    others_changed: AtomicBool,
+    /// Owners, nodes or findings have changed since workloads and nodes were judged.
+    is_changed: AtomicBool,
     /// Makes the watches of pods list everything again.
     relist: Mutex<Vec<Arc<Notify>>>,
 }
 
-/// What surrounds the pods.
-struct Around {
-    owners: Owners,
-    nodes: HashMap<String, Node>,
-    /// Nodes that are not ready: what their silence explains is no finding of a pod.
-    down: HashSet<String>,
-    evidence: HashMap<Uid, Evidence>,
-    /// What events say about nodes on which containers were killed, and when they were asked for.
-    on_nodes: HashMap<String, (Packed<Events>, Instant)>,
-    /// How long the pods take to start of revisions of which a probe kills some, and when they were asked for.
-    starts: HashMap<Uid, (Vec<Start>, Instant)>,
-    sources: Sources,
-    /// The user's own rules.
-    rules: Arc<RuleSet>,
-    /// The findings of workloads and nodes, by uid, as they were found last.
-    others: BTreeMap<String, Vec<Finding>>,
-    /// Workloads that lack pods (or Jobs), by uid: their events are read, and read again, until they have them.
-    lacking: HashMap<Uid, Lacking>,
-    /// When to look at workloads and nodes again, even if nothing changes.
-    others_recheck: Option<Timestamp>,
-    others_looked: Option<(Instant, Duration)>,
+/// The findings of workloads and nodes, as they were judged last.
+#[derive(Default)]
+struct WorkloadsAndNodes {
+    /// By uid.
+    findings: BTreeMap<String, Vec<Finding>>,
+    /// When to judge them again, even if nothing changes.
+    recheck: Option<Timestamp>,
+    /// When that was, and how long it took.
+    judged: Option<(Instant, Duration)>,
 }
 
-/// When pods ended as with their node, and on which.
-type NodeEnds = Vec<(String, Timestamp)>;
-
-/// A workload that lacks pods, or Jobs.
-struct Lacking {
-    kind: &'static str,
-    namespace: String,
-    name: String,
-    uid: String,
-}
-
-/// How often workloads and nodes are looked at, at most.
-const OTHERS: Duration = Duration::from_secs(2);
-/// The look at workloads and nodes takes at most this share of the time.
-const OTHERS_SHARE: u32 = 20;
-/// How old evidence may be before a pod that is looked at again gets fresh one.
-const EVIDENCE_AGE: Duration = Duration::from_secs(60);
-/// The same of how long the pods of a revision take to start: it seldom changes, and is a list of pods.
-const STARTS_AGE: Duration = Duration::from_secs(600);
-/// How long what was read about nodes and revisions is kept when nothing asks for it any more. Events live as long.
-const SURROUNDINGS_KEPT: Duration = Duration::from_secs(3600);
+/// How often workloads and nodes are judged, at most.
+const JUDGE_EVERY: Duration = Duration::from_secs(2);
+/// One part in so many of the time is spent on it, at most.
+const JUDGE_SHARE: u32 = 20;
 
 impl Engine {
     pub(super) fn new(
@@ -105,30 +76,18 @@ impl Engine {
         Self {
             clock: Arc::clone(&settings.clock),
             incidents,
-            around: Mutex::new(Around {
-                owners: Owners::default(),
-                nodes: HashMap::new(),
-                down: HashSet::new(),
-                evidence: HashMap::new(),
-                on_nodes: HashMap::new(),
-                starts: HashMap::new(),
-                sources,
-                rules: Arc::clone(&settings.rules),
-                others: BTreeMap::new(),
-                lacking: HashMap::new(),
-                others_recheck: None,
-                others_looked: None,
-            }),
+            state: Mutex::new(ClusterState::new(sources, Arc::clone(&settings.rules))),
+            workloads_and_nodes: Mutex::default(),
             announcer: Announcer::new(),
             jobs,
             metrics,
-            others_changed: AtomicBool::new(false),
+            is_changed: AtomicBool::new(false),
             relist: Mutex::default(),
         }
     }
 
-    fn around(&self) -> MutexGuard<'_, Around> {
-        self.around.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> MutexGuard<'_, ClusterState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
@@ -147,8 +106,8 @@ impl Engine {
     /// Puts other rules in force. Healthy pods are not kept, so all pods are listed again: a new rule may be about them.
     pub(super) fn set_rules(&self, rules: Arc<RuleSet>) {
         self.metrics.sources.loaded_rules(&rules, self.now());
-        self.around().rules = rules;
-        self.others_changed.store(true, Relaxed);
+        self.state().rules = rules;
+        self.is_changed.store(true, Relaxed);
         for notify in self.relist.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             notify.notify_one();
         }
@@ -157,59 +116,59 @@ impl Engine {
     /// The sink of a watch of pods. `namespace` is what it is limited to.
     pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
         let mut mark = None;
-        let mut sight = Sight::First;
+        let mut sight = FirstSeen::InFirstList;
         move |event| match event {
             watcher::Event::Init => mark = Some(self.incidents().mark()),
             watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, sight),
             watcher::Event::Delete(pod) => {
                 let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
-                self.around().evidence.remove(&uid_of(&pod));
+                self.state().evidence.remove(&uid_of(&pod));
                 self.happened(&events);
             }
             watcher::Event::InitDone => {
-                sight = Sight::Later;
+                sight = FirstSeen::Later;
                 if let Some(mark) = mark.take() {
                     let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
                     self.happened(&events);
-                    self.forget_evidence();
+                    self.state().forget_evidence(&self.incidents());
                 }
             }
         }
     }
 
-    fn pod(&self, pod: &Pod, sight: Sight) {
+    fn pod(&self, pod: &Pod, sight: FirstSeen) {
         let now = self.now();
         let uid = uid_of(pod);
-        let mut around = self.around();
-        let workload = around.owners.workload_of(pod);
-        let diagnosis = around.look(&self.metrics, pod, &workload, now);
+        let mut state = self.state();
+        let workload = state.world.owners.workload_of(pod);
+        let diagnosis = state.judge(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
         let events = incidents.apply(pod, &workload, diagnosis, sight, now);
-        let job = around.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask());
+        let job = state.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask());
         drop(incidents);
-        drop(around);
+        drop(state);
         self.happened(&events);
         self.ask(job);
     }
 
     /// Looks at a pod again: time has passed, or its surroundings have changed.
-    fn look_again(&self, uid: Uid, fresh_evidence: bool) {
+    fn judge_again(&self, uid: Uid, fresh_evidence: bool) {
         let now = self.now();
-        let mut around = self.around();
+        let mut state = self.state();
         let mut incidents = self.incidents();
         let Some(active) = incidents.pod(uid) else {
-            around.evidence.remove(&uid);
+            state.evidence.remove(&uid);
             return;
         };
-        let diagnosis = around.look(&self.metrics, &active.pod(), &active.home.workload, now);
+        let diagnosis = state.judge(&self.metrics, &active.pod(), &active.workload_key.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
         let job = if fresh_evidence {
             None
         } else {
-            around.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask())
+            state.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask())
         };
         drop(incidents);
-        drop(around);
+        drop(state);
         self.happened(&events);
         self.ask(job);
     }
@@ -218,16 +177,16 @@ impl Engine {
     pub(super) fn time_passes(&self) {
         let due = self.incidents().due(self.now());
         for uid in due {
-            self.look_again(uid, false);
+            self.judge_again(uid, false);
         }
         self.ask_for_workloads();
-        self.look_at_others();
+        self.judge_workloads_and_nodes();
         self.announcer.summarize();
     }
 
     fn happened(&self, events: &[IncidentEvent]) {
         if !events.is_empty() {
-            self.others_changed.store(true, Relaxed);
+            self.is_changed.store(true, Relaxed);
             self.announcer.announce(events);
         }
     }
@@ -235,20 +194,13 @@ impl Engine {
     fn ask(&self, job: Option<Job>) {
         let Some(job) = job else { return };
         let (uid, node, revision) = (job.uid, job.node.clone(), job.siblings.as_ref().map(|s| s.revision));
-        let mut around = self.around();
+        let mut state = self.state();
         // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
         if !self.jobs.push(job) {
             self.metrics.sources.count_evidence("all", "dropped");
             return;
         }
-        let now = Instant::now();
-        around.evidence.entry(uid).or_default().asked = Some(now);
-        if let Some(node) = node {
-            around.on_nodes.entry(node).or_insert_with(|| (Packed::default(), now)).1 = now;
-        }
-        if let Some(revision) = revision {
-            around.starts.entry(revision).or_insert_with(|| (Vec::new(), now)).1 = now;
-        }
+        state.asked(uid, node, revision);
     }
 
     /// Whether there is room for a job: without it, none is made up.
@@ -263,56 +215,40 @@ impl Engine {
     /// New evidence about a pod has come.
     pub(super) fn evidence(&self, uid: Uid, take: impl FnOnce(&mut Evidence)) {
         {
-            let mut around = self.around();
-            let Some(evidence) = around.evidence.get_mut(&uid) else { return };
+            let mut state = self.state();
+            let Some(evidence) = state.evidence.get_mut(&uid) else { return };
             take(evidence);
-            if around.lacking.contains_key(&uid) {
-                self.others_changed.store(true, Relaxed);
+            if state.lacking.contains_key(&uid) {
+                self.is_changed.store(true, Relaxed);
                 return;
             }
         }
-        self.look_again(uid, true);
+        self.judge_again(uid, true);
     }
 
     /// Events about a node have come.
     pub(super) fn node_events(&self, node: &str, events: Packed<Events>) {
-        let mut around = self.around();
-        around.on_nodes.retain(|_, (_, asked)| asked.elapsed() < SURROUNDINGS_KEPT);
-        let Some((known, _)) = around.on_nodes.get_mut(node) else { return };
-        let news = *known != events;
-        *known = events;
-        drop(around);
-        if news {
-            self.look_at_nodes(&HashSet::from([node.to_owned()]));
+        let is_new = self.state().put_node_events(node, events);
+        if is_new {
+            self.judge_pods_on(&HashSet::from([node.to_owned()]));
         }
     }
 
     /// It is known how long the pods of a revision take to start.
     pub(super) fn starts(&self, revision: Uid, starts: Vec<Start>) {
-        let mut around = self.around();
-        around.starts.retain(|_, (_, asked)| asked.elapsed() < SURROUNDINGS_KEPT);
-        if let Some((known, _)) = around.starts.get_mut(&revision) {
-            *known = starts;
-        }
+        self.state().put_starts(revision, starts);
     }
 
     /// Whether a source can be read after all.
     pub(super) fn source(&self, source: &'static str, available: bool) -> bool {
-        let mut around = self.around();
+        let mut state = self.state();
         match source {
-            "events" => around.sources.events = available,
-            "logs" => around.sources.logs = available,
+            "events" => state.world.sources.events = available,
+            "logs" => state.world.sources.logs = available,
             _ => {}
         }
-        drop(around);
+        drop(state);
         self.metrics.sources.set_available(source, available)
-    }
-
-    fn forget_evidence(&self) {
-        let mut around = self.around();
-        let incidents = self.incidents();
-        let Around { evidence, lacking, .. } = &mut *around;
-        evidence.retain(|uid, _| incidents.pod(*uid).is_some() || lacking.contains_key(uid));
     }
 
     /// The sink of a watch of ReplicaSets, Deployments, StatefulSets or DaemonSets.
@@ -320,84 +256,75 @@ impl Engine {
         self: Arc<Self>,
         kind: &'static str,
     ) -> impl FnMut(watcher::Event<Workload>) + Send {
-        self.others(kind, move |around, w: Workload| {
+        self.owners(kind, move |state, w: Workload| {
             let of_deployment = w.metadata.controller().is_some_and(|o| o.kind == "Deployment");
             let lacks = kind != "Deployment" && !of_deployment && w.status.replicas < w.wanted();
-            around.wants_events(kind, &w.metadata, lacks);
-            around.owners.apply(kind, w);
+            state.wants_events(kind, &w.metadata, lacks);
+            state.world.owners.apply(kind, w);
         })
     }
 
     /// The sink of a watch of Jobs.
     pub(super) fn jobs(self: Arc<Self>) -> impl FnMut(watcher::Event<objects::Job>) + Send {
-        self.others("Job", |around, job: objects::Job| {
-            around.wants_events("Job", &job.metadata, job.lacks_pods());
-            around.owners.apply_job(job);
+        self.owners("Job", |state, job: objects::Job| {
+            state.wants_events("Job", &job.metadata, job.lacks_pods());
+            state.world.owners.apply_job(job);
         })
     }
 
     /// The sink of a watch of CronJobs.
     pub(super) fn cron_jobs(self: Arc<Self>) -> impl FnMut(watcher::Event<CronJob>) + Send {
         let engine = Arc::clone(&self);
-        self.others("CronJob", move |around, cron_job: CronJob| {
+        self.owners("CronJob", move |state, cron_job: CronJob| {
             // How often it should make a Job is not known here: none at all, or none for a day, is worth a question.
             let made = cron_job.status.last_schedule_time.get();
             let day = SignedDuration::from_hours(24);
             let lacks = made.is_none_or(|at| engine.now().duration_since(at) > day);
-            around.wants_events("CronJob", &cron_job.metadata, lacks && !cron_job.spec.suspend);
-            around.owners.apply_cron_job(cron_job);
+            state.wants_events("CronJob", &cron_job.metadata, lacks && !cron_job.spec.suspend);
+            state.world.owners.apply_cron_job(cron_job);
         })
     }
 
     /// Reads the events of workloads that lack pods, now and then.
     fn ask_for_workloads(&self) {
-        let around = self.around();
-        if !around.sources.events {
-            return;
-        }
-        let wanting = around.lacking.iter().filter(|(uid, _)| {
-            let asked = around.evidence.get(uid).and_then(|e| e.asked);
-            asked.is_none_or(|at| at.elapsed() >= EVIDENCE_AGE)
-        });
-        let jobs: Vec<Job> =
-            wanting.map(|(uid, of)| Job::of_workload(*uid, &of.namespace, &of.name, &of.uid)).collect();
-        drop(around);
+        let jobs = self.state().lacking();
         jobs.into_iter().for_each(|job| self.ask(Some(job)));
     }
 
-    fn others<T: Object>(
+    /// The sink of a watch of owners.
+    fn owners<T: Object>(
         self: Arc<Self>,
         kind: &'static str,
-        put: impl Fn(&mut Around, T) + Send,
+        put: impl Fn(&mut ClusterState, T) + Send,
     ) -> impl FnMut(watcher::Event<T>) + Send {
-        let mut known = Known::default();
+        let mut known = SeenSet::default();
         move |event| {
-            let mut around = self.around();
+            let mut state = self.state();
             match event {
                 watcher::Event::Init => known.begin(),
                 watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
                     let meta = object.meta();
                     known.saw(&meta.namespace, &meta.name);
-                    put(&mut around, object);
+                    put(&mut state, object);
                 }
                 watcher::Event::Delete(object) => {
                     let meta = object.meta();
                     known.lost(&meta.namespace, &meta.name);
-                    around.forget(kind, &meta.namespace, &meta.name);
+                    state.forget(kind, &meta.namespace, &meta.name);
                 }
                 watcher::Event::InitDone => {
                     for (namespace, name) in known.unseen() {
-                        around.forget(kind, &namespace, &name);
+                        state.forget(kind, &namespace, &name);
                     }
                 }
             }
-            self.others_changed.store(true, Relaxed);
+            self.is_changed.store(true, Relaxed);
         }
     }
 
     /// The sink of a watch of nodes.
     pub(super) fn nodes(self: Arc<Self>) -> impl FnMut(watcher::Event<Node>) + Send {
-        let mut known = Known::default();
+        let mut known = SeenSet::default();
         let mut is_listing = false;
         // The nodes whose pods are to be judged again; "" for the pods that have none.
         let mut changed = HashSet::new();
@@ -409,111 +336,61 @@ impl Engine {
                 }
                 watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
                     known.saw("", &node.metadata.name);
-                    self.node(node, &mut changed);
+                    self.state().put_node(node, &mut changed);
                 }
                 watcher::Event::Delete(node) => {
                     known.lost("", &node.metadata.name);
-                    self.lost_node(node.metadata.name, &mut changed);
+                    self.state().remove_node(node.metadata.name, &mut changed);
                 }
                 watcher::Event::InitDone => {
                     is_listing = false;
                     for (_, name) in known.unseen() {
-                        self.lost_node(name, &mut changed);
+                        self.state().remove_node(name, &mut changed);
                     }
                 }
             }
             if !is_listing && !changed.is_empty() {
-                self.look_at_nodes(&std::mem::take(&mut changed));
+                self.judge_pods_on(&std::mem::take(&mut changed));
             }
-            self.others_changed.store(true, Relaxed);
-        }
-    }
-
-    fn node(&self, node: Node, changed: &mut HashSet<String>) {
-        let name = node.metadata.name.clone();
-        let is_down = node.condition("Ready").is_some_and(|c| c.status != "True");
-        let mut around = self.around();
-        let was_down = if is_down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
-        let spec = node.spec.clone();
-        let old = around.nodes.insert(name.clone(), node);
-        if old.as_ref().is_none_or(|old| old.spec != spec) {
-            // Taints tell why a pod has no node.
-            changed.insert(String::new());
-        }
-        if old.is_none() || was_down != is_down {
-            changed.insert(name);
-        }
-    }
-
-    fn lost_node(&self, name: String, changed: &mut HashSet<String>) {
-        let mut around = self.around();
-        around.nodes.remove(&name);
-        around.on_nodes.remove(&name);
-        changed.insert(String::new());
-        if around.down.remove(&name) {
-            changed.insert(name);
+            self.is_changed.store(true, Relaxed);
         }
     }
 
     /// Judges the pods again that are on these nodes and not healthy.
-    fn look_at_nodes(&self, names: &HashSet<String>) {
+    fn judge_pods_on(&self, names: &HashSet<String>) {
         let pods: Vec<Uid> = {
             let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
             incidents.active_pods().filter(|p| names.contains(p.node)).map(|p| p.uid).collect()
         };
         for uid in pods {
-            self.look_again(uid, false);
+            self.judge_again(uid, false);
         }
     }
 
-    /// Looks at workloads and nodes, if there is a reason to.
-    fn look_at_others(&self) {
+    /// Judges workloads and nodes, if there is a reason to.
+    fn judge_workloads_and_nodes(&self) {
         let now = self.now();
-        {
-            let around = self.around();
-            let due = around.others_recheck.is_some_and(|at| at <= now);
-            if let Some((at, took)) = around.others_looked
-                && at.elapsed() < OTHERS.max(took * OTHERS_SHARE)
-            {
-                return;
-            }
-            if !self.others_changed.swap(false, Relaxed) && !due {
-                return;
-            }
+        let mut last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = last.recheck.is_some_and(|at| at <= now);
+        let is_early =
+            last.judged.is_some_and(|(at, took)| at.elapsed() < JUDGE_EVERY.max(took * JUDGE_SHARE));
+        if is_early || !self.is_changed.swap(false, Relaxed) && !due {
+            return;
         }
         let began = Instant::now();
-        let (by_home, ends) = self.pods_by_home();
-        let mut around = self.around();
-        let events = around.lacking.keys().filter_map(|uid| Some((*uid, around.evidence.get(uid)?.events())));
-        let events: HashMap<Uid, Vec<Event>> = events.collect();
-        let events_of = |uid: &str| events.get(&Uid::of(uid)).map_or(&[][..], Vec::as_slice);
-        let pods_of = |namespace: &str, workload: &WorkloadRef| {
-            let home = Home::new(namespace, workload);
-            self.findings_of(by_home.get(&home).into_iter().flatten())
-        };
-        let (mut findings, mut recheck) = around.owners.diagnose(&events_of, &pods_of, now);
-        let mut look = Look::at(now);
-        findings.extend(self.of_nodes(&around, ends, &mut look));
-        recheck = recheck.into_iter().chain(look.done(Vec::new()).recheck).min();
-        if !around.rules.is_empty() {
-            let applied = around.rules.apply_without_pod(findings, now);
-            log_rule_errors(&self.metrics.sources.count_rules(&applied));
-            recheck = recheck.into_iter().chain(applied.recheck).min();
-            findings = applied.findings;
-        }
-
+        let events = self.state().events_of_lacking();
+        let pods = ActivePods::of(self, events);
+        let state = self.state();
+        let (findings, recheck) =
+            state.world.judge_workloads_and_nodes(&pods, &mut state.rules(&self.metrics, now), now);
         let mut by_uid: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
         for finding in findings {
             by_uid.entry(finding.uid.clone()).or_default().push(finding);
         }
-        let before = std::mem::take(&mut around.others);
         let mut incidents = self.incidents();
         let mut events = Vec::new();
-        for (uid, old) in &before {
-            if by_uid.contains_key(uid) {
-                continue;
-            }
-            events.extend(if around.exists(old) {
+        for (uid, old) in last.findings.iter().filter(|(uid, _)| !by_uid.contains_key(*uid)) {
+            events.extend(if state.exists(old) {
                 incidents.apply_other(uid, Vec::new(), now)
             } else {
                 incidents.other_gone(uid, now)
@@ -523,24 +400,10 @@ impl Engine {
             events.extend(incidents.apply_other(uid, findings.clone(), now));
         }
         drop(incidents);
-        around.others = by_uid;
-        around.others_recheck = recheck;
-        around.others_looked = Some((began, began.elapsed()));
-        drop(around);
+        drop(state);
+        *last = WorkloadsAndNodes { findings: by_uid, recheck, judged: Some((began, began.elapsed())) };
+        drop(last);
         self.announcer.announce(&events);
-    }
-
-    /// The pods with findings by where they belong, and when which node's pods ended as with their node. In chunks, so that
-    /// no update waits.
-    fn pods_by_home(&self) -> (HashMap<Arc<Home>, Vec<Uid>>, NodeEnds) {
-        let (mut by_home, mut ends) = (HashMap::<_, Vec<_>>::new(), Vec::new());
-        self.in_chunks(&self.active_uids(), |pod| {
-            if !pod.findings.is_empty() {
-                by_home.entry(Arc::clone(pod.home)).or_default().push(pod.uid);
-            }
-            ends.extend(pod.ended_with_node.map(|end| (pod.node.to_owned(), end)));
-        });
-        (by_home, ends)
     }
 
     /// The findings of these pods, always in the same order.
@@ -556,6 +419,7 @@ impl Engine {
         self.incidents.read().unwrap_or_else(PoisonError::into_inner).active_uids().collect()
     }
 
+    /// Looks at these pods, some at a time, so that no update waits.
     fn in_chunks(&self, uids: &[Uid], mut look: impl FnMut(ActivePod<'_>)) {
         const CHUNK: usize = 200;
         for chunk in uids.chunks(CHUNK) {
@@ -564,31 +428,14 @@ impl Engine {
         }
     }
 
-    fn of_nodes(&self, around: &Around, mut ends: NodeEnds, look: &mut Look) -> Vec<Finding> {
-        let mut findings = Vec::new();
-        let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        for (name, node) in &around.nodes {
-            let on_node = incidents.pods_on(name) as usize;
-            findings.extend(nodes::diagnose(node, on_node, look));
-        }
-        ends.sort_unstable();
-        for of_node in ends.chunk_by(|a, b| a.0 == b.0) {
-            let Some((name, _)) = of_node.first() else { continue };
-            let Some(node) = around.nodes.get(name) else { continue };
-            let ends = of_node.iter().map(|(_, end)| *end).collect();
-            findings.extend(nodes::restarted(node, ends, incidents.pods_on(name) as usize, look));
-        }
-        findings
-    }
-
     /// What `diagnose -A -o json` would print.
     pub(super) fn document(&self) -> String {
         let mut findings = self.findings_of(self.active_uids().iter());
         let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
-        let around = self.around();
-        findings.extend(around.others.values().flatten().cloned());
-        let mut sources = around.sources;
-        drop(around);
+        let last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        findings.extend(last.findings.values().flatten().cloned());
+        drop(last);
+        let mut sources = self.state().world.sources;
         sources.owners &= self.metrics.sources.is_synced(OWNERS);
         sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
         let snapshot = Snapshot { sources, ..Snapshot::default() };
@@ -597,9 +444,46 @@ impl Engine {
     }
 }
 
-fn log_rule_errors(errors: &[EvaluationError]) {
-    for error in errors {
-        tracing::warn!(rule = &*error.rule, "the rule {} cannot be evaluated: {}", error.rule, error.message);
+/// The pods of the incidents, as far as workloads and nodes are judged by them.
+struct ActivePods<'e> {
+    engine: &'e Engine,
+    /// Those with findings, by where they belong.
+    by_workload: HashMap<Arc<WorkloadKey>, Vec<Uid>>,
+    terminations: Vec<(String, Timestamp)>,
+    events: HashMap<Uid, Vec<Event>>,
+}
+
+impl<'e> ActivePods<'e> {
+    fn of(engine: &'e Engine, events: HashMap<Uid, Vec<Event>>) -> Self {
+        let (mut by_workload, mut terminations) = (HashMap::<_, Vec<_>>::new(), Vec::new());
+        engine.in_chunks(&engine.active_uids(), |pod| {
+            if !pod.findings.is_empty() {
+                by_workload.entry(Arc::clone(pod.workload_key)).or_default().push(pod.uid);
+            }
+            terminations.extend(pod.ended_with_node.map(|at| (pod.node.to_owned(), at)));
+        });
+        terminations.sort_unstable();
+        Self { engine, by_workload, terminations, events }
+    }
+}
+
+impl Pods for ActivePods<'_> {
+    fn findings_of(&self, namespace: &str, workload: &WorkloadRef) -> Vec<Finding> {
+        let home = WorkloadKey::new(namespace, workload);
+        self.engine.findings_of(self.by_workload.get(&home).into_iter().flatten())
+    }
+
+    fn on_node(&self, node: &str) -> usize {
+        let incidents = self.engine.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        incidents.pods_on(node) as usize
+    }
+
+    fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
+        self.terminations.clone()
+    }
+
+    fn events_of(&self, uid: &str) -> &[Event] {
+        self.events.get(&Uid::of(uid)).map_or(&[], Vec::as_slice)
     }
 }
 
@@ -613,194 +497,12 @@ pub(super) fn kind_of(resource: &Resource) -> &'static str {
     }
 }
 
-impl Around {
-    /// Takes down whether only events can tell why a workload does not get what it should create: a StatefulSet, a DaemonSet,
-    /// a ReplicaSet of its own or a Job without its pods, a CronJob without its Jobs.
-    fn wants_events(&mut self, kind: &'static str, meta: &ObjectMeta, wants: bool) {
-        let uid = Uid::of(&meta.uid);
-        if !wants {
-            if self.lacking.remove(&uid).is_some() {
-                self.evidence.remove(&uid);
-            }
-            return;
-        }
-        self.lacking.entry(uid).or_insert_with(|| Lacking {
-            kind,
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
-            uid: meta.uid.clone(),
-        });
-    }
-
-    /// An owner is gone.
-    fn forget(&mut self, kind: &str, namespace: &str, name: &str) {
-        self.owners.remove(kind, namespace, name);
-        let Self { lacking, evidence, .. } = self;
-        lacking.retain(|uid, of| {
-            let gone = of.kind == kind && of.namespace == namespace && of.name == name;
-            if gone {
-                evidence.remove(uid);
-            }
-            !gone
-        });
-    }
-
-    /// Looks at a pod with what surrounds it.
-    fn look(
-        &self,
-        metrics: &Metrics,
-        pod: &Pod,
-        workload: &diagnosis::WorkloadRef,
-        now: Timestamp,
-    ) -> PodDiagnosis {
-        let evidence = self.evidence.get(&uid_of(pod));
-        let events = evidence.map(Evidence::events).unwrap_or_default();
-        let claim_events = evidence.map(Evidence::claim_events).unwrap_or_default();
-        let node_events = self.on_nodes.get(&pod.spec.node_name);
-        let node_events = node_events.map(|(events, _)| events.unpack().items).unwrap_or_default();
-        let context = Context {
-            sources: self.sources,
-            events: &events,
-            claim_events: &claim_events,
-            logs: evidence.map_or(&[], |e| &e.logs),
-            node: self.nodes.get(&pod.spec.node_name),
-            node_events: &node_events,
-        };
-        let mut diagnosis = diagnosis::diagnose(pod, &context, now);
-        for finding in &mut diagnosis.findings {
-            finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, self.nodes.values());
-            }
-            if finding.wants_siblings()
-                && let Some((starts, _)) = Siblings::of(pod).and_then(|s| self.starts.get(&s.revision))
-            {
-                diagnosis::compare_starts(finding, pod, starts);
-            }
-        }
-        if self.down.contains(&pod.spec.node_name) {
-            diagnosis.findings.retain(|f| !f.reason.known().is_some_and(nodes::is_explained_by_node));
-        }
-        if self.rules.is_empty() {
-            return diagnosis;
-        }
-        let applied = self.rules.apply_for(pod, workload, context.events, diagnosis.findings, now);
-        log_rule_errors(&metrics.sources.count_rules(&applied));
-        let recheck = diagnosis.recheck.into_iter().chain(applied.recheck).min();
-        PodDiagnosis { findings: applied.findings, recheck }
-    }
-
-    /// The job to be done for a pod that is not at rest: at once when something has happened to it, and when what is
-    /// known has grown old.
-    fn wants_evidence(
-        &mut self,
-        incidents: &Incidents,
-        uid: Uid,
-        at_once: bool,
-        may_ask: impl FnOnce() -> bool,
-    ) -> Option<Job> {
-        if !self.sources.events && !self.sources.logs {
-            return None;
-        }
-        let Some(active) = incidents.pod(uid).filter(|a| !a.findings.is_empty()) else {
-            if incidents.pod(uid).is_none() {
-                self.evidence.remove(&uid);
-            }
-            return None;
-        };
-        let now = Instant::now();
-        let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
-        let asked = self.evidence.get(&uid).and_then(|e| e.asked);
-        if asked.is_some_and(|at| now.duration_since(at) < age) || !may_ask() {
-            return None;
-        }
-        let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
-        let pod = active.pod();
-        let node = self.wanted_node(&pod, &findings, now);
-        let siblings = self.wanted_siblings(&pod, &findings, now);
-        Some(Job::of(&pod, &findings, self.sources).with_node(node).with_siblings(siblings))
-    }
-
-    /// The node whose events are to be read for these findings, unless that was done of late: many containers that were
-    /// killed on one node are one question.
-    fn wanted_node(&self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<String> {
-        let name = &pod.spec.node_name;
-        let readable = self.sources.events && self.sources.nodes && !name.is_empty();
-        if !readable || !findings.iter().any(Finding::wants_node_events) {
-            return None;
-        }
-        let known = self.on_nodes.get(name);
-        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < EVIDENCE_AGE) {
-            return None;
-        }
-        Some(name.clone())
-    }
-
-    /// The revision whose pods are to be compared for these findings, unless that was done of late.
-    fn wanted_siblings(&self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<Siblings> {
-        let siblings = Siblings::of(pod).filter(|_| findings.iter().any(Finding::wants_siblings))?;
-        let known = self.starts.get(&siblings.revision);
-        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < STARTS_AGE) {
-            return None;
-        }
-        Some(siblings)
-    }
-
-    /// Whether a workload or node with these findings is still there.
-    fn exists(&self, findings: &[Finding]) -> bool {
-        findings.first().is_some_and(|f| match (&f.workload, f.reason.known()) {
-            (
-                _,
-                Some(
-                    Reason::NodeNotReady
-                    | Reason::NodeRestart
-                    | Reason::MemoryPressure
-                    | Reason::DiskPressure
-                    | Reason::PIDPressure,
-                ),
-            ) => self.nodes.contains_key(&f.node),
-            (Some(w), _) => {
-                self.owners.get(&w.kind, &f.namespace, &w.name).is_some()
-                    || self.owners.job(&f.namespace, &w.name).is_some()
-            }
-            (None, _) => false,
-        })
-    }
-}
-
-/// The objects that a watch has shown, to tell what a list does not show any more.
-#[derive(Default)]
-struct Known {
-    /// Namespace and name to the number of the list in which it was seen last.
-    seen: HashMap<(String, String), u32>,
-    list: u32,
-}
-
-impl Known {
-    fn begin(&mut self) {
-        self.list = self.list.wrapping_add(1);
-    }
-
-    fn saw(&mut self, namespace: &str, name: &str) {
-        self.seen.insert((namespace.to_owned(), name.to_owned()), self.list);
-    }
-
-    fn lost(&mut self, namespace: &str, name: &str) {
-        self.seen.remove(&(namespace.to_owned(), name.to_owned()));
-    }
-
-    fn unseen(&mut self) -> Vec<(String, String)> {
-        let list = self.list;
-        self.seen.extract_if(|_, seen| *seen != list).map(|(name, _)| name).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::evidence;
     use super::*;
     use crate::daemon::Target;
-    use crate::diagnosis::workload_of;
+    use crate::diagnosis::{self, workload_of};
 
     #[tokio::test(start_paused = true)]
     async fn what_a_full_queue_drops_is_asked_for_at_the_next_look_its_surroundings_included() {
@@ -809,7 +511,8 @@ mod tests {
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let settings = Settings::new(target);
-        let engine = Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs);
+        let engine =
+            Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100).unwrap()), jobs);
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {
                 "namespace": "shop", "name": "cart-5d8f9c7b6d-abcde", "uid": "a",
@@ -828,12 +531,12 @@ mod tests {
         }))
         .unwrap();
         let now: Timestamp = "2026-11-22T10:02:00Z".parse().unwrap();
-        let diagnosis = diagnosis::diagnose(&pod, &Context::pod_only(), now);
+        let diagnosis = diagnosis::diagnose(&pod, &diagnosis::Context::pod_only(), now);
         assert!(diagnosis.findings.iter().any(Finding::wants_node_events));
-        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, Sight::Later, now);
+        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
             let incidents = engine.incidents();
-            let job = engine.around().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());
+            let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());
             drop(incidents);
             let made = job.is_some();
             engine.ask(job);
@@ -845,7 +548,7 @@ mod tests {
         // Made while there was room, and dropped since there is none any more.
         let job = {
             let incidents = engine.incidents();
-            engine.around().wants_evidence(&incidents, Uid::of("a"), false, || true)
+            engine.state().wants_evidence(&incidents, Uid::of("a"), false, || true)
         };
         assert_eq!(job.as_ref().and_then(|j| j.node.as_deref()), Some("node-a"));
         engine.ask(job);
@@ -855,7 +558,7 @@ mod tests {
         (0..full).for_each(|_| drop(queue.try_recv().unwrap()));
         assert!(look());
         assert_eq!(queue.try_recv().unwrap().node.as_deref(), Some("node-a"));
-        assert!(engine.around().on_nodes.contains_key("node-a"));
+        assert!(engine.state().node_events.contains_key("node-a"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -866,8 +569,12 @@ mod tests {
         let mut settings = Settings::new(target);
         settings.clock = Arc::new(|| "2026-11-22T10:10:00Z".parse().unwrap());
         let incidents = Arc::new(RwLock::new(Incidents::new()));
-        let engine =
-            Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100)), jobs));
+        let engine = Arc::new(Engine::new(
+            &settings,
+            Arc::clone(&incidents),
+            Arc::new(Metrics::new(100).unwrap()),
+            jobs,
+        ));
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {"namespace": "shop", "name": "cart", "uid": "a", "creationTimestamp": "2026-11-22T10:00:00Z"},
             "spec": {"containers": [{"name": "cart", "image": "cart:1"}]},

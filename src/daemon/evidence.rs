@@ -14,8 +14,8 @@ use super::engine::Engine;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
-use crate::diagnosis::{self, ContainerLog, Finding, Sources, nodes, scheduling};
-use crate::incidents::packed::Packed;
+use crate::diagnosis::{self, ContainerLog, Finding, Sources, crash, scheduling};
+use crate::incidents::compact::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};
@@ -277,7 +277,7 @@ impl Worker {
             // The kubelet and problem detectors give a node's name for its uid, and its events are in this namespace.
             let events = evidence::events(&self.client, "default", node, std::slice::from_ref(node));
             let found = within(events).await.map(|mut events| {
-                events.retain(nodes::tells_of_memory);
+                events.retain(crash::tells_of_memory);
                 self.engine.node_events(node, Packed::new(&Events { items: events }));
             });
             sources.count_evidence("node_events", counted(&found));

@@ -809,8 +809,6 @@ struct Run {
     wire: Wire,
     bug: Option<Bug>,
     daemon: Option<Running>,
-    /// Scraped as long as the daemon runs.
-    scraped: Metrics,
     /// The daemon has not had a whole list yet.
     first: bool,
     now: Timestamp,
@@ -825,8 +823,7 @@ impl Run {
         cluster.set_clock(now, 0.0);
         let api = Writer { cluster, there: BTreeMap::new(), untold: Vec::new(), seen: Coverage::default() };
         let players = histories.iter().enumerate().map(|(n, history)| Player::new(n, history.calm)).collect();
-        let scraped = Metrics::new(100_000);
-        let mut run = Self { api, wire, bug, daemon: None, scraped, first: true, now, players, beats: 0 };
+        let mut run = Self { api, wire, bug, daemon: None, first: true, now, players, beats: 0 };
         run.beat();
         run
     }
@@ -861,7 +858,6 @@ impl Run {
         // Its tasks have not run yet.
         daemon.incidents.write().unwrap_or_else(PoisonError::into_inner).bug = self.bug;
         self.daemon = Some(daemon);
-        self.scraped = Metrics::new(100_000);
         self.first = true;
     }
 
@@ -1157,8 +1153,8 @@ impl Run {
         {
             let incidents = self.incidents();
             for pod in incidents.active_pods() {
-                let of = pod.incidents.iter().find(|i| loud(i.kept.severity, &i.kept.reason));
-                let of = of.zip(calm(&pod.home.namespace));
+                let of = pod.incidents.iter().find(|i| loud(i.compact.severity, &i.compact.reason));
+                let of = of.zip(calm(&pod.workload_key.namespace));
                 found.extend(of.map(|(incident, number)| (number, incident.finding().summary)));
             }
             for finding in incidents.resolved().map(|e| &e.finding) {
@@ -1180,7 +1176,7 @@ impl Run {
         let pods = {
             let incidents = self.incidents();
             for of in incidents.terminations().iter() {
-                let kind = match of.home.workload.kind.as_str() {
+                let kind = match of.workload_key.workload.kind.as_str() {
                     "Deployment" => "Deployment",
                     "StatefulSet" => "StatefulSet",
                     "Job" => "Job",
@@ -1188,12 +1184,12 @@ impl Run {
                 };
                 let row = (
                     kind,
-                    of.home.workload.name.clone(),
+                    of.workload_key.workload.name.clone(),
                     of.container.to_string(),
                     of.container_type.as_str(),
                 );
                 let reasons = of.by_reason().map(|(reason, n)| (reason.as_str().to_owned(), n)).collect();
-                books.entry(of.home.namespace.clone()).or_default().insert(row, reasons);
+                books.entry(of.workload_key.namespace.clone()).or_default().insert(row, reasons);
             }
             incidents.pods()
         };
@@ -1346,18 +1342,17 @@ impl Run {
         }
     }
 
-    /// What a scrape shows. One that remembers those before it shows the same.
+    /// What a scrape shows.
     fn metrics(&self) -> String {
         let daemon = self.daemon.as_ref().expect("the daemon runs");
-        let [text, remembered] = [&Metrics::new(100_000), &self.scraped]
-            .map(|metrics| metrics.render(&daemon.incidents, self.now).text());
-        let series = |text: &str| -> BTreeSet<String> {
-            text.lines().filter(|line| line.starts_with("kubehealer_")).map(str::to_owned).collect()
-        };
-        let (new, old) = (series(&text), series(&remembered));
-        let (more, less): (Vec<_>, Vec<_>) = (old.difference(&new).collect(), new.difference(&old).collect());
-        assert_eq!(text.lines().count(), remembered.lines().count(), "of them {more:#?} and {less:#?}");
-        assert!(old == new, "a scrape remembers {more:#?} and has not seen {less:#?}");
+        let (metrics, mut text) = (Metrics::new(100_000).unwrap(), Vec::new());
+        metrics.write(&daemon.incidents, self.now, &mut text).unwrap();
+        let text = String::from_utf8(text).unwrap();
+        let mut seen = BTreeSet::new();
+        for line in text.lines().filter(|line| line.starts_with("kubehealer_")) {
+            let series = line.rsplit_once(' ').map_or(line, |(series, _)| series);
+            assert!(seen.insert(series), "twice in one scrape: {line}");
+        }
         text
     }
 

@@ -50,6 +50,22 @@ pub fn newest_time(snapshot: &Snapshot, limit: Timestamp) -> Option<Timestamp> {
     times.iter().copied().filter(|&t| t <= limit).max().or_else(|| times.into_iter().max())
 }
 
+/// The newest heartbeat in a text of objects, by the fields that hold one. The analyzer does not need the time of each
+/// condition, so it is taken from the text: one value per text, the newest.
+pub fn heartbeats(text: &str) -> Option<Timestamp> {
+    let mut newest: Option<Timestamp> = None;
+    for field in ["lastHeartbeatTime", "renewTime"] {
+        for (at, _) in text.match_indices(field) {
+            let rest = text.get(at + field.len()..).unwrap_or_default();
+            let value = rest.trim_start_matches(['"', '\'', ':', ' ', '\t']);
+            let end = value.find(['"', '\'', ',', '\n', '\r', '}', ' ']).unwrap_or(0);
+            let time = value.get(..end.min(40)).and_then(|value| value.parse::<Timestamp>().ok());
+            newest = newest.max(time);
+        }
+    }
+    newest
+}
+
 fn of_meta(meta: &ObjectMeta, add: &mut impl FnMut(Time)) {
     add(meta.creation_timestamp);
     let grace = SignedDuration::from_secs(meta.deletion_grace_period_seconds.unwrap_or(0).max(0));
@@ -59,7 +75,10 @@ fn of_meta(meta: &ObjectMeta, add: &mut impl FnMut(Time)) {
 }
 
 fn of_conditions(conditions: &[NodeCondition], add: &mut impl FnMut(Time)) {
-    conditions.iter().for_each(|c| add(c.last_transition_time));
+    conditions.iter().for_each(|c| {
+        add(c.last_heartbeat_time);
+        add(c.last_transition_time);
+    });
 }
 
 fn of_pod(pod: &Pod, add: &mut impl FnMut(Time)) {

@@ -1,19 +1,19 @@
-//! Every end of a container is booked exactly once.
+//! Every termination of a container is counted exactly once.
 //!
 //! A container's runs are numbered by `restartCount`: run `k` is the one that is shown with `restartCount: k`. So a status
-//! shows `restartCount` ends, and one more if the run that it shows has ended: it is `terminated`, or it waits and
-//! `lastState` holds the end of its own `containerID` (the kubelet moves an end there while it waits).
-//! The ends between two looks are the difference. Which end is which is told by identity: `terminated.containerID`.
-//! What is counted and not shown is booked as [`EndReason::Unobserved`].
+//! shows `restartCount` terminations, and one more if the run that it shows has terminated: it is `terminated`, or it waits and
+//! `lastState` holds the termination of its own `containerID` (the kubelet moves it there while it waits).
+//! The terminations between two looks are the difference. They are identified by `terminated.containerID`.
+//! A termination that happened and is not shown is counted as [`TerminationReason::Unobserved`].
 //!
-//! | what happens between two looks | what is booked |
+//! | what happens between two looks | what is counted |
 //! |---|---|
 //! | an update repeats | nothing |
-//! | `restartCount` rises by `n` | `n` ends, one fewer if the first of them was booked when it was shown |
-//! | `restartCount` stays, and another container runs | the end of the one before, once |
-//! | `restartCount` falls | it began again at 0, as with any counter that falls: the end of the run before, and what it shows now |
-//! | a record that the kubelet made up, without `containerID` | the end of the run that was known to go on; nothing if none was |
-//! | the pod goes while a container runs | one end that nobody saw |
+//! | `restartCount` rises by `n` | `n` terminations, one fewer if the first of them was counted when it was shown |
+//! | `restartCount` stays, and another container runs | the termination of the one before, once |
+//! | `restartCount` falls | it began again at 0, as with any counter that falls: the termination of the run before, and what it shows now |
+//! | a record that the kubelet made up, without `containerID` | the termination of the run that was known to go on; nothing if none was |
+//! | the pod goes while a container runs | one termination that nobody saw |
 //!
 //! Pure: must not know of findings, workloads, or the time.
 
@@ -22,14 +22,14 @@ use std::hash::{BuildHasher as _, Hash, Hasher};
 use foldhash::quality::FixedState;
 use jiff::{SignedDuration, Timestamp};
 
-use super::store::Booked;
+use super::store::Counted;
 use crate::diagnosis::ContainerType;
 use crate::diagnosis::container::{View, views};
 use crate::objects::{Pod, Terminated};
 
-/// Why a container ended, as the kubelet and the runtime call it: a bounded set, since it labels metrics.
+/// Why a container terminated, as the kubelet and the runtime call it: a bounded set, since it labels metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum EndReason {
+pub enum TerminationReason {
     /// Exit 0.
     Completed,
     /// Another exit.
@@ -54,7 +54,7 @@ pub enum EndReason {
     Unobserved,
 }
 
-impl EndReason {
+impl TerminationReason {
     /// All of them.
     pub const ALL: [Self; 11] = [
         Self::Completed,
@@ -88,9 +88,9 @@ impl EndReason {
     }
 
     /// Of a terminated record. Runtimes may leave the reason out: then the exit code tells.
-    pub fn of(end: &Terminated) -> Self {
-        match end.reason.as_str() {
-            "" if end.exit_code == 0 => Self::Completed,
+    pub fn of(termination: &Terminated) -> Self {
+        match termination.reason.as_str() {
+            "" if termination.exit_code == 0 => Self::Completed,
             "" => Self::Error,
             "seccomp killed" => Self::SeccompKilled,
             word => Self::ALL
@@ -101,34 +101,34 @@ impl EndReason {
     }
 }
 
-/// One end of a container.
+/// One termination of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End<'a> {
+pub struct Termination<'a> {
     /// The container's name.
     pub container: &'a str,
     /// Its kind.
     pub container_type: ContainerType,
     /// Why.
-    pub reason: EndReason,
+    pub reason: TerminationReason,
     /// The exit code, unless nobody saw it.
     pub exit_code: Option<i32>,
     /// When, unless nobody saw it.
     pub at: Option<Timestamp>,
     /// How long it had run, unless that is unknown.
     pub uptime: Option<SignedDuration>,
-    /// How many ends this stands for: ends that nobody saw are alike.
+    /// How many terminations this stands for: terminations that nobody saw are alike.
     pub times: u32,
 }
 
-/// What is remembered of a container that has begun. One that has not has no [`Booked`] entry.
+/// What is remembered of a container that has begun. One that has not has no [`Counted`] entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Memory {
     /// `restartCount`.
     count: i32,
     /// Digest of the container's id; 0 if it is unknown.
     run: u32,
-    /// Digest of the newest end that is booked (or was there before the first look); 0 for none.
-    end: u32,
+    /// Digest of the newest termination that is counted (or was there before the first look); 0 for none.
+    termination: u32,
     /// How far the run with this count is.
     run_is: RunIs,
     /// The kind of container, which the record of a pod that is gone does not tell.
@@ -142,7 +142,7 @@ enum RunIs {
     Ahead,
     /// It has begun.
     On,
-    /// It has ended, and its end is booked.
+    /// It has terminated, and its termination is counted.
     Over,
 }
 
@@ -150,12 +150,12 @@ const DIGEST_BITS: u32 = 30;
 const DIGEST_MASK: u64 = (1 << DIGEST_BITS) - 1;
 
 impl Memory {
-    fn unpack(booked: &Booked) -> Self {
-        let bits = booked.end;
+    fn unpack(counted: &Counted) -> Self {
+        let bits = counted.termination;
         Self {
-            count: booked.restart_count,
+            count: counted.restart_count,
             run: (bits & DIGEST_MASK) as u32,
-            end: (bits >> DIGEST_BITS & DIGEST_MASK) as u32,
+            termination: (bits >> DIGEST_BITS & DIGEST_MASK) as u32,
             run_is: match bits >> 60 & 3 {
                 1 => RunIs::Ahead,
                 2 => RunIs::On,
@@ -183,7 +183,7 @@ impl Memory {
             ContainerType::Sidecar => 2,
             ContainerType::Ephemeral => 3,
         };
-        u64::from(self.run) | u64::from(self.end) << DIGEST_BITS | run_is << 60 | container_type << 62
+        u64::from(self.run) | u64::from(self.termination) << DIGEST_BITS | run_is << 60 | container_type << 62
     }
 }
 
@@ -196,24 +196,24 @@ fn digest(text: &str) -> u32 {
     (((hash >> DIGEST_BITS) ^ hash) & DIGEST_MASK) as u32 | 1
 }
 
-/// An end that a status shows, and which of the container's ends it is (the first is 1).
+/// A termination that a status shows, and which of the container's terminations it is (the first is 1).
 #[derive(Clone, Copy)]
 struct Shows<'a> {
-    end: &'a Terminated,
+    termination: &'a Terminated,
     number: i32,
 }
 
 impl Shows<'_> {
     /// Records that the kubelet makes up have no id: there the number tells them apart.
     fn identity(self) -> u32 {
-        match self.end.container_id.as_str() {
+        match self.termination.container_id.as_str() {
             "" => digest(&self.number.to_string()),
             id => digest(id),
         }
     }
 }
 
-/// What [`book`] goes by: pods that show the same are booked once, however often they are shown.
+/// What [`count`] goes by: pods that show the same are counted once, however often they are shown.
 #[derive(Clone, Copy, Debug)]
 pub struct Shown<'a>(pub &'a Pod);
 
@@ -223,52 +223,55 @@ impl Hash for Shown<'_> {
             let status = view.status;
             (view.kind, view.name, status.restart_count, view.is_running()).hash(state);
             status.container_id.hash(state);
-            for end in [&status.state.terminated, &status.last_state.terminated] {
-                end.as_deref().map(|end| &end.container_id).hash(state);
+            for termination in [&status.state.terminated, &status.last_state.terminated] {
+                termination.as_deref().map(|termination| &termination.container_id).hash(state);
             }
         }
     }
 }
 
-/// Books what `pod` shows beyond `memory`.
+/// Counts what `pod` shows beyond `memory`.
 ///
-/// `memory` is what is booked so far, or none for a pod whose past is not to be booked: one that was there before the first
-/// look. Returns the ends, oldest first per container, and the new memory.
-pub fn book<'a>(memory: Option<&[Booked]>, pod: &'a Pod) -> (Vec<End<'a>>, Vec<(&'a str, i32, u64)>) {
-    let mut ends = Vec::new();
+/// `memory` is what is counted so far, or none for a pod whose past is not to be counted: one that was there before the first
+/// look. Returns the terminations, oldest first per container, and the new memory.
+pub fn count<'a>(
+    memory: Option<&[Counted]>,
+    pod: &'a Pod,
+) -> (Vec<Termination<'a>>, Vec<(&'a str, i32, u64)>) {
+    let mut terminations = Vec::new();
     let mut new_memory = Vec::new();
     for view in views(pod) {
         let name = view.status.name.as_str();
         let before = memory.map(|m| m.iter().find(|b| *b.container == *name).map(Memory::unpack));
-        let from = ends.len();
-        let after = look(before.flatten(), view, &mut ends);
+        let from = terminations.len();
+        let after = look(before.flatten(), view, &mut terminations);
         if before.is_none() {
-            ends.truncate(from);
+            terminations.truncate(from);
         }
         if let Some(after) = after {
             new_memory.push((name, after.count, after.pack()));
         }
     }
-    (ends, new_memory)
+    (terminations, new_memory)
 }
 
-/// The containers whose status is not shown any more keep what is booked of them.
-pub fn keep_hidden<'a>(memory: &'a [Booked], new: &mut Vec<(&'a str, i32, u64)>) {
-    for booked in memory {
-        if !new.iter().any(|(name, ..)| *name == &*booked.container) {
-            new.push((&booked.container, booked.restart_count, booked.end));
+/// The containers whose status is not shown any more keep what is counted of them.
+pub fn keep_hidden<'a>(memory: &'a [Counted], new: &mut Vec<(&'a str, i32, u64)>) {
+    for counted in memory {
+        if !new.iter().any(|(name, ..)| *name == &*counted.container) {
+            new.push((&counted.container, counted.restart_count, counted.termination));
         }
     }
 }
 
-/// The containers that were running when their pod went away: they have ended, and nobody saw how.
-pub fn unobserved(memory: &[Booked]) -> impl Iterator<Item = End<'_>> {
-    memory.iter().filter_map(|booked| {
-        let memory = Memory::unpack(booked);
-        (memory.run_is == RunIs::On).then_some(End {
-            container: &booked.container,
+/// The containers that were running when their pod went away: they have terminated, and nobody saw how.
+pub fn unobserved(memory: &[Counted]) -> impl Iterator<Item = Termination<'_>> {
+    memory.iter().filter_map(|counted| {
+        let memory = Memory::unpack(counted);
+        (memory.run_is == RunIs::On).then_some(Termination {
+            container: &counted.container,
             container_type: memory.container_type,
-            reason: EndReason::Unobserved,
+            reason: TerminationReason::Unobserved,
             exit_code: None,
             at: None,
             uptime: None,
@@ -277,33 +280,39 @@ pub fn unobserved(memory: &[Booked]) -> impl Iterator<Item = End<'_>> {
     })
 }
 
-/// One container: pushes its new ends and returns what to remember; none as long as it has not begun.
-fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> Option<Memory> {
+/// One container: pushes its new terminations and returns what to remember; none as long as it has not begun.
+fn look<'a>(
+    before: Option<Memory>,
+    view: View<'a>,
+    terminations: &mut Vec<Termination<'a>>,
+) -> Option<Memory> {
     let status = view.status;
     let count = status.restart_count.max(0);
     let run = digest(&status.container_id);
     let last = status.last_state.terminated.as_deref();
     let running = status.state.running.is_some();
 
-    // The end of the run that this status shows, and the end before it.
+    // The termination of the run that this status shows, and the one before it.
     let in_state = status.state.terminated.as_deref();
     let same_run = |m: Memory| m.run == 0 || run == 0 || m.run == run;
     // The same container with a smaller count: only the count was lost.
     let is_recounted = |m: Memory| count < m.count && run != 0 && run == m.run;
     let is_of = |m: Memory| count == m.count || is_recounted(m);
     let (newest, previous) = match in_state {
-        Some(end) if !end.container_id.is_empty() => (Some(end), last),
+        Some(termination) if !termination.container_id.is_empty() => (Some(termination), last),
         // Made up: it tells of the run that was known to go on, and of nothing else.
-        Some(end) if before.is_some_and(|m| m.run_is == RunIs::On && is_of(m)) => (Some(end), last),
+        Some(termination) if before.is_some_and(|m| m.run_is == RunIs::On && is_of(m)) => {
+            (Some(termination), last)
+        }
         Some(_) => (None, last),
         None if running => (None, last),
         None => match last.filter(|l| !l.container_id.is_empty() && l.container_id == status.container_id) {
-            Some(end) => (Some(end), None),
+            Some(termination) => (Some(termination), None),
             None => (None, last),
         },
     };
-    let newest = newest.map(|end| Shows { end, number: count.saturating_add(1) });
-    let previous = previous.map(|end| Shows { end, number: count });
+    let newest = newest.map(|termination| Shows { termination, number: count.saturating_add(1) });
+    let previous = previous.map(|termination| Shows { termination, number: count });
 
     let begun = running || newest.is_some() || count > 0;
     let Some(was) = before else {
@@ -311,7 +320,7 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
             return None;
         }
         let new = i64::from(count) + i64::from(newest.is_some());
-        push(ends, view, new, newest, previous, 0);
+        push(terminations, view, new, newest, previous, 0);
         return Some(remember(view, count, run, newest, previous, 0));
     };
 
@@ -333,10 +342,10 @@ fn look<'a>(before: Option<Memory>, view: View<'a>, ends: &mut Vec<End<'a>>) -> 
         std::cmp::Ordering::Less if is_recounted(was) => now_ended.min(open),
         std::cmp::Ordering::Less => i64::from(was.run_is == RunIs::On) + i64::from(count) + now_ended,
     };
-    push(ends, view, new, newest, previous, was.end);
+    push(terminations, view, new, newest, previous, was.termination);
     // Made-up records are told apart by their numbers, which begin again with the count.
-    let known_end = if count < was.count { 0 } else { was.end };
-    let mut after = remember(view, count, run, newest, previous, known_end);
+    let known_termination = if count < was.count { 0 } else { was.termination };
+    let mut after = remember(view, count, run, newest, previous, known_termination);
     let same = same_run(was) && count == was.count || is_recounted(was);
     if run == 0 && same {
         after.run = was.run;
@@ -354,12 +363,12 @@ fn remember(
     run: u32,
     newest: Option<Shows<'_>>,
     previous: Option<Shows<'_>>,
-    end: u32,
+    termination: u32,
 ) -> Memory {
     Memory {
         count,
         run,
-        end: newest.or(previous).map_or(end, Shows::identity),
+        termination: newest.or(previous).map_or(termination, Shows::identity),
         run_is: match newest {
             Some(_) => RunIs::Over,
             None if view.status.state.running.is_some() => RunIs::On,
@@ -369,28 +378,28 @@ fn remember(
     }
 }
 
-/// `new` ends, of which the newest may be shown by `newest` and the one before (the newest, if `newest` is none) by
-/// `previous`, unless that one is `booked` already.
+/// `new` terminations, of which the newest may be shown by `newest` and the one before (the newest, if `newest` is none) by
+/// `previous`, unless that one is `counted` already.
 fn push<'a>(
-    ends: &mut Vec<End<'a>>,
+    terminations: &mut Vec<Termination<'a>>,
     view: View<'a>,
     new: i64,
     newest: Option<Shows<'a>>,
     previous: Option<Shows<'a>>,
-    booked: u32,
+    counted: u32,
 ) {
     let records: Vec<&Terminated> = [newest, previous]
         .into_iter()
         .flatten()
-        .filter(|s| booked == 0 || s.identity() != booked)
-        .map(|s| s.end)
+        .filter(|s| counted == 0 || s.identity() != counted)
+        .map(|s| s.termination)
         .take(usize::try_from(new).unwrap_or(0))
         .collect();
     let unseen = new - i64::try_from(records.len()).unwrap_or(i64::MAX);
-    let end = |record: Option<&Terminated>, times| End {
+    let termination = |record: Option<&Terminated>, times| Termination {
         container: &view.status.name,
         container_type: view.kind,
-        reason: record.map_or(EndReason::Unobserved, EndReason::of),
+        reason: record.map_or(TerminationReason::Unobserved, TerminationReason::of),
         exit_code: record.map(|r| r.exit_code),
         at: record.and_then(|r| r.finished_at.get()),
         uptime: record.and_then(|r| {
@@ -399,9 +408,9 @@ fn push<'a>(
         times,
     };
     if unseen > 0 {
-        ends.push(end(None, u32::try_from(unseen).unwrap_or(u32::MAX)));
+        terminations.push(termination(None, u32::try_from(unseen).unwrap_or(u32::MAX)));
     }
-    ends.extend(records.into_iter().rev().map(|r| end(Some(r), 1)));
+    terminations.extend(records.into_iter().rev().map(|r| termination(Some(r), 1)));
 }
 
 #[cfg(test)]
@@ -414,12 +423,13 @@ mod tests {
 
     /// Few values, so that they meet.
     fn state() -> impl Strategy<Value = ContainerState> {
-        let end = prop::sample::select(vec!["", "a", "b"]).prop_map(|id| {
-            let end = Terminated { container_id: id.to_owned(), exit_code: 1, ..Terminated::default() };
-            ContainerState { terminated: Some(Box::new(end)), ..ContainerState::default() }
+        let termination = prop::sample::select(vec!["", "a", "b"]).prop_map(|id| {
+            let termination =
+                Terminated { container_id: id.to_owned(), exit_code: 1, ..Terminated::default() };
+            ContainerState { terminated: Some(Box::new(termination)), ..ContainerState::default() }
         });
         let running = ContainerState { running: Some(Running::default()), ..ContainerState::default() };
-        prop_oneof![Just(ContainerState::default()), Just(running), end]
+        prop_oneof![Just(ContainerState::default()), Just(running), termination]
     }
 
     fn pod() -> impl Strategy<Value = Pod> {
@@ -447,18 +457,18 @@ mod tests {
         fn what_is_shown_again_is_not_booked_again_and_leaves_the_memory_as_it_is(
             pods in prop::collection::vec(pod(), 1..5),
         ) {
-            let mut memory: Option<Vec<Booked>> = None;
+            let mut memory: Option<Vec<Counted>> = None;
             for pod in &pods {
                 let mut before = None;
                 for again in [false, true] {
-                    let (ends, mut new) = book(memory.as_deref(), pod);
+                    let (terminations, mut new) = count(memory.as_deref(), pod);
                     keep_hidden(memory.as_deref().unwrap_or_default(), &mut new);
                     let new: Vec<_> = new
                         .into_iter()
-                        .map(|(name, restart_count, end)| Booked { container: name.into(), restart_count, end })
+                        .map(|(name, restart_count, termination)| Counted { container: name.into(), restart_count, termination })
                         .collect();
                     if again {
-                        prop_assert_eq!(&ends, &[]);
+                        prop_assert_eq!(&terminations, &[]);
                         prop_assert_eq!(before.as_ref(), Some(&new));
                     }
                     before = Some(new.clone());

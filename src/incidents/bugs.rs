@@ -1,7 +1,7 @@
 //! Bugs put in on purpose, each of which the histories (`daemon::histories`) must find.
 #![cfg(test)]
 
-use super::store::Booked;
+use super::store::Counted;
 use crate::objects::{ContainerState, Pod};
 
 /// A bug put in on purpose.
@@ -9,11 +9,11 @@ use crate::objects::{ContainerState, Pod};
 pub(crate) enum Bug {
     /// What a list does not show any more stays.
     DropDeletesOfRelists,
-    /// An update that comes twice is booked twice.
+    /// An update that comes twice is counted twice.
     BookRepeatsTwice,
     /// Only `state` is looked at.
     ForgetLastState,
-    /// What happened before the first list is booked.
+    /// What happened before the first list is counted.
     BaselineAtZero,
 }
 
@@ -30,6 +30,6 @@ pub(super) fn break_pod(bug: Option<Bug>, ours: bool, mut pod: Pod) -> (bool, Po
     }
 }
 
-pub(super) fn break_memory(bug: Option<Bug>, repeated: bool, booked: &[Booked]) -> &[Booked] {
-    if bug == Some(Bug::BookRepeatsTwice) && repeated { &[] } else { booked }
+pub(super) fn break_memory(bug: Option<Bug>, repeated: bool, counted: &[Counted]) -> &[Counted] {
+    if bug == Some(Bug::BookRepeatsTwice) && repeated { &[] } else { counted }
 }

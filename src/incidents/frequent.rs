@@ -1,13 +1,13 @@
 //! The slow flapper: a container that ends again and again after running for so long that the kubelet's back-off forgets it.
 //!
-//! No look at the pod alone shows it: it needs the times of the last ends. This is the one thing that a restart of this
+//! No look at the pod alone shows it: it needs the times of the last terminations. This is the one thing that a restart of this
 //! program forgets, for up to an hour; what `restartCount` and the pod's age prove, the analyzer says at once.
 //!
-//! Pure: must not know how ends are booked, nor read a clock.
+//! Pure: must not know how terminations are counted, nor read a clock.
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::accounting::End;
+use super::accounting::Termination;
 use crate::diagnosis::container::View;
 use crate::diagnosis::finding::Evidence;
 use crate::diagnosis::{
@@ -15,37 +15,38 @@ use crate::diagnosis::{
 };
 use crate::objects::Pod;
 
-/// How far back ends count.
+/// How far back terminations count.
 pub const WINDOW: SignedDuration = SignedDuration::from_hours(1);
-/// So many ends within the window are too many.
-pub const ENDS: usize = 3;
+/// So many terminations within the window are too many.
+pub const TERMINATIONS: usize = 3;
 /// Shorter runs are a crash loop, which the analyzer sees by itself. The kubelet forgets its back-off after as long.
 const LONG_RUN: SignedDuration = SignedDuration::from_secs(600);
 
-/// An end after a long run.
+/// A termination after a long run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LongRun {
     container: Box<str>,
-    ended: Timestamp,
+    terminated: Timestamp,
 }
 
 impl LongRun {
-    /// If this end is one.
-    pub fn of(end: &End<'_>) -> Option<Self> {
-        let restarts = matches!(end.container_type, ContainerType::App | ContainerType::Sidecar);
-        let long = end.uptime.is_some_and(|u| u > LONG_RUN);
-        (restarts && long).then_some(Self { container: end.container.into(), ended: end.at? })
+    /// If this termination is one.
+    pub fn of(termination: &Termination<'_>) -> Option<Self> {
+        let restarts = matches!(termination.container_type, ContainerType::App | ContainerType::Sidecar);
+        let long = termination.uptime.is_some_and(|u| u > LONG_RUN);
+        (restarts && long)
+            .then_some(Self { container: termination.container.into(), terminated: termination.at? })
     }
 }
 
 /// Forgets what is out of the window.
 pub fn forget(runs: &mut Vec<LongRun>, now: Timestamp) {
-    runs.retain(|r| now.duration_since(r.ended) < WINDOW);
+    runs.retain(|r| now.duration_since(r.terminated) < WINDOW);
 }
 
 /// When the oldest of the runs leaves the window.
 pub fn recheck(runs: &[LongRun]) -> Option<Timestamp> {
-    runs.iter().filter_map(|r| r.ended.checked_add(WINDOW).ok()).min()
+    runs.iter().filter_map(|r| r.terminated.checked_add(WINDOW).ok()).min()
 }
 
 /// The finding about a container that flaps, and when to look again.
@@ -61,18 +62,18 @@ pub fn find(
         return None;
     }
     let status = view.status;
-    let mut ends: Vec<Timestamp> =
-        runs.iter().filter(|r| *r.container == *status.name).map(|r| r.ended).collect();
-    ends.sort_unstable();
-    let third = ends.len().checked_sub(ENDS).and_then(|at| ends.get(at))?;
-    let (count, until) = (ends.len(), third.checked_add(WINDOW).ok()?);
+    let mut terminations: Vec<Timestamp> =
+        runs.iter().filter(|r| *r.container == *status.name).map(|r| r.terminated).collect();
+    terminations.sort_unstable();
+    let third = terminations.len().checked_sub(TERMINATIONS).and_then(|at| terminations.get(at))?;
+    let (count, until) = (terminations.len(), third.checked_add(WINDOW).ok()?);
     let newest = view.newest_end()?;
-    let ended = newest.finished_at.get()?;
+    let terminated = newest.finished_at.get()?;
     let restarts = status.restart_count;
     let name = &status.name;
-    let since = ends.first().copied().unwrap_or(ended);
+    let since = terminations.first().copied().unwrap_or(terminated);
     let summary = format!(
-        "{} {name} has ended {count} times within an hour, each time after running for more than 10 minutes",
+        "{} {name} has terminated {count} times within an hour, each time after running for more than 10 minutes",
         view.noun()
     );
     let what =
@@ -97,13 +98,13 @@ pub fn find(
                 (_, 0) => CauseCode::CommandCompleted,
                 _ => CauseCode::ApplicationError,
             },
-            text: "it ends too seldom for the kubelet's back-off and too often to be left alone: a slow leak, a periodic job or a dependency that comes and goes".to_owned(),
+            text: "it terminations too seldom for the kubelet's back-off and too often to be left alone: a slow leak, a periodic job or a dependency that comes and goes".to_owned(),
         },
         restart_count: Some(restarts),
         exit_code: Some(newest.exit_code),
         image: String::new(),
         scope: None,
-        evidence: vec![Evidence { source: Source::Status, text: what, at: Some(ended) }],
+        evidence: vec![Evidence { source: Source::Status, text: what, at: Some(terminated) }],
         next_steps: vec![format!(
             "kubectl logs {} -n {} -c {name} --previous",
             pod.metadata.name, pod.metadata.namespace

@@ -8,8 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::kept::Kept;
-use super::packed::Sample;
+use super::compact::CompactFinding;
 use crate::diagnosis::finding::Key;
 use crate::diagnosis::{CauseCode, Finding, ReasonName, Severity, Stage};
 
@@ -43,31 +42,31 @@ impl Serialize for IncidentId {
 }
 
 /// What an incident is known by in logs: a change of it is worth a line.
-type Face = (ReasonName, CauseCode, Severity);
+type IncidentSummary = (ReasonName, CauseCode, Severity);
 
-fn face(kept: &Kept) -> Face {
-    (kept.reason.clone(), kept.cause, kept.severity)
+fn summary(compact: &CompactFinding) -> IncidentSummary {
+    (compact.reason.clone(), compact.cause, compact.severity)
 }
 
 /// A finding of now, whole and as it is to be kept.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct NewFinding {
     /// Whole: for what is said of it now.
     pub finding: Arc<Finding>,
     /// For as long as it lasts.
-    pub kept: Arc<Kept>,
+    pub compact: Arc<CompactFinding>,
 }
 
-impl Found {
-    /// A finding, to be kept like others if there is a sample of them.
-    pub fn new(finding: Finding, sample: Option<&Arc<Sample>>) -> Self {
-        Self { kept: Arc::new(Kept::like(&finding, sample)), finding: Arc::new(finding) }
+impl NewFinding {
+    /// A finding.
+    pub fn new(finding: Finding) -> Self {
+        Self { compact: Arc::new(CompactFinding::new(&finding)), finding: Arc::new(finding) }
     }
 }
 
-impl From<Arc<Kept>> for Found {
-    fn from(kept: Arc<Kept>) -> Self {
-        Self { finding: Arc::new(kept.finding()), kept }
+impl From<Arc<CompactFinding>> for NewFinding {
+    fn from(compact: Arc<CompactFinding>) -> Self {
+        Self { finding: Arc::new(compact.finding()), compact }
     }
 }
 
@@ -77,21 +76,21 @@ pub struct Incident {
     /// Its name.
     pub id: IncidentId,
     /// What is found now.
-    pub kept: Arc<Kept>,
+    pub compact: Arc<CompactFinding>,
     /// When this process first saw it. What it is since is in the finding, from the API's own times.
     pub noticed: Timestamp,
-    /// The face before this one: a flicker back to it is no news.
-    before: Option<Face>,
+    /// The summary before this one: a flicker back to it is no news.
+    before: Option<IncidentSummary>,
 }
 
 impl Incident {
     /// What is found now. Unpacks it, which takes a microsecond or two.
     pub fn finding(&self) -> Finding {
-        self.kept.finding()
+        self.compact.finding()
     }
 }
 
-words! {
+kubehealer_core::words! {
     /// How an incident ended.
     pub enum Ending {
         /// It works again, and that is proven.
@@ -160,10 +159,10 @@ pub struct IncidentEvent {
 /// this process started and had existed before.
 pub fn reconcile(
     open: &mut Vec<Incident>,
-    findings: &[Found],
+    findings: &[NewFinding],
     first: bool,
     now: Timestamp,
-    end: impl Fn(&Kept) -> (Ending, String),
+    end: impl Fn(&CompactFinding) -> (Ending, String),
 ) -> Vec<IncidentEvent> {
     let mut events = Vec::new();
     if open.is_empty() && findings.is_empty() {
@@ -189,7 +188,7 @@ pub fn reconcile(
                     at: now,
                     text,
                 });
-                open.push(Incident { id, kept: Arc::clone(&found.kept), noticed: now, before: None });
+                open.push(Incident { id, compact: Arc::clone(&found.compact), noticed: now, before: None });
             }
             // Its grace began anew, or another failure of its family has begun: not over yet.
             (Some(incident), Stage::Pending) => open.push(incident),
@@ -200,7 +199,7 @@ pub fn reconcile(
         }
     }
     for incident in before {
-        let (ending, text) = end(&incident.kept);
+        let (ending, text) = end(&incident.compact);
         events.push(resolved(incident, ending, text, now));
     }
     events
@@ -208,11 +207,11 @@ pub fn reconcile(
 
 fn update(
     mut incident: Incident,
-    found: &Found,
+    found: &NewFinding,
     now: Timestamp,
     events: &mut Vec<IncidentEvent>,
 ) -> Incident {
-    let (old, new) = (face(&incident.kept), face(&found.kept));
+    let (old, new) = (summary(&incident.compact), summary(&found.compact));
     if old != new && incident.before.as_ref() != Some(&new) {
         events.push(IncidentEvent {
             what: What::Changed { from: old.0.clone(), from_cause: old.1 },
@@ -226,7 +225,7 @@ fn update(
     if old != new {
         incident.before = Some(old);
     }
-    incident.kept = Arc::clone(&found.kept);
+    incident.compact = Arc::clone(&found.compact);
     incident
 }
 

@@ -1,21 +1,18 @@
 //! Every pod that is watched, as small as its state allows.
 //!
-//! A pod at rest (healthy, nothing to look at again) is a [`Record`] alone: who it is and which ends of its containers are
-//! booked. What is known of a pod that is not at rest hangs off its record as an `A`, which the caller chooses (the whole
+//! A healthy pod (no finding, nothing to look at again) is a [`Record`] alone: who it is and which terminations of its containers are
+//! counted. What is known of an active pod hangs off its record as an `A`, which the caller chooses (the whole
 //! slim pod, its findings). Names that many pods share (namespace, node, workload, container) are held once.
 //!
 //! 150,000 records with all indexes are to stay small: see `docs/performance.md` for the figure.
 //!
 //! Pure data structure: must not know what a finding is, how pods come in, or the time.
 
-use std::cmp::Ordering;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
-use std::sync::atomic::Ordering::Relaxed;
 
+use foldhash::HashMap;
 use foldhash::quality::RandomState;
-use foldhash::{HashMap, HashSet};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -64,65 +61,31 @@ fn fnv128(bytes: &[u8]) -> u128 {
     })
 }
 
-/// How far the ends of one container are booked. A container that has not begun has none.
+/// How far the terminations of one container are counted. A container that has not begun has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Booked {
+pub struct Counted {
     /// The container's name.
     pub container: Arc<str>,
     /// Its `restartCount` when it was last seen.
     pub restart_count: i32,
-    /// What accounting remembers of its run and its newest end, packed.
-    pub end: u64,
+    /// What accounting remembers of its run and its newest termination, packed.
+    pub termination: u64,
 }
 
 /// Where a pod belongs: shared by all pods of a workload.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Home {
+pub struct WorkloadKey {
     /// The namespace.
     pub namespace: String,
     /// The top controller.
     pub workload: WorkloadRef,
-    pods: Beside<AtomicU32>,
 }
 
-impl Home {
-    /// Of which no pod is known yet.
+impl WorkloadKey {
+    /// The one of a namespace and a workload.
     pub fn new(namespace: &str, workload: &WorkloadRef) -> Self {
-        Self { namespace: namespace.to_owned(), workload: workload.clone(), pods: Beside::default() }
+        Self { namespace: namespace.to_owned(), workload: workload.clone() }
     }
-
-    /// How many pods it has, as long as the store has it.
-    pub fn pods(&self) -> u32 {
-        self.pods.0.load(Relaxed)
-    }
-}
-
-/// What changes in place within a key: two keys are the same whatever theirs is.
-#[derive(Debug, Default)]
-pub(super) struct Beside<T>(pub(super) T);
-
-impl<T> PartialEq for Beside<T> {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl<T> Eq for Beside<T> {}
-
-impl<T> PartialOrd for Beside<T> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<T> Ord for Beside<T> {
-    fn cmp(&self, _: &Self) -> Ordering {
-        Ordering::Equal
-    }
-}
-
-impl<T> Hash for Beside<T> {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
 }
 
 /// A pod, as long as it exists.
@@ -133,18 +96,18 @@ pub struct Record<A> {
     /// Its name.
     pub name: Box<str>,
     /// Its namespace and its top controller, as far as that is known.
-    pub home: Arc<Home>,
+    pub workload_key: Arc<WorkloadKey>,
     /// Where it runs; empty until it is scheduled.
     pub node: Arc<str>,
     /// Only containers that have begun.
-    pub booked: Box<[Booked]>,
+    pub counted: Box<[Counted]>,
     /// `metadata.resourceVersion` when it was last seen, 0 if that is no number: a list may come from a cache that is behind.
     pub version: u64,
     /// Whether it counts as one that runs on its node.
     pub runs: bool,
     /// Digest of all that it showed last and that is taken down here, see [`Store::digest`].
     pub shown: u64,
-    /// What is kept of a pod that is not at rest.
+    /// What is kept of an active pod.
     pub active: Option<Box<A>>,
     /// The generation in which the pod was last seen.
     seen: u32,
@@ -166,8 +129,8 @@ pub struct Identity<'a> {
 }
 
 impl Identity<'_> {
-    fn home(&self) -> Home {
-        Home::new(self.namespace, self.workload)
+    fn workload_key(&self) -> WorkloadKey {
+        WorkloadKey::new(self.namespace, self.workload)
     }
 }
 
@@ -179,7 +142,7 @@ pub struct Store<A> {
     /// Digest of namespace and name to uid: the names themselves are in the records.
     by_name: HashMap<u64, Uid>,
     names: Names,
-    homes: Homes,
+    workloads: Workloads,
     hasher: RandomState,
     generation: u32,
 }
@@ -190,7 +153,7 @@ impl<A> Default for Store<A> {
             pods: HashTable::new(),
             by_name: HashMap::default(),
             names: Names::default(),
-            homes: Homes::default(),
+            workloads: Workloads::default(),
             hasher: RandomState::default(),
             generation: 0,
         }
@@ -213,7 +176,7 @@ impl<A> Store<A> {
         self.pods.find(self.hasher.hash_one(uid), |r| r.uid == uid).map(Box::as_ref)
     }
 
-    /// A pod by uid, to change what is booked or kept of it.
+    /// A pod by uid, to change what is counted or kept of it.
     pub fn get_mut(&mut self, uid: Uid) -> Option<&mut Record<A>> {
         self.pods.find_mut(self.hasher.hash_one(uid), |r| r.uid == uid).map(Box::as_mut)
     }
@@ -221,12 +184,12 @@ impl<A> Store<A> {
     /// The newest pod of a name.
     pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Record<A>> {
         let uid = self.by_name.get(&self.hasher.hash_one((namespace, name)))?;
-        self.get(*uid).filter(|r| r.home.namespace == namespace && *r.name == *name)
+        self.get(*uid).filter(|r| r.workload_key.namespace == namespace && *r.name == *name)
     }
 
     /// How many pods a workload has.
-    pub fn pods_of(&self, home: &Home) -> u32 {
-        self.homes.0.get(home).map_or(0, |home| home.pods())
+    pub fn pods_of(&self, workload_key: &WorkloadKey) -> u32 {
+        self.workloads.0.get(workload_key).copied().unwrap_or(0)
     }
 
     /// All pods, in no order. Not for anything that runs at every update or on a timer.
@@ -234,10 +197,10 @@ impl<A> Store<A> {
         self.pods.iter().map(Box::as_ref)
     }
 
-    /// Takes note that a pod exists, and gives its record: new (nothing booked, at rest) or the one that it has.
+    /// Takes note that a pod exists, and gives its record: new (nothing counted, healthy) or the one that it has.
     /// A changed node or workload is taken over.
     pub fn upsert(&mut self, pod: Identity<'_>) -> &mut Record<A> {
-        let Self { pods, by_name, names, homes, generation, hasher } = self;
+        let Self { pods, by_name, names, workloads, generation, hasher } = self;
         let digest = |uid: Uid| hasher.hash_one(uid);
         let record = match pods.entry(digest(pod.uid), |r| r.uid == pod.uid, |r| digest(r.uid)) {
             Entry::Occupied(known) => known.into_mut(),
@@ -246,9 +209,9 @@ impl<A> Store<A> {
                 let record = Record {
                     uid: pod.uid,
                     name: pod.name.into(),
-                    home: homes.join(pod.home()),
+                    workload_key: workloads.join(pod.workload_key()),
                     node: names.get(pod.node),
-                    booked: Box::default(),
+                    counted: Box::default(),
                     version: 0,
                     runs: false,
                     shown: 0,
@@ -263,27 +226,27 @@ impl<A> Store<A> {
             names.give_back(&record.node);
             record.node = names.get(pod.node);
         }
-        if record.home.workload != *pod.workload {
-            homes.leave(&record.home);
-            record.home = homes.join(pod.home());
+        if record.workload_key.workload != *pod.workload {
+            workloads.leave(&record.workload_key);
+            record.workload_key = workloads.join(pod.workload_key());
         }
         record
     }
 
-    /// Sets what is booked of a pod; entries that say nothing are left out.
-    pub fn book(&mut self, uid: Uid, booked: impl IntoIterator<Item = (impl AsRef<str>, i32, u64)>) {
+    /// Sets what is counted of a pod; entries that say nothing are left out.
+    pub fn set_counted(&mut self, uid: Uid, counted: impl IntoIterator<Item = (impl AsRef<str>, i32, u64)>) {
         let found = self.pods.find_mut(self.hasher.hash_one(uid), |r| r.uid == uid);
         let Some(record) = found else { return };
-        let new = booked
+        let new = counted
             .into_iter()
-            .filter(|(_, restarts, end)| *restarts != 0 || *end != 0)
-            .map(|(name, restart_count, end)| Booked {
+            .filter(|(_, restarts, termination)| *restarts != 0 || *termination != 0)
+            .map(|(name, restart_count, termination)| Counted {
                 container: self.names.get(name.as_ref()),
                 restart_count,
-                end,
+                termination,
             })
             .collect();
-        for old in std::mem::replace(&mut record.booked, new) {
+        for old in std::mem::replace(&mut record.counted, new) {
             self.names.give_back(&old.container);
         }
     }
@@ -292,15 +255,15 @@ impl<A> Store<A> {
     pub fn remove(&mut self, uid: Uid) -> Option<Record<A>> {
         let found = self.pods.find_entry(self.hasher.hash_one(uid), |r| r.uid == uid).ok()?;
         let (record, _) = found.remove();
-        let digest = self.hasher.hash_one((record.home.namespace.as_str(), &*record.name));
+        let digest = self.hasher.hash_one((record.workload_key.namespace.as_str(), &*record.name));
         // A StatefulSet's pod may have a successor of the same name already.
         if self.by_name.get(&digest) == Some(&uid) {
             self.by_name.remove(&digest);
         }
         self.names.give_back(&record.node);
-        self.homes.leave(&record.home);
-        for booked in &record.booked {
-            self.names.give_back(&booked.container);
+        self.workloads.leave(&record.workload_key);
+        for counted in &record.counted {
+            self.names.give_back(&counted.container);
         }
         if self.pods.capacity() > 4 * self.pods.len() + 1024 {
             self.pods.shrink_to(2 * self.pods.len(), |r| self.hasher.hash_one(r.uid));
@@ -324,7 +287,7 @@ impl<A> Store<A> {
     }
 
     /// The list that began at `mark` is complete: the uids of the pods within its scope that were not seen since, in the order
-    /// of namespace and name. They are still there, for the caller to book and then [`remove`](Self::remove).
+    /// of namespace and name. They are still there, for the caller to count and then [`remove`](Self::remove).
     /// `namespace` is the scope of the list; none for all.
     pub fn unseen(&self, mark: Mark, namespace: Option<&str>) -> Vec<Uid> {
         let mut gone: Vec<_> = self
@@ -332,9 +295,11 @@ impl<A> Store<A> {
             .iter()
             // Generations wrap: what is newer by less than half the circle is newer.
             .filter(|r| r.seen.wrapping_sub(mark.0).cast_signed() < 0)
-            .filter(|r| namespace.is_none_or(|n| r.home.namespace == n))
+            .filter(|r| namespace.is_none_or(|n| r.workload_key.namespace == n))
             .collect();
-        gone.sort_unstable_by(|a, b| (&a.home.namespace, &a.name).cmp(&(&b.home.namespace, &b.name)));
+        gone.sort_unstable_by(|a, b| {
+            (&a.workload_key.namespace, &a.name).cmp(&(&b.workload_key.namespace, &b.name))
+        });
         gone.into_iter().map(|r| r.uid).collect()
     }
 
@@ -376,26 +341,28 @@ impl Names {
     }
 }
 
-/// Homes held once, each for as long as it has pods.
+/// Workloads held once, each for as long as it has pods, with their number.
 #[derive(Debug, Default)]
-struct Homes(HashSet<Arc<Home>>);
+struct Workloads(HashMap<Arc<WorkloadKey>, u32>);
 
-impl Homes {
+impl Workloads {
     /// A pod more.
-    fn join(&mut self, home: Home) -> Arc<Home> {
-        let shared = self.0.get(&home).map(Arc::clone).unwrap_or_else(|| {
-            let shared = Arc::new(home);
-            self.0.insert(Arc::clone(&shared));
-            shared
-        });
-        shared.pods.0.fetch_add(1, Relaxed);
+    fn join(&mut self, workload_key: WorkloadKey) -> Arc<WorkloadKey> {
+        let shared = self
+            .0
+            .get_key_value(&workload_key)
+            .map_or_else(|| Arc::new(workload_key), |(workload_key, _)| Arc::clone(workload_key));
+        *self.0.entry(Arc::clone(&shared)).or_default() += 1;
         shared
     }
 
     /// A pod less.
-    fn leave(&mut self, home: &Home) {
-        if home.pods.0.fetch_sub(1, Relaxed) == 1 {
-            self.0.remove(home);
+    fn leave(&mut self, workload_key: &WorkloadKey) {
+        if let Some(pods) = self.0.get_mut(workload_key) {
+            *pods -= 1;
+            if *pods == 0 {
+                self.0.remove(workload_key);
+            }
         }
     }
 }
@@ -431,10 +398,10 @@ mod tests {
         add(&mut store, "2", "shop", "web-1");
         assert_eq!(store.by_name("shop", "web-0").unwrap().uid, Uid::of("1"));
         assert!(store.by_name("shop", "web-2").is_none());
-        let home = Home::new("shop", &workload("web"));
-        assert_eq!(store.pods_of(&home), 2);
+        let workload_key = WorkloadKey::new("shop", &workload("web"));
+        assert_eq!(store.pods_of(&workload_key), 2);
         assert_eq!(&*store.remove(Uid::of("1")).unwrap().name, "web-0");
-        assert_eq!(store.pods_of(&home), 1);
+        assert_eq!(store.pods_of(&workload_key), 1);
         assert!(store.by_name("shop", "web-0").is_none());
         assert!(store.remove(Uid::of("1")).is_none());
         assert_eq!(store.len(), 1);
@@ -477,12 +444,12 @@ mod tests {
                 node: "node-a",
                 workload: &workload,
             });
-            store.book(uid, [("dump", 1, 7), ("quiet", 0, 0)]);
-            assert_eq!(store.get(uid).unwrap().booked.len(), 1);
-            store.book(uid, [("dump", 2, 8)]);
+            store.set_counted(uid, [("dump", 1, 7), ("quiet", 0, 0)]);
+            assert_eq!(store.get(uid).unwrap().counted.len(), 1);
+            store.set_counted(uid, [("dump", 2, 8)]);
             store.remove(uid);
         }
-        assert!(store.names.0.is_empty() && store.homes.0.is_empty() && store.by_name.is_empty());
+        assert!(store.names.0.is_empty() && store.workloads.0.is_empty() && store.by_name.is_empty());
     }
 
     #[test]
@@ -491,12 +458,12 @@ mod tests {
         let uid = Uid::of("1");
         let web = workload("web");
         store.upsert(Identity { uid, namespace: "shop", name: "x", node: "", workload: &web });
-        store.book(uid, [("app", 3, 9)]);
+        store.set_counted(uid, [("app", 3, 9)]);
         let other = workload("other");
         let record =
             store.upsert(Identity { uid, namespace: "shop", name: "x", node: "node-b", workload: &other });
-        assert_eq!((&*record.node, &record.home.workload), ("node-b", &other));
-        assert_eq!(record.booked[0].restart_count, 3);
+        assert_eq!((&*record.node, &record.workload_key.workload), ("node-b", &other));
+        assert_eq!(record.counted[0].restart_count, 3);
         assert_eq!(store.names.0.len(), 2, "node-b and app");
     }
 }

@@ -3,98 +3,104 @@
 //! A row leaves [`IDLE`] after its last termination; a workload that goes on to fail keeps its rows for ever. Bounded by the
 //! number of workloads and containers, not of pods.
 //!
-//! Pure: must not know how ends are found, nor read a clock.
+//! Pure: must not know how terminations are found, nor read a clock.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
-use super::accounting::{End, EndReason};
-use super::changes::Changes;
-use super::store::{Beside, Home};
+use super::accounting::{Termination, TerminationReason};
+use super::store::WorkloadKey;
 use crate::diagnosis::ContainerType;
 
 /// How long the counters of a container without a termination are kept.
 pub const IDLE: SignedDuration = SignedDuration::from_hours(24);
 
-/// The terminations of one container over all pods of its workload. Whoever holds it sees them change.
-#[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Ended {
+/// The terminations of one container over all pods of its workload.
+#[derive(Debug)]
+pub struct ContainerTerminations {
     /// Namespace and workload.
-    pub home: Arc<Home>,
+    pub workload_key: Arc<WorkloadKey>,
     /// The container's name.
-    pub container: Box<str>,
+    pub container: Arc<str>,
     /// Its kind.
     pub container_type: ContainerType,
-    by_reason: Beside<[AtomicU64; EndReason::ALL.len()]>,
+    by_reason: [u64; TerminationReason::ALL.len()],
+    last: Timestamp,
 }
 
-impl Ended {
-    /// How often each reason has occurred; those that never did are left out. All are, once it is idle.
-    pub fn by_reason(&self) -> impl Iterator<Item = (EndReason, u64)> {
-        let counts = self.by_reason.0.iter().map(|count| count.load(Relaxed));
-        EndReason::ALL.into_iter().zip(counts).filter(|(_, count)| *count > 0)
+impl ContainerTerminations {
+    /// How often each reason has occurred; those that never did are left out.
+    pub fn by_reason(&self) -> impl Iterator<Item = (TerminationReason, u64)> {
+        TerminationReason::ALL.into_iter().zip(self.by_reason).filter(|(_, count)| *count > 0)
     }
 }
 
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Terminations {
-    /// With the time of the last.
-    rows: HashMap<Arc<Ended>, Timestamp>,
-    /// Of the rows, those included that are gone.
-    changes: Changes<Arc<Ended>>,
+    /// In the order of their first terminations.
+    rows: BTreeMap<u64, ContainerTerminations>,
+    places: HashMap<(Arc<WorkloadKey>, Arc<str>, ContainerType), u64>,
+    next_place: u64,
     swept: Option<Timestamp>,
 }
 
 impl Terminations {
-    /// Books an end.
-    pub fn add(&mut self, home: &Arc<Home>, end: &End<'_>, now: Timestamp) {
-        let ended = Ended {
-            home: Arc::clone(home),
-            container: end.container.into(),
-            container_type: end.container_type,
-            by_reason: Beside::default(),
-        };
-        let row = self.rows.entry(Arc::new(ended));
-        let ended = Arc::clone(row.key());
-        let last = row.or_insert(now);
-        *last = now.max(*last);
-        if let Some(count) = ended.by_reason.0.get(end.reason as usize) {
-            count.fetch_add(end.times.into(), Relaxed);
+    /// Counts a termination.
+    pub fn add(&mut self, workload_key: &Arc<WorkloadKey>, termination: &Termination<'_>, now: Timestamp) {
+        let key = (Arc::clone(workload_key), Arc::from(termination.container), termination.container_type);
+        let place =
+            *self.places.entry(key).or_insert_with_key(|(workload_key, container, container_type)| {
+                let row = ContainerTerminations {
+                    workload_key: Arc::clone(workload_key),
+                    container: Arc::clone(container),
+                    container_type: *container_type,
+                    by_reason: [0; TerminationReason::ALL.len()],
+                    last: now,
+                };
+                self.next_place += 1;
+                self.rows.insert(self.next_place - 1, row);
+                self.next_place - 1
+            });
+        let Some(row) = self.rows.get_mut(&place) else { return };
+        row.last = now.max(row.last);
+        if let Some(count) = row.by_reason.get_mut(termination.reason as usize) {
+            *count += u64::from(termination.times);
         }
-        self.changes.note(ended, self.rows.len());
     }
 
-    /// Every container with terminations, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<Ended>> {
-        self.rows.keys()
+    /// Every container with terminations, in the order of their first ones.
+    pub fn iter(&self) -> impl Iterator<Item = &ContainerTerminations> {
+        self.rows.values()
     }
 
-    /// The rows as they changed, each as one and the same thing for as long as it is there.
-    pub fn changes(&self) -> &Changes<Arc<Ended>> {
-        &self.changes
+    /// The same from a place on, each with its place.
+    pub fn from(&self, place: u64) -> impl Iterator<Item = (u64, &ContainerTerminations)> {
+        self.rows.range(place..).map(|(place, row)| (*place, row))
     }
 
-    /// Lets go of what is idle. Cheap to call often: it looks once in ten minutes.
+    /// The place that the next new row will have.
+    pub fn next_place(&self) -> u64 {
+        self.next_place
+    }
+
+    /// Removes what is idle. Cheap to call often: it looks once in ten minutes.
     pub fn sweep(&mut self, now: Timestamp) {
         let every = SignedDuration::from_mins(10);
         if self.swept.is_some_and(|at| now.duration_since(at) < every) {
             return;
         }
         self.swept = Some(now);
-        let idle = self.rows.extract_if(|_, last| now.duration_since(*last) >= IDLE);
-        let idle: Vec<_> = idle.map(|(ended, _)| ended).collect();
-        for ended in idle {
-            ended.by_reason.0.iter().for_each(|count| count.store(0, Relaxed));
-            self.changes.note(ended, self.rows.len());
-        }
+        self.rows.retain(|_, row| now.duration_since(row.last) < IDLE);
+        let Self { rows, places, .. } = self;
+        places.retain(|_, place| rows.contains_key(place));
     }
 
     /// All terminations of a reason.
-    pub fn total(&self, reason: EndReason) -> u64 {
-        self.iter().flat_map(|ended| ended.by_reason()).filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
+    pub fn total(&self, reason: TerminationReason) -> u64 {
+        self.iter().flat_map(|row| row.by_reason()).filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
     }
 }

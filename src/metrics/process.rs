@@ -1,74 +1,62 @@
 //! The `process_*` metrics that every Prometheus client has, read from `/proc`. Where that is missing, so are they.
+//!
+//! The crate's own collector counts the CPU time in whole seconds, of which this program uses few.
 
 use std::fs;
 
-use super::text::{Kind, single};
+use prometheus::core::Collector;
+
+use super::family::{Family, OnScrape, Part};
+
+const CPU: Family =
+    Family::counter("process_cpu_seconds_total", "Total user and system CPU time spent in seconds.", &[]);
+const THREADS: Family = Family::gauge("process_threads", "Number of OS threads in the process.", &[]);
+const START_TIME: Family = Family::gauge(
+    "process_start_time_seconds",
+    "Start time of the process since unix epoch in seconds.",
+    &[],
+);
+const RESIDENT: Family =
+    Family::gauge("process_resident_memory_bytes", "Resident memory size in bytes.", &[]);
+const VIRTUAL: Family = Family::gauge("process_virtual_memory_bytes", "Virtual memory size in bytes.", &[]);
+const OPEN_FDS: Family = Family::gauge("process_open_fds", "Number of open file descriptors.", &[]);
+const MAX_FDS: Family = Family::gauge("process_max_fds", "Maximum number of open file descriptors.", &[]);
 
 /// Linux tells user space of 100 ticks per second, on every architecture.
 const TICKS_PER_SECOND: f64 = 100.0;
 
-/// Writes them.
-pub fn write(out: &mut String) {
-    if let Ok(stat) = fs::read_to_string("/proc/self/stat") {
-        // The second field is the program's name in parentheses, which may hold anything.
-        let fields: Vec<&str> =
-            stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
-        let field = |number: usize| fields.get(number - 3).and_then(|f| f.parse::<f64>().ok());
-        if let (Some(user), Some(system)) = (field(14), field(15)) {
-            let seconds = (user + system) / TICKS_PER_SECOND;
-            single(
-                out,
-                "process_cpu_seconds_total",
-                Kind::Counter,
-                "Total user and system CPU time spent in seconds.",
-                seconds,
-            );
-        }
-        if let Some(threads) = field(20) {
-            single(out, "process_threads", Kind::Gauge, "Number of OS threads in the process.", threads);
-        }
-        let boot = fs::read_to_string("/proc/stat").ok().and_then(|stat| {
-            stat.lines().find_map(|l| l.strip_prefix("btime ")).and_then(|t| t.trim().parse::<f64>().ok())
-        });
-        if let (Some(boot), Some(start)) = (boot, field(22)) {
-            let help = "Start time of the process since unix epoch in seconds.";
-            single(out, "process_start_time_seconds", Kind::Gauge, help, boot + start / TICKS_PER_SECOND);
-        }
-    }
-    if let Ok(status) = fs::read_to_string("/proc/self/status") {
-        let kilobytes = |name: &str| {
-            let line = status.lines().find_map(|l| l.strip_prefix(name))?;
-            line.trim().strip_suffix(" kB")?.trim().parse::<u64>().ok()
-        };
-        if let Some(kb) = kilobytes("VmRSS:") {
-            single(
-                out,
-                "process_resident_memory_bytes",
-                Kind::Gauge,
-                "Resident memory size in bytes.",
-                kb * 1024,
-            );
-        }
-        if let Some(kb) = kilobytes("VmSize:") {
-            single(
-                out,
-                "process_virtual_memory_bytes",
-                Kind::Gauge,
-                "Virtual memory size in bytes.",
-                kb * 1024,
-            );
-        }
-    }
-    if let Ok(fds) = fs::read_dir("/proc/self/fd") {
-        single(out, "process_open_fds", Kind::Gauge, "Number of open file descriptors.", fds.count());
-    }
-    if let Ok(limits) = fs::read_to_string("/proc/self/limits") {
-        let soft = limits
-            .lines()
-            .find_map(|l| l.strip_prefix("Max open files"))
-            .and_then(|l| l.split_whitespace().next()?.parse::<u64>().ok());
-        if let Some(soft) = soft {
-            single(out, "process_max_fds", Kind::Gauge, "Maximum number of open file descriptors.", soft);
-        }
-    }
+/// The collector of them.
+pub fn collector() -> prometheus::Result<impl Collector> {
+    OnScrape::new(&[&CPU, &THREADS, &START_TIME, &RESIDENT, &VIRTUAL, &OPEN_FDS, &MAX_FDS], read)
+}
+
+fn read() -> Vec<Part> {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The second field is the program's name in parentheses, which may hold anything.
+    let fields: Vec<&str> = stat.rsplit_once(')').map_or("", |(_, rest)| rest).split_whitespace().collect();
+    let field = |number: usize| fields.get(number - 3).and_then(|f| f.parse::<f64>().ok());
+    let boot = value_of("/proc/stat", "btime ");
+    let kilobytes = |name| value_of("/proc/self/status", name).map(|kb| kb * 1024.0);
+    let values = [
+        (&CPU, field(14).zip(field(15)).map(|(user, system)| (user + system) / TICKS_PER_SECOND)),
+        (&THREADS, field(20)),
+        (&START_TIME, boot.zip(field(22)).map(|(boot, start)| boot + start / TICKS_PER_SECOND)),
+        (&RESIDENT, kilobytes("VmRSS:")),
+        (&VIRTUAL, kilobytes("VmSize:")),
+        (&OPEN_FDS, fs::read_dir("/proc/self/fd").ok().map(|fds| fds.count() as f64)),
+        (&MAX_FDS, value_of("/proc/self/limits", "Max open files")),
+    ];
+    let part = |(family, value): (&'static Family, Option<f64>)| {
+        let mut part = Part::new(family);
+        part.add(&[], value?);
+        Some(part)
+    };
+    values.into_iter().filter_map(part).collect()
+}
+
+/// The first number of the line that begins with this name; none if it is no number.
+fn value_of(path: &str, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(path).ok()?;
+    let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+    rest.split_whitespace().next()?.parse().ok()
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::Shown;
 use crate::API_VERSION;
 use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity, problems};
-use crate::incidents::kept::Kept;
+use crate::incidents::compact::CompactFinding;
 use crate::incidents::{Ending, IncidentEvent, IncidentId, What};
 
 /// Items of a list if nothing else is asked for.
@@ -99,9 +99,9 @@ impl Wanted {
     }
 
     /// All but the namespace.
-    fn matches_kept(&self, severity: Option<Severity>, kept: &Kept) -> bool {
-        self.reason.as_ref().is_none_or(|r| r == kept.reason.as_str())
-            && severity.is_none_or(|s| kept.severity >= s)
+    fn matches_kept(&self, severity: Option<Severity>, compact: &CompactFinding) -> bool {
+        self.reason.as_ref().is_none_or(|r| r == compact.reason.as_str())
+            && severity.is_none_or(|s| compact.severity >= s)
     }
 
     fn is_in(&self, namespace: &str) -> bool {
@@ -131,10 +131,10 @@ pub(super) fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Respon
     // Under the lock only what is shared is taken hold of; the rest is unpacked after it.
     let (mut open, resolved, tracked_pods) = {
         let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let open: Vec<(IncidentId, Timestamp, Arc<Kept>)> = incidents
+        let open: Vec<(IncidentId, Timestamp, Arc<CompactFinding>)> = incidents
             .open()
-            .filter(|i| wanted.matches_kept(severity, &i.kept))
-            .map(|i| (i.id, i.noticed, Arc::clone(&i.kept)))
+            .filter(|i| wanted.matches_kept(severity, &i.compact))
+            .map(|i| (i.id, i.noticed, Arc::clone(&i.compact)))
             .collect();
         let resolved: Vec<Resolved> = incidents
             .resolved()
@@ -145,7 +145,7 @@ pub(super) fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Respon
         (open, resolved, incidents.pods())
     };
     if wanted.namespace.is_some() {
-        open.retain(|(.., kept)| wanted.is_in(&kept.finding().namespace));
+        open.retain(|(.., compact)| wanted.is_in(&compact.finding().namespace));
     }
     let total = open.len();
     // Worst first; among equals the newest, which is what somebody who looks has come for.
@@ -153,7 +153,7 @@ pub(super) fn incidents(State(shown): State<Arc<Shown>>, asked: Asked) -> Respon
     open.truncate(wanted.limit());
     let items = open
         .into_iter()
-        .map(|(id, noticed_at, kept)| Open { id, noticed_at, finding: kept.finding() })
+        .map(|(id, noticed_at, compact)| Open { id, noticed_at, finding: compact.finding() })
         .collect();
     let list = List {
         api_version: API_VERSION,
@@ -189,14 +189,14 @@ pub(super) fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Respons
     };
     let (open, tracked_pods) = {
         let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
-        let open: Vec<(IncidentId, Arc<Kept>)> = incidents
+        let open: Vec<(IncidentId, Arc<CompactFinding>)> = incidents
             .open()
-            .filter(|i| wanted.matches_kept(severity, &i.kept))
-            .map(|i| (i.id, Arc::clone(&i.kept)))
+            .filter(|i| wanted.matches_kept(severity, &i.compact))
+            .map(|i| (i.id, Arc::clone(&i.compact)))
             .collect();
         (open, incidents.pods())
     };
-    let found = open.into_iter().map(|(id, kept)| (id, without_details(&kept)));
+    let found = open.into_iter().map(|(id, compact)| (id, without_details(&compact)));
     let open: Vec<_> = found.filter(|(_, finding)| wanted.is_in(&finding.namespace)).collect();
     let mut items = group(&open);
     let total = items.len();
@@ -215,8 +215,8 @@ pub(super) fn problems(State(shown): State<Arc<Shown>>, asked: Asked) -> Respons
 }
 
 /// What problems are made of, without the longest parts: in a storm tens of thousands are unpacked at once.
-fn without_details(kept: &Kept) -> Finding {
-    let mut finding = kept.finding();
+fn without_details(compact: &CompactFinding) -> Finding {
+    let mut finding = compact.finding();
     finding.summary = String::new();
     finding.evidence = Vec::new();
     finding.next_steps = Vec::new();

@@ -267,7 +267,7 @@ def test_a_deadline_of_a_pod_is_no_failed_job(tmp_path):
 
 
 def test_every_reason_of_the_program_has_its_alert():
-    source = (ALERTS.parents[3] / "src/diagnosis/reason.rs").read_text()
+    source = (ALERTS.parents[3] / "crates/kubehealer-core/src/diagnosis/reason.rs").read_text()
     table = re.search(r"^reasons! \{\n(.*?)^\}", source, re.M | re.S)[1]
     program = set(re.findall(r'^ *\w+ "([^"]+)"', table, re.M))
     assert len(program) > 50

@@ -54,7 +54,7 @@ b commit -q "$base" localhost/base:1 >/dev/null
 echo "building"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -1)
 start=$SECONDS
-buildah --root "$work/storage" --runroot "$work/run" bud -q --network host --pull-never \
+buildah --root "$work/storage" --runroot "$work/run" bud -q --network host --pull-never --build-arg PROFILE=release \
   --build-arg BUILDER=localhost/builder:1 --build-arg BASE=localhost/base:1 \
   --build-arg "VERSION=$version" --build-arg REVISION=test \
   -v /usr:/usr:ro -v "$cargo_home:/cargo" -v "$rustup_home:$rustup_home:ro" -v "$target:/target" \

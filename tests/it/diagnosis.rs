@@ -7,7 +7,7 @@ use kubehealer::diagnosis::container::views;
 use kubehealer::diagnosis::{
     self, ContainerLog, ContainerType, Finding, Severity, Snapshot, Source, Sources, Survey,
 };
-use kubehealer::incidents::kept::Kept;
+use kubehealer::incidents::compact::CompactFinding;
 use kubehealer::objects::{Event, Object, Pod};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -223,7 +223,7 @@ fn a_finding_that_is_kept_comes_out_as_it_went_in() {
     let survey = diagnosis::survey(&snapshot("final"), at("2026-11-22T11:23:11Z"));
     assert!(survey.findings.len() > 100);
     for finding in &survey.findings {
-        assert_eq!(Kept::new(finding).finding(), *finding);
+        assert_eq!(CompactFinding::new(finding).finding(), *finding);
     }
 }
 

@@ -1,11 +1,8 @@
 //! Incidents over time, one story each.
 
-use std::sync::RwLock;
-
 use jiff::{SignedDuration, Timestamp};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
-use kubehealer::incidents::{Ending, IncidentEvent, Incidents, Sight, What, uid_of};
-use kubehealer::metrics::Metrics;
+use kubehealer::incidents::{Ending, FirstSeen, IncidentEvent, Incidents, What, uid_of};
 use kubehealer::objects::{Object, Pod};
 use serde_json::{Value, json};
 
@@ -58,7 +55,7 @@ struct Watcher {
 }
 
 impl Watcher {
-    fn see(&mut self, pod: &Pod, sight: Sight, now: i64) {
+    fn see(&mut self, pod: &Pod, sight: FirstSeen, now: i64) {
         self.wait(now);
         let diagnosis = diagnose(pod, &Context::pod_only(), at(now));
         self.log.extend(self.incidents.apply(pod, &workload_of(pod), diagnosis, sight, at(now)));
@@ -78,10 +75,7 @@ impl Watcher {
     }
 
     fn metrics(&mut self, max_series: usize, now: i64) -> String {
-        let incidents = RwLock::new(std::mem::take(&mut self.incidents));
-        let text = Metrics::new(max_series).render(&incidents, at(now)).text();
-        self.incidents = incidents.into_inner().unwrap();
-        text
+        crate::metrics::text(&mut self.incidents, max_series, at(now))
     }
 }
 
@@ -91,7 +85,11 @@ fn a_crash_every_29_minutes_is_one_incident_until_it_has_stopped_for_an_hour() {
     let period = 29 * 60;
     for run in 0..8 {
         let since = run * period;
-        watcher.see(&pod("u1", "cart-5d8f-a", running(run, since, since - period + 1)), Sight::Later, since);
+        watcher.see(
+            &pod("u1", "cart-5d8f-a", running(run, since, since - period + 1)),
+            FirstSeen::Later,
+            since,
+        );
     }
     assert_eq!(watcher.words(), ["opened FrequentRestarts"]);
     assert_eq!(watcher.incidents.open_count(), 1);
@@ -109,10 +107,10 @@ fn a_crash_every_29_minutes_is_one_incident_until_it_has_stopped_for_an_hour() {
 fn an_image_that_is_fixed_and_then_a_missing_secret_is_one_incident() {
     let mut watcher = Watcher::default();
     let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
-    watcher.see(&pod("u1", "cart-5d8f-a", image), Sight::Later, 5);
+    watcher.see(&pod("u1", "cart-5d8f-a", image), FirstSeen::Later, 5);
     watcher.wait(90);
     let secret = waiting("CreateContainerConfigError", "secret \"cart-env\" not found");
-    watcher.see(&pod("u1", "cart-5d8f-a", secret), Sight::Later, 100);
+    watcher.see(&pod("u1", "cart-5d8f-a", secret), FirstSeen::Later, 100);
     watcher.wait(200);
     assert_eq!(watcher.words(), ["opened ImagePullBackOff", "changed CreateContainerConfigError"]);
     assert_eq!(watcher.log[0].id, watcher.log[1].id);
@@ -122,12 +120,12 @@ fn an_image_that_is_fixed_and_then_a_missing_secret_is_one_incident() {
 #[test]
 fn a_name_that_is_used_again_is_another_pod() {
     let mut watcher = Watcher::default();
-    watcher.see(&pod("u1", "db-0", running(3, 100, 90)), Sight::First, 100);
+    watcher.see(&pod("u1", "db-0", running(3, 100, 90)), FirstSeen::InFirstList, 100);
     let gone = watcher.incidents.gone(uid_of(&pod("u1", "db-0", json!({}))), None, at(110));
     watcher.log.extend(gone);
     let mut new = pod("u2", "db-0", running(1, 130, 120));
     new.metadata.creation_timestamp = at(111).into();
-    watcher.see(&new, Sight::Later, 130);
+    watcher.see(&new, FirstSeen::Later, 130);
     let total = |w: &Watcher| -> u64 {
         w.incidents.terminations().iter().flat_map(|ended| ended.by_reason().map(|(_, n)| n)).sum()
     };
@@ -144,10 +142,10 @@ fn a_list_from_a_cache_that_is_behind_changes_nothing() {
         pod.metadata.resource_version = version.to_owned();
         pod
     };
-    watcher.see(&version("10", 0, 0, 0), Sight::First, 0);
-    watcher.see(&version("20", 1, 30, 0), Sight::Later, 30);
-    watcher.see(&version("10", 0, 0, 0), Sight::Later, 31);
-    watcher.see(&version("20", 1, 30, 0), Sight::Later, 32);
+    watcher.see(&version("10", 0, 0, 0), FirstSeen::InFirstList, 0);
+    watcher.see(&version("20", 1, 30, 0), FirstSeen::Later, 30);
+    watcher.see(&version("10", 0, 0, 0), FirstSeen::Later, 31);
+    watcher.see(&version("20", 1, 30, 0), FirstSeen::Later, 32);
     let totals: Vec<u64> =
         watcher.incidents.terminations().iter().flat_map(|ended| ended.by_reason().map(|(_, n)| n)).collect();
     assert_eq!(totals, [1]);
@@ -163,9 +161,9 @@ fn an_old_state_from_before_its_node_was_known_does_not_count_a_pod_twice() {
         pod.spec.node_name = node.to_owned();
         pod
     };
-    watcher.see(&version("20", "node-a"), Sight::First, 0);
-    watcher.see(&version("10", ""), Sight::Later, 1);
-    watcher.see(&version("30", "node-a"), Sight::Later, 2);
+    watcher.see(&version("20", "node-a"), FirstSeen::InFirstList, 0);
+    watcher.see(&version("10", ""), FirstSeen::Later, 1);
+    watcher.see(&version("30", "node-a"), FirstSeen::Later, 2);
     assert_eq!(watcher.incidents.pods_on("node-a"), 1);
 }
 
@@ -174,7 +172,7 @@ fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     let mut watcher = Watcher::default();
     for n in 0..50 {
         let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
-        watcher.see(&pod(&format!("u{n}"), &format!("cart-5d8f-{n}"), image), Sight::First, 100);
+        watcher.see(&pod(&format!("u{n}"), &format!("cart-5d8f-{n}"), image), FirstSeen::InFirstList, 100);
     }
     let text = watcher.metrics(10, 200);
     let count = |name: &str| text.lines().filter(|l| l.starts_with(&format!("{name}{{"))).count();
@@ -192,9 +190,9 @@ fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
 fn a_pod_that_is_gone_takes_its_series_along_and_leaves_its_terminations() {
     let mut watcher = Watcher::default();
     let looping = |run, since| pod("u1", "cart-5d8f-a", running(run, since, since - 2));
-    watcher.see(&looping(0, 0), Sight::Later, 0);
+    watcher.see(&looping(0, 0), FirstSeen::Later, 0);
     for run in 1..5 {
-        watcher.see(&looping(run, run * 20), Sight::Later, run * 20);
+        watcher.see(&looping(run, run * 20), FirstSeen::Later, run * 20);
     }
     assert!(watcher.metrics(1_000, 100).contains("pod=\"cart-5d8f-a\""));
     let mark = watcher.incidents.mark();

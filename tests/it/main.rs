@@ -1,6 +1,7 @@
 //! The tests from the outside: one binary, a module per subject.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
+mod accuracy;
 mod cli;
 mod contract;
 mod daemon;
@@ -10,9 +11,10 @@ mod diagnosis;
 mod faults;
 mod field;
 mod files;
+mod generated;
 mod incidents;
 mod layers;
-mod log_classifier;
+mod metrics;
 mod objects;
 mod reasons;
 mod redaction;

@@ -2,12 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::PathBuf;
-use std::sync::RwLock;
 
 use jiff::Timestamp;
 use kubehealer::diagnosis::{self, Context, Finding, Severity, Sources};
-use kubehealer::incidents::{Ending, IncidentEvent, Incidents, Sight, What, uid_of};
-use kubehealer::metrics::Metrics;
+use kubehealer::incidents::{Ending, FirstSeen, IncidentEvent, Incidents, What, uid_of};
 use kubehealer::objects::{Event, Object, Pod};
 use serde_json::Value;
 
@@ -69,7 +67,7 @@ pub fn steps(folder: &str, with_events: bool) -> Vec<(Timestamp, Step)> {
 }
 
 /// The newest time in an object that is not in the future of its making: deletion times include a grace.
-fn newest_time(value: &Value) -> Option<Timestamp> {
+pub fn newest_time(value: &Value) -> Option<Timestamp> {
     match value {
         Value::String(text) => text.parse().ok(),
         Value::Array(list) => list.iter().filter_map(newest_time).max(),
@@ -108,7 +106,7 @@ impl Watcher {
         self.now = until;
     }
 
-    pub fn apply(&mut self, pod: &Pod, sight: Sight, now: Timestamp) {
+    pub fn apply(&mut self, pod: &Pod, sight: FirstSeen, now: Timestamp) {
         let diagnosis = self.look(pod, now);
         let workload = diagnosis::workload_of(pod);
         self.log.extend(self.incidents.apply(pod, &workload, diagnosis, sight, now));
@@ -117,7 +115,7 @@ impl Watcher {
     pub fn step(&mut self, now: Timestamp, step: &Step) {
         self.pass_time(now);
         match step {
-            Step::Applied(pod) => self.apply(pod, Sight::Later, now),
+            Step::Applied(pod) => self.apply(pod, FirstSeen::Later, now),
             Step::Deleted(pod) => self.log.extend(self.incidents.gone(uid_of(pod), Some(pod), now)),
             Step::Event(event) => {
                 let uid = &event.involved_object.uid;
@@ -134,7 +132,7 @@ impl Watcher {
     }
 
     /// A relist that shows `pods`.
-    pub fn relist(&mut self, pods: &[&Pod], sight: Sight, now: Timestamp) {
+    pub fn relist(&mut self, pods: &[&Pod], sight: FirstSeen, now: Timestamp) {
         self.pass_time(now);
         let mark = self.incidents.mark();
         for pod in pods {
@@ -147,10 +145,10 @@ impl Watcher {
     pub fn totals(&self) -> BTreeMap<String, BTreeMap<String, u64>> {
         let rows = self.incidents.terminations().iter();
         rows.map(|of| {
-            let w = &of.home.workload;
+            let w = &of.workload_key.workload;
             let key = format!(
                 "{} {}/{} {} {}",
-                of.home.namespace,
+                of.workload_key.namespace,
                 w.kind,
                 w.name,
                 of.container,
@@ -238,14 +236,14 @@ fn cut(steps: &[(Timestamp, Step)], every: usize, blind: usize) -> Watcher {
         match at % every {
             0 if at > 0 => {
                 let pods: Vec<&Pod> = there.values().copied().collect();
-                watcher.relist(&pods, Sight::Later, *now);
+                watcher.relist(&pods, FirstSeen::Later, *now);
             }
             n if n >= every - blind => {}
             _ => watcher.step(*now, step),
         }
     }
     let pods: Vec<&Pod> = there.values().copied().collect();
-    watcher.relist(&pods, Sight::Later, steps.last().unwrap().0);
+    watcher.relist(&pods, FirstSeen::Later, steps.last().unwrap().0);
     watcher
 }
 
@@ -278,9 +276,7 @@ fn cut_anywhere_and_listed_anew_the_open_incidents_and_the_totals_are_the_same()
 
 /// The series that tell of pods and workloads, but for counters.
 fn series(watcher: &mut Watcher, now: Timestamp) -> BTreeSet<String> {
-    let incidents = RwLock::new(std::mem::take(&mut watcher.incidents));
-    let text = Metrics::new(1_000_000).render(&incidents, now).text();
-    watcher.incidents = incidents.into_inner().unwrap();
+    let text = crate::metrics::text(&mut watcher.incidents, 1_000_000, now);
     let about_pods =
         ["kubehealer_pod_", "kubehealer_workload_", "kubehealer_problem_", "kubehealer_container_last_"];
     let lines: BTreeSet<String> =
@@ -304,7 +300,7 @@ fn a_restart_in_between_leaves_the_same_incidents_open() {
             }
         }
         let mut fresh = Watcher::default();
-        fresh.relist(&there.values().copied().collect::<Vec<_>>(), Sight::First, end);
+        fresh.relist(&there.values().copied().collect::<Vec<_>>(), FirstSeen::InFirstList, end);
         assert_eq!(fresh.open(), whole.open(), "{folder}");
         assert_eq!(series(&mut fresh, end), series(&mut whole, end), "{folder}");
         assert_eq!(fresh.totals(), BTreeMap::new(), "the past is not booked");

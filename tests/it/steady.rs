@@ -7,8 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use kubehealer::diagnosis::{
     self, Context, Finding, PodDiagnosis, Reason, Severity, Snapshot, Sources, Stage,
 };
-use kubehealer::incidents::kept::Kept;
-use kubehealer::incidents::packed::Packed;
+use kubehealer::incidents::compact::{CompactFinding, Packed};
 use kubehealer::objects::{Event, Node, Object, Pod};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -497,7 +496,7 @@ proptest! {
             let found = look(&pod, events, now);
             for finding in &found.findings {
                 is_harmless(finding).map_err(TestCaseError::fail)?;
-                prop_assert_eq!(&Kept::new(finding).finding(), finding, "keeping loses something");
+                prop_assert_eq!(&CompactFinding::new(finding).finding(), finding, "keeping loses something");
             }
             holds_still(&pod, events, now).map_err(TestCaseError::fail)?;
         }

@@ -1,0 +1,134 @@
+//! Out-of-memory kills. `OOMKilled` belongs to the cgroup, not to the exit; exit code 137 is no proof of it.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::crash_loop::Shape;
+use super::{log_command, spell};
+use crate::diagnosis::container::{View, is_oom, uptime};
+use crate::diagnosis::context::oldest_first;
+use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, text};
+use crate::objects::{Event, Terminated};
+
+pub(super) fn out_of_memory(
+    view: &View<'_>,
+    end: &Terminated,
+    shape: Shape,
+    context: &Context<'_>,
+) -> Finding {
+    let container = text::name(view.name);
+    let kind = view.noun();
+    let actual = view.status.resources.as_deref().and_then(|r| r.limit("memory"));
+    let wanted = view.spec.and_then(|c| c.limit("memory"));
+    let pod = view.pod.spec.resources.as_deref().and_then(|r| r.limit("memory"));
+    let pod_wide = actual.or(wanted).is_none() && pod.is_some();
+    let limit = actual.or(wanted).or(pod).map(text::name);
+    let lasted = uptime(end).map(|u| format!(", {} after start", spell(u))).unwrap_or_default();
+    let recovered = match shape {
+        Shape::Past | Shape::Child => ", recovered since",
+        _ => "",
+    };
+    let at = match &limit {
+        Some(limit) if pod_wide => format!("at the pod's {limit} memory limit"),
+        Some(limit) => format!("at its {limit} memory limit"),
+        None => "it has no memory limit: the node ran out of memory".to_owned(),
+    };
+    let place = if limit.is_some() { format!(" {at}") } else { format!(" ({at})") };
+    let mut finding = Finding::of_container(view, Reason::OOMKilled);
+    finding = match end.exit_code {
+        137 => finding
+            .summary(format!("{kind} {container}: OOM-killed{place}{lasted}{recovered}"))
+            .cause(
+                CauseCode::MemoryLimitReached,
+                match &limit {
+                    Some(limit) if pod_wide => format!("reached the pod's memory limit of {limit}"),
+                    Some(limit) => format!("reached its memory limit of {limit}"),
+                    None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
+                },
+            )
+            .confidence(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
+        code if is_oom(end) => finding
+            .summary(format!("{kind} {container}: exit code {code} after a process in it was OOM-killed{place}{lasted}{recovered}"))
+            .cause(
+                CauseCode::ChildMemoryLimitReached,
+                format!("a child process was OOM-killed {at}; the main process (PID 1) then exited with code {code}"),
+            )
+            .confidence(Confidence::Probable),
+        code => finding
+            .summary(format!("{kind} {container}: exit code {code}; a process in it was OOM-killed{place} before{recovered}"))
+            .cause(
+                CauseCode::ChildMemoryLimitReached,
+                format!("a child process was OOM-killed {at} some time before; the container itself exited with code {code}"),
+            )
+            .confidence(Confidence::Possible),
+    };
+    if let Some(actual) = actual
+        && let Some(wanted) = wanted
+        && actual != wanted
+    {
+        finding.add(
+            Source::Status,
+            format!("memory limit in force {}, in the spec {}", text::name(actual), text::name(wanted)),
+            None,
+        );
+    }
+    if let Some(request) = view.spec.and_then(|c| c.request("memory")) {
+        finding.add(Source::Spec, format!("memory request {}", text::name(request)), None);
+    }
+    match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
+        (Some(last), Some(before)) => {
+            let words =
+                format!("time to the kill: {} and {} before", text::duration(last), text::duration(before));
+            finding.add(Source::Status, words, end.finished_at.get());
+        }
+        (Some(last), None) => {
+            finding.add(
+                Source::Status,
+                format!("time to the kill: {}", text::duration(last)),
+                end.finished_at.get(),
+            );
+        }
+        _ => {}
+    }
+    let verdict = match uptime(end).map(|u| u.as_secs()) {
+        Some(0..60) if limit.is_some() => {
+            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
+        }
+        Some(3600..) => {
+            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+        }
+        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
+    };
+    if let Some((event, node)) = end.finished_at.get().and_then(|at| node_out_of_memory(context, at)) {
+        finding.add_node_event(event);
+        if limit.is_none() && node {
+            finding.confidence = Confidence::Confirmed;
+        }
+    }
+    // What no longer runs uses nothing.
+    let step = if view.is_running() {
+        finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)))
+    } else {
+        log_command(&finding, view)
+    };
+    finding.next_step(verdict).next_step(step)
+}
+
+/// An event of the node that tells of an out-of-memory kill about when the container ended, and whether it was the node
+/// that was short of memory (else some cgroup was, such as a container's). The kubelet's `SystemOOM` is only of the node as
+/// a whole; a problem detector's `OOMKilling` is of both.
+pub(super) fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Option<(&'a Event, bool)> {
+    let near =
+        |t: Option<Timestamp>| t.is_some_and(|t| t.duration_since(at).abs() <= SignedDuration::from_secs(30));
+    let events = context
+        .node_events
+        .iter()
+        .filter(|e| tells_of_memory(e) && (near(e.last_seen()) || near(e.first_seen())));
+    let event = events.max_by(|a, b| oldest_first(a, b))?;
+    let cgroup = event.message.to_lowercase().contains("memory cgroup");
+    Some((event, event.reason == "SystemOOM" || !cgroup))
+}
+
+/// Whether an event about a node may tell who killed a container on it: its kubelet's or a problem detector's word on memory.
+pub fn tells_of_memory(event: &Event) -> bool {
+    matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
+}

@@ -1,0 +1,141 @@
+//! What to do about a crash: a table of steps by cause code, and some that the words of the cause decide.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::log_command;
+use crate::diagnosis::container::View;
+use crate::diagnosis::{CauseCode, Finding, Reason, text};
+
+/// Steps for a cause code. They must fit whatever the words of the cause are.
+const STEPS: &[(CauseCode, &str)] = &[
+    (CauseCode::HeapExhausted, "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less"),
+    (CauseCode::AddressInUse, "give one of the two processes another port; with hostNetwork, another pod on the node may have it"),
+    (CauseCode::DatabaseSchema, "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema"),
+    (CauseCode::LibraryNotFound, "use an image that has the named library, runtime or module in the needed version"),
+    (CauseCode::BadArguments, "correct command and args of the container to what this version of the program knows"),
+    (CauseCode::InvalidConfiguration, "correct the named setting in the ConfigMap, Secret or environment of the container"),
+    (CauseCode::MissingConfiguration, "set the named setting in the environment, ConfigMap or Secret of the container"),
+    (CauseCode::AuthenticationFailed, "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change"),
+    (CauseCode::TlsError, "compare the certificate that the server shows with the CA bundle and host name that the program is given"),
+    (CauseCode::LockHeld, "find the other process or pod that holds the lock; an old lock of a dead process has to be removed"),
+    (CauseCode::LicenseInvalid, "give the program a valid licence"),
+    (CauseCode::IllegalInstruction, "compare the CPU features and the architecture of the node with what the image is built for"),
+    (CauseCode::ExecFormatError, "use an image for the node's architecture, or a multi-arch image"),
+    (CauseCode::CommandNotFound, "correct the command, or use an image that contains it"),
+    (CauseCode::CommandNotExecutable, "make the file executable in the image, or set defaultMode on its volume"),
+    (CauseCode::BusError, "look for a full /dev/shm or tmpfs, and for huge pages that the node offers and the container may not use"),
+];
+
+/// A host inside the cluster, `name.namespace.svc`, or a bare name that has to be a Service of the same namespace.
+static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?:lookup |ENOTFOUND |EAI_AGAIN |host (?:name )?|hostname |resolve |upstream |UnknownHostException: )[\x22'`]?([a-z][a-z0-9-]*)(?:\.([a-z0-9-]+)\.svc[a-z0-9.-]*)?[\x22'`]?(?:[\s:,]|$)").ok()
+});
+
+/// The directory or file that could not be written.
+static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(/[\w.@-]+(?:/[\w.@-]+)+)").ok());
+
+/// Adds the steps that fit the cause; to read the log again comes last.
+pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
+    if !matches!(finding.reason.known(), Some(Reason::CrashLoopBackOff | Reason::Error | Reason::FrequentRestarts)) {
+        return;
+    }
+    let mut steps: Vec<String> = Vec::new();
+    let said = finding.cause.text.clone();
+    match finding.cause.code {
+        CauseCode::DependencyNameNotResolved => steps.extend(of_name(finding, &said)),
+        CauseCode::PermissionDenied => steps.push(of_permission(&said)),
+        CauseCode::ResourceExhausted => steps.push(of_resource(&said).to_owned()),
+        CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
+        CauseCode::DependencyError if said.to_lowercase().contains("throttl") || said.contains("ate exceeded") || said.contains("429") => {
+            steps.push("lower the rate of calls (interval, cache, retries with back-off), or raise the quota of the service".to_owned());
+        }
+        _ => {}
+    }
+    steps.extend(STEPS.iter().filter(|(code, _)| *code == finding.cause.code).map(|(_, step)| (*step).to_owned()));
+    steps.push(log_command(finding, view));
+    for step in steps {
+        if !finding.next_steps.contains(&step) {
+            finding.next_steps.push(step);
+        }
+    }
+}
+
+fn of_name(finding: &Finding, said: &str) -> Vec<String> {
+    let found = SERVICE.as_ref().and_then(|pattern| pattern.captures(said));
+    let Some(found) = found else {
+        return vec!["check the host name in the program's settings, and the cluster DNS (CoreDNS)".to_owned()];
+    };
+    let name = found.get(1).map_or("", |m| m.as_str());
+    let namespace = found.get(2).map_or(finding.namespace.as_str(), |m| m.as_str());
+    vec![
+        format!("kubectl -n {} get service {}", text::arg(namespace), text::arg(name)),
+        "if the Service exists: check the cluster DNS (CoreDNS) and the pod's dnsPolicy".to_owned(),
+    ]
+}
+
+fn of_permission(said: &str) -> String {
+    let lower = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["/proc/sys", "sysctl", "conntrack"]) {
+        return "set this kernel parameter (sysctl) on the node, or configure the program not to set it".to_owned();
+    }
+    if has(&["read-only file system", "erofs"]) {
+        let path = PATH.as_ref().and_then(|pattern| pattern.captures(said)).map(|found| found[1].to_owned());
+        let at = path.map(|path| format!(" at {}", text::name(&path))).unwrap_or_default();
+        return format!("mount a writable volume (emptyDir){at}, or set readOnlyRootFilesystem: false");
+    }
+    if has(&["needs cap_", "cap_", "setgroups", "setgid", "setuid"]) {
+        return "add the capability to securityContext.capabilities.add, or run the image as a user that does not need it".to_owned();
+    }
+    if has(&["is forbidden: user", "cannot list resource", "cannot get resource", "cannot create resource"]) {
+        return "grant the verb on the resource to the pod's ServiceAccount (Role and RoleBinding); check with kubectl auth can-i".to_owned();
+    }
+    if has(&["permission denied for ", "command denied to user", "must be owner"]) {
+        return "grant the right to the database user that the program uses".to_owned();
+    }
+    if has(&["clone3", "pthread_create", "seccomp"]) {
+        return "update the container runtime (libseccomp, runc) of the node, or use another seccomp profile for the pod".to_owned();
+    }
+    if has(&["bind"]) {
+        return "let the program listen on a port above 1023, or add the capability NET_BIND_SERVICE".to_owned();
+    }
+    if has(&["denied on resource", "not authorized to perform", "accessdenied", "permission_denied", "permissiondenied", "403"]) {
+        return "grant the permission to the identity (cloud role, service account) that the pod uses".to_owned();
+    }
+    if PATH.as_ref().is_some_and(|pattern| pattern.is_match(said)) {
+        return "compare owner and mode of the path with the user of the container: securityContext.runAsUser and fsGroup, defaultMode of the volume, chmod in the image".to_owned();
+    }
+    "check the user (runAsUser), the capabilities and the seccomp profile in the container's securityContext".to_owned()
+}
+
+fn of_resource(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["inotify", "file watchers"]) {
+        "raise fs.inotify.max_user_instances and max_user_watches (sysctl) on the node"
+    } else if has(&["max_map_count", "virtual memory areas"]) {
+        "raise vm.max_map_count (sysctl) on the node"
+    } else if has(&["shared memory", "/dev/shm"]) {
+        "mount an emptyDir of medium Memory at /dev/shm"
+    } else if has(&["no space left", "disk full", "disk is full", "enospc", "quota exceeded"]) {
+        "free space on the volume or raise its size; without a volume, free space on the node's disk"
+    } else if has(&["thread", "fork", "process"]) {
+        "raise the limit on processes and threads (pids limit of the kubelet or runtime, ulimit -u), or let the program start fewer"
+    } else if has(&["open files", "emfile", "nofile"]) {
+        "raise the limit on open files (ulimit -n) of the container runtime, or let the program open fewer"
+    } else {
+        "raise the named limit, or let the program use less of it"
+    }
+}
+
+fn of_data(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    let newer = ["newer", "higher", "more recent", "downgrad"].iter().any(|word| lower.contains(word));
+    if newer {
+        "use an image at least as new as the data on the volume; going back needs a backup of that time"
+    } else {
+        "compare the version of the image with that of the data on the volume before you change either; keep a backup"
+    }
+}

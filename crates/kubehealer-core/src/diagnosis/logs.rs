@@ -1,0 +1,304 @@
+//! What the log of a crashed container says: its bounded tail, and a verdict on it.
+//!
+//! Pure: bytes in, a sentence out. It must not know where the bytes come from, and it keeps no time. Whatever comes out of
+//! a [`LogTail`] has passed [`crate::redact::redact`], so no caller can show a line with a secret that is known as one.
+//!
+//! The tail becomes records (`record`, over `formats` and `fields`), the records are ranked (`rank`), and the best of them
+//! is quoted (`sentence`). What is known of a message is a table (`table`): a pattern, how specific it is, its cause code.
+
+mod fields;
+mod formats;
+mod matcher;
+mod rank;
+mod record;
+mod sentence;
+mod table;
+
+use std::collections::VecDeque;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use self::matcher::pattern;
+use self::sentence::{floor, shortened};
+use super::cause::CauseCode;
+use crate::redact::{self, MAX_LINE};
+
+/// The most lines that a tail keeps.
+pub const MAX_LINES: usize = 200;
+
+/// The most bytes of raw log that a tail keeps.
+pub const MAX_BYTES: usize = 64 * 1024;
+
+/// Raw bytes taken of one line before the frames of a stack trace in it are folded.
+const MAX_FOLDED: usize = 16 * 1024;
+
+/// Raw bytes kept of one line: more than [`MAX_LINE`], so that the redaction sees that it has to cut, and cuts at a word.
+const MAX_RAW_LINE: usize = MAX_LINE + 512;
+
+/// The longest quotation of a line, in bytes.
+const MAX_QUOTE: usize = 300;
+
+/// Takes a log in pieces of any size and keeps its last lines. Its memory is bounded by [`MAX_BYTES`] and one line,
+/// however long the log is and whatever is in it. Feed it until the stream ends or the caller's time is over.
+///
+/// (The API's own `limitBytes` is no substitute for its bound: together with `tailLines` it cuts off the end.)
+#[derive(Debug, Default)]
+pub struct TailReader {
+    lines: VecDeque<Box<[u8]>>,
+    bytes: usize,
+    current: Vec<u8>,
+    /// A carriage return came last: if text follows, it overwrites the line, as on a terminal.
+    returned: bool,
+}
+
+impl TailReader {
+    /// An empty reader.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes of the log.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        while let Some(first) = bytes.first() {
+            // Half a character of UTF-16, or nothing that can be read.
+            if *first == 0 {
+                bytes = bytes.get(1..).unwrap_or_default();
+                continue;
+            }
+            if self.returned && !matches!(first, b'\n' | b'\r') {
+                self.current.clear();
+                self.returned = false;
+            }
+            let end = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r' | 0));
+            let (text, rest) = bytes.split_at(end.unwrap_or(bytes.len()));
+            let room = MAX_FOLDED.saturating_sub(self.current.len());
+            self.current.extend_from_slice(text.get(..room).unwrap_or(text));
+            let Some((mark, rest)) = rest.split_first() else { return };
+            match mark {
+                b'\n' => self.end_line(),
+                b'\r' => self.returned = true,
+                _ => {}
+            }
+            bytes = rest;
+        }
+    }
+
+    fn end_line(&mut self) {
+        self.returned = false;
+        // Blank lines say nothing, and would push out those that do.
+        if !self.current.trim_ascii().is_empty() {
+            if self.current.len() > MAX_RAW_LINE {
+                fold_frames(&mut self.current);
+                self.current.truncate(MAX_RAW_LINE);
+            }
+            self.bytes += self.current.len();
+            self.lines.push_back(self.current.as_slice().into());
+            while self.lines.len() > MAX_LINES || self.bytes > MAX_BYTES {
+                self.bytes -= self.lines.pop_front().map_or(0, |line| line.len());
+            }
+        }
+        self.current.clear();
+    }
+
+    /// The tail of what was pushed.
+    pub fn finish(mut self) -> LogTail {
+        self.end_line();
+        let mut lines = Vec::with_capacity(self.lines.len());
+        let mut timed = Vec::with_capacity(self.lines.len());
+        let mut in_key = false;
+        for raw in &self.lines {
+            let text = String::from_utf8_lossy(raw);
+            let text = redact::clean(&text);
+            let whole = text.len();
+            let text = without_time(&text);
+            if text.trim().is_empty() {
+                continue;
+            }
+            // The body of a private key has a line of its own for each 64 characters.
+            if in_key && key_body(text) {
+                in_key = !text.contains("-----END");
+                continue;
+            }
+            in_key =
+                text.contains("PRIVATE KEY") && text.contains("-----BEGIN") && !text.contains("-----END");
+            timed.push(text.len() < whole);
+            lines.push(redact::redact(text).trim_end().to_owned());
+        }
+        // `kubectl logs --timestamps` dates the frames of a stack, too.
+        let continued = |line: &String| line.starts_with(' ') || record::is_frame(line);
+        if lines.iter().zip(&timed).any(|(line, timed)| *timed && continued(line)) {
+            timed.fill(false);
+        }
+        LogTail { lines, timed }
+    }
+}
+
+/// Takes the frames out of a stack trace that JSON holds in one line: the causes are behind them.
+fn fold_frames(line: &mut Vec<u8>) {
+    const FRAMES: [&[u8]; 3] = [b"\\n\\tat ", b"\\r\\n\\tat ", b"\\n    at "];
+    let mut folded = Vec::with_capacity(line.len());
+    let mut rest = line.as_slice();
+    while let Some(first) = rest.first() {
+        let frame = FRAMES.iter().find(|frame| rest.starts_with(frame));
+        if let Some(frame) = frame {
+            let inner = rest.get(frame.len()..).unwrap_or_default();
+            // Up to the next escape or the end of the string.
+            let end = inner.iter().position(|byte| matches!(byte, b'\\' | b'"')).unwrap_or(inner.len());
+            rest = inner.get(end..).unwrap_or_default();
+            continue;
+        }
+        folded.push(*first);
+        rest = rest.get(1..).unwrap_or_default();
+    }
+    *line = folded;
+}
+
+fn key_body(text: &str) -> bool {
+    text.contains("-----END")
+        || text.trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=:,- ".contains(&byte))
+}
+
+/// The line without the time that `kubectl logs --timestamps`, the container runtime or the program put in front.
+fn without_time(line: &str) -> &str {
+    static TIME: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"^(?:\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?:Z|[+-]\d\d:?\d\d)\s+(?:(?:stdout|stderr) [FP] )?){1,2}",
+        )
+    });
+    TIME.find(line).and_then(|time| line.get(time.end()..)).unwrap_or(line)
+}
+
+/// The last lines of a log: decoded, printable, redacted, without times in front, oldest first, none of them blank.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogTail {
+    lines: Vec<String>,
+    /// Which of them began with a time of their own; none where something in front put one on each line.
+    timed: Vec<bool>,
+}
+
+impl LogTail {
+    /// The tail of a log that is in memory already. A log of [`MAX_BYTES`] or more may have been cut in the middle of a line,
+    /// and half a line may hold a secret without its name: the first one is left out.
+    pub fn from_bytes(log: &[u8]) -> Self {
+        let cut = log.iter().position(|byte| *byte == b'\n').filter(|_| log.len() >= MAX_BYTES);
+        let whole = cut.and_then(|end| log.get(end + 1..)).filter(|rest| !rest.is_empty()).unwrap_or(log);
+        let mut reader = TailReader::new();
+        reader.push(whole);
+        reader.finish()
+    }
+
+    /// The lines, oldest first.
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// Whether there is not one line.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
+    /// Whether this is not a log but the kubelet's word, under HTTP 200, that the log is not there any more.
+    pub fn gone(&self) -> bool {
+        let [line] = self.lines.as_slice() else { return false };
+        let line = line.to_ascii_lowercase();
+        line.starts_with("unable to retrieve container logs for ")
+            || line.starts_with("failed to try resolving symlinks in path ")
+            || (line.starts_with("failed to open log file ") && line.ends_with("no such file or directory"))
+            || (line.starts_with("rpc error: code = notfound ") && line.contains("container"))
+    }
+}
+
+/// What a log says about the end of its container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogVerdict {
+    /// What kind of cause it is.
+    pub code: CauseCode,
+    /// The decisive words of the log, freed of time, level and logger, without a full stop; printable, redacted.
+    pub text: String,
+    /// The line it was read from: printable, redacted, at most some 300 bytes.
+    pub line: String,
+    /// Whether a rule of the table knows it. If not, this is the last error or the last line, in its own words.
+    pub specific: bool,
+    /// Whether it was logged as an error, or reads like one.
+    pub error: bool,
+    /// Whether the program was in no doubt: fatal, uncaught, or said again and again.
+    pub strong: bool,
+    /// Whether nothing stands behind it in the log.
+    pub last: bool,
+    /// The name of the pattern, for tests and for bug reports.
+    pub rule: &'static str,
+}
+
+/// What is read from a log about one end of its container: all that a finding needs of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogReading {
+    /// Whether the log is not there any more.
+    pub gone: bool,
+    /// None where it says nothing.
+    pub verdict: Option<LogVerdict>,
+}
+
+impl LogReading {
+    /// Of the raw end of a log, for an end with this exit code.
+    pub fn of(log: &[u8], exit_code: Option<i32>) -> Self {
+        let tail = LogTail::from_bytes(log);
+        Self { gone: tail.gone(), verdict: classify(&tail, exit_code) }
+    }
+}
+
+/// The names of all patterns of the table, for the test that each of them has a sample.
+pub fn rule_names() -> impl Iterator<Item = &'static str> {
+    table::RULES.iter().map(|rule| rule.name)
+}
+
+/// Reads why the container terminated from the tail of its log; `None` where the log is empty or gone.
+///
+/// The tail becomes records, the records are ranked, and the best of them is quoted: its decisive words, with a hint of
+/// the rule that knows it where that adds something.
+pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
+    if tail.gone() {
+        return None;
+    }
+    let lines = tail.lines();
+    let records = record::records(lines, &tail.timed);
+    let choice = rank::choose(&records, lines, exit_code)?;
+    let record = records.get(choice.record)?;
+    let raw = lines.get(record.first).map_or("", String::as_str);
+    let words = choice.found.as_ref().map(|found| found.words.as_str());
+    let mut text = sentence::of(record, words);
+    if text.is_empty() {
+        text = shortened(raw.trim(), MAX_QUOTE);
+    }
+    let (code, specific, rule) = match &choice.found {
+        Some(found) => (found.rule.cause, true, found.rule.name),
+        None => (CauseCode::LoggedError, false, if choice.error { "error-line" } else { "last-line" }),
+    };
+    if let Some(found) = &choice.found
+        && !found.hint.is_empty()
+        && !text.contains(&found.hint)
+    {
+        text = format!("{text} ({})", found.hint);
+    }
+    let last = choice.record + 1 == records.len();
+    Some(LogVerdict { code, text, line: evidence(record, lines, words), specific, rule, error: choice.error, strong: choice.strong, last })
+}
+
+/// The record for the evidence: its first line as it stands if that is short and says it, else what it says.
+fn evidence(record: &record::Record, lines: &[String], words: Option<&str>) -> String {
+    let raw = lines.get(record.first).map_or("", |line| line.trim());
+    let whole = record.whole();
+    if raw.len() <= MAX_QUOTE && (record.lines == 1 || whole.len() <= raw.len()) {
+        return raw.to_owned();
+    }
+    if whole.len() <= MAX_QUOTE && !whole.is_empty() {
+        return redact::redact(&whole).into_owned();
+    }
+    let said = sentence::of(record, words);
+    let at = raw.find(said.as_str()).filter(|at| *at > 80);
+    match at {
+        Some(at) => format!("…{}", shortened(raw.get(floor(raw, at - 60)..).unwrap_or(raw).trim(), MAX_QUOTE)),
+        None if raw.len() <= MAX_QUOTE && raw.contains(said.as_str()) => raw.to_owned(),
+        None => said,
+    }
+}

@@ -1,0 +1,213 @@
+//! The table of rules made ready: finds the rule that knows a text best.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{LazyLock, OnceLock};
+
+use aho_corasick::AhoCorasick;
+use regex::{Captures, Regex, RegexBuilder};
+use regex_syntax::hir::{Hir, HirKind};
+
+use super::sentence::shortened;
+use super::table;
+use crate::diagnosis::cause::CauseCode;
+
+/// The longest particular in a hint, in bytes.
+const MAX_PART: usize = 160;
+
+/// One row of the table.
+#[derive(Debug)]
+pub(super) struct Rule {
+    pub name: &'static str,
+    pub cause: CauseCode,
+    /// How much it tells: 100 names the thing that has to be changed, 40 is a hint.
+    pub rank: i32,
+    pub find: &'static str,
+    /// What is certain and the words do not say, for behind them in parentheses: `{x}` is the capture `x`; a part in
+    /// brackets is left out where a capture in it is missing. Mostly empty: the program says it best itself.
+    pub hint: &'static str,
+}
+
+/// The table made ready. A line is searched for the words that the patterns can not do without, in one pass; only the
+/// patterns whose words are there are run. (One `RegexSet` over the table took 700 ms for 200 lines: its automaton
+/// does not fit any cache.) A pattern is compiled when its words first turn up.
+pub(super) struct Matcher {
+    words: AhoCorasick,
+    /// For each word the rules that need it.
+    rules: Vec<Vec<usize>>,
+    patterns: Vec<OnceLock<Regex>>,
+}
+
+pub(super) static MATCHER: LazyLock<Matcher> = LazyLock::new(|| {
+    let mut by_word = BTreeMap::<String, Vec<usize>>::new();
+    for (index, rule) in table::RULES.iter().enumerate() {
+        for word in words(rule.find) {
+            by_word.entry(word).or_default().push(index);
+        }
+    }
+    let (words, rules): (Vec<_>, Vec<_>) = by_word.into_iter().unzip();
+    #[expect(clippy::expect_used, reason = "the words are constants, and the tests build the automaton")]
+    let words = AhoCorasick::builder()
+        .ascii_case_insensitive(true)
+        .build(words)
+        .expect("too many words in the log table");
+    Matcher { words, rules, patterns: table::RULES.iter().map(|_| OnceLock::new()).collect() }
+});
+
+/// A rule that knows a text.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub rule: &'static Rule,
+    /// Its rank, with what the exit code speaks for.
+    pub rank: i32,
+    /// The words that it knows.
+    pub words: String,
+    /// Its hint, filled.
+    pub hint: String,
+}
+
+impl Matcher {
+    /// The rule that knows a record best, by its words or by its first line as it stands.
+    pub(super) fn best(&self, whole: &str, raw: &str, exit_code: Option<i32>) -> Option<Found> {
+        let mut best: Option<Found> = None;
+        for text in [whole, raw] {
+            for candidate in self.candidates(text) {
+                let (Some(rule), Some(compiled)) = (table::RULES.get(candidate), self.patterns.get(candidate)) else {
+                    continue;
+                };
+                let rank = rule.rank + fit(rule.cause, exit_code);
+                if best.as_ref().is_some_and(|best| best.rank >= rank) {
+                    continue;
+                }
+                let Some(found) = compiled.get_or_init(|| pattern(rule.find)).captures(text) else { continue };
+                let words = found.get(0).map_or("", |words| words.as_str()).trim().to_owned();
+                best = Some(Found { rule, rank, words, hint: phrase(rule.hint, &found) });
+            }
+        }
+        best
+    }
+
+    /// The rules that may match the line, in the order of the table.
+    fn candidates(&self, line: &str) -> BTreeSet<usize> {
+        let words = self.words.find_overlapping_iter(line);
+        words.filter_map(|word| self.rules.get(word.pattern().as_usize())).flatten().copied().collect()
+    }
+}
+
+/// Words of which each match of the pattern holds at least one, whatever its case.
+#[expect(clippy::expect_used, reason = "the patterns are constants, and the tests parse each of them")]
+fn words(find: &str) -> BTreeSet<String> {
+    let hir = regex_syntax::parse(&ascii(find)).expect("a pattern of the log table does not parse");
+    // A pattern without any needed word would be run on every line: the empty word is in all of them.
+    needed(&hir).unwrap_or_else(|| BTreeSet::from([String::new()]))
+}
+
+fn needed(hir: &Hir) -> Option<BTreeSet<String>> {
+    match hir.kind() {
+        HirKind::Literal(literal) => {
+            Some(BTreeSet::from([String::from_utf8_lossy(&literal.0).to_ascii_lowercase()]))
+        }
+        HirKind::Capture(capture) => needed(&capture.sub),
+        HirKind::Repetition(repetition) if repetition.min > 0 => needed(&repetition.sub),
+        // All parts are needed, so any will do: the one whose shortest word is the longest.
+        HirKind::Concat(parts) => parts
+            .iter()
+            .filter_map(needed)
+            .max_by_key(|words| words.iter().map(String::len).min().unwrap_or(0)),
+        HirKind::Alternation(parts) => {
+            let all = parts.iter().map(needed).collect::<Option<Vec<_>>>()?;
+            Some(all.into_iter().flatten().collect())
+        }
+        _ => None,
+    }
+}
+
+/// The pattern with the ASCII meaning of its classes: those of Unicode made the table several times slower to compile.
+fn ascii(find: &str) -> String {
+    [
+        (r"\w", "[0-9A-Za-z_]"),
+        (r"\d", "[0-9]"),
+        (r"\s", r"[\t-\r ]"),
+        (r"\S", r"[^\t-\r ]"),
+        (r"\b", r"(?-u:\b)"),
+    ]
+    .iter()
+    .fold(find.to_owned(), |text, (class, plain)| text.replace(class, plain))
+}
+
+#[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each of them")]
+pub(super) fn pattern(text: &str) -> Regex {
+    RegexBuilder::new(&ascii(text))
+        .case_insensitive(true)
+        .dfa_size_limit(256 << 10)
+        .build()
+        .expect("a pattern of the log table does not compile")
+}
+
+/// The cause that an exit code speaks for counts a little more.
+fn fit(cause: CauseCode, exit_code: Option<i32>) -> i32 {
+    match (exit_code, cause) {
+        (Some(127), CauseCode::CommandNotFound) => 30,
+        (Some(126), CauseCode::PermissionDenied | CauseCode::ExecFormatError) => 15,
+        (
+            Some(132 | 134 | 135 | 136 | 139),
+            CauseCode::SegmentationFault | CauseCode::Aborted | CauseCode::Panic,
+        ) => 15,
+        (Some(101), CauseCode::Panic) => 10,
+        (Some(0 | 143), CauseCode::Terminated) => 20,
+        _ => 0,
+    }
+}
+
+/// Fills a hint of the table.
+fn phrase(say: &str, found: &Captures<'_>) -> String {
+    let mut out = String::with_capacity(say.len() + 32);
+    let mut optional: Option<(usize, bool)> = None;
+    let mut rest = say;
+    while let Some(at) = rest.find(['{', '[', ']']) {
+        let (plain, mark) = rest.split_at(at);
+        out.push_str(plain);
+        let mut next = mark.get(1..).unwrap_or_default();
+        match mark.as_bytes().first() {
+            Some(b'[') => optional = Some((out.len(), true)),
+            Some(b']') => {
+                if let Some((start, false)) = optional.take() {
+                    out.truncate(start);
+                }
+            }
+            _ => {
+                let (name, after) = next.split_once('}').unwrap_or((next, ""));
+                next = after;
+                match part(name, found) {
+                    Some(text) => out.push_str(&text),
+                    None => match &mut optional {
+                        Some((_, complete)) => *complete = false,
+                        None => out.push_str("an unnamed one"),
+                    },
+                }
+            }
+        }
+        rest = next;
+    }
+    out.push_str(rest);
+    out
+}
+
+/// A particular by name.
+fn part(name: &str, found: &Captures<'_>) -> Option<String> {
+    let text = found.name(name)?.as_str().trim().trim_end_matches(['.', ',', ';', ':']).trim();
+    if text.is_empty() { None } else { Some(shortened(text, MAX_PART)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_pattern_compiles_and_needs_a_word() {
+        for rule in table::RULES {
+            pattern(rule.find);
+            let shortest = words(rule.find).iter().map(String::len).min().unwrap_or(0);
+            assert!(shortest >= 3, "{} would be run on too many lines: {:?}", rule.name, words(rule.find));
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! Which record of a log explains why the container terminated.
+//!
+//! Each record is a candidate; level, stack, rule and place give it points. What explains nothing (wrappers, shutdown
+//! progress, advice, usage) loses them, and so does what normal progress followed.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::formats::Level;
+use super::matcher::{Found, MATCHER};
+use super::pattern;
+use super::record::{self, Record};
+
+/// The record that explains the end.
+#[derive(Debug)]
+pub(super) struct Choice {
+    /// Its place among the records.
+    pub record: usize,
+    /// The rule that knows it.
+    pub found: Option<Found>,
+    /// It was logged as an error or worse, or reads like one.
+    pub error: bool,
+    /// The program was in no doubt: fatal, uncaught, or said again and again.
+    pub strong: bool,
+}
+
+/// What a record does for the question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// It may be the cause.
+    Candidate,
+    /// It says that something failed, and not why.
+    Hollow,
+    /// It comes after the cause and says nothing of it: frames, advice, usage.
+    Noise,
+    /// The program goes down, in order.
+    Shutdown,
+    /// The program goes on.
+    Progress,
+}
+
+/// Wrappers, and words that only say that it ended.
+static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"(?:see|check|refer to) (?:the )?(?:root )?(?:cause |error |errors |log |logs |message |output |details )*(?:above|below)|root cause above|(?:see|check) the logs? at ",
+        r"|failed to load all |timed out waiting for the condition|died while starting up|did not exit normally",
+        r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|failed|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
+        r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
+        r"|(?:contains? errors?,? )?(?:aborting|exiting|giving up|terminating|quitting)(?: now| abnormally| the (?:process|program))?\s*[.!]*$",
+        r"|^(?:application run failed|(?:application|server|service|daemon|program|main|boot|startup|start-up|process|app|container|setup|initiali[sz]ation|execution|command|deployment|migration|job|task|build|script|error|run|install|upgrade)(?: \w+)? (?:has )?failed(?: to (?:start|run|initiali[sz]e|execute|boot|load))?(?: with error)?)[.!]*$",
+        r"|^(?:failed|unable|could not|cannot|can't) to (?:start|run|boot|initiali[sz]e|launch|create|execute)(?: the| a)? (?:[\w-]+ ){0,2}[\w-]+(?: in \(?\w+\)? mode)?[.!]*$",
+        r"|^(?:unexpected|unhandled|uncaught|fatal|an|a|some) ?(?:unexpected |unhandled |fatal |internal )?(?:error|exception|errors)(?: (?:has |have )?(?:occurred|happened|caught|encountered))?(?: (?:while|during) (?:booting|starting|startup|start-up|boot)[\w ]*)?(?:, exiting[\w ]*)?[.!:]*$",
+        r"|^(?:the )?(?:error|errors|following errors?|reason)(?: (?:was|were|is|are))?[:.]*$|^(?:core dumped|aborted(?: \(core dumped\))?)$",
+        r"|^(?:problem running manager|error running (?:manager|command)|proxy or operator exited with error\.?|command failed)$",
+        r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
+        r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
+        r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
+        r"|terminated with exit code|^error command failed|exited too early|^shutting down due to",
+    ))
+});
+
+/// Advice, links and the epilogues of runtimes and package managers.
+static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"^(?:for (?:more|further|additional|full) (?:details|information|help)|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
+        r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
+        r"|usage\b|options:|flags:|global flags|commands:|available (?:sub)?commands|examples?:|aliases:|arguments:|positional arguments|action:|documentation:",
+        r"|a complete log of this run|npm (?:err!?|error|notice|warn)\s*(?:$|code|errno|syscall|path|dest|a complete|this is|there is|failed at|exit status|command|lifecycle|node |npm |cwd|at |    |\w+@|workspace|location|/)|info visit|error command failed with exit code|node\.js v\d",
+        r"|(?:an? )?(?:error|crash|core|heap|hs_err)[\w ]* (?:report|dump)?(?: ?file)?[\w ]* (?:is |was |has been )?(?:saved|written|generated)|if you would like to submit a bug|core dump(?:s)? (?:will|may)|\[error occurred during)",
+        r"|(?:please )?(?:report|file) (?:this|a|an) (?:bug|issue|problem)|bug[ -]report|issue tracker|give (?:us )?feedback|join (?:us|our)|github\.com/[^\s]+/issues|^\s*https?://\S+$|prerequisites at: ?http|learn how to",
+        r"|set (?:the )?(?:rust_backtrace|\S+_debug)|rust_backtrace|--verbose' option|--stacktrace|--help' (?:for|to)",
+    ))
+});
+
+/// The program goes down, in order, for a reason that was given before.
+static SHUTDOWN: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\b(?:shut(?:ting)?[ -]?down|shutdown|stopp(?:ing|ed)|clos(?:ing|ed)|good ?bye|bye|exiting|exited|terminat(?:ing|ed)|graceful(?:ly)?|drain(?:ing|ed)|",
+        r"clean(?:ing|ed)?[ -]?up|unmount(?:ing|ed)?|stepping down|all workers finished|received (?:signal|sig\w+)|signal received|destroy(?:ing|ed)|unregister(?:ing|ed)|deregister(?:ing|ed)|disconnect(?:ing|ed)|releas(?:ing|ed)|leaving|",
+        r"handling signal|cancel(?:ing|led|ed)|context canceled|interrupted|flush(?:ing|ed)?|removing pid|halt(?:ing|ed)|quitting|wait completed|waiting for .{0,40} to (?:finish|stop|exit|end|terminate)|going to close|marking .{0,40} as down)\b|^now exiting",
+    ))
+});
+
+/// The program goes on: what was wrong before did not stop it.
+static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\b(?:(?:successfully|now) (?:\w+ )?(?:connected|started|initiali[sz]ed|loaded|synced|registered|joined)|(?:server|service|application|app|worker|manager|listener|controller|process|node|broker|database|daemon)s? (?:\w+ )?(?:is |are )?(?:started|running|ready|up|listening|online|healthy)|",
+        r"started (?:in|server|successfully|on|at|application)|listening (?:on|at|for)|ready (?:to|for) |is ready\b|serving (?:on|at|http|metrics|requests)|connected to|connection (?:established|restored|succeeded)|reconnected|recovered|accepting connections|",
+        r"up and running|startup complete|succeeded|bound to|became leader|became (?:primary|master)|acquired (?:the )?lease|caches? (?:are )?synced|handling request|http/1\.[01]\x22 (?:2|3|4)\d\d)",
+    ))
+});
+
+/// Words of an error, where no level says it.
+static ERROR: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refused|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
+        r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|timed? ?out|timeout|expired|exceeded|",
+        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|\b(?:e[A-Z]{4,}|\w+(?:Error|Exception))\b",
+    ))
+});
+
+/// The program goes on in spite of it by its own words, or complains of somebody else.
+static BORNE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
+        r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended|insecure|optional|may (?:be|not be) |could be|consider |disabled?|won't be|will not be (?:used|available|persisted))",
+    ))
+});
+
+/// The record that tells most; `None` where there are none.
+pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32>) -> Option<Choice> {
+    let parts: Vec<Part> = records.iter().map(part).collect();
+    let mut best: Option<(i32, Choice)> = None;
+    let mut distance = 0;
+    let mut concluding = true;
+    for (index, record) in records.iter().enumerate().rev() {
+        let part = parts.get(index).copied().unwrap_or(Part::Noise);
+        match part {
+            Part::Noise | Part::Shutdown => continue,
+            Part::Progress => {
+                distance += if PROGRESS.is_match(&record.text) { 14 } else { 3 };
+            }
+            Part::Candidate | Part::Hollow => {}
+        }
+        // Nothing so far from the end can win any more.
+        if distance > 130 {
+            break;
+        }
+        let (score, choice) = weigh(record, index, part, records, lines, exit_code, concluding);
+        let score = score - distance.min(90);
+        if score >= 14 && best.as_ref().is_none_or(|(best, _)| *best < score) {
+            best = Some((score, choice));
+        }
+        if part == Part::Candidate {
+            concluding = false;
+            distance += 1;
+        }
+    }
+    if let Some((_, choice)) = best {
+        return Some(with_context(choice, records));
+    }
+    // Nothing reads like an error: what a rule knows near the end (a signal, a usage message), or the last words.
+    let known = records.iter().enumerate().rev().take(10).find_map(|(index, record)| {
+        let raw = lines.get(record.first).map_or("", String::as_str);
+        let found = MATCHER.best(&record.whole(), raw, exit_code)?;
+        let plain = !BORNE.is_match(&record.text) && record.level != Level::Warning;
+        (plain && (found.rule.rank <= 50 || record.level > Level::Warning && found.rule.rank > 90))
+            .then_some(Choice { record: index, found: Some(found), error: false, strong: false })
+    });
+    if known.is_some() {
+        return known;
+    }
+    let last = parts.iter().rposition(|part| *part != Part::Noise).or_else(|| records.len().checked_sub(1))?;
+    Some(Choice { record: last, found: None, error: false, strong: false })
+}
+
+/// What was thrown is often logged first, with words on what it was about, and printed again bare when nobody caught it:
+/// the first is worth more.
+fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
+    let root = |record: &Record| record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).cloned();
+    let Some(chosen) = records.get(choice.record).filter(|record| record.text.is_empty()) else { return choice };
+    let Some(thrown) = root(chosen) else { return choice };
+    let from = choice.record.saturating_sub(4);
+    for (at, other) in records.iter().enumerate().take(choice.record).skip(from) {
+        let same = root(other).is_some_and(|other| other.message == thrown.message);
+        if same && !other.text.is_empty() && other.level <= Level::Error {
+            choice.record = at;
+            break;
+        }
+    }
+    choice
+}
+
+/// How much a record tells.
+fn weigh(
+    record: &Record,
+    index: usize,
+    part: Part,
+    records: &[Record],
+    lines: &[String],
+    exit_code: Option<i32>,
+    concluding: bool,
+) -> (i32, Choice) {
+    let whole = record.whole();
+    let raw = lines.get(record.first).map_or("", String::as_str);
+    let found = MATCHER.best(&whole, raw, exit_code);
+    let uncaught = record.stack && !record.headed && (!record.thrown.is_empty() || record.level == Level::Fatal);
+    let bare = !record.headed && record.thrown.iter().any(|thrown| !thrown.class.is_empty());
+    let reads = ERROR.is_match(&whole);
+    let level = match record.level {
+        Level::Fatal => 50,
+        _ if uncaught => 50,
+        Level::Error => 42,
+        _ if bare => 42,
+        Level::Unknown if reads => 34,
+        Level::Warning => 26,
+        Level::Unknown => 6,
+        Level::Chatter if reads => -20,
+        Level::Chatter => -30,
+    };
+    let mut score = level + found.as_ref().map_or(0, |found| found.rank * 3 / 5);
+    if part == Part::Hollow {
+        score -= 34;
+    }
+    let error = level >= 34;
+    let same = repetitions(record, records, index);
+    if error {
+        score += same.min(3) * 2;
+        // What the program concludes with; a known but general word is not worth more for that.
+        let general = found.as_ref().is_some_and(|found| found.rule.rank < 80);
+        if concluding && part == Part::Candidate && !general {
+            score += if level >= 50 { 18 } else { 10 };
+        }
+        if found.is_none() && !has_substance(&whole) {
+            score -= 12;
+        }
+    }
+    if level < 50 && BORNE.is_match(&whole) {
+        score -= 45;
+    }
+    let strong = level >= 50 || (error && same >= 2);
+    (score, Choice { record: index, found, error, strong })
+}
+
+/// How often the same was said before.
+fn repetitions(record: &Record, records: &[Record], index: usize) -> i32 {
+    let shape = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).take(80).collect() };
+    let mine = shape(&record.text);
+    if mine.len() < 8 {
+        return 0;
+    }
+    let before = records.get(..index).unwrap_or_default().iter().rev().take(60);
+    before.filter(|other| shape(&other.text) == mine).take(3).map(|_| 1).sum()
+}
+
+/// Whether a text names anything: a path, a quoted name, a number with a unit, a setting, a chain of causes.
+fn has_substance(text: &str) -> bool {
+    static NAME: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(r#"/\w|['"`\[][\w./:-]+['"`\]]|\d+[.:]\d+|\w=\w|: \w|\w_\w|(?-i:[a-z][A-Z])|\w\.\w|--\w|\b\d{2,}\b"#)
+    });
+    NAME.is_match(text)
+}
+
+fn part(record: &Record) -> Part {
+    let text = record.text.trim();
+    if text.is_empty() && record.thrown.is_empty() && record.error.is_empty() {
+        return Part::Noise;
+    }
+    // A trace without its error, or the source line that Node.js prints in front of it.
+    if record.thrown.is_empty() && record.error.is_empty() && !text.starts_with("panic:") && record::is_frame(text) {
+        return Part::Noise;
+    }
+    if text.chars().all(|c| !c.is_alphabetic()) && record.thrown.is_empty() {
+        return Part::Noise;
+    }
+    let serious = record.level <= Level::Error || record.stack;
+    if ADVICE.is_match(text) && record.thrown.is_empty() && record.error.is_empty() {
+        return Part::Noise;
+    }
+    // An exception or error beside a wrapper says more, unless it is one itself.
+    let root = record.thrown.iter().rev().map(|thrown| thrown.message.as_str()).find(|message| !message.is_empty());
+    let inner = root.unwrap_or(if record.error.is_empty() { text } else { record.error.as_str() });
+    if HOLLOW.is_match(inner) {
+        return Part::Hollow;
+    }
+    if serious {
+        return Part::Candidate;
+    }
+    let reads = ERROR.is_match(text) || !record.error.is_empty() || !record.thrown.is_empty();
+    if SHUTDOWN.is_match(text) && (record.level == Level::Chatter || !reads) {
+        return Part::Shutdown;
+    }
+    match record.level {
+        Level::Warning => Part::Candidate,
+        Level::Chatter if reads && !PROGRESS.is_match(text) => Part::Candidate,
+        Level::Chatter => Part::Progress,
+        _ if !reads => Part::Progress,
+        _ => Part::Candidate,
+    }
+}

@@ -1,0 +1,561 @@
+//! Records of a log: what one call of a logger, or one crash, wrote over one or more lines.
+//!
+//! Stack traces, indented continuations, lists and pretty-printed JSON belong to the line that began them. Must not know
+//! which record explains a termination.
+
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::fields;
+use super::formats::{Level, Line};
+use super::pattern;
+use crate::redact;
+
+/// The most lines that one record takes up.
+const MAX_LINES: usize = 150;
+
+/// The longest text of a record, in bytes: what follows is left out.
+const MAX_TEXT: usize = 4096;
+
+/// An error in a record: an exception, with the words that came with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Thrown {
+    /// Its class, with the package where one is printed.
+    pub class: String,
+    /// Its message.
+    pub message: String,
+    /// The printed line began with `Caused by` or the like.
+    pub cause: bool,
+}
+
+/// One record.
+#[derive(Debug)]
+pub(super) struct Record {
+    /// Its first line in the tail, and how many there are.
+    pub first: usize,
+    pub lines: usize,
+    pub level: Level,
+    pub headed: bool,
+    /// The message, without header.
+    pub text: String,
+    /// The error that came with it, where the message does not say it.
+    pub error: String,
+    /// What was thrown, the outermost first.
+    pub thrown: Vec<Thrown>,
+    /// It shows a stack: the program, or a part of it, broke.
+    pub stack: bool,
+}
+
+impl Record {
+    /// Message, error and what was thrown, in one line.
+    pub(super) fn whole(&self) -> String {
+        let mut all = self.text.clone();
+        let mut add = |said: &str| {
+            if !said.is_empty() && !all.contains(said) && all.len() < MAX_TEXT {
+                if !all.is_empty() {
+                    all.push_str(": ");
+                }
+                all.push_str(said);
+            }
+        };
+        add(&self.error);
+        for thrown in &self.thrown {
+            match (thrown.class.is_empty(), thrown.message.is_empty()) {
+                (true, _) => add(&thrown.message),
+                (_, true) => add(&thrown.class),
+                _ => add(&format!("{}: {}", thrown.class, thrown.message)),
+            }
+        }
+        all
+    }
+}
+
+impl Thrown {
+    /// Class and message, without the package.
+    pub(super) fn said(&self) -> String {
+        let class = short_class(&self.class);
+        match (class.is_empty(), self.message.is_empty()) {
+            (true, _) => self.message.clone(),
+            (_, true) => class,
+            _ => format!("{class}: {}", self.message),
+        }
+    }
+}
+
+/// An exception at the start of a line, with its class and its message.
+static EXCEPTION: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r#"^(?P<lead>Caused by: |Suppressed: |-{1,3}> |\[cause\]: |cause: |Unhandled exception[.:]? *|Uncaught exception:? |Uncaught |Exception in thread "[^"]*" |PHP (?:Fatal|Parse) error: +(?:Uncaught )?|Fatal error: Uncaught |\*\* \()?"#,
+        r"(?P<class>(?-i:(?:[A-Za-z_$][\w$]*(?:\.|::|\+|/|\\))*(?:[A-Z][\w$]*)?(?:Error|Exception|Interrupt|Failure|DoesNotExist|NotFound|Timeout|Fault|Exit)))",
+        r"(?:\s?\((?:0x)?[\w-]+\))?(?: \[[\w-]+\])?(?:(?:\) |:\s*)(?P<message>.*))?$",
+    ))
+});
+
+/// A cause whose class has no telling name.
+static CAUSE: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^(?:Caused by: |-{1,3}> |\[cause\]: )(?P<class>[\w.$+:/-]+)(?:: (?P<message>.*))?$")
+});
+
+/// Ruby puts the class behind the message.
+static RUBY: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(r"^[^\s:]+:\d+:in [`'][^']*': (?P<message>.+?) \((?P<class>[A-Z][\w:]+)\)$")
+});
+
+/// A frame of a stack, by the habits of the common runtimes.
+static FRAME: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(concat!(
+        r"^(?:at [\w$.<>/@\[(*{]|\.\.\. \d+ |\d+: +(?:0x|[\w<:])|File \x22|goroutine \d+|created by |from /|from [\w./-]+:\d+:in|",
+        r"(?:[A-Z]:)?[\w./@<>+-]+\.(?:rb|go|rs|py|js|mjs|ts|java|cs|php|ex|exs|erl|cc|cpp|c|h):\d+(?::\d+)?(?::in\b.*| \+0x.*|\)?)$|",
+        r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|",
+        r"[\w./*$@:{}\[\]()-]*[./:][\w.*$\[\]{}()-]+\([^()]*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
+    ))
+});
+
+pub(super) fn is_frame(line: &str) -> bool {
+    FRAME.is_match(line.trim_start())
+}
+
+/// The records of a tail, oldest first.
+pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
+    let mut records: Vec<Record> = Vec::new();
+    let mut open: Option<Open<'_>> = None;
+    for (index, line) in lines.iter().enumerate() {
+        let own = timed.get(index).copied().unwrap_or(false) && !line.starts_with(' ') && !is_frame(line);
+        if let Some(current) = &mut open
+            && !(own && current.depth == 0)
+            && current.takes(line)
+        {
+            continue;
+        }
+        if let Some(done) = open.take() {
+            records.push(done.close());
+        }
+        open = Some(Open::new(index, line, own));
+    }
+    records.extend(open.map(Open::close));
+    records
+}
+
+/// A record to which lines may still come.
+struct Open<'a> {
+    first: usize,
+    head: Line<'a>,
+    lines: Vec<&'a str>,
+    /// Open braces and brackets of pretty-printed JSON.
+    depth: i32,
+    /// A Python traceback that has not come to its exception.
+    traceback: bool,
+    /// A crash of a Go program, whose frames stand at the margin.
+    go: bool,
+    /// Its last line announces what follows: a list, the message itself.
+    announced: bool,
+    /// How many lines it may still take for that.
+    room: usize,
+}
+
+impl<'a> Open<'a> {
+    fn new(first: usize, line: &'a str, timed: bool) -> Self {
+        let head = if timed { Line::of_timed(line) } else { Line::of(line) };
+        let text = head.text.trim();
+        let opens = matches!(text, "{" | "[") || text.ends_with(": [") || text.ends_with(": {");
+        let depth = if opens { 1 } else { 0 };
+        let go = ["panic:", "fatal error:", "goroutine ", "runtime: ", "SIGSEGV", "SIGABRT", "unexpected fault"]
+            .iter()
+            .any(|start| text.starts_with(start));
+        let mut open = Self {
+            first,
+            depth,
+            traceback: starts_traceback(text),
+            go,
+            announced: false,
+            room: 0,
+            head,
+            lines: vec![line],
+        };
+        open.announce(line);
+        open
+    }
+
+    /// Notes whether the line needs the ones behind it.
+    fn announce(&mut self, line: &str) {
+        let line = line.trim_end();
+        let listed = line.ends_with(':') || line.ends_with("unmarshal errors:");
+        let errors = line.contains(" validation error");
+        self.announced = (listed || errors || line.ends_with(',')) && line.len() > 1;
+        if self.announced && self.room == 0 {
+            self.room = if errors { 24 } else { 6 };
+        }
+    }
+
+    /// Takes the line if it continues the record.
+    fn takes(&mut self, line: &'a str) -> bool {
+        if self.lines.len() >= MAX_LINES || !self.continues(line) {
+            return false;
+        }
+        self.lines.push(line);
+        true
+    }
+
+    fn continues(&mut self, line: &'a str) -> bool {
+        let text = line.trim();
+        if self.depth > 0 {
+            self.depth += braces(text);
+            return true;
+        }
+        if self.traceback {
+            // The first line at the margin is the exception.
+            if !line.starts_with(' ') && !is_chain_mark(text) && !starts_traceback(text) {
+                self.traceback = false;
+                self.announce(line);
+            }
+            return true;
+        }
+        if line.starts_with(' ') && !shouts(text) && !text.starts_with('{') && !(timed(text) && !self.go) {
+            return true;
+        }
+        let head = Line::of(line);
+        if line.starts_with('#') && self.lines.first().is_some_and(|first| first.starts_with('#')) {
+            return true;
+        }
+        let detail = text.contains("DETAIL: ") && self.head.level <= Level::Error;
+        if detail {
+            return true;
+        }
+        if head.headed && !(is_frame(text) && (head.level == Level::Unknown || text.starts_with("note: "))) && !self.words_of_python(text) {
+            return false;
+        }
+        if is_chain_mark(text) || starts_traceback(text) {
+            let joins = self.has_stack() || (self.head.headed && self.head.level <= Level::Warning);
+            self.traceback |= joins && starts_traceback(text);
+            return joins;
+        }
+        if text.starts_with("Caused by: ") || text.starts_with("---> ") || text.starts_with("Suppressed: ") {
+            return true;
+        }
+        let crash = self.go || self.has_stack() || self.is_exception();
+        if is_frame(text) && (crash || text.starts_with("at ") || text.starts_with("... ") || closes(text) || self.head.level <= Level::Warning) {
+            return true;
+        }
+        // The exception that a logger prints under its message.
+        if EXCEPTION.is_match(text) && self.head.headed && self.head.level <= Level::Warning && !self.has_stack() {
+            self.announce(line);
+            return true;
+        }
+        if self.go && (text.starts_with("fatal error:") || text.starts_with("runtime: ")) {
+            return true;
+        }
+        if self.room > 0 && (self.announced || text.starts_with(['-', '*', '•'])) && !is_heading(text) {
+            self.room -= 1;
+            // Each item of a list may be followed by another one; errors of a validation go on until their room ends.
+            self.announced = text.ends_with([':', ',']) || text.starts_with(['-', '*', '•']) || self.room >= 12;
+            return true;
+        }
+        false
+    }
+
+    /// The messages of Python's validators name their fields at the margin.
+    fn words_of_python(&self, text: &str) -> bool {
+        self.room >= 12 && !text.contains(' ')
+    }
+
+    fn has_stack(&self) -> bool {
+        self.lines.iter().skip(1).any(|line| is_frame(line)) || !self.head.trace.is_empty()
+    }
+
+    fn is_exception(&self) -> bool {
+        self.lines.first().is_some_and(|line| {
+            let line = line.trim();
+            EXCEPTION.is_match(line) || RUBY.is_match(line) || line.contains("panicked at ")
+        }) || EXCEPTION.is_match(self.head.text.trim())
+    }
+
+    fn close(mut self) -> Record {
+        // A pretty-printed object is read as if it stood in one line.
+        if matches!(self.head.text.trim(), "{" | "[") && self.lines.len() > 2 {
+            let joined: String = self.lines.iter().flat_map(|line| [line.trim(), " "]).collect();
+            let joined = redact::cut(&joined, MAX_TEXT).to_owned();
+            if fields::json(&joined).is_some() {
+                let read = Line::of(&joined);
+                self.head = Line {
+                    level: read.level,
+                    headed: read.headed,
+                    text: read.text.into_owned().into(),
+                    error: read.error,
+                    class: read.class,
+                    trace: read.trace,
+                };
+                self.lines.truncate(1);
+            }
+        }
+        let mut lines: Vec<String> = self.lines.iter().skip(1).map(|line| (*line).to_owned()).collect();
+        lines.extend(self.head.trace.iter().map(|line| redact::clean(line).into_owned()));
+        let class = self.head.class.clone();
+        let (text, mut thrown, stack) = parts(self.head.text.trim(), &lines);
+        if thrown.is_empty() && !class.is_empty() {
+            let message = if self.head.error.is_empty() { String::new() } else { self.head.error.clone() };
+            thrown.push(Thrown { class, message, cause: false });
+        }
+        let stack = stack || self.traceback || self.go;
+        let level = match self.head.level {
+            Level::Unknown if text.starts_with("panic:") || text.starts_with("fatal error:") => Level::Fatal,
+            level => level,
+        };
+        Record {
+            first: self.first,
+            lines: self.lines.len(),
+            level,
+            headed: self.head.headed,
+            text: redact::clean(&text).into_owned(),
+            error: redact::clean(&self.head.error).into_owned(),
+            thrown,
+            stack,
+        }
+    }
+}
+
+/// A level in capitals begins a line of its own, also behind a blank.
+fn shouts(text: &str) -> bool {
+    ["FATAL ", "ERROR ", "CRITICAL ", "WARN ", "WARNING "].iter().any(|level| text.starts_with(level))
+}
+
+/// A line that begins with a time, though it is indented.
+fn timed(text: &str) -> bool {
+    text.bytes().take(4).filter(u8::is_ascii_digit).count() == 4 && Line::of(text).headed
+}
+
+fn starts_traceback(text: &str) -> bool {
+    text.starts_with("Traceback (most recent call last)") || text.ends_with("Traceback (most recent call last):")
+}
+
+fn is_chain_mark(text: &str) -> bool {
+    text.starts_with("During handling of the above exception") || text.starts_with("The above exception was the direct cause")
+}
+
+fn closes(text: &str) -> bool {
+    text.bytes().all(|b| b"})];, ".contains(&b))
+}
+
+/// A heading of a help text or of advice is no part of a message.
+fn is_heading(text: &str) -> bool {
+    ["Usage", "usage", "Flags", "Options", "Commands", "Action:", "Available", "Examples"].iter().any(|head| text.starts_with(head))
+}
+
+fn braces(text: &str) -> i32 {
+    let mut quoted = false;
+    let mut escaped = false;
+    let mut depth = 0;
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if quoted => escaped = true,
+            b'"' => quoted = !quoted,
+            b'{' | b'[' if !quoted => depth += 1,
+            b'}' | b']' if !quoted => depth -= 1,
+            _ => {}
+        }
+    }
+    depth
+}
+
+/// `org.postgresql.util.PSQLException` is `PSQLException`.
+fn short_class(class: &str) -> String {
+    let short = class.rsplit(['.', '/', '+', '\\']).next().unwrap_or(class);
+    let short = short.rsplit("::").next().unwrap_or(short);
+    short.trim_start_matches('$').to_owned()
+}
+
+/// Splits a record into its message and what was thrown.
+fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
+    let mut text = String::new();
+    let mut thrown: Vec<Thrown> = Vec::new();
+    let mut stack = false;
+    let mut direct = true;
+    let mut python = starts_traceback(head);
+    // Where words that continue go: to the message, to the last exception, or nowhere (behind a frame).
+    let mut sink = Sink::Text;
+    for raw in std::iter::once(head).chain(lines.iter().map(String::as_str)) {
+        // The JVM writes its last words behind hashes.
+        let line = raw.trim().trim_start_matches("# ").trim();
+        if line.is_empty() || line.chars().all(|c| "=*#_-".contains(c)) {
+            continue;
+        }
+        if starts_traceback(line) {
+            python = true;
+            stack = true;
+            let before = line.trim_end_matches("Traceback (most recent call last):").trim();
+            if !before.is_empty() && !before.starts_with("Traceback") {
+                text.push_str(before);
+            }
+            sink = Sink::Frames;
+            continue;
+        }
+        if is_chain_mark(line) {
+            direct &= line.starts_with("The above exception");
+            sink = Sink::Frames;
+            continue;
+        }
+        if closes(line) {
+            continue;
+        }
+        let margin = python && matches!(sink, Sink::Frames);
+        let bare = margin && !raw.starts_with(' ') && !is_frame(line);
+        if let Some(found) = exception(line).or_else(|| bare.then(|| at_margin(line))) {
+            let suppressed = line.starts_with("Suppressed: ");
+            if !suppressed {
+                push(&mut thrown, found);
+            }
+            sink = if suppressed { Sink::Nowhere } else { Sink::Thrown };
+            continue;
+        }
+        if is_frame(line) && !(text.is_empty() && thrown.is_empty()) || (margin && line.starts_with("File ")) {
+            stack = true;
+            sink = if python { Sink::Frames } else { Sink::Nowhere };
+            continue;
+        }
+        let detail = line.split_once("DETAIL: ").map(|(_, said)| said.trim());
+        match (&sink, detail) {
+            (_, Some(said)) => extend(&mut text, said),
+            (Sink::Text, _) => extend(&mut text, line),
+            (Sink::Thrown, _) => {
+                if let Some(last) = thrown.last_mut() {
+                    extend(&mut last.message, line);
+                }
+            }
+            (Sink::Frames | Sink::Nowhere, _) => {}
+        }
+    }
+    if python && thrown.len() > 1 {
+        // Python prints the root first, and last what came of it.
+        if direct {
+            thrown.reverse();
+        } else {
+            thrown.drain(..thrown.len() - 1);
+        }
+    }
+    (text, thrown, stack)
+}
+
+enum Sink {
+    Text,
+    Thrown,
+    /// Frames and source lines of Python, up to the exception.
+    Frames,
+    Nowhere,
+}
+
+/// Adds a line to a text, up to its bound.
+fn extend(text: &mut String, line: &str) {
+    if text.len() + line.len() > MAX_TEXT || text.contains(line) || line.starts_with("For further information visit") {
+        return;
+    }
+    if !text.is_empty() {
+        text.push(' ');
+    }
+    text.push_str(line);
+}
+
+/// An exception, and what .NET and Spring write behind it in the same line.
+fn push(thrown: &mut Vec<Thrown>, found: Thrown) {
+    let mut rest = found.message.as_str();
+    let mut first = true;
+    loop {
+        let cut = [" ---> ", "; nested exception is "]
+            .iter()
+            .filter_map(|mark| rest.find(mark).map(|at| (at, mark.len())))
+            .min();
+        let (part, next) = match cut {
+            Some((at, len)) => (rest.get(..at).unwrap_or(rest), rest.get(at + len..)),
+            None => (rest, None),
+        };
+        let of = if first {
+            Thrown { class: found.class.clone(), message: part.trim().to_owned(), cause: found.cause }
+        } else {
+            let inner = exception(part).unwrap_or(Thrown { class: String::new(), message: part.to_owned(), cause: true });
+            Thrown { cause: true, ..inner }
+        };
+        if thrown.len() < 20 {
+            thrown.push(of);
+        }
+        first = false;
+        match next {
+            Some(next) => rest = next,
+            None => break,
+        }
+    }
+}
+
+/// The line at the margin that ends a Python traceback: class and message, whatever the class is called.
+fn at_margin(line: &str) -> Thrown {
+    let (class, message) = line.split_once(": ").unwrap_or((line, ""));
+    let named = !class.contains(' ');
+    Thrown {
+        class: if named { class.trim_end_matches(':').to_owned() } else { String::new() },
+        message: if named { message.trim().to_owned() } else { line.to_owned() },
+        cause: false,
+    }
+}
+
+/// The exception that a line begins with.
+fn exception(line: &str) -> Option<Thrown> {
+    let found = EXCEPTION.captures(line).or_else(|| CAUSE.captures(line)).or_else(|| RUBY.captures(line))?;
+    let class = found.name("class").map_or("", |m| m.as_str());
+    let message = found.name("message").map_or("", |m| m.as_str()).trim();
+    // Prose that only ends in such a word: `Unexpected Error`.
+    if !message.is_empty() && class.is_empty() {
+        return None;
+    }
+    let lead = ["Caused by: ", "---> ", "--> ", "-> ", "[cause]", "cause: "];
+    Some(Thrown {
+        class: class.to_owned(),
+        message: message.to_owned(),
+        cause: lead.iter().any(|lead| line.starts_with(lead)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(log: &str) -> Vec<Record> {
+        let lines: Vec<String> =
+            log.lines().map(|l| redact::clean(l).into_owned()).filter(|l| !l.trim().is_empty()).collect();
+        records(&lines, &[])
+    }
+
+    #[test]
+    fn stack_traces_of_the_common_runtimes_are_one_record_each() {
+        for (log, thrown) in [
+            ("2026-11-30 10:00:00 ERROR [main] o.s.Boot - run failed\njava.lang.IllegalStateException: no bean 'x'\n\tat a.b.C.d(C.java:1)\nCaused by: org.postgresql.util.PSQLException: FATAL: auth\n\tat a.b.C.d(C.java:2)\n\t... 12 more", vec!["IllegalStateException: no bean 'x'", "PSQLException: FATAL: auth"]),
+            ("Traceback (most recent call last):\n  File \"/a.py\", line 1, in <module>\n    main()\n    ~~~~^^\nKeyError: 'DB_URL'", vec!["KeyError: 'DB_URL'"]),
+            ("Traceback (most recent call last):\n  File \"/a.py\", line 1\nA.BError: root\n\nThe above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n  File \"/a.py\", line 2\nC.DError: outer", vec!["DError: outer", "BError: root"]),
+            ("Unhandled exception. Npgsql.NpgsqlException (0x80004005): Failed to connect to [::1]:5432\n ---> System.Net.Sockets.SocketException (99): Cannot assign\n   at Npgsql.X.Y()\n   --- End of inner exception stack trace ---", vec!["NpgsqlException: Failed to connect to [::1]:5432", "SocketException: Cannot assign"]),
+            ("crit: Microsoft.AspNetCore.Server.Kestrel[0]\n      Unable to start Kestrel.\nSystem.IO.IOException: in use\n   at X.Y()", vec!["IOException: in use"]),
+            ("ForwardedError: Plugin 'k' failed\n    at /app/x.js:1:2\n    at async Promise.all (index 8) {\n  cause: Error: missing\n      at X (/app/y.js:1:2)\n}", vec!["ForwardedError: Plugin 'k' failed", "Error: missing"]),
+            ("/app/a.rb:1:in 'load': no such file (LoadError)\n\tfrom /app/b.rb:2:in 'x'", vec!["LoadError: no such file"]),
+            ("a.B: prose\n", vec![]),
+        ] {
+            let records = read(log);
+            assert_eq!(records.len(), 1, "{records:?}");
+            let said: Vec<String> = records[0].thrown.iter().map(Thrown::said).collect();
+            assert_eq!(said, thrown, "{records:?}");
+        }
+    }
+
+    #[test]
+    fn what_continues_a_line_belongs_to_it() {
+        let go = read("panic: boom [recovered]\n\tpanic: boom\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:12 +0x1d\nexit status 2");
+        assert_eq!(go.len(), 1);
+        assert!(go[0].stack && go[0].level == Level::Fatal);
+        let list = read("2026-11-30 10:00:00 ERROR cannot start:\n  - a is missing\n  - b is missing\n2026-11-30 10:00:00 INFO bye");
+        assert_eq!(list.len(), 2);
+        assert_eq!(list[0].text, "cannot start: - a is missing - b is missing");
+        let json = read("{\n  \"level\": \"error\",\n  \"message\": \"no\",\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\nnext");
+        assert_eq!((json.len(), json[0].whole().as_str()), (2, "no: boom"));
+        let rust = read("thread 'main' panicked at src/main.rs:10:5:\ncannot open /etc/x: none\nnote: run with `RUST_BACKTRACE=1`");
+        assert_eq!(rust.len(), 1);
+        assert!(rust[0].text.contains("cannot open /etc/x"), "{rust:?}");
+        let detail = read("2026-11-30 09:58:00.123 UTC [1] FATAL:  incompatible\n2026-11-30 09:58:00.123 UTC [1] DETAIL:  initialized by version 13");
+        assert_eq!(detail[0].text, "incompatible initialized by version 13");
+    }
+}

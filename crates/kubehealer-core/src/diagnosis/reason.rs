@@ -1,0 +1,329 @@
+//! The vocabulary of failures: a bounded set of reasons, used alike in code, metrics, alerts, runbooks and docs.
+//!
+//! A reason is Kubernetes' own string wherever it has one. What a reason means, how it is detected and what to do stands in
+//! `docs/runbooks/<Reason>.md`.
+
+use std::fmt;
+
+use jiff::SignedDuration;
+use serde::{Serialize, Serializer};
+
+words! {
+    /// How bad it is. A single pod is never critical by itself.
+    pub enum Severity {
+        /// Worth knowing.
+        Info = "info",
+        /// Somebody should look.
+        Warning = "warning",
+        /// A whole workload or node is down.
+        Critical = "critical",
+    }
+}
+
+impl std::str::FromStr for Severity {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("unknown severity {text:?}: one of {}", Self::WORDS.join(", "));
+        Self::of(text).ok_or_else(unknown)
+    }
+}
+
+/// What a reason is said of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// One container.
+    Container,
+    /// A pod.
+    Pod,
+    /// A controller of pods.
+    Workload,
+    /// A node.
+    Node,
+}
+
+words! {
+    /// Reasons that are one incident when they follow each other on the same subject: a container flickers between them, or
+    /// one hides behind the other.
+    pub enum Family {
+        /// A container that started and ended.
+        Crash = "crash",
+        /// A container that cannot be started: image, configuration, creation.
+        Start = "start",
+        /// A container or pod that runs and does not serve.
+        Ready = "ready",
+        /// A pod that waits for a node.
+        Schedule = "schedule",
+        /// A pod on its node that waits for volumes, network, devices.
+        Prepare = "prepare",
+        /// A pod that was ended from outside.
+        End = "end",
+        /// A pod that does not go away.
+        Terminate = "terminate",
+        /// A pod that is not resized.
+        Resize = "resize",
+        /// A device.
+        Device = "device",
+        /// A workload that lacks pods or has failed.
+        Workload = "workload",
+        /// A node.
+        Node = "node",
+    }
+}
+
+/// What holds of some reasons only.
+#[allow(non_camel_case_types, reason = "as the rows have them")]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flag {
+    down,
+    explained_by_node,
+    wants_running_log,
+}
+
+macro_rules! reasons {
+    ($(
+        $variant:ident $name:literal $subject:ident $family:ident $severity:ident $grace:literal [$($flag:ident),*] $alert:literal
+            $detected:literal;
+    )*) => {
+        /// The name of a kind of failure. Kubernetes releases bring new ones.
+        #[non_exhaustive]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[allow(missing_docs, reason = "each has its runbook")]
+        pub enum Reason { $($variant),* }
+
+        impl Reason {
+            /// All of them, in the order of the docs.
+            pub const ALL: &[Self] = &[$(Self::$variant),*];
+
+            /// The word.
+            pub fn as_str(self) -> &'static str {
+                match self { $(Self::$variant => $name),* }
+            }
+
+            /// What it is said of.
+            pub fn subject(self) -> Subject {
+                match self { $(Self::$variant => Subject::$subject),* }
+            }
+
+            /// Which incident it belongs to.
+            pub fn family(self) -> Family {
+                match self { $(Self::$variant => Family::$family),* }
+            }
+
+            /// How bad it is once its grace is over.
+            pub fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity),* }
+            }
+
+            /// How long it must last before it counts: until then it may well heal by itself.
+            pub fn grace(self) -> SignedDuration {
+                SignedDuration::from_secs(match self { $(Self::$variant => $grace),* })
+            }
+
+            /// What else holds of it.
+            fn flags(self) -> &'static [Flag] {
+                match self { $(Self::$variant => &[$(Flag::$flag),*]),* }
+            }
+
+            /// The alert that fires for it, in `charts/kubehealer/files/alerts.yaml`.
+            pub fn alert(self) -> &'static str {
+                match self { $(Self::$variant => $alert),* }
+            }
+
+            /// What shows it, in one line of Markdown: from the pod's status and spec, from events, from owners or nodes.
+            pub fn detected(self) -> &'static str {
+                match self { $(Self::$variant => $detected),* }
+            }
+
+            /// Its runbook, as Markdown.
+            pub fn runbook(self) -> &'static str {
+                match self { $(Self::$variant => include_str!(concat!("../../runbooks/", $name, ".md"))),* }
+            }
+        }
+    };
+}
+
+// One row a reason: variant, name, subject, family, severity, grace in seconds, flags, alert; below it, how it is detected.
+// A crash loop's grace is its second termination, not a time. After a change run
+// `UPDATE_GENERATED=1 cargo test --test it generated::`, which writes the docs and the alert rules anew.
+reasons! {
+    CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] "ContainerCrashLooping"
+        "status: waiting for it; or ended, or running for less than 10 minutes, after a second end whose run was shorter than 10 minutes. The signal or exit code is its cause";
+    OOMKilled "OOMKilled" Container Crash Warning 0 [] "ContainerOOMKilled"
+        "status: the runtime's word `OOMKilled` on the newest end; exit code 137 confirms it, 1 to n is probable (a child, then the main process), 0 and 143 are a remark on a child only. A bare 137 never is one. Node events `SystemOOM`, `OOMKilling` add to it";
+    CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] "ContainerCrashLooping"
+        "status: three ends with exit code 0 although it is to run for ever, and no probe whose patience the run's length fits";
+    LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
+        "event: `Killing` for the liveness probe within the run that ended; or the probe's complaint in that run and a run as long as the probe allows (probable). Without events a loop whose runs fit the probe keeps its own reason, with the probe as a possible cause";
+    StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
+        "event: `Killing` for the startup probe; or status: `started` false long after the probe should have had it killed";
+    FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] "ContainerRestartsFrequent"
+        "memory of the daemon: three ends within an hour after runs of more than 10 minutes; at once where restart count and age prove it";
+    Error "Error" Container Crash Warning 0 [down] "ContainerFailed"
+        "status: ended with a code other than 0 and not to be restarted. Info for a pod of a Job: the Job decides";
+    RunContainerError "RunContainerError" Container Crash Warning 0 [down] "ContainerStartFailing"
+        "status: that waiting reason, or the end `StartError` or `ContainerCannotRun`, from the second try on; the runtime's text says what";
+    PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] "ContainerStartFailing"
+        "status: that waiting reason, shown for a second or two; event `FailedPostStartHook`. Without events a killed container that has such a hook is a possible one";
+    ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] "ContainerFailed"
+        "status: the kubelet made that end up, and the container is not to run again";
+    RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] "ContainerCrashLooping"
+        "status and spec: an exit for which the container's rule restarts all containers. Warning from the third on; the other containers are its victims and raise nothing";
+    ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] "PodNotReady"
+        "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node answers";
+    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] "ContainerInitStuck"
+        "status: a pod that is not restarted (`Never`, `OnFailure`) has containers that completed with exit code 0, and another one that goes on. Info where neither name nor image say that it is a helper (a proxy, an agent, a log shipper)";
+    DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] "ContainerDeviceUnhealthy"
+        "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so no grace can be kept";
+    ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] "ContainerImagePullFailing"
+        "status: `ErrImagePull`, `ImagePullBackOff` or `RegistryUnavailable`; the cause from the message, else from the event of the failed pull";
+    InvalidImageName "InvalidImageName" Container Start Warning 0 [down] "ContainerImagePullFailing"
+        "status: that waiting reason";
+    ErrImageNeverPull "ErrImageNeverPull" Container Start Warning 0 [down] "ContainerImagePullFailing"
+        "status: that waiting reason";
+    ImageInspectError "ImageInspectError" Container Start Warning 60 [down] "ContainerImagePullFailing"
+        "status: that waiting reason";
+    SignatureValidationFailed "SignatureValidationFailed" Container Start Warning 0 [down] "ContainerImagePullFailing"
+        "status: that waiting reason";
+    CreateContainerConfigError "CreateContainerConfigError" Container Start Warning 30 [down] "ContainerConfigError"
+        "status: that waiting reason; the message names the object, the key or the rule";
+    CreateContainerError "CreateContainerError" Container Start Warning 60 [down] "ContainerStartFailing"
+        "status: that waiting reason; with CRI-O this is where a wrong command shows";
+    PreCreateHookError "PreCreateHookError" Container Start Warning 60 [down] "ContainerStartFailing"
+        "status: that waiting reason";
+    PreStartHookError "PreStartHookError" Container Start Warning 60 [down] "ContainerStartFailing"
+        "status: that waiting reason";
+    InitStuck "InitStuck" Container Start Warning 600 [down, wants_running_log] "ContainerInitStuck"
+        "status: an init container runs for more than 10 minutes";
+    SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] "ContainerInitStuck"
+        "status: a sidecar runs and `started` stays false; the grace is its startup probe's budget";
+    Other "Other" Container Start Warning 60 [down] "ContainerStartFailing"
+        "status: a waiting reason that is none of the known ones, with its words; Kubernetes does put whole sentences there";
+    Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] "PodUnschedulable"
+        "status: condition `PodScheduled`; the scheduler's sentence is taken apart into counts per cause; of a claim that it waits for, the claim's events say why. Five minutes where an autoscaler says that a node is coming";
+    SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] "PodUnschedulable"
+        "status: that condition, with what its plugin waited for in vain (a volume, a device); or no condition at all for a minute: no scheduler looks at the pod";
+    SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] "PodDisrupted"
+        "status: that condition";
+    VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] "PodStuckCreating"
+        "event: `FailedMount`, `FailedAttachVolume`, `FailedMapVolume` while there is no sandbox";
+    FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] "PodStuckCreating"
+        "event: that one, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox";
+    FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] "PodStuckCreating"
+        "event: that one, or `FailedResourceClaimCreation`, while there is no sandbox";
+    PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] "PodStuckCreating"
+        "status: on its node, nothing created, and no event tells why; ten minutes for a pull, or where events are not read and there is a sandbox";
+    ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] "PodNotReady"
+        "status: that reason of the condition `Ready`";
+    Evicted "Evicted" Pod End Warning 0 [] "PodEvicted"
+        "status: reason of the pod; node pressure and a limit of its own are told apart";
+    DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] "PodFailed"
+        "status: reason of the pod";
+    OutOfcpu "OutOfcpu" Pod End Warning 0 [] "PodRejected"
+        "status: reason `OutOfcpu` of a pod that its node refused";
+    OutOfmemory "OutOfmemory" Pod End Warning 0 [] "PodRejected"
+        "status: reason `OutOfmemory` of a pod that its node refused";
+    OutOfephemeralStorage "OutOfephemeral-storage" Pod End Warning 0 [] "PodRejected"
+        "status: reason `OutOfephemeral-storage` of a pod that its node refused";
+    OutOfpods "OutOfpods" Pod End Warning 0 [] "PodRejected"
+        "status: reason `OutOfpods` of a pod that its node refused";
+    NodeAffinity "NodeAffinity" Pod End Warning 0 [] "PodRejected"
+        "status: reason `NodeAffinity` of a pod that its node refused";
+    NodeName "NodeName" Pod End Warning 0 [] "PodRejected"
+        "status: reason `NodeName` of a pod that its node refused";
+    NodePorts "NodePorts" Pod End Warning 0 [] "PodRejected"
+        "status: reason `NodePorts` of a pod that its node refused";
+    TaintToleration "TaintToleration" Pod End Warning 0 [] "PodRejected"
+        "status: reason `TaintToleration` of a pod that its node refused";
+    UnexpectedAdmissionError "UnexpectedAdmissionError" Pod End Warning 0 [] "PodRejected"
+        "status: reason `UnexpectedAdmissionError` of a pod that its node refused";
+    TopologyAffinityError "TopologyAffinityError" Pod End Warning 0 [] "PodRejected"
+        "status: reason `TopologyAffinityError` of a pod that its node refused";
+    SMTAlignmentError "SMTAlignmentError" Pod End Warning 0 [] "PodRejected"
+        "status: reason `SMTAlignmentError` of a pod that its node refused";
+    SysctlForbidden "SysctlForbidden" Pod End Warning 0 [] "PodRejected"
+        "status: reason `SysctlForbidden` of a pod that its node refused";
+    AppArmor "AppArmor" Pod End Warning 0 [] "PodRejected"
+        "status: reason `AppArmor` of a pod that its node refused";
+    PodOSNotSupported "PodOSNotSupported" Pod End Warning 0 [] "PodRejected"
+        "status: reason `PodOSNotSupported` of a pod that its node refused";
+    PodFeatureUnsupported "PodFeatureUnsupported" Pod End Warning 0 [] "PodRejected"
+        "status: reason `PodFeatureUnsupported` of a pod that its node refused";
+    VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] "PodRejected"
+        "status: reason `VolumeAttachmentLimitExceeded` of a pod that its node refused";
+    AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] "PodRejected"
+        "status: a message that begins with `Pod was rejected` (or, of older kubelets, with the same sentence behind it), with a reason that is none of the named ones";
+    PodFailed "PodFailed" Pod End Warning 0 [] "PodFailed"
+        "status: failed, and neither a known reason nor a container tells why";
+    Preempted "Preempted" Pod End Info 0 [] "PodDisrupted"
+        "status: `Preempting`, or `DisruptionTarget` by the scheduler";
+    NodeShutdown "NodeShutdown" Pod End Info 0 [] "PodDisrupted"
+        "status: `Terminated`, `NodeShutdown` or `Shutdown`";
+    StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] "PodStuckTerminating"
+        "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, silent node and running containers are told apart";
+    FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] "PodDisrupted"
+        "event: that one, or `ExceededGracePeriod`, since the pod was asked to go";
+    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] "PodResizeFailing"
+        "status: condition `PodResizePending`";
+    ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] "PodResizeFailing"
+        "status: condition `PodResizePending`";
+    ResizeError "ResizeError" Pod Resize Warning 0 [] "PodResizeFailing"
+        "status: condition `PodResizeInProgress` with reason `Error`";
+    FailedCreate "FailedCreate" Workload Workload Warning 60 [] "WorkloadCannotCreatePods"
+        "owner: condition `ReplicaFailure`; of StatefulSets, DaemonSets, Jobs and CronJobs, which have none, their events (of a CronJob: that it makes no Job). Critical if no pod is ready";
+    ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] "WorkloadRolloutStuck"
+        "owner: condition `Progressing` of a Deployment. Critical if no revision serves";
+    BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] "JobFailed"
+        "owner: condition of the Job; a later success of its CronJob ends it";
+    PodFailurePolicy "PodFailurePolicy" Workload Workload Warning 0 [] "JobFailed"
+        "owner: condition of the Job";
+    FailedIndexes "FailedIndexes" Workload Workload Warning 0 [] "JobFailed"
+        "owner: condition of the Job";
+    JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] "JobFailed"
+        "owner: condition of the Job; the pod is deleted then, and only the Job tells";
+    NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] "NodeUnhealthy"
+        "node: condition `Ready`: at once when the kubelet is silent, after two minutes when it says so itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
+    NodeProblem "NodeProblem" Node Node Warning 60 [] "NodeUnhealthy"
+        "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
+    NodeRestart "NodeRestart" Node Node Warning 0 [] "NodeUnhealthy"
+        "status: most pods of a node (three at least) ended within two minutes as a restart leaves them";
+    MemoryPressure "MemoryPressure" Node Node Warning 60 [] "NodeUnhealthy"
+        "node: condition `MemoryPressure`";
+    DiskPressure "DiskPressure" Node Node Warning 60 [] "NodeUnhealthy"
+        "node: condition `DiskPressure`";
+    PIDPressure "PIDPressure" Node Node Warning 60 [] "NodeUnhealthy"
+        "node: condition `PIDPressure`";
+}
+
+impl Reason {
+    /// The reason of this name, if it is one.
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|r| r.as_str() == name)
+    }
+
+    /// Whether a pod with it does not serve, so that a workload all of whose pods have it is down.
+    pub fn is_down(self) -> bool {
+        self.flags().contains(&Flag::down)
+    }
+
+    /// Whether it is only what the silence of a node looks like, where the node is not ready.
+    pub fn is_explained_by_node(self) -> bool {
+        self.flags().contains(&Flag::explained_by_node)
+    }
+
+    /// Whether the log of the run that goes on may say why.
+    pub fn wants_running_log(self) -> bool {
+        self.flags().contains(&Flag::wants_running_log)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl Serialize for Reason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}

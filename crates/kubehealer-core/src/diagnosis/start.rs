@@ -1,0 +1,390 @@
+//! Containers that cannot be started: the waiting reasons but those of a crash.
+
+use super::cause::CauseCode;
+use super::container::View;
+use super::context::Context;
+use super::draft::Look;
+use super::finding::{Confidence, ContainerType, Finding, Source};
+use super::image;
+use super::reason::{Reason, Severity};
+use super::runtime;
+use super::text;
+
+/// Looks at a waiting container whose reason is an error of starting it.
+pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    // What still waits in a pod that has failed waits for nothing.
+    let waiting = view.waiting().filter(|_| view.pod.status.phase != "Failed")?;
+    let reason = match waiting.reason.as_str() {
+        // Not errors (yet), and those that `crash` reads.
+        ""
+        | "ContainerCreating"
+        | "PodInitializing"
+        | "CrashLoopBackOff"
+        | "RunContainerError"
+        | "PostStartHookError"
+        | "RestartingAllContainers" => return None,
+        word if is_progress(word) && waiting.message.is_empty() => return None,
+        "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => Reason::ImagePullBackOff,
+        known => Reason::of(known).filter(|r| r.family() == super::Family::Start).unwrap_or(Reason::Other),
+    };
+    let who = who(view);
+    let mut finding = Finding::of_container(view, reason);
+    finding.image = text::name(view.image);
+    let message = waiting.message.as_str();
+    finding = match reason {
+        Reason::ImagePullBackOff => pull(finding, view, context, message),
+        Reason::InvalidImageName => {
+            let why =
+                format!("{} is no valid image name{}", text::name(view.image), flaw(view.image, message));
+            let image = text::name(view.image);
+            finding
+                .summary(format!(
+                    "{who} cannot start: {why}"
+                ))
+                .cause(CauseCode::InvalidImageReference, why)
+                .scope("image", image)
+                .next_step("correct the image in the workload's pod template: it is tried again and again as it stands")
+        }
+        Reason::ErrImageNeverPull => {
+            let image = text::name(view.image);
+            let why = format!(
+                "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids to pull it",
+                text::name(&view.pod.spec.node_name)
+            );
+            finding
+                .summary(format!(
+                    "{who} cannot start: image {image} is not on the node and must not be pulled"
+                ))
+                .cause(CauseCode::ImageNotPresent, why)
+                .scope("image", image)
+                .next_step("load the image onto the node, or set imagePullPolicy IfNotPresent")
+        }
+        Reason::SignatureValidationFailed => {
+            let image = text::name(view.image);
+            finding
+                .summary(format!("{who} cannot start: the signature of image {image} is not accepted"))
+                .cause(
+                    CauseCode::ImageSignature,
+                    format!("the signature of image {image} is missing or not accepted"),
+                )
+                .scope("image", image)
+                .next_step(
+                    "sign the image, or correct the node's policy (with CRI-O: /etc/containers/policy.json)",
+                )
+        }
+        Reason::ImageInspectError => {
+            let error = image::classify(view.image, message);
+            // Nothing is asked of a registry here: what does not answer is the runtime.
+            let code = error.map_or(CauseCode::RuntimeError, |e| match e.code {
+                CauseCode::RegistryUnreachable => CauseCode::RuntimeTimeout,
+                CauseCode::ImageShortName | CauseCode::NodeDiskFull | CauseCode::InvalidImageReference => {
+                    e.code
+                }
+                CauseCode::ImageCorrupt => e.code,
+                _ => CauseCode::RuntimeError,
+            });
+            let why = format!(
+                "the runtime cannot tell whether it has the image: {}",
+                text::quote(&text::normalise(message))
+            );
+            finding.summary(format!("{who} cannot start: {why}")).cause(code, why).next_step(match code {
+                CauseCode::ImageShortName => {
+                    "write the image with its registry: registry/repository:tag".to_owned()
+                }
+                _ => runtime::on_node(&view.pod.spec.node_name),
+            })
+        }
+        Reason::CreateContainerConfigError => config(finding, view, message),
+        Reason::CreateContainerError => create(finding, view, message),
+        _ => {
+            let why = if message.is_empty() { waiting.reason.as_str() } else { message };
+            let (code, _) = runtime::error(why);
+            let why = text::quote(&text::normalise(why));
+            finding
+                .summary(format!("{who} cannot start: {why}"))
+                .cause(code, why)
+                .next_step(runtime::on_node(&view.pod.spec.node_name))
+                .confidence(if reason == Reason::Other {
+                    Confidence::Possible
+                } else {
+                    Confidence::Confirmed
+                })
+        }
+    };
+    let fact = if message.is_empty() {
+        format!("waiting: {}", text::name(&waiting.reason))
+    } else {
+        format!("waiting: {}: {}", text::name(&waiting.reason), text::quote(message))
+    };
+    finding.evidence.insert(0, super::Evidence { source: Source::Status, text: fact, at: None });
+    if finding.next_steps.is_empty() {
+        let describe = finding.kubectl_pod("describe pod");
+        finding = finding.next_step(describe);
+    }
+    // One that ran before has been failing since its last end at the earliest.
+    let since = view.newest_end().and_then(|e| e.finished_at.get()).or_else(|| view.could_start_since());
+    let mut finding = finding.grace(since, None, look);
+    if view.kind == ContainerType::Ephemeral {
+        finding.severity = Severity::Info;
+    }
+    Some(finding)
+}
+
+/// Words of virtual kubelets for a container that is on its way: no error, like `ContainerCreating`.
+pub fn is_progress(word: &str) -> bool {
+    ["waiting", "pending", "creating", "pulling", "starting", "initializing", "provisioning", "scheduling"]
+        .iter()
+        .any(|w| word.eq_ignore_ascii_case(w))
+}
+
+fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &str) -> Finding {
+    // An image volume has an image of its own, and its pull is told as the container's.
+    let wanted = text::between(message, "Back-off pulling image \"", "\"").unwrap_or(view.image);
+    // After a restart the kubelet no longer knows the cause, and of a long message only the beginning may be left; the
+    // event of the failed pull may still tell.
+    let from_event = || {
+        let failed = context
+            .container_events(view)
+            .filter(|e| text::uncombined(&e.message).starts_with("Failed to pull image"))
+            .last();
+        failed.and_then(|e| {
+            let error = e.message.split_once("\": ").map_or("", |(_, error)| error);
+            image::classify(wanted, error).map(|found| (found, e))
+        })
+    };
+    let (error, event) = match image::classify(wanted, message) {
+        Some(error) if error.code != CauseCode::ImagePullFailed => (Some(error), None),
+        vague => match from_event() {
+            Some((error, event)) => (Some(error), Some(event)),
+            None => (vague, None),
+        },
+    };
+    let image = text::name(wanted);
+    let short = error.as_ref().map_or("the image cannot be pulled", |e| e.short);
+    let advice = error.as_ref().and_then(|e| e.advice.clone());
+    finding.image = image.clone();
+    finding = finding.summary(format!("{} cannot start: {short}: {image}", who(view)));
+    finding = match error {
+        Some(error) => {
+            use CauseCode as C;
+            let registry = image::registry_of(wanted);
+            let finding = finding.cause(error.code, error.text);
+            match error.code {
+                C::RegistryRateLimited
+                | C::RegistryUnreachable
+                | C::RegistryError
+                | C::RegistryTlsError
+                | C::RegistryNameNotResolved => finding.scope("registry", registry),
+                C::NodeDiskFull => finding.scope("node", text::name(&view.pod.spec.node_name)),
+                _ => finding.scope("image", image.clone()),
+            }
+        }
+        None => finding
+            .cause(
+                CauseCode::ImagePullFailed,
+                format!("image {image} cannot be pulled; the kubelet no longer says why"),
+            )
+            .confidence(Confidence::Possible)
+            .scope("image", image.clone()),
+    };
+    if let Some(event) = event {
+        finding.add_event(event);
+    }
+    if finding.cause.code == CauseCode::KubeletPullThrottled {
+        finding.severity = Severity::Info;
+    }
+    if matches!(finding.cause.code, CauseCode::RegistryUnauthorized | CauseCode::ImageNotFoundOrPrivate)
+        && image::wants_credentials(event.map_or(message, |e| &e.message))
+    {
+        finding = credentials(finding, view, context);
+    }
+    if let Some(advice) = advice {
+        finding = finding.next_step(advice);
+    }
+    if finding.cause.code == CauseCode::NodeDiskFull {
+        finding = finding.next_step(format!("kubectl describe node {}", text::arg(&view.pod.spec.node_name)));
+    }
+    if finding.cause.code == CauseCode::ImagePlatformMismatch
+        && let Some(info) = context.node.and_then(|n| n.status.node_info.as_ref())
+    {
+        let architecture = text::name(&info.architecture);
+        finding.add(Source::Node, format!("the node's architecture is {architecture}"), None);
+    }
+    let describe = finding.kubectl_pod("describe pod");
+    finding.next_step(describe)
+}
+
+/// The container as the subject of a sentence.
+fn who(view: &View<'_>) -> String {
+    format!("{} {}", view.noun(), text::name(view.name))
+}
+
+fn credentials(mut finding: Finding, view: &View<'_>, context: &Context<'_>) -> Finding {
+    let secrets: Vec<String> = view.pod.spec.image_pull_secrets.iter().map(|s| text::name(&s.name)).collect();
+    let missing = context.newest_event(|e| e.reason == "FailedToRetrieveImagePullSecret");
+    if secrets.is_empty() {
+        finding.add(Source::Spec, "the pod names no imagePullSecrets", None);
+    } else {
+        finding.add(Source::Spec, format!("imagePullSecrets: {}", text::list(&secrets)), None);
+    }
+    if let Some(event) = missing {
+        finding.add_event(event);
+        let names = text::between(&event.message, "(", ")").map_or_else(|| text::list(&secrets), text::name);
+        finding.cause.text = format!(
+            "{}; the pod's imagePullSecret {names} cannot be read: most likely it does not exist",
+            finding.cause.text
+        );
+        let each: Vec<String> = names.split(", ").map(text::arg).collect();
+        let step = finding.kubectl(&format!("get secret {}", each.join(" ")));
+        return finding.next_step(step);
+    }
+    if let Some(identity) = image::identity_of(&image::registry_of(&finding.image)) {
+        finding = finding.next_step(identity);
+    }
+    match secrets.first() {
+        Some(name) => {
+            let step = finding.kubectl(&format!("get secret {}", text::arg(name)));
+            finding.next_step(step)
+        }
+        None => finding.next_step(
+            "give the pod (or its ServiceAccount) imagePullSecrets with credentials for the registry",
+        ),
+    }
+}
+
+/// What is wrong with an image name, where that can be seen.
+fn flaw(image: &str, message: &str) -> &'static str {
+    if message.contains("must be lowercase") {
+        ": a repository name must be lowercase"
+    } else if image.contains("://") {
+        ": it begins with a scheme; an image has no https:// before its registry"
+    } else if image.contains(['$', '{', '<', '%']) {
+        ": it looks like a template with a variable that nobody replaced"
+    } else if image.trim() != image || image.contains(' ') {
+        ": it has a space in it"
+    } else if image.ends_with(':') {
+        ": its tag is empty"
+    } else {
+        ""
+    }
+}
+
+fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
+    let who = who(view);
+    let namespace = finding.namespace.clone();
+    let missing = |kind: &str| {
+        let name = text::between(message, &format!("{kind} \""), "\" not found")?;
+        Some(text::name(name))
+    };
+    if let Some(name) = missing("configmap") {
+        let step = finding.kubectl(&format!("get configmap {}", text::arg(&name)));
+        return finding
+            .summary(format!("{who} cannot start: ConfigMap {name} does not exist"))
+            .cause(
+                CauseCode::MissingConfigMap,
+                format!("ConfigMap {name} was not found in namespace {namespace}"),
+            )
+            .scope("configmap", format!("{namespace}/{name}"))
+            .next_step(step)
+            .next_step("create it, or mark the reference optional");
+    }
+    if let Some(name) = missing("secret") {
+        let step = finding.kubectl(&format!("get secret {}", text::arg(&name)));
+        return finding
+            .summary(format!("{who} cannot start: Secret {name} does not exist"))
+            .cause(CauseCode::MissingSecret, format!("Secret {name} was not found in namespace {namespace}"))
+            .scope("secret", format!("{namespace}/{name}"))
+            .next_step(step)
+            .next_step("create it, or mark the reference optional");
+    }
+    if let Some(rest) = message.strip_prefix("couldn't find key ") {
+        let (key, rest) = rest.split_once(" in ").unwrap_or((rest, ""));
+        let (kind, object) = rest.split_once(' ').unwrap_or(("Secret", rest));
+        let object = object.trim();
+        let (key, object) = (text::name(key), text::name(object));
+        let name = object.rsplit('/').next().unwrap_or(&object).to_owned();
+        let (code, scope, resource) = if kind == "ConfigMap" {
+            (CauseCode::MissingConfigMapKey, "configmap", "configmap")
+        } else {
+            (CauseCode::MissingSecretKey, "secret", "secret")
+        };
+        let step = finding.kubectl(&format!("describe {resource} {}", text::arg(&name)));
+        let kind = if scope == "configmap" { "ConfigMap" } else { "Secret" };
+        return finding
+            .summary(format!("{who} cannot start: {kind} {name} has no key {key}"))
+            .cause(code, format!("key {key} was not found in {kind} {object}"))
+            .scope(scope, object.clone())
+            .next_step(step)
+            .next_step("add the key, or correct its name in the pod");
+    }
+    if message.contains("runAsNonRoot") || message.contains("non-root") {
+        let why = if message.contains("non-numeric user") {
+            let user = text::between(message, "non-numeric user (", ")").map(text::name).unwrap_or_default();
+            format!(
+                "runAsNonRoot is set and the image's user {user} is non-numeric, so the kubelet cannot tell that it is not root"
+            )
+        } else if message.contains("runAsUser breaks") {
+            "runAsNonRoot is set, and runAsUser 0 (root) with it".to_owned()
+        } else {
+            "runAsNonRoot is set and the container would run as root".to_owned()
+        };
+        return finding
+            .summary(format!("{who} cannot start: {why}"))
+            .cause(CauseCode::RunAsNonRootViolated, why)
+            .next_step("set runAsUser to a number other than 0, or build the image with a numeric USER");
+    }
+    let late = message.contains("failed to sync") && message.contains("cache");
+    if late || message.contains("have not yet been read") {
+        let node = finding.node.clone();
+        return finding
+            .summary(format!(
+                "{who} cannot start: the kubelet has not read yet what it needs from the API server"
+            ))
+            .cause(
+                CauseCode::RuntimeTimeout,
+                format!(
+                    "the kubelet could not read it from the API server in time: {}",
+                    text::quote(message)
+                ),
+            )
+            .scope("node", node.clone())
+            .next_step(format!(
+                "if it lasts, look whether the kubelet reaches the API server; {}",
+                runtime::on_node(&node)
+            ));
+    }
+    if let Some(key) = message.strip_prefix("environment variable key ") {
+        return finding
+            .summary(format!("{who} cannot start: environment variable key {}", text::quote(key)))
+            .cause(CauseCode::MissingConfiguration, format!("environment variable key {}", text::quote(key)))
+            .next_step("let the init container write the key into the file, or mark the reference optional");
+    }
+    let said = text::quote(&text::normalise(message));
+    if message.contains("subPath") || message.contains("subpath") {
+        let of = text::between(message, "volumeMount \"", "\"")
+            .map(|v| format!(" (volumeMount {})", text::name(v)));
+        let of = of.unwrap_or_else(|| " of one of its volumes".to_owned());
+        return finding
+            .summary(format!(
+                "{who} cannot start: a subPath{of} cannot be prepared{}",
+                subpath_trouble(message)
+            ))
+            .cause(CauseCode::SubPathFailed, said);
+    }
+    finding
+        .summary(format!("{who} cannot start: its configuration cannot be put together: {said}"))
+        .cause(CauseCode::InvalidConfiguration, said)
+}
+
+/// What is wrong with a subPath, where the kubelet says it.
+fn subpath_trouble(message: &str) -> String {
+    text::between(message, "missing value for \"", "\"")
+        .map(|name| format!(": its environment variable {} is not set", text::name(name)))
+        .unwrap_or_default()
+}
+
+fn create(finding: Finding, view: &View<'_>, message: &str) -> Finding {
+    let (code, why) = runtime::error(message);
+    let finding = finding.summary(format!("{} cannot be created: {why}", who(view))).cause(code, why);
+    runtime::advice(finding, code, &text::name(view.image))
+}

@@ -1,0 +1,313 @@
+//! What the daemon knows of the cluster besides the pods, and which evidence it has asked for.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+
+use super::evidence::{Events, Evidence, Job, Siblings};
+use crate::diagnosis::{
+    Finding, PodDiagnosis, Reason, Sources, Start, Subject, WorkloadRef, World, nodes, world,
+};
+use crate::incidents::compact::Packed;
+use crate::incidents::store::Uid;
+use crate::incidents::{Incidents, uid_of};
+use crate::metrics::Metrics;
+use crate::objects::{Event, Node, ObjectMeta, Pod};
+use crate::rules::{EvaluationError, RuleSet};
+
+/// What is known besides the pods.
+pub(super) struct ClusterState {
+    /// Owners, nodes, sources.
+    pub(super) world: World,
+    /// The user's own rules.
+    pub(super) rules: Arc<RuleSet>,
+    pub(super) evidence: HashMap<Uid, Evidence>,
+    /// What events say about nodes on which containers were killed, and when they were asked for.
+    pub(super) node_events: HashMap<String, (Packed<Events>, Instant)>,
+    /// How long the pods take to start of revisions of which a probe kills some, and when they were asked for.
+    starts: HashMap<Uid, (Vec<Start>, Instant)>,
+    /// Workloads that lack pods (or Jobs), by uid: their events are read, and read again, until they have them.
+    pub(super) lacking: HashMap<Uid, Lacking>,
+}
+
+/// A workload that lacks pods, or Jobs.
+pub(super) struct Lacking {
+    kind: &'static str,
+    namespace: String,
+    name: String,
+    uid: String,
+}
+
+/// How old evidence may be before a pod that is judged again gets fresh one.
+const EVIDENCE_AGE: Duration = Duration::from_secs(60);
+/// The same of how long the pods of a revision take to start: it seldom changes, and is a list of pods.
+const STARTS_AGE: Duration = Duration::from_secs(600);
+/// How long what was read about nodes and revisions is kept when nothing asks for it any more. Events live as long.
+const MAX_EVIDENCE_AGE: Duration = Duration::from_secs(3600);
+
+impl ClusterState {
+    pub(super) fn new(sources: Sources, rules: Arc<RuleSet>) -> Self {
+        Self {
+            world: World::new(sources),
+            rules,
+            evidence: HashMap::new(),
+            node_events: HashMap::new(),
+            starts: HashMap::new(),
+            lacking: HashMap::new(),
+        }
+    }
+
+    /// Takes down whether only events can tell why a workload does not get what it should create: a StatefulSet, a DaemonSet,
+    /// a ReplicaSet of its own or a Job without its pods, a CronJob without its Jobs.
+    pub(super) fn wants_events(&mut self, kind: &'static str, meta: &ObjectMeta, wants: bool) {
+        let uid = Uid::of(&meta.uid);
+        if !wants {
+            if self.lacking.remove(&uid).is_some() {
+                self.evidence.remove(&uid);
+            }
+            return;
+        }
+        self.lacking.entry(uid).or_insert_with(|| Lacking {
+            kind,
+            namespace: meta.namespace.clone(),
+            name: meta.name.clone(),
+            uid: meta.uid.clone(),
+        });
+    }
+
+    /// An owner is gone.
+    pub(super) fn forget(&mut self, kind: &str, namespace: &str, name: &str) {
+        self.world.owners.remove(kind, namespace, name);
+        let Self { lacking, evidence, .. } = self;
+        lacking.retain(|uid, of| {
+            let gone = of.kind == kind && of.namespace == namespace && of.name == name;
+            if gone {
+                evidence.remove(uid);
+            }
+            !gone
+        });
+    }
+
+    /// Judges a pod with all that is known.
+    pub(super) fn judge(
+        &self,
+        metrics: &Metrics,
+        pod: &Pod,
+        workload: &WorkloadRef,
+        now: Timestamp,
+    ) -> PodDiagnosis {
+        let of_pod = self.evidence.get(&uid_of(pod));
+        let events = of_pod.map(Evidence::events).unwrap_or_default();
+        let claim_events = of_pod.map(Evidence::claim_events).unwrap_or_default();
+        let node_events = self.node_events.get(&pod.spec.node_name);
+        let node_events = node_events.map(|(events, _)| events.unpack().items).unwrap_or_default();
+        let starts = (!self.starts.is_empty()).then(|| Siblings::of(pod)).flatten();
+        let starts = starts.and_then(|s| self.starts.get(&s.revision)).map(|(starts, _)| starts.as_slice());
+        let evidence = world::Evidence {
+            events: &events,
+            claim_events: &claim_events,
+            node_events: &node_events,
+            logs: of_pod.map_or(&[], |e| &e.logs),
+            starts: starts.unwrap_or_default(),
+        };
+        self.world.judge(pod, workload, &evidence, &mut self.rules(metrics, now), now)
+    }
+
+    /// The user's own rules, which count what they do.
+    pub(super) fn rules<'r>(
+        &'r self,
+        metrics: &'r Metrics,
+        now: Timestamp,
+    ) -> impl FnMut(Option<world::Subject<'_>>, Vec<Finding>) -> (Vec<Finding>, Option<Timestamp>) + 'r {
+        move |subject, findings| {
+            if self.rules.is_empty() {
+                return (findings, None);
+            }
+            let applied = self.rules.judge(subject, findings, now);
+            log_rule_errors(&metrics.sources.count_rules(&applied));
+            (applied.findings, applied.recheck)
+        }
+    }
+
+    /// Evidence is asked for: it is not asked for again soon.
+    pub(super) fn asked(&mut self, uid: Uid, node: Option<String>, revision: Option<Uid>) {
+        let now = Instant::now();
+        self.evidence.entry(uid).or_default().asked = Some(now);
+        if let Some(node) = node {
+            self.node_events.entry(node).or_insert_with(|| (Packed::default(), now)).1 = now;
+        }
+        if let Some(revision) = revision {
+            self.starts.entry(revision).or_insert_with(|| (Vec::new(), now)).1 = now;
+        }
+    }
+
+    /// Events about a node have come. Whether they say something new.
+    pub(super) fn put_node_events(&mut self, node: &str, events: Packed<Events>) -> bool {
+        self.node_events.retain(|_, (_, asked)| asked.elapsed() < MAX_EVIDENCE_AGE);
+        let Some((known, _)) = self.node_events.get_mut(node) else { return false };
+        let is_new = *known != events;
+        *known = events;
+        is_new
+    }
+
+    /// It is known how long the pods of a revision take to start.
+    pub(super) fn put_starts(&mut self, revision: Uid, starts: Vec<Start>) {
+        self.starts.retain(|_, (_, asked)| asked.elapsed() < MAX_EVIDENCE_AGE);
+        if let Some((known, _)) = self.starts.get_mut(&revision) {
+            *known = starts;
+        }
+    }
+
+    /// A node is there, new or changed. Whose pods are to be judged again is added: the node's name, or "" for the pods that
+    /// have no node.
+    pub(super) fn put_node(&mut self, node: Node, changed: &mut HashSet<String>) {
+        let (name, is_down, spec) = (node.metadata.name.clone(), nodes::is_down(&node), node.spec.clone());
+        let old = self.world.put_node(node);
+        if old.as_ref().is_none_or(|old| old.spec != spec) {
+            // Taints tell why a pod has no node.
+            changed.insert(String::new());
+        }
+        if old.as_ref().map(nodes::is_down) != Some(is_down) {
+            changed.insert(name);
+        }
+    }
+
+    /// A node is gone.
+    pub(super) fn remove_node(&mut self, name: String, changed: &mut HashSet<String>) {
+        let old = self.world.remove_node(&name);
+        self.node_events.remove(&name);
+        changed.insert(String::new());
+        if old.as_ref().is_some_and(nodes::is_down) {
+            changed.insert(name);
+        }
+    }
+
+    /// The workloads whose events are to be read again.
+    pub(super) fn lacking(&self) -> Vec<Job> {
+        if !self.world.sources.events {
+            return Vec::new();
+        }
+        let wanting = self.lacking.iter().filter(|(uid, _)| {
+            let asked = self.evidence.get(uid).and_then(|e| e.asked);
+            asked.is_none_or(|at| at.elapsed() >= EVIDENCE_AGE)
+        });
+        wanting.map(|(uid, of)| Job::of_workload(*uid, &of.namespace, &of.name, &of.uid)).collect()
+    }
+
+    /// The events about the workloads that lack pods.
+    pub(super) fn events_of_lacking(&self) -> HashMap<Uid, Vec<Event>> {
+        let events = self.lacking.keys().filter_map(|uid| Some((*uid, self.evidence.get(uid)?.events())));
+        events.collect()
+    }
+
+    /// Forgets the evidence about pods that are gone or healthy.
+    pub(super) fn forget_evidence(&mut self, incidents: &Incidents) {
+        let Self { evidence, lacking, .. } = self;
+        evidence.retain(|uid, _| incidents.pod(*uid).is_some() || lacking.contains_key(uid));
+    }
+
+    /// The job to be done for an active pod: at once when something has happened to it, and when what is
+    /// known has grown old.
+    pub(super) fn wants_evidence(
+        &mut self,
+        incidents: &Incidents,
+        uid: Uid,
+        at_once: bool,
+        may_ask: impl FnOnce() -> bool,
+    ) -> Option<Job> {
+        if !self.world.sources.events && !self.world.sources.logs {
+            return None;
+        }
+        let Some(active) = incidents.pod(uid).filter(|a| !a.findings.is_empty()) else {
+            if incidents.pod(uid).is_none() {
+                self.evidence.remove(&uid);
+            }
+            return None;
+        };
+        let now = Instant::now();
+        let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
+        let asked = self.evidence.get(&uid).and_then(|e| e.asked);
+        if asked.is_some_and(|at| now.duration_since(at) < age) || !may_ask() {
+            return None;
+        }
+        let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
+        let pod = active.pod();
+        let node = self.wanted_node(&pod, &findings, now);
+        let siblings = self.wanted_siblings(&pod, &findings, now);
+        Some(Job::of(&pod, &findings, self.world.sources).with_node(node).with_siblings(siblings))
+    }
+
+    /// The node whose events are to be read for these findings, unless that was done of late: many containers that were
+    /// killed on one node are one question.
+    fn wanted_node(&self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<String> {
+        let name = &pod.spec.node_name;
+        let readable = self.world.sources.events && self.world.sources.nodes && !name.is_empty();
+        if !readable || !findings.iter().any(Finding::wants_node_events) {
+            return None;
+        }
+        let known = self.node_events.get(name);
+        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < EVIDENCE_AGE) {
+            return None;
+        }
+        Some(name.clone())
+    }
+
+    /// The revision whose pods are to be compared for these findings, unless that was done of late.
+    fn wanted_siblings(&self, pod: &Pod, findings: &[Finding], now: Instant) -> Option<Siblings> {
+        let siblings = Siblings::of(pod).filter(|_| findings.iter().any(Finding::wants_siblings))?;
+        let known = self.starts.get(&siblings.revision);
+        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < STARTS_AGE) {
+            return None;
+        }
+        Some(siblings)
+    }
+
+    /// Whether a workload or node with these findings is still there.
+    pub(super) fn exists(&self, findings: &[Finding]) -> bool {
+        let owners = &self.world.owners;
+        findings.first().is_some_and(|f| match (&f.workload, f.reason.known().map(Reason::subject)) {
+            (_, Some(Subject::Node)) => self.world.node(&f.node).is_some(),
+            (Some(w), _) => {
+                owners.get(&w.kind, &f.namespace, &w.name).is_some()
+                    || owners.job(&f.namespace, &w.name).is_some()
+            }
+            (None, _) => false,
+        })
+    }
+}
+
+fn log_rule_errors(errors: &[EvaluationError]) {
+    for error in errors {
+        tracing::warn!(rule = &*error.rule, "the rule {} cannot be evaluated: {}", error.rule, error.message);
+    }
+}
+
+/// The objects that a watch has shown, to tell what a list does not show any more.
+#[derive(Default)]
+pub(super) struct SeenSet {
+    /// Namespace and name to the number of the list in which it was seen last.
+    seen: HashMap<(String, String), u32>,
+    list: u32,
+}
+
+impl SeenSet {
+    pub(super) fn begin(&mut self) {
+        self.list = self.list.wrapping_add(1);
+    }
+
+    pub(super) fn saw(&mut self, namespace: &str, name: &str) {
+        self.seen.insert((namespace.to_owned(), name.to_owned()), self.list);
+    }
+
+    pub(super) fn lost(&mut self, namespace: &str, name: &str) {
+        self.seen.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
+    pub(super) fn unseen(&mut self) -> Vec<(String, String)> {
+        let list = self.list;
+        self.seen.extract_if(|_, seen| *seen != list).map(|(name, _)| name).collect()
+    }
+}

@@ -1,0 +1,406 @@
+//! The incidents as metrics, read at scrape time: no series outlives what it is about.
+//!
+//! Each family is read, encoded and written some pods at a time. The lock is held for one such part, so an update never waits
+//! long, and a storm of failing pods takes no more memory than a part. What is written while the lock is free may be a
+//! moment newer than what was written before.
+
+use std::collections::hash_map::Entry;
+use std::io::Write;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+
+use foldhash::HashMap;
+use jiff::Timestamp;
+use prometheus::Result;
+
+use super::family::{Family, Part};
+use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, WorkloadRef};
+use crate::incidents::compact::CompactFinding;
+use crate::incidents::store::WorkloadKey;
+use crate::incidents::{ActivePod, Incident, Incidents};
+
+/// Pods (or rows) that are read under one lock.
+const CHUNK: usize = 200;
+
+const UNHEALTHY: Family = Family::gauge(
+    "kubehealer_pod_unhealthy",
+    "1 while a pod or container has an open incident; pod is empty for one of a workload or node.",
+    &[
+        "namespace",
+        "pod",
+        "workload_kind",
+        "workload",
+        "container",
+        "node",
+        "reason",
+        "container_type",
+        "cause",
+        "severity",
+    ],
+);
+const UNHEALTHY_SINCE: Family = Family::gauge(
+    "kubehealer_pod_unhealthy_since_timestamp_seconds",
+    "Since when it is unhealthy, from the API's own times.",
+    &["namespace", "pod", "workload_kind", "workload", "container", "node", "reason"],
+);
+const LAST_TERMINATION: Family = Family::gauge(
+    "kubehealer_container_last_termination_timestamp_seconds",
+    "When a container last ended for this reason, if that was within the last hour and no completion.",
+    &["namespace", "pod", "workload_kind", "workload", "container", "reason"],
+);
+const WORKLOAD_UNHEALTHY_PODS: Family = Family::gauge(
+    "kubehealer_workload_unhealthy_pods",
+    "Pods of a workload with an open incident, by reason.",
+    &["namespace", "workload_kind", "workload", "reason"],
+);
+const WORKLOAD_PODS: Family = Family::gauge(
+    "kubehealer_workload_pods",
+    "Pods of a workload that has an open incident: all of them, healthy ones too.",
+    &["namespace", "workload_kind", "workload"],
+);
+const TERMINATIONS: Family = Family::counter(
+    "kubehealer_container_terminations_total",
+    "Ends of containers, each counted once; ends that no status showed have the reason Unobserved.",
+    &["namespace", "workload_kind", "workload", "container", "container_type", "reason"],
+);
+const PROBLEM_PODS: Family = Family::gauge(
+    "kubehealer_problem_pods",
+    "Pods with an open incident that share a cause, where there are at least two.",
+    &["cause", "scope_kind", "scope"],
+);
+const TRACKED_PODS: Family = Family::gauge("kubehealer_tracked_pods", "Pods that are watched.", &[]);
+const OPEN_INCIDENTS: Family = Family::gauge("kubehealer_open_incidents", "Incidents that are open.", &[]);
+const STALE_UPDATES: Family = Family::counter(
+    "kubehealer_stale_updates_total",
+    "Pods that a list showed in an older state than was known already, and that were passed over.",
+    &[],
+);
+
+/// The names of the metrics whose series are limited in number.
+pub const LIMITED: [&str; 7] = [
+    UNHEALTHY.name,
+    UNHEALTHY_SINCE.name,
+    LAST_TERMINATION.name,
+    WORKLOAD_UNHEALTHY_PODS.name,
+    WORKLOAD_PODS.name,
+    TERMINATIONS.name,
+    PROBLEM_PODS.name,
+];
+
+/// One scrape of the incidents.
+pub struct Scrape<'a> {
+    /// What is read.
+    pub incidents: &'a RwLock<Incidents>,
+    /// When.
+    pub now: Timestamp,
+    /// Series of a family at most.
+    pub max_series: usize,
+    /// Where the text goes.
+    pub out: &'a mut dyn Write,
+    /// Told of each limited family how many series were left out.
+    pub dropped: &'a dyn Fn(&'static str, u64),
+}
+
+impl Scrape<'_> {
+    /// Writes all families.
+    pub fn write(mut self) -> Result<()> {
+        let counts = self.pods_and_others()?;
+        self.workloads(&counts.workloads)?;
+        self.terminations()?;
+        self.problems(counts.causes)?;
+        self.totals()
+    }
+
+    /// What is open, since when, and the newest terminations. Gives what is counted over all pods.
+    fn pods_and_others(&mut self) -> Result<Counts> {
+        let others = self.others();
+        // What becomes active from here on is for the next scrape: a pod that is active anew would be written twice.
+        let end = self.read().next_place();
+        let now = self.now;
+        let mut counts = Counts::default();
+        self.family(&UNHEALTHY, |scrape, family| {
+            scrape.pods(end, family, |family, pod| {
+                counts.add(pod.workload_key, pod.incidents);
+                let of = Labels::of(pod);
+                pod.incidents.iter().for_each(|incident| of.unhealthy(family, &incident.compact));
+            })?;
+            others.iter().for_each(|(f, compact)| Labels::of_other(f).unhealthy(family, compact));
+            Ok(())
+        })?;
+        self.family(&UNHEALTHY_SINCE, |scrape, family| {
+            scrape.pods(end, family, |family, pod| {
+                let of = Labels::of(pod);
+                pod.incidents.iter().for_each(|incident| of.since(family, &incident.compact));
+            })?;
+            others.iter().for_each(|(f, compact)| Labels::of_other(f).since(family, compact));
+            Ok(())
+        })?;
+        self.family(&LAST_TERMINATION, |scrape, family| {
+            scrape.pods(end, family, |family, pod| {
+                let of = Labels::of(pod);
+                for last in pod.recent_terminations(now) {
+                    let values =
+                        [of.namespace, of.pod, of.kind, of.workload, &last.container, last.reason.as_str()];
+                    family.add(&values, last.at.as_second() as f64);
+                }
+            })
+        })?;
+        Ok(counts)
+    }
+
+    fn workloads(&mut self, workloads: &[(Arc<WorkloadKey>, PodsByReason)]) -> Result<()> {
+        self.family(&WORKLOAD_UNHEALTHY_PODS, |scrape, family| {
+            for chunk in workloads.chunks(CHUNK) {
+                for (workload_key, reasons) in chunk {
+                    let [namespace, kind, name] = of_workload(workload_key);
+                    for (reason, pods) in reasons {
+                        family.add(&[namespace, kind, name, reason.as_str()], *pods as f64);
+                    }
+                }
+                family.write(scrape.out)?;
+            }
+            Ok(())
+        })?;
+        self.family(&WORKLOAD_PODS, |scrape, family| {
+            for chunk in workloads.chunks(CHUNK) {
+                let incidents = scrape.read();
+                for (workload_key, _) in chunk {
+                    // None is left if they have gone in the meantime.
+                    let pods = incidents.pods_of(workload_key);
+                    if pods > 0 {
+                        family.add(&of_workload(workload_key), pods.into());
+                    }
+                }
+                drop(incidents);
+                family.write(scrape.out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn terminations(&mut self) -> Result<()> {
+        self.family(&TERMINATIONS, |scrape, family| {
+            let (mut place, end) = (0, scrape.read().terminations().next_place());
+            while place < end {
+                let incidents = scrape.read();
+                let mut rows = incidents.terminations().from(place).take(CHUNK).peekable();
+                place = end;
+                while let Some((at, row)) = rows.next_if(|(at, _)| *at < end) {
+                    let [namespace, kind, name] = of_workload(&row.workload_key);
+                    for (reason, count) in row.by_reason() {
+                        let values = [
+                            namespace,
+                            kind,
+                            name,
+                            &row.container,
+                            row.container_type.as_str(),
+                            reason.as_str(),
+                        ];
+                        family.add(&values, count as f64);
+                    }
+                    place = at + 1;
+                }
+                drop(rows);
+                drop(incidents);
+                family.write(scrape.out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn problems(&mut self, causes: HashMap<(CauseCode, Scope), u64>) -> Result<()> {
+        let mut problems: Vec<_> = causes.into_iter().filter(|(_, pods)| *pods > 1).collect();
+        problems.sort_unstable();
+        self.family(&PROBLEM_PODS, |scrape, family| {
+            for chunk in problems.chunks(CHUNK) {
+                for ((cause, scope), pods) in chunk {
+                    family.add(&[cause.as_str(), scope.kind, &scope.name], *pods as f64);
+                }
+                family.write(scrape.out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn totals(&mut self) -> Result<()> {
+        let totals = {
+            let incidents = self.read();
+            [
+                (&TRACKED_PODS, incidents.pods() as u64),
+                (&OPEN_INCIDENTS, incidents.open_count() as u64),
+                (&STALE_UPDATES, incidents.stale()),
+            ]
+        };
+        for (family, value) in totals {
+            let mut part = Part::new(family);
+            part.add(&[], value as f64);
+            part.write(true, &mut Vec::new(), self.out)?;
+        }
+        Ok(())
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Incidents> {
+        self.incidents.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The incidents of workloads and nodes, always in the same order.
+    fn others(&self) -> Vec<(Finding, Arc<CompactFinding>)> {
+        let others: Vec<_> = self.read().others().map(|incident| Arc::clone(&incident.compact)).collect();
+        let mut others: Vec<_> = others.into_iter().map(|compact| (compact.finding(), compact)).collect();
+        others.sort_by_key(|(f, _)| f.key());
+        others
+    }
+
+    fn family(
+        &mut self,
+        family: &'static Family,
+        fill: impl FnOnce(&mut Self, &mut Limited) -> Result<()>,
+    ) -> Result<()> {
+        let mut limited = Limited {
+            part: Part::new(family),
+            limit: self.max_series,
+            series: 0,
+            is_first: true,
+            text: Vec::new(),
+        };
+        fill(self, &mut limited)?;
+        limited.write(self.out)?;
+        (self.dropped)(family.name, limited.series.saturating_sub(limited.limit) as u64);
+        Ok(())
+    }
+
+    /// Looks at all active pods, those that are active for longest first.
+    fn pods(
+        &mut self,
+        end: u64,
+        family: &mut Limited,
+        mut look: impl FnMut(&mut Limited, &ActivePod<'_>),
+    ) -> Result<()> {
+        let mut place = 0;
+        while place < end {
+            let incidents = self.read();
+            let mut pods = incidents.active_from(place).take(CHUNK).peekable();
+            place = end;
+            while let Some((at, pod)) = pods.next_if(|(at, _)| *at < end) {
+                look(family, &pod);
+                place = at + 1;
+            }
+            drop(pods);
+            drop(incidents);
+            family.write(self.out)?;
+            // Where nothing is left to write, this is all the time that an update has to take the lock.
+            std::thread::yield_now();
+        }
+        Ok(())
+    }
+}
+
+/// A family on its way out.
+struct Limited {
+    part: Part,
+    limit: usize,
+    /// Those included that are left out.
+    series: usize,
+    is_first: bool,
+    text: Vec<u8>,
+}
+
+impl Limited {
+    fn add(&mut self, values: &[&str], value: f64) {
+        self.series += 1;
+        if self.series <= self.limit {
+            self.part.add(values, value);
+        }
+    }
+
+    fn write(&mut self, out: &mut dyn Write) -> Result<()> {
+        self.part.write(self.is_first, &mut self.text, out)?;
+        self.is_first &= self.series == 0;
+        Ok(())
+    }
+}
+
+/// What the series of a pod, or of a workload or a node, begin with.
+struct Labels<'a> {
+    namespace: &'a str,
+    pod: &'a str,
+    kind: &'a str,
+    workload: &'a str,
+    node: &'a str,
+}
+
+impl<'a> Labels<'a> {
+    fn of(pod: &ActivePod<'a>) -> Self {
+        let [namespace, kind, workload] = of_workload(pod.workload_key);
+        Self { namespace, pod: pod.name, kind, workload, node: pod.node }
+    }
+
+    fn of_other(f: &'a Finding) -> Self {
+        let (kind, workload) = f.workload.as_ref().map_or(("", ""), |w| (&w.kind, &w.name));
+        Self { namespace: &f.namespace, pod: &f.pod, kind, workload, node: &f.node }
+    }
+
+    fn unhealthy(&self, family: &mut Limited, f: &CompactFinding) {
+        let container_type = f.container_type.map_or("", |t| t.as_str());
+        let [a, b, c, d, e, g, h] = self.since_values(f);
+        family.add(&[a, b, c, d, e, g, h, container_type, f.cause.as_str(), f.severity.as_str()], 1.0);
+    }
+
+    fn since(&self, family: &mut Limited, f: &CompactFinding) {
+        if let Some(at) = f.since {
+            family.add(&self.since_values(f), at.as_second() as f64);
+        }
+    }
+
+    fn since_values<'b>(&'b self, f: &'b CompactFinding) -> [&'b str; 7] {
+        [self.namespace, self.pod, self.kind, self.workload, &f.container, self.node, f.reason.as_str()]
+    }
+}
+
+fn of_workload(workload_key: &WorkloadKey) -> [&str; 3] {
+    let WorkloadKey { namespace, workload: WorkloadRef { kind, name } } = workload_key;
+    [namespace, kind, name]
+}
+
+type PodsByReason = Vec<(ReasonName, u64)>;
+
+/// How many pods are unhealthy, by workload and by cause. Each pod counts once per reason and once per cause, however many
+/// of its containers have it.
+#[derive(Default)]
+struct Counts {
+    /// In the order in which their first pods became unhealthy, with the pods of each reason.
+    workloads: Vec<(Arc<WorkloadKey>, PodsByReason)>,
+    places: HashMap<Arc<WorkloadKey>, usize>,
+    causes: HashMap<(CauseCode, Scope), u64>,
+}
+
+impl Counts {
+    fn add(&mut self, workload_key: &Arc<WorkloadKey>, incidents: &[Incident]) {
+        for (at, incident) in incidents.iter().enumerate() {
+            let f = &*incident.compact;
+            let before = || incidents.iter().take(at).map(|i| &*i.compact);
+            if before().all(|b| b.reason != f.reason) {
+                self.count_reason(workload_key, &f.reason);
+            }
+            if let Some(scope) = f.scope.as_deref()
+                && before().all(|b| (b.cause, b.scope.as_deref()) != (f.cause, Some(scope)))
+            {
+                *self.causes.entry((f.cause, scope.clone())).or_default() += 1;
+            }
+        }
+    }
+
+    fn count_reason(&mut self, workload_key: &Arc<WorkloadKey>, reason: &ReasonName) {
+        let place = match self.places.entry(Arc::clone(workload_key)) {
+            Entry::Occupied(known) => *known.get(),
+            Entry::Vacant(new) => {
+                self.workloads.push((Arc::clone(workload_key), Vec::with_capacity(1)));
+                *new.insert(self.workloads.len() - 1)
+            }
+        };
+        let Some((_, reasons)) = self.workloads.get_mut(place) else { return };
+        match reasons.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, pods)) => *pods += 1,
+            None => reasons.push((reason.clone(), 1)),
+        }
+    }
+}

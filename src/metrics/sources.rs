@@ -1,0 +1,243 @@
+//! The state of what the program reads: its watches, the sources of evidence, and the user's rules.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use prometheus::{IntCounterVec, Opts, Registry, Result};
+
+use super::family::{Family, OnScrape, Part};
+use crate::cluster::watch::WatchHealth;
+use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
+
+const WATCHES: [&Family; 8] = [
+    &Family::counter(
+        "kubehealer_watch_events_total",
+        "What the watches were shown, by resource and type.",
+        &["resource", "type"],
+    ),
+    &Family::counter(
+        "kubehealer_watch_errors_total",
+        "What failed while listing and watching, by resource and kind.",
+        &["resource", "kind"],
+    ),
+    &Family::counter(
+        "kubehealer_watch_relists_total",
+        "Lists after the first one: times when the watch had lost its place.",
+        &["resource"],
+    ),
+    &Family::counter(
+        "kubehealer_watch_undecodable_total",
+        "Objects that could not be decoded and were skipped.",
+        &["resource"],
+    ),
+    &Family::gauge(
+        "kubehealer_watch_synced",
+        "1 when the first list of every watch of this resource is complete.",
+        &["resource"],
+    ),
+    &Family::gauge(
+        "kubehealer_watch_last_event_timestamp_seconds",
+        "When a watch last gave a sign of life, bookmarks included.",
+        &["resource"],
+    ),
+    &Family::gauge("kubehealer_watches", "Watches that are run.", &[]),
+    &Family::gauge(
+        "kubehealer_source_available",
+        "1 if a source of evidence can be read, 0 if it is refused or fails.",
+        &["source"],
+    ),
+];
+
+const RULES: [&Family; 7] = [
+    &Family::gauge("kubehealer_rules_loaded", "Rules in force.", &[]),
+    &Family::gauge(
+        "kubehealer_rules_last_reload_successful",
+        "1 if the newest version of the rules is in force, 0 if it was refused and an older one is.",
+        &[],
+    ),
+    &Family::gauge(
+        "kubehealer_rules_last_reload_timestamp_seconds",
+        "When the rules in force were loaded.",
+        &[],
+    ),
+    &Family::counter("kubehealer_rules_reload_errors_total", "Versions of the rules that were refused.", &[]),
+    &Family::counter(
+        "kubehealer_rule_findings_total",
+        "Findings that a rule raised or changed, once per look at their pod.",
+        &["rule"],
+    ),
+    &Family::counter(
+        "kubehealer_rule_ignored_total",
+        "Findings that a rule ignored, once per look at their pod.",
+        &["rule"],
+    ),
+    &Family::counter("kubehealer_rule_errors_total", "Looks at a pod in which a rule failed.", &["rule"]),
+];
+
+/// The resources that owners of pods are of.
+pub const OWNERS: &[&str] = &["replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"];
+
+/// Everything that is read.
+#[derive(Debug)]
+pub struct Sources {
+    watches: Mutex<Vec<Arc<WatchHealth>>>,
+    /// Whether each source of evidence can be read, as far as it was tried.
+    available: Mutex<BTreeMap<&'static str, bool>>,
+    evidence: IntCounterVec,
+    rules: Mutex<Rules>,
+}
+
+/// The user's rules.
+#[derive(Debug, Default)]
+struct Rules {
+    counters: RuleCounters,
+    loaded: usize,
+    loaded_at: Option<Timestamp>,
+    refused: u64,
+    /// The newest version that was read is the one in force.
+    newest: bool,
+}
+
+impl Sources {
+    /// Nothing read yet; its metrics are registered.
+    pub fn new(registry: &Registry) -> Result<Arc<Self>> {
+        let evidence = Opts::new(
+            "kubehealer_evidence_requests_total",
+            "Requests for evidence about pods that are not well, by source and result.",
+        );
+        let sources = Arc::new(Self {
+            watches: Mutex::default(),
+            available: Mutex::default(),
+            evidence: IntCounterVec::new(evidence, &["source", "result"])?,
+            rules: Mutex::default(),
+        });
+        registry.register(Box::new(sources.evidence.clone()))?;
+        let of = Arc::clone(&sources);
+        registry.register(Box::new(OnScrape::new(&WATCHES, move || of.read_watches())?))?;
+        let of = Arc::clone(&sources);
+        registry.register(Box::new(OnScrape::new(&RULES, move || of.read_rules())?))?;
+        Ok(sources)
+    }
+
+    /// A watch that is to be shown.
+    pub fn add(&self, health: Arc<WatchHealth>) {
+        lock(&self.watches).push(health);
+    }
+
+    /// The watches.
+    pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
+        lock(&self.watches).clone()
+    }
+
+    /// Whether a source can be read. Returns whether that is news.
+    pub fn set_available(&self, source: &'static str, yes: bool) -> bool {
+        lock(&self.available).insert(source, yes) != Some(yes)
+    }
+
+    /// One request for evidence has had this result: `ok`, `failed`, `dropped`.
+    pub fn count_evidence(&self, source: &'static str, result: &'static str) {
+        self.evidence.with_label_values(&[source, result]).inc();
+    }
+
+    /// Rules have been loaded.
+    pub fn loaded_rules(&self, rules: &RuleSet, now: Timestamp) {
+        let mut own = lock(&self.rules);
+        own.counters.reloaded(rules);
+        own.loaded = rules.len();
+        own.loaded_at = Some(now);
+        own.newest = true;
+    }
+
+    /// A new version of the rules was refused.
+    pub fn refused_rules(&self) {
+        let mut own = lock(&self.rules);
+        own.refused += 1;
+        own.newest = false;
+    }
+
+    /// Rules were applied. Gives the errors that are to be logged.
+    pub fn count_rules(&self, applied: &Applied) -> Vec<EvaluationError> {
+        lock(&self.rules).counters.add(applied)
+    }
+
+    /// Whether everything of these resources is known; also if none of them is watched.
+    pub fn is_synced(&self, resources: &[&str]) -> bool {
+        lock(&self.watches).iter().filter(|w| resources.contains(&w.resource)).all(|w| w.is_synced())
+    }
+
+    /// What the watches count, summed by resource.
+    fn read_watches(&self) -> Vec<Part> {
+        let mut by_resource: BTreeMap<&str, Vec<Arc<WatchHealth>>> = BTreeMap::new();
+        for health in self.watches() {
+            by_resource.entry(health.resource).or_default().push(health);
+        }
+        let [
+            mut events,
+            mut errors,
+            mut relists,
+            mut undecodable,
+            mut synced,
+            mut last,
+            mut count,
+            mut available,
+        ] = WATCHES.map(Part::new);
+        for (resource, watches) in &by_resource {
+            let (mut event_sums, mut error_sums) = (BTreeMap::new(), BTreeMap::new());
+            for watch in watches {
+                for (kind, count) in watch.events() {
+                    *event_sums.entry(kind).or_insert(0) += count;
+                }
+                for (kind, count) in watch.errors() {
+                    *error_sums.entry(kind).or_insert(0) += count;
+                }
+            }
+            event_sums.into_iter().for_each(|(kind, count)| events.add(&[resource, kind], count as f64));
+            error_sums.into_iter().for_each(|(kind, count)| errors.add(&[resource, kind], count as f64));
+            let sum = |of: fn(&WatchHealth) -> u64| watches.iter().map(|w| of(w)).sum::<u64>() as f64;
+            relists.add(&[resource], sum(WatchHealth::relists));
+            undecodable.add(&[resource], sum(WatchHealth::undecodable));
+            synced.add(&[resource], f64::from(watches.iter().all(|w| w.is_synced())));
+            // The oldest of several: one silent watch is enough to be blind.
+            if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
+                last.add(&[resource], at.as_millisecond() as f64 / 1000.0);
+            }
+        }
+        count.add(&[], by_resource.values().map(Vec::len).sum::<usize>() as f64);
+        for (source, yes) in lock(&self.available).iter() {
+            available.add(&[source], f64::from(*yes));
+        }
+        for (source, resources) in [("owners", OWNERS), ("nodes", &["nodes"])] {
+            let mut watches =
+                by_resource.iter().filter(|(r, _)| resources.contains(*r)).flat_map(|(_, w)| w).peekable();
+            if watches.peek().is_some() {
+                let yes = watches.all(|w| w.is_synced() && w.trouble().is_none());
+                available.add(&[source], f64::from(yes));
+            }
+        }
+        vec![events, errors, relists, undecodable, synced, last, count, available]
+    }
+
+    fn read_rules(&self) -> Vec<Part> {
+        let rules = lock(&self.rules);
+        let [mut loaded, mut successful, mut loaded_at, mut refused, mut findings, mut ignored, mut errors] =
+            RULES.map(Part::new);
+        loaded.add(&[], rules.loaded as f64);
+        if rules.loaded == 0 && rules.refused == 0 {
+            return vec![loaded];
+        }
+        successful.add(&[], f64::from(rules.newest));
+        rules.loaded_at.iter().for_each(|at| loaded_at.add(&[], at.as_second() as f64));
+        refused.add(&[], rules.refused as f64);
+        for (rule, counts) in rules.counters.iter() {
+            findings.add(&[rule], counts.findings as f64);
+            ignored.add(&[rule], counts.ignored as f64);
+            errors.add(&[rule], counts.errors as f64);
+        }
+        vec![loaded, successful, loaded_at, refused, findings, ignored, errors]
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,242 @@
+//! The text of `/metrics` is a contract: names, types, help, labels and values on all recordings.
+//!
+//! `UPDATE_GOLDEN=1 cargo test --test it metrics::` writes the golden texts anew; look at the difference before you keep it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use kubehealer::daemon::{self, Settings, Target};
+use kubehealer::incidents::{FirstSeen, Incidents};
+use kubehealer::metrics::Metrics;
+use kubehealer::objects::{Object, Pod};
+use kubehealer::rules::RuleSet;
+use kubehealer::simulator::{self, Cluster};
+use serde_json::{Value, json};
+
+use crate::daemon::get;
+use crate::replay::{Watcher, recordings, steps};
+
+/// The text of a scrape.
+pub fn text(incidents: &mut Incidents, max_series: usize, now: Timestamp) -> String {
+    let shared = RwLock::new(std::mem::take(incidents));
+    let mut text = Vec::new();
+    Metrics::new(max_series).unwrap().write(&shared, now, &mut text).unwrap();
+    *incidents = shared.into_inner().unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// A line of the text: a name, labels and a value.
+#[derive(Debug)]
+struct Series<'a> {
+    name: &'a str,
+    labels: BTreeMap<&'a str, &'a str>,
+    value: &'a str,
+}
+
+impl<'a> Series<'a> {
+    /// Reads a line as Prometheus does; panics where Prometheus would refuse it.
+    fn read(line: &'a str) -> Self {
+        let end = line.find(['{', ' ']).unwrap();
+        let (name, mut rest) = line.split_at(end);
+        let mut labels = BTreeMap::new();
+        if let Some(mut inner) = rest.strip_prefix('{') {
+            while !inner.starts_with('}') {
+                let (label, after) = inner.split_once("=\"").unwrap();
+                let mut escaped = false;
+                let quote = after.char_indices().find(|(_, c)| {
+                    let ends = *c == '"' && !escaped;
+                    escaped = *c == '\\' && !escaped;
+                    ends
+                });
+                let (value, after) = after.split_at(quote.unwrap_or_else(|| panic!("{line}")).0);
+                assert!(labels.insert(label, value).is_none(), "{line}");
+                inner = after[1..].strip_prefix(',').unwrap_or(&after[1..]);
+            }
+            rest = &inner[1..];
+        }
+        let value = rest.strip_prefix(' ').unwrap_or_else(|| panic!("{line}"));
+        value.parse::<f64>().unwrap_or_else(|_| panic!("{line}"));
+        Self { name, labels, value }
+    }
+
+    /// With its labels in order: which stands first means nothing.
+    fn canonical(&self) -> String {
+        let labels: Vec<String> = self.labels.iter().map(|(n, v)| format!("{n}=\"{v}\"")).collect();
+        format!("{}{{{}}} {}", self.name, labels.join(","), self.value)
+    }
+}
+
+/// The lines in order, each family with one HELP and one TYPE before its series. What each run has its own values of is
+/// left without them.
+fn lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let (mut family, mut families, mut seen) = ("", BTreeSet::new(), BTreeSet::new());
+    let mut rows = text.lines();
+    while let Some(line) = rows.next() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            family = help.split(' ').next().unwrap();
+            assert!(families.insert(family), "{family} is described twice");
+            let kind = rows.next().unwrap();
+            assert!(kind.starts_with(&format!("# TYPE {family} ")), "{kind}");
+            lines.extend([line.to_owned(), kind.to_owned()]);
+            continue;
+        }
+        let mut series = Series::read(line);
+        assert_eq!(series.name, family, "{line}");
+        if family.starts_with("process_") || family == "kubehealer_watch_last_event_timestamp_seconds" {
+            series.value = "0";
+        }
+        let canonical = series.canonical();
+        assert!(seen.insert(canonical.rsplit_once(' ').unwrap().0.to_owned()), "twice: {line}");
+        lines.push(canonical);
+    }
+    lines.sort();
+    lines
+}
+
+/// A body as it was before it was sent in chunks.
+fn whole(mut chunks: &str) -> String {
+    let mut body = String::new();
+    while let Some((length, rest)) = chunks.split_once("\r\n") {
+        let length = usize::from_str_radix(length, 16).unwrap();
+        body.push_str(&rest[..length]);
+        chunks = rest[length..].trim_start_matches("\r\n");
+    }
+    body
+}
+
+fn golden(name: &str, lines: &[String]) {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/golden/metrics").join(name);
+    let text = lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        return;
+    }
+    let wanted = std::fs::read_to_string(&path).unwrap_or_default();
+    let (got, want): (BTreeSet<&str>, BTreeSet<&str>) = (text.lines().collect(), wanted.lines().collect());
+    let (new, gone): (Vec<_>, Vec<_>) = (got.difference(&want).collect(), want.difference(&got).collect());
+    assert!(text == wanted, "{name} has changed; new: {new:#?}; gone: {gone:#?}");
+}
+
+#[test]
+fn the_text_of_the_recorded_watches_is_as_it_was() {
+    for (name, folder) in [("watch", "watch"), ("changes-watch", "changes/watch")] {
+        let steps = steps(folder, true);
+        let mut watcher = Watcher::default();
+        for (at, (now, step)) in steps.iter().enumerate() {
+            watcher.step(*now, step);
+            // In the middle of it, too, when most is going on.
+            if at == steps.len() / 2 {
+                let text = text(&mut watcher.incidents, 1_000_000, *now);
+                golden(&format!("{name}-half.txt"), &lines(&text));
+            }
+        }
+        let text = text(&mut watcher.incidents, 1_000_000, watcher.now);
+        golden(&format!("{name}.txt"), &lines(&text));
+    }
+}
+
+#[test]
+fn the_text_of_the_recorded_lists_is_as_it_was() {
+    let mut files: Vec<String> =
+        ["final", "changes/final", "after-node-restart"].map(|folder| format!("{folder}/pods.json")).into();
+    files.extend(["batch", "ml", "payments", "platform", "shop"].map(|n| format!("protobuf/pods-{n}.json")));
+    for file in files {
+        let list: Value =
+            serde_json::from_str(&std::fs::read_to_string(recordings().join(&file)).unwrap()).unwrap();
+        let pods: Vec<Pod> = list["items"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|item| {
+                let mut pod: Pod = serde_json::from_value(item.clone()).unwrap();
+                pod.compact();
+                pod
+            })
+            .collect();
+        let now = crate::replay::newest_time(&list["items"]).unwrap();
+        let mut watcher = Watcher::default();
+        watcher.relist(&pods.iter().collect::<Vec<_>>(), FirstSeen::InFirstList, now);
+        let text = text(&mut watcher.incidents, 1_000_000, now);
+        golden(&file.replace('/', "-").replace(".json", ".txt"), &lines(&text));
+    }
+}
+
+/// What a daemon tells of itself: its families, and the series of those whose labels do not hang on the time.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_daemon_tells_of_itself_is_as_it_was() {
+    let cluster = Cluster::new();
+    simulator::replay::load(&cluster, &recordings().join("final")).unwrap();
+    cluster.set_clock("2026-11-22T11:23:29Z".parse().unwrap(), 0.0);
+    let target = Target::Client(simulator::client(&cluster), "a simulated cluster".to_owned());
+    let mut settings = Settings::new(target);
+    settings.listen = ([127, 0, 0, 1], 0).into();
+    let clock = cluster.clone();
+    settings.clock = Arc::new(move || clock.now());
+    let rules = "rules:\n- name: restarted\n  when: container.restartCount > 1000\n  raise: {reason: Restarted, severity: info, summary: restarted}\n";
+    settings.rules = Arc::new(RuleSet::load(&[("rules.yaml".to_owned(), rules.to_owned())]).unwrap());
+    let running = daemon::start(settings).await.unwrap();
+    let began = Instant::now();
+    let text = loop {
+        let text = whole(&get(&running, "/metrics").await.1);
+        let wanted = ["source=\"events\"", "source=\"owners\"} 1", "source=\"nodes\"} 1"];
+        let seen = |what: &&&str| {
+            text.lines().any(|l| l.starts_with("kubehealer_source_available") && l.contains(**what))
+        };
+        let synced = text.lines().filter(|l| l.starts_with("kubehealer_watch_synced{") && l.ends_with("} 1"));
+        if wanted.iter().filter(seen).count() == wanted.len() && synced.count() == 8 {
+            break text;
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{text}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    running.stop().await;
+    let about_itself = [
+        "kubehealer_watch",
+        "kubehealer_source",
+        "kubehealer_rule",
+        "kubehealer_build",
+        "kubehealer_tracked",
+        "kubehealer_stale",
+        "kubehealer_series",
+        "process_",
+    ];
+    let lines = lines(&text).into_iter().filter_map(|line| {
+        if line.starts_with('#') {
+            return Some(line);
+        }
+        let of_itself = about_itself.iter().any(|p| line.starts_with(p));
+        // Their labels are the contract; how many there were is of this run.
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        let counts = ["kubehealer_watch_events", "kubehealer_watch_relists"];
+        let value = if counts.iter().any(|p| line.starts_with(p)) { "?" } else { value };
+        // Read in the background, after the events: they may be tried by now.
+        let tried = series.contains("source=\"logs\"");
+        (of_itself && !tried).then(|| format!("{series} {value}"))
+    });
+    golden("daemon.txt", &lines.collect::<Vec<_>>());
+}
+
+#[test]
+fn hostile_values_cannot_end_a_label_or_a_line() {
+    let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
+    let mut watcher = Watcher::default();
+    for (uid, node) in [("1", "1\"} 5\n# evil\\ \u{1b}[2J\u{85}é"), ("2", "\\"), ("3", "node-a")] {
+        let pod = json!({
+            "metadata": {"name": "web", "namespace": "shop", "uid": uid, "creationTimestamp": "2026-11-22T10:00:00Z"},
+            "spec": {"nodeName": node, "containers": [{"name": "app", "image": "web:1"}]},
+            "status": {"phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory."}
+        });
+        watcher.apply(&serde_json::from_value::<Pod>(pod).unwrap(), FirstSeen::InFirstList, now);
+    }
+    let text = text(&mut watcher.incidents, 1_000, now);
+    let of_pods: Vec<Series<'_>> =
+        text.lines().filter(|l| l.starts_with("kubehealer_pod_unhealthy{")).map(Series::read).collect();
+    assert_eq!(of_pods.len(), 3, "{text}");
+    assert!(lines(&text).iter().all(|l| !l.chars().any(char::is_control)), "{text}");
+    assert!(of_pods.iter().any(|s| s.labels["node"] == "\\\\"), "{text}");
+    assert!(of_pods.iter().any(|s| s.labels["node"].starts_with("1\\\"} 5")), "{text}");
+}
