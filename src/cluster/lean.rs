@@ -25,19 +25,21 @@ use crate::objects::decode::{Unread, json_object, protobuf_object};
 /// How long the answer to somebody who waits may take to begin.
 const READ_ANSWER: Duration = Duration::from_secs(30);
 
-/// An object, or what is known of one that did not decode.
+/// An object, or what is known of one that did not decode. Behind a pointer, since kube moves its events often.
 #[derive(Clone)]
-pub struct Lean<T> {
+pub struct Lean<T>(Box<Inner<T>>);
+
+#[derive(Clone)]
+struct Inner<T> {
     /// Of it kube-runtime reads the resourceVersion alone.
     meta: ObjectMeta,
-    /// Behind a pointer, since events are moved often.
-    object: Box<Result<T, Unread>>,
+    object: Result<T, Unread>,
 }
 
 impl<T> Lean<T> {
     /// The object.
     pub fn into_object(self) -> Result<T, Unread> {
-        *self.object
+        self.0.object
     }
 }
 
@@ -64,7 +66,7 @@ impl<'de, T: Object> Deserialize<'de> for Lean<T> {
             Err(unread) => &unread.resource_version,
         };
         let meta = ObjectMeta { resource_version: Some(version.clone()), ..ObjectMeta::default() };
-        Ok(Self { meta, object: Box::new(object) })
+        Ok(Self(Box::new(Inner { meta, object })))
     }
 }
 
@@ -85,10 +87,10 @@ impl<T: Object> kube::Resource for Lean<T> {
         of.plural.into()
     }
     fn meta(&self) -> &ObjectMeta {
-        &self.meta
+        &self.0.meta
     }
     fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.meta
+        &mut self.0.meta
     }
 }
 

@@ -44,6 +44,7 @@ pub const MAX_PAGE: usize = 16 << 20;
 const MAX_PAGES: u32 = 10_000;
 /// A page with at least so many bytes brings objects, so that the next one need not wait.
 const FULL_PAGE: usize = 1 << 10;
+
 /// Paces the requests of one watch: some at once, then one every two seconds.
 #[derive(Debug)]
 struct Pace(Instant);

@@ -28,7 +28,7 @@ const MAX_UNREAD: u32 = 100;
 /// Updates that come this close together are worth coalescing: most of what one costs is to wake up for it ...
 const BURST: Duration = Duration::from_millis(1);
 /// ... so those of this time are taken together. An update on a quiet watch is taken at once.
-const COALESCE_WINDOW: Duration = Duration::from_millis(6);
+const COALESCE_WINDOW: Duration = Duration::from_millis(5);
 
 /// The body of an open watch.
 pub(super) struct Watching {
