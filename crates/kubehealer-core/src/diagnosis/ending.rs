@@ -8,8 +8,11 @@ use super::context::Context;
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
+use super::message::Message;
+use super::messages;
 use super::reason::{Reason, Severity};
 use super::scheduling;
+use super::steps::Names;
 use super::text;
 use crate::objects::{ConditionStatus, ConditionType, Pod, Terminated};
 
@@ -295,17 +298,19 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     let node_lost = context.node.is_some_and(|n| !n.is_ready());
     let newest = |reason: &str| context.newest_event(|e| e.reason == reason);
     let kill = newest("FailedKillPod").or_else(|| newest("ExceededGracePeriod"));
+    // What is over, or whose node is gone, has no container that could still stop, whatever its status says of them.
+    let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
     let finding = Finding::of_pod(pod, Reason::StuckTerminating);
     let mut finding = if node_lost {
         finding
-            .summary(format!("the pod is deleted but cannot go: node {node} is not ready"))
+            .summary(format!("pod is deleted but cannot go: node {node} is not ready"))
             .cause(
                 CauseCode::NodeLost,
                 format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
             )
             .scope("node", node.clone())
             .next_step(format!("kubectl describe node {}", text::arg(&node)))
-    } else if !finalizers.is_empty() && alive.is_empty() {
+    } else if !finalizers.is_empty() && (alive.is_empty() || over) {
         let list = text::list(finalizers);
         let (word, has, its) = match finalizers.len() {
             1 => ("finalizer", "has", "controller"),
@@ -314,28 +319,13 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
         let step = finding
             .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
         finding
-            .summary(format!("the pod is deleted but held by {word} {list}"))
+            .summary(format!("pod is deleted but held by {word} {list}"))
             .cause(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}"))
             .scope("finalizer", list)
             .next_step("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
             .next_step(step)
     } else {
-        let list = text::list(&alive);
-        // Of a node that is down the pod would say the same.
-        let told = if context.node.is_some() { Confidence::Confirmed } else { Confidence::Probable };
-        let (what, sure) = match alive.len() {
-            0 => {
-                let words = "its containers have ended, and the kubelet has not finished: as a rule a volume cannot be unmounted";
-                (words.to_owned(), Confidence::Probable)
-            }
-            1 => (format!("container {list} still runs after its grace period"), told),
-            _ => (format!("containers {list} still run after the grace period"), told),
-        };
-        finding
-            .summary(format!("the pod is deleted but does not end: {what}"))
-            .cause(CauseCode::ContainersNotStopped, what)
-            .confidence(sure)
-            .next_step(format!("on node {node}: the log of the kubelet and of the container runtime"))
+        not_stopped(finding, pod, context, &alive)
     };
     if !finalizers.is_empty() {
         finding.add(Source::Status, format!("finalizers: {}", text::list(finalizers)), None);
@@ -356,6 +346,55 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     }
     finding.since = Some(due);
     Some(finding)
+}
+
+/// A pod that the kubelet does not get stopped: what it says of that, else what is known of the containers.
+fn not_stopped(finding: Finding, pod: &Pod, context: &Context<'_>, alive: &[&str]) -> Finding {
+    let node = finding.node.clone();
+    let list = text::list(alive);
+    let failed = context.newest_event(|e| e.reason == "FailedKillPod");
+    if let Some(event) = failed {
+        let read = Message::read(&event.message);
+        let network = messages::find(messages::sandbox::RULES, &read)
+            .filter(|rule| rule.code == CauseCode::NetworkSetupFailed);
+        let code = network.map_or(CauseCode::ContainersNotStopped, |rule| rule.code);
+        let names = Names::of(&finding).and_of(&read);
+        let finding = finding
+            .summary(format!("pod is deleted but does not stop: {}", read.cause()))
+            .cause(code, read.detail())
+            .scope("node", node);
+        return finding.steps_of_its_cause(&names);
+    }
+    // Of a node that is down the pod would say the same.
+    let told = if context.node.is_some() { Confidence::Confirmed } else { Confidence::Probable };
+    let hooked = |name: &&str| {
+        pod.spec
+            .containers
+            .iter()
+            .any(|c| c.name == **name && c.lifecycle.is_some_and(|l| l.pre_stop.is_some()))
+    };
+    let hook = match alive.iter().filter(|name| hooked(name)).count() {
+        0 => "",
+        _ => " (it has a preStop hook, which may not end)",
+    };
+    let (what, sure) = match alive.len() {
+        0 => {
+            let words = "its containers have ended, and the kubelet has not finished: as a rule a volume cannot be unmounted";
+            (words.to_owned(), Confidence::Probable)
+        }
+        1 => (format!("container {list} still runs after its grace period{hook}"), told),
+        _ => (format!("containers {list} still run after the grace period{hook}"), told),
+    };
+    let names = Names::of(&finding);
+    let finding = finding
+        .summary(format!("pod is deleted but does not stop: {what}"))
+        .cause(CauseCode::ContainersNotStopped, what)
+        .confidence(sure);
+    let finding = match hook {
+        "" => finding,
+        _ => finding.next_step("let the preStop hook end within terminationGracePeriodSeconds; kubectl delete pod --force only once its work does not matter"),
+    };
+    finding.steps_of_its_cause(&names)
 }
 
 /// A pod on its way out, in time, that did not go as it was asked to: its preStop hook failed, or it did not heed SIGTERM.

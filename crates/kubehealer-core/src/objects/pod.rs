@@ -411,6 +411,10 @@ message! {
         #[prost(message, optional, tag = "1")]
         #[serde(deserialize_with = "lenient::some_object")]
         pub post_start: Option<Empty>,
+        /// The kubelet waits for it before it stops the container.
+        #[prost(message, optional, tag = "2")]
+        #[serde(deserialize_with = "lenient::some_object")]
+        pub pre_stop: Option<Empty>,
     }
 }
 

@@ -171,13 +171,13 @@ fn cannot_start(view: &View<'_>, message: &str, at: Option<Timestamp>, again: &s
         finding.add(Source::Spec, format!("memory limit {}", text::name(limit)), None);
     }
     let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
-    let failing = if again.is_empty() { "cannot be started" } else { "fails to start again and again" };
-    let finding = finding.summary(format!("{kind} {container} {failing}: {why}")).cause(code, why).with(
+    let failing = if again.is_empty() { "cannot start" } else { "cannot start, again and again" };
+    let finding = finding.summary(format!("{kind} {container}: {failing}: {why}")).cause(code, why).with(
         Source::Status,
         text::quote(message),
         at,
     );
-    runtime::advice(finding, code, &image).next_step(step)
+    runtime::advice(finding, message).next_step(step)
 }
 
 /// An exit that the container's own rule answers by a restart of all containers of the pod.

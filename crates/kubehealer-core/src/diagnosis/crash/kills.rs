@@ -6,6 +6,7 @@ use super::crash_loop::Shape;
 use super::out_of_memory::node_out_of_memory;
 use super::{again, log_command};
 use crate::diagnosis::container::{View, uptime};
+use crate::diagnosis::message::Message;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::{Event, Terminated};
 
@@ -127,11 +128,17 @@ pub(super) fn killed_by_kubelet(
             finding.next_step(step)
         }
         Killer::PostStart(event) => {
+            // The kubelet shows the hook's output in one of the two, depending on its version.
+            let waiting = view.waiting().filter(|w| w.reason == "PostStartHookError");
+            let told = event.filter(|e| e.reason == "FailedPostStartHook").map(|e| e.message.as_str());
+            let told = waiting.map(|w| w.message.as_str()).filter(|m| !m.is_empty()).or(told);
+            let said = told.map(|m| Message::read(m).cause()).filter(|s| !s.is_empty());
+            let said = said.map(|s| format!(": {s}")).unwrap_or_default();
             let mut finding = Finding::of_container(view, Reason::PostStartHookError)
-                .summary(format!("{kind} {container} is killed{again} because its postStart hook failed"))
+                .summary(format!("{kind} {container}: killed{again} because its postStart hook failed{said}"))
                 .cause(
                     CauseCode::HookFailed,
-                    "its postStart hook failed, so the kubelet killed it".to_owned(),
+                    format!("its postStart hook failed, so the kubelet killed it{said}"),
                 );
             if let Some(event) = event {
                 finding.add_event(event);
@@ -148,8 +155,9 @@ pub(super) fn killed_by_kubelet(
                     None,
                 );
             }
-            if let Some(waiting) = view.waiting().filter(|w| w.reason == "PostStartHookError") {
-                finding.cause.text = format!("its postStart hook failed: {}", text::quote(&waiting.message));
+            if let Some(waiting) = waiting {
+                finding.cause.text =
+                    format!("its postStart hook failed: {}", Message::read(&waiting.message).detail());
             }
             let step = finding.kubectl_pod("describe pod");
             finding.next_step(step).next_step(
