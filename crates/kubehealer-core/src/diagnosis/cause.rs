@@ -5,11 +5,11 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 macro_rules! causes {
-    ($($(#[$doc:meta])* $variant:ident;)*) => {
+    ($(#[doc = $meaning:literal] $variant:ident;)*) => {
         /// The code of a cause. More of them come as more is understood.
         #[non_exhaustive]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum CauseCode { $($(#[$doc])* $variant),* }
+        pub enum CauseCode { $(#[doc = $meaning] $variant),* }
 
         impl CauseCode {
             /// All of them.
@@ -20,6 +20,12 @@ macro_rules! causes {
             /// The word.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => stringify!($variant)),* }
+            }
+
+            /// What it means, in one sentence.
+            pub fn meaning(self) -> &'static str {
+                let meaning = match self { $(Self::$variant => $meaning),* };
+                meaning.trim()
             }
         }
     };

@@ -10,10 +10,10 @@ use crate::objects::Pod;
 pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
     let finding = Finding::of_pod(pod, Reason::FailedPrepareDynamicResources)
         .summary(format!(
-            "the pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
+            "pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
             runtime::innermost(message)
         ))
-        .cause(CauseCode::DeviceAllocationFailed, text::quote(&text::normalise(message)))
+        .cause(CauseCode::DeviceAllocationFailed, super::message::Message::read(message).detail())
         .next_step(format!("kubectl -n {} get resourceclaims", text::arg(&pod.metadata.namespace)));
     if pod.spec.node_name.is_empty() {
         return finding.next_step(format!(

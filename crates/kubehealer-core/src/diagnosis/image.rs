@@ -1,164 +1,98 @@
 //! Why an image is not there, read from what the runtime answered.
-//!
-//! The order in which the texts are tried matters: some answers contain the words
-//! of others (a platform mismatch ends in "not found").
 
 use super::cause::CauseCode;
+use super::message::Message;
+use super::messages::{self, Rule};
+use super::runtime;
+use super::steps::Names;
 use super::text;
 
 /// What a pull error says.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct PullError {
     /// The kind of cause.
     pub code: CauseCode,
-    /// In a few words.
-    pub short: &'static str,
-    /// One plain sentence that names the image or the registry.
+    /// What failed and why, in the answer's own words.
+    pub short: String,
+    /// One sentence that names the image or the registry, with more of the answer.
     pub text: String,
-    /// What to do, if there is more to say than where to look.
-    pub advice: Option<String>,
+    /// The rule that knows it.
+    pub rule: Option<&'static Rule>,
+    /// The names that its steps may need.
+    pub names: Names,
 }
 
-type Kind = (CauseCode, &'static [&'static str]);
-
-/// Words of a registry that does not let the node's address in.
-const FIREWALL: &[&str] = &["is not allowed access", "/acr/firewall", "not in the allowed ip"];
-
-/// Words of a registry whose policy keeps an image back.
-const POLICY: &[&str] = &["due to configured policy", "prevented by policy", "quarantined"];
-
-/// First hit wins; all texts in lower case.
-const KINDS: &[Kind] = &[
-    (CauseCode::RegistryRateLimited, &["toomanyrequests", "429 too many requests", "pull rate limit"]),
-    (CauseCode::KubeletPullThrottled, &["pull qps exceeded"]),
-    (
-        CauseCode::ImagePlatformMismatch,
-        &[
-            "no match for platform in manifest",
-            "no matching manifest for",
-            "no image found in manifest list for architecture",
-            "no image found in image index for architecture",
-            "image architecture mismatch",
-            "is incompatible with a",
-            "does not match the host operating system",
-            "cannot be used on this platform",
-        ],
-    ),
-    (CauseCode::RegistryUnreachable, &["tls handshake timeout"]),
-    (CauseCode::ImageSignature, &["source image rejected", "signature validation failed"]),
-    (
-        CauseCode::RegistryTlsError,
-        &["x509:", "tls: ", "server gave http response to https client", "certificate "],
-    ),
-    (CauseCode::NodeDiskFull, &["no space left on device", "disk quota exceeded"]),
-    (
-        CauseCode::RegistryNameNotResolved,
-        &["no such host", "server misbehaving", "temporary failure in name resolution"],
-    ),
-    (
-        CauseCode::RegistryUnreachable,
-        &[
-            "proxy authentication required",
-            "i/o timeout",
-            "connection refused",
-            "connection reset",
-            "no route to host",
-            "network is unreachable",
-            "proxyconnect",
-            "context deadline exceeded",
-            "unexpected eof",
-            ": eof",
-            "client.timeout exceeded",
-            "timed out",
-            "the registry is unavailable",
-        ],
-    ),
-    (
-        CauseCode::RegistryError,
-        &[" 500 internal", " 502 ", " 503 ", " 504 ", "is deprecated and shutting down"],
-    ),
-    // An answer of the registry's guards, not about credentials.
-    (CauseCode::RegistryUnauthorized, FIREWALL),
-    (CauseCode::RegistryUnauthorized, POLICY),
-    // With "no basic auth credentials" the registry did ask for credentials: that is more than "may require".
-    (CauseCode::RegistryUnauthorized, &["no basic auth credentials", "invalid username/password"]),
-    (
-        CauseCode::ImageNotFoundOrPrivate,
-        &[
-            "pull access denied",
-            "may require authorization",
-            "insufficient_scope",
-            "(or it may not exist)",
-            // Docker Hub, of a repository that is private or is none.
-            "requested access to the resource is denied",
-        ],
-    ),
-    (
-        CauseCode::RegistryUnauthorized,
-        &[
-            "401 unauthorized",
-            "403 forbidden",
-            "(forbidden)",
-            "authentication required",
-            "authorization failed",
-            "access to the resource is denied",
-            "unauthorized",
-            "denied:",
-            "denied on resource",
-            "not authorized",
-            ": 401",
-            ": 403",
-        ],
-    ),
-    (CauseCode::ImageShortName, &["short name mode is enforcing", "short-name"]),
-    (CauseCode::ImageSignature, &["signature"]),
-    (
-        CauseCode::InvalidImageReference,
-        &["invalid reference format", "failed to parse image reference", "couldn't parse image name"],
-    ),
-    // What is gone from the node's own store is not missing at the registry, nor is what the runtime cannot read.
-    (
-        CauseCode::ImageCorrupt,
-        &[
-            "content digest",
-            "unexpected commit ",
-            "mismatched image rootfs",
-            "no processor for media-type",
-            "media type",
-            "schema 1",
-        ],
-    ),
-    (
-        CauseCode::ImageNotFound,
-        &["manifest unknown", "name unknown", "404 not found", ": not found", "code = notfound"],
-    ),
-    (
-        CauseCode::ImageCorrupt,
-        &["failed size validation", "no longer supported", "invalid tar header", "digest mismatch"],
-    ),
-    // The runtime breaks a pull off when no data have come for as long as it waits.
-    (CauseCode::ImagePullSlow, &["context canceled"]),
-];
-
 /// Reads a waiting message or an event's text. None if it holds no error: the kubelet forgets the cause when it restarts.
-pub fn classify(image: &str, message: &str) -> Option<PullError> {
-    let message = cause_of(message)?;
-    // Several credentials give `[error, error]`, the pod's own last.
-    let parts: Vec<&str> = match message.strip_prefix('[').and_then(|m| m.strip_suffix(']')) {
-        Some(inner) => inner
-            .split("\", \"")
-            .flat_map(|p| p.split(", rpc error"))
-            .flat_map(|p| p.split(", failed to pull"))
-            .collect(),
-        None => vec![message],
+pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
+    let message = Message::read(cause_of(message)?);
+    let rule = messages::find(messages::image::RULES, &message);
+    let code = rule.map_or(CauseCode::ImagePullFailed, |r| r.code);
+    let mut registry = registry_of(image);
+    let names = Names::default()
+        .with("image", Some(text::name(image)))
+        .with("node", Some(text::name(node)))
+        .and_of(&message)
+        .with("registry", Some(registry.clone()));
+    let host = match mirror_of(&message.whole(), &registry) {
+        Some(mirror) => {
+            registry = format!("{}, asked in place of {registry}", text::name(mirror));
+            text::name(mirror)
+        }
+        // Where Docker Hub serves its images.
+        None if registry == "docker.io" => "registry-1.docker.io".to_owned(),
+        None => registry.clone(),
     };
-    let code = parts.iter().rev().find_map(|part| kind(part)).unwrap_or(CauseCode::ImagePullFailed);
-    Some(PullError {
-        code,
-        short: short(code, message),
-        text: sentence(code, image, message),
-        advice: advice(code, image, message),
-    })
+    let names = names.with("host", message.lookup().map(|(host, _)| host).or(Some(host)));
+    let (short, text) = sentence(code, rule, image, &registry, &message, &names);
+    Some(PullError { code, short, text, rule, names })
+}
+
+/// What failed and why, short and in full.
+fn sentence(
+    code: CauseCode,
+    rule: Option<&Rule>,
+    image: &str,
+    registry: &str,
+    message: &Message,
+    names: &Names,
+) -> (String, String) {
+    use CauseCode as C;
+    let digest = image.contains('@');
+    let image = text::name(image);
+    let said = runtime::explained(message, rule, names);
+    let detail = runtime::detailed(message, rule, names);
+    match code {
+        C::ImageNotFound => {
+            let what = if digest { "digest" } else { "tag" };
+            (
+                format!("image not found: {image}"),
+                format!("image {image} was not found: its repository or {what} does not exist at {registry}"),
+            )
+        }
+        C::ImageNotFoundOrPrivate => (
+            format!("image not found or private: {image}: {said}"),
+            format!(
+                "image {image} does not exist, or is private and needs credentials: the registry does not tell which: {detail}"
+            ),
+        ),
+        C::ImagePlatformMismatch => (
+            format!("no image for the node's platform: {image}: {said}"),
+            format!(
+                "image {image} does not exist for the node's CPU architecture or operating system: {detail}"
+            ),
+        ),
+        C::KubeletPullThrottled => (
+            format!("image {image} is not pulled yet: {said}"),
+            format!("the kubelet limits the rate of its pulls and will try {image} again: {detail}"),
+        ),
+        C::InvalidImageReference => {
+            (format!("invalid image name {image}: {said}"), format!("image {image}: {detail}"))
+        }
+        C::NodeDiskFull | C::ImagePullFailed => {
+            (format!("cannot pull image {image}: {said}"), format!("image {image}: {detail}"))
+        }
+        _ => (format!("cannot pull image {image}: {said}"), format!("registry {registry}: {detail}")),
+    }
 }
 
 /// The error within a waiting message: behind `Back-off pulling image "x": ErrImagePull: `.
@@ -179,73 +113,6 @@ fn cause_of(message: &str) -> Option<&str> {
     Some(rest.trim()).filter(|r| !r.is_empty())
 }
 
-fn kind(message: &str) -> Option<CauseCode> {
-    let lower = message.to_lowercase();
-    // A name server that does not answer, not the registry.
-    if lower.contains("dial tcp: lookup ") && lower.contains("i/o timeout") {
-        return Some(CauseCode::RegistryNameNotResolved);
-    }
-    let mut found =
-        KINDS.iter().find(|(_, words)| words.iter().any(|w| lower.contains(w))).map(|(code, _)| *code);
-    if found.is_none() && lower.contains("digest") && lower.contains("mismatch") {
-        found = Some(CauseCode::ImageCorrupt);
-    }
-    // Any other status that a registry should not answer with.
-    if found.is_none() && lower.contains("unexpected status") {
-        found = Some(CauseCode::RegistryError);
-    }
-    // Such as `artifact x not found`, of Harbor, or `image x not found`, of old Docker.
-    if found.is_none() && lower.trim_end_matches(['"', '.', ' ']).ends_with(" not found") {
-        found = Some(CauseCode::ImageNotFound);
-    }
-    found
-}
-
-fn short(code: CauseCode, message: &str) -> &'static str {
-    use CauseCode as C;
-    let lower = message.to_lowercase();
-    match code {
-        C::ImageNotFound => "image not found",
-        C::ImageNotFoundOrPrivate => "image not found or private",
-        C::RegistryUnauthorized if has(&lower, FIREWALL) => {
-            "the registry's firewall does not let the node in"
-        }
-        C::RegistryUnauthorized if has(&lower, POLICY) => "the registry's policy keeps the image back",
-        C::RegistryUnauthorized => "the registry refuses access",
-        C::RegistryRateLimited => "the registry limits the rate of pulls",
-        C::RegistryUnreachable if lower.contains("proxy") => "the proxy on the way to the registry fails",
-        C::RegistryUnreachable if is_broken_off(&lower) => "the connection to the registry breaks off",
-        C::RegistryUnreachable => "the registry cannot be reached",
-        C::RegistryError if has(&lower, &[" 500", " 502", " 503", " 504"]) => "the registry is in trouble",
-        C::RegistryError => "the registry does not serve it",
-        C::ImageSignature => "the node's policy does not accept the image",
-        C::RegistryNameNotResolved => "the registry's name does not resolve",
-        C::RegistryTlsError if is_plain_http(&lower) => "the registry speaks HTTP, and HTTPS is wanted",
-        C::RegistryTlsError if lower.contains("expired") => "the registry's certificate has expired",
-        C::RegistryTlsError => "the registry's certificate is not accepted",
-        C::KubeletPullThrottled => "the kubelet spaces out its pulls",
-        C::ImagePlatformMismatch => "no image for this platform",
-        C::NodeDiskFull => "the node's disk is full",
-        C::ImagePullSlow => "the pull was broken off",
-        C::ImageCorrupt => "the image is broken or of an old format",
-        _ if has(&lower, NODE_DISK) => "the node cannot store it",
-        _ if lower.contains("is blocked in ") => "the node's settings forbid the registry",
-        _ => "the image cannot be pulled",
-    }
-}
-
-fn has(lower: &str, words: &[&str]) -> bool {
-    words.iter().any(|w| lower.contains(w))
-}
-
-/// Words of a node whose own disk does not take the image.
-const NODE_DISK: &[&str] = &["read-only file system", "input/output error"];
-
-/// Whether the registry was reached, and the connection did not last.
-fn is_broken_off(lower: &str) -> bool {
-    has(lower, &["connection reset", "unexpected eof", ": eof"])
-}
-
 /// The mirror that the runtime asked in the registry's place: containerd adds for whom.
 fn mirror_of<'m>(message: &'m str, registry: &str) -> Option<&'m str> {
     let url = message.split(['"', ' ']).find(|word| word.contains("?ns="))?;
@@ -253,144 +120,10 @@ fn mirror_of<'m>(message: &'m str, registry: &str) -> Option<&'m str> {
     Some(host).filter(|h| *h != registry)
 }
 
-fn is_plain_http(lower: &str) -> bool {
-    lower.contains("server gave http response to https client")
-}
-
-fn sentence(code: CauseCode, image: &str, message: &str) -> String {
-    use CauseCode as C;
-    let mut registry = registry_of(image);
-    if let Some(mirror) = mirror_of(message, &registry) {
-        registry = format!("{}, asked in place of {registry},", text::name(mirror));
-    }
-    let digest = image.contains('@');
-    let image = text::name(image);
-    let lower = message.to_lowercase();
-    match code {
-        C::RegistryRateLimited => {
-            format!("registry {registry} limits the rate of pulls (429) and refused {image}")
-        }
-        C::KubeletPullThrottled => {
-            format!("the kubelet itself spaces out its pulls and will try {image} again")
-        }
-        C::ImagePlatformMismatch => {
-            format!("image {image} does not exist for the node's CPU architecture or system")
-        }
-        C::RegistryTlsError if is_plain_http(&lower) => {
-            format!("registry {registry} answers in plain HTTP, and the container runtime asks by HTTPS")
-        }
-        C::RegistryTlsError => {
-            let why = message.rsplit_once("x509: ").map(|(_, why)| format!(": {}", text::quote(why)));
-            format!("the certificate of registry {registry} is not accepted{}", why.unwrap_or_default())
-        }
-        C::NodeDiskFull => format!("no space is left on the node's disk for image {image}"),
-        C::RegistryNameNotResolved => format!("the name of registry {registry} does not resolve on the node"),
-        C::RegistryUnauthorized if has(&lower, FIREWALL) || has(&lower, POLICY) => {
-            format!("registry {registry} refuses {image}: {}", tail(message))
-        }
-        C::RegistryUnreachable if is_broken_off(&lower) => {
-            format!("the connection to registry {registry} breaks off: {}", tail(message))
-        }
-        C::RegistryUnreachable if lower.contains("proxy") => {
-            let said =
-                message.split_once("proxyconnect ").map_or_else(|| tail(message), |(_, s)| text::quote(s));
-            format!("the proxy on the way to registry {registry} does not let it through: {said}")
-        }
-        C::RegistryUnreachable => {
-            format!("registry {registry} cannot be reached from the node: {}", tail(message))
-        }
-        C::RegistryError => {
-            format!("registry {registry} answers with an error of its own: {}", tail(message))
-        }
-        C::RegistryUnauthorized => {
-            let answer = match () {
-                () if lower.contains("403") => " (403 forbidden)",
-                () if lower.contains("401") => " (401 unauthorized)",
-                () => "",
-            };
-            format!(
-                "registry {registry} refuses access to {image}{answer}: unauthorized, it wants credentials or other ones"
-            )
-        }
-        C::ImageNotFoundOrPrivate => {
-            format!(
-                "image {image} does not exist, or is private and needs credentials: the registry does not tell which"
-            )
-        }
-        C::ImageShortName => format!("the runtime does not know which registry the short name {image} means"),
-        C::ImageSignature => format!("the signature of image {image} is missing or not accepted"),
-        C::InvalidImageReference => format!("{image} is no valid image name"),
-        C::ImageNotFound => {
-            let what = if digest { "digest" } else { "tag" };
-            format!("image {image} was not found: its repository or {what} does not exist at {registry}")
-        }
-        C::ImagePullSlow => {
-            format!(
-                "the pull of image {image} was broken off, as when no data come for as long as the runtime waits"
-            )
-        }
-        C::ImageCorrupt => {
-            format!(
-                "image {image} is broken or of a format that the runtime does not know: {}",
-                tail(message)
-            )
-        }
-        _ => format!("the pull of image {image} failed: {}", tail(message)),
-    }
-}
-
-/// What to do about it.
-fn advice(code: CauseCode, image: &str, message: &str) -> Option<String> {
-    use CauseCode as C;
-    let registry = registry_of(image);
-    let fixed = match code {
-        C::ImageNotFound => {
-            "check the repository and the tag for a typo, and that the push of the image has succeeded"
-        }
-        C::ImagePlatformMismatch => {
-            "push an image for the node's architecture and system, or pin the pod with a nodeSelector on kubernetes.io/arch or os"
-        }
-        C::RegistryRateLimited => {
-            "pull with credentials, through a mirror, or wait: the kubelet goes on trying"
-        }
-        C::RegistryTlsError if is_plain_http(&message.to_lowercase()) => {
-            "let the registry serve TLS, or name it as a plain HTTP one in the container runtime's settings on every node"
-        }
-        C::RegistryTlsError if message.contains("expired") => {
-            "renew the registry's certificate; if it is valid, the node's clock is wrong"
-        }
-        C::RegistryTlsError => "give the nodes' container runtime the registry's CA, or mend the certificate",
-        C::RegistryNameNotResolved => {
-            "check the registry's name, and DNS on the node (not in the cluster: the kubelet pulls)"
-        }
-        C::ImageShortName => "write the image with its registry: registry/repository:tag",
-        C::ImageCorrupt => {
-            "push the image anew, with a current builder; on the node: crictl rmi, then let it be pulled again"
-        }
-        C::RegistryUnauthorized if has(&message.to_lowercase(), FIREWALL) => {
-            "let the registry's firewall take the nodes' addresses (those that they go out with)"
-        }
-        C::RegistryUnauthorized if has(&message.to_lowercase(), POLICY) => {
-            "mend what the policy objects to, or have the registry's admins exempt the image"
-        }
-        C::RegistryUnreachable | C::RegistryError | C::ImagePullSlow => {
-            let host = match mirror_of(message, &registry) {
-                Some(mirror) => mirror,
-                // Where Docker Hub serves its images.
-                None if registry == "docker.io" => "registry-1.docker.io",
-                None => &registry,
-            };
-            return Some(format!("from the node: curl -v https://{}/v2/", text::arg(host)));
-        }
-        _ => return None,
-    };
-    Some(fixed.to_owned())
-}
-
-/// Whether it is credentials that a refused pull lacks.
-pub fn wants_credentials(message: &str) -> bool {
-    let lower = message.to_lowercase();
-    !has(&lower, FIREWALL) && !has(&lower, POLICY)
+/// Whether it is credentials that a refused pull lacks: a registry's firewall and its policies answer alike.
+pub fn wants_credentials(error: &PullError) -> bool {
+    matches!(error.code, CauseCode::RegistryUnauthorized | CauseCode::ImageNotFoundOrPrivate)
+        && !error.rule.is_some_and(|r| r.name.ends_with("of the registry"))
 }
 
 /// Who gives the credentials for a cloud's own registry: not a Secret as a rule, but the identity of the node.
@@ -408,18 +141,6 @@ pub fn identity_of(registry: &str) -> Option<&'static str> {
     }
 }
 
-/// The innermost error of a chain `outer: inner: innermost`, with the one around it where it is very short.
-fn tail(message: &str) -> String {
-    let message = message.rsplit_once(" desc = ").map_or(message, |(_, said)| said);
-    let mut parts = message.rsplit(": ");
-    let last = parts.next().unwrap_or_default();
-    let text = match parts.next() {
-        Some(before) if last.len() < 40 => format!("{before}: {last}"),
-        _ => last.to_owned(),
-    };
-    text::quote(&text)
-}
-
 /// The registry host of an image reference; Docker Hub where none is named, as runtimes have it.
 pub fn registry_of(image: &str) -> String {
     let host = image.split_once('/').map(|(host, _)| host);
@@ -432,7 +153,7 @@ mod tests {
     use super::*;
 
     fn code(message: &str) -> Option<CauseCode> {
-        classify("r.example.com/a/b:1", message).map(|e| e.code)
+        classify("r.example.com/a/b:1", "node-a", message).map(|e| e.code)
     }
 
     #[test]

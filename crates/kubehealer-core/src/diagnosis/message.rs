@@ -55,6 +55,7 @@ impl Message {
             .map(|p| Part { joint: p.joint, text: tidy(&redact::redact(&p.text)) })
             .filter(|p| !p.text.is_empty())
             .collect();
+        let parts = decided(parts);
         let lower = join(&parts).to_lowercase();
         Self { parts, lower, others: error.others }
     }
@@ -146,6 +147,19 @@ impl Message {
     fn decisive(&self) -> Vec<&Part> {
         unwrap::decisive(&self.parts)
     }
+}
+
+/// Go names two things that may be wrong with a certificate's time, and says behind them which it is.
+fn decided(mut parts: Vec<Part>) -> Vec<Part> {
+    let before = parts.iter().any(|p| p.text.starts_with("current time ") && p.text.contains(" is before "));
+    let after = parts.iter().any(|p| p.text.starts_with("current time ") && p.text.contains(" is after "));
+    if before || after {
+        let said = if after { "certificate has expired" } else { "certificate is not yet valid" };
+        for part in &mut parts {
+            part.text = part.text.replace("certificate has expired or is not yet valid", said);
+        }
+    }
+    parts
 }
 
 fn join<P: std::borrow::Borrow<Part>>(parts: &[P]) -> String {

@@ -10,7 +10,10 @@ use super::container::{bound_since, views};
 use super::context::Context;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
+use super::message::Message;
+use super::messages;
 use super::reason::Reason;
+use super::steps::Names;
 use super::{devices, image, runtime, start, text, volume};
 use crate::objects::{ConditionType, Event, Pod};
 
@@ -35,7 +38,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     if !seen {
         let node = text::name(&pod.spec.node_name);
         let finding = Finding::of_pod(pod, Reason::PodNotStarted)
-            .summary(format!("the pod is assigned to node {node}, and its kubelet gives no sign of life"))
+            .summary(format!("pod is assigned to node {node}, and its kubelet gives no sign of life"))
             .cause(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not taken up the pod"))
             .confidence(Confidence::Probable)
             .scope("node", node.clone())
@@ -214,200 +217,69 @@ fn by_event(
     Some(finding.next_step(describe).grace(since, None, look))
 }
 
+/// Reads the event that tells why the pod has no sandbox.
 fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding {
-    let node = text::name(&pod.spec.node_name);
-    let said = text::quote(&text::normalise(message));
-    let lower = message.to_lowercase();
-    if lower.contains("memory limit too low") || lower.contains("container init was oom-killed") {
-        let limits: Vec<String> = pod
-            .spec
-            .containers
-            .iter()
-            .filter_map(|c| Some(format!("{} {}", text::name(&c.name), text::name(c.limit("memory")?))))
-            .collect();
-        let mut finding = finding
-            .summary("the pod cannot start: its memory limit is too low even for the sandbox")
-            .cause(CauseCode::MemoryLimitReached, said)
-            .next_step("raise the memory limit: some MiB are needed to start a container at all; check the unit (Mi, not Ki or m)");
-        finding.add(Source::Spec, format!("memory limit: {}", limits.join(", ")), None);
-        return finding;
+    let read = Message::read(message);
+    if read.has(&["failed to get sandbox image", "failed to pull image", "error pulling image"]) {
+        return pause_image(finding, message, &read);
     }
-    if lower.contains("runtime handler") || lower.contains("no runtime for") {
-        let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
-        return finding
-            .summary(format!(
-                "the pod cannot start: node {node} does not know the runtime of RuntimeClass {class}"
-            ))
-            .cause(CauseCode::SandboxFailed, said)
-            .scope("runtimeclass", class.clone())
-            .next_step(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class)))
-            .next_step("its handler must be set up in the node's container runtime");
-    }
-    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
-    // What runs the sandbox is asked for in vain on this node, whoever asks.
-    let shim = text::between(message, "exec: \"containerd-shim-", "\"").is_some()
-        || has(&["failed to create shim: not found"]);
-    if shim || has(&["could not access kvm", "failed to initialize kvm"]) {
-        let class = pod.spec.runtime_class_name.as_deref().map(text::name).unwrap_or_default();
-        let lacks = if shim { "has not installed the runtime" } else { "has no KVM for the runtime" };
-        let finding = finding
-            .summary(format!("the pod cannot start: node {node} {lacks} of RuntimeClass {class}"))
-            .cause(CauseCode::SandboxFailed, said)
-            .scope("runtimeclass", class.clone());
-        if class.is_empty() {
-            return finding.scope("node", node.clone()).next_step(runtime::on_node(&node));
-        }
-        return finding.next_step(format!("kubectl get runtimeclass {} -o yaml", text::arg(&class))).next_step(
-            "let such pods run on nodes that are set up for it: scheduling.nodeSelector of the RuntimeClass",
-        );
-    }
-    // The kubelet does not reach the runtime at all; that of a CNI's own daemon is told below.
-    if has(&["transport is closing", "containerd.sock", "crio.sock", "cri-dockerd.sock"]) {
-        return finding
-            .summary(format!(
-                "the pod cannot start: the container runtime on node {node} does not answer the kubelet"
-            ))
-            .cause(CauseCode::RuntimeTimeout, said)
-            .scope("node", node.clone())
-            .next_step(format!("on node {node}: whether the container runtime runs, and its log"));
-    }
-    if has(&["failed to get sandbox image", "failed to pull image", "error pulling image"]) {
-        // The pause image, which the node's own configuration names.
-        let pull = image::classify("", message).map_or(CauseCode::ImagePullFailed, |e| e.code);
-        return finding
-            .summary(format!("the pod cannot start: node {node} cannot pull the sandbox (pause) image"))
-            .cause(pull, said)
-            .scope("node", node.clone())
-            .next_step(format!("on node {node}: the runtime's setting of the sandbox image, and whether that registry can be reached"));
-    }
-    if has(&[
-        "failed to assign an ip address",
-        "no available ip",
-        "no ip addresses available",
-        "no addresses available",
-    ]) || has(&[
-        "range is full",
-        "no more free",
-        "insufficientcidrblocks",
-        "no free ip",
-        "no available addresses",
-    ]) || has(&[
-        "ips exhausted",
-        "pool exhausted",
-        "addresses exhausted",
-        "unable to allocate ip",
-        "unable to assign an ip",
-        "could not allocate ip",
-        "no configured calico pools",
-    ]) {
-        return finding
-            .summary("the pod cannot start: no IP address is left for it")
-            .cause(CauseCode::NetworkSetupFailed, format!("no IP address could be given to the pod: {said}"))
-            .scope("node", node.clone())
-            .next_step("free addresses (pods, subnets, IP pools), or let the node take fewer pods; the CNI's log on the node says which pool");
-    }
-    let cni = event.reason == "NetworkNotReady"
-        || has(&["network", "cni", "ipam", "ip address", "calico", "cilium", "flannel", "multus", "veth"]);
-    if cni {
-        if let Some(name) = text::between(message, "network-attachment-definition (", ")") {
-            let (name, space) =
-                (text::name(name), text::between(message, "in namespace (", ")").map(text::name));
-            let space = space.unwrap_or_else(|| text::name(&pod.metadata.namespace));
-            return finding
-                .summary(format!("the pod cannot start: NetworkAttachmentDefinition {name} does not exist in namespace {space}"))
-                .cause(CauseCode::NetworkSetupFailed, said)
-                .next_step(format!("kubectl -n {} get network-attachment-definitions", text::arg(&space)));
-        }
-        if has(&["address already in use"]) {
-            return finding
-                .summary(format!("the pod cannot start: a host port of it is in use on node {node}"))
-                .cause(CauseCode::HostPortTaken, said)
-                .scope("node", node.clone())
-                .next_step(format!("on node {node}: ss -ltnp shows who listens there"));
-        }
-        if has(&["\" already has an ip address different from"]) {
-            return finding
-                .summary(format!("the pod cannot start: the CNI's bridge on node {node} has an address of an earlier network"))
-                .cause(CauseCode::NetworkSetupFailed, said)
-                .scope("node", node.clone())
-                .next_step(format!("on node {node}: ip link delete the bridge (cni0), which the CNI makes anew"));
-        }
-        let silent = has(&["connection refused", "timeout", "timed out", "deadline exceeded"]);
-        let why = if has(&[
-            "cni plugin not initialized",
-            "cni config uninitialized",
-            "no networks found",
-            "runtimenetworknotready",
-            "network is not ready",
-        ]) {
-            ": the node has no working CNI (yet)"
-        } else if has(&["failed to find plugin"]) {
-            ": a CNI plugin is not installed on the node"
-        } else if has(&["unauthorized", "forbidden", "x509"]) {
-            ": the CNI may not talk to the API server"
-        } else if has(&["toomanyrequests"]) {
-            ": the CNI's own daemon on the node has too much to do"
-        // A service of the cluster at the port of HTTPS: what is asked for there is the API.
-        } else if silent && has(&[":443/api/", ":443/apis/", ":6443/api"]) {
-            ": the CNI does not reach the API server from the node"
-        // OVN: the control plane gives the addresses, and the node waits for them.
-        } else if has(&["timed out waiting for annotations", "timed out waiting for ovs port binding"]) {
-            ": the CNI's control plane has not set it up in time"
-        } else if silent || has(&["no such file or directory"]) {
-            ": the CNI's own daemon on the node does not answer"
-        } else {
-            ""
+    let class = pod.spec.runtime_class_name.as_deref().map(text::name);
+    let names = Names::of(&finding).and_of(&read).with("class", class);
+    let rule = messages::find(messages::sandbox::RULES, &read)
+        .or_else(|| messages::find(messages::runtime::RULES, &read));
+    let network = event.reason == "NetworkNotReady";
+    let code = match rule {
+        Some(rule) => rule.code,
+        None if network => CauseCode::NetworkSetupFailed,
+        None => CauseCode::SandboxFailed,
+    };
+    let what = match code {
+        CauseCode::NetworkSetupFailed => "network setup failed",
+        CauseCode::HostPortTaken => "host port not available",
+        CauseCode::MemoryLimitReached => "memory limit too low",
+        _ => "sandbox cannot be created",
+    };
+    let mut finding = finding
+        .summary(format!("pod cannot start: {what}: {}", runtime::explained(&read, rule, &names)))
+        .cause(code, runtime::detailed(&read, rule, &names));
+    if code == CauseCode::MemoryLimitReached {
+        let of_container = |c: &crate::objects::Container| {
+            Some(format!("{} {}", text::name(&c.name), text::name(c.limit("memory")?)))
         };
-        let why = if why.is_empty() { format!(": {}", runtime::innermost(message)) } else { why.to_owned() };
-        return finding
-            .summary(format!("the pod cannot start: its network cannot be set up{why}"))
-            .cause(CauseCode::NetworkSetupFailed, said)
-            .scope("node", node.clone())
-            .next_step(format!(
-                "look at the CNI's pod on the node: kubectl get pods -A -o wide --field-selector spec.nodeName={}",
-                text::arg(&node)
-            ));
+        let limits: Vec<String> = pod.spec.containers.iter().filter_map(of_container).collect();
+        finding.add(Source::Spec, format!("memory limit: {}", limits.join(", ")), None);
     }
-    if has(&["operating system does not match", "0xc0370101"]) {
-        return finding
-            .summary(format!("the pod cannot start: its image is for another version of Windows than that of node {node}"))
-            .cause(CauseCode::ImagePlatformMismatch, said)
-            .next_step("use the image of the node's build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build");
+    match rule {
+        Some(rule) => runtime::by_rule(finding, rule, &names),
+        None => {
+            let node = finding.node.clone();
+            finding.scope("node", node).steps_of_its_cause(&names)
+        }
     }
-    let (code, why) = if has(&["/proc/sys/"]) {
-        let sysctl = text::between(message, "/proc/sys/", ":").map(|s| text::name(&s.replace('/', ".")));
-        let sysctl = sysctl.unwrap_or_default();
-        let finding = finding
-            .summary(format!("the pod cannot start: sysctl {sysctl} cannot be set on node {node}"))
-            .cause(CauseCode::NodeRefused, said)
-            .scope("node", node.clone());
-        return finding.next_step("check its name and value in securityContext.sysctls; if it is not there, the node's runtime sets it");
-    } else if has(&["/sys/fs/cgroup"]) && has(&["no space left on device"]) {
-        (CauseCode::ResourceExhausted, ": the node has no room for another cgroup")
-    } else if has(&["no space left on device", "disk quota exceeded"]) {
-        (CauseCode::NodeDiskFull, ": the node's disk is full")
-    } else if has(&["is reserved for", "name is reserved"]) {
-        (CauseCode::ContainerNameReserved, ": the runtime still holds one from an attempt that took too long")
-    } else if has(&["apparmor", "seccomp", "selinux", "/attr/", "user namespace", "userns", "sysctl"]) {
-        (CauseCode::NodeRefused, ": the node cannot apply its security settings")
-    } else if has(&["resource temporarily unavailable", "cannot allocate memory"]) {
-        (CauseCode::ResourceExhausted, ": the node has no processes or memory left for it")
-    } else if has(&["deadlineexceeded", "deadline exceeded", "timed out", "timeout"]) {
-        (CauseCode::RuntimeTimeout, ": the runtime did not answer in time")
-    } else {
-        (CauseCode::SandboxFailed, "")
+}
+
+/// The pause image, which the node's own configuration names, and which the node pulls with its own credentials.
+fn pause_image(finding: Finding, message: &str, read: &Message) -> Finding {
+    let node = finding.node.clone();
+    let named =
+        read.named("sandbox image \"", "\"").or_else(|| read.named("image \"", "\"")).unwrap_or_default();
+    let error = image::classify(&named, &node, message);
+    let code = error.as_ref().map_or(CauseCode::ImagePullFailed, |e| e.code);
+    let said = read.cause();
+    let finding = finding
+        .summary(format!("pod cannot start: cannot pull the sandbox (pause) image {named}: {said}"))
+        .cause(code, format!("node {node}, image {named}: {}", read.detail()))
+        .scope("node", node.clone());
+    let finding = match error {
+        Some(error) if image::wants_credentials(&error) => finding.next_step(format!(
+            "the node pulls it with its own credentials: check them on node {node} (its role, credential provider), or why the image was removed from the node: the runtime should pin it"
+        )),
+        _ => finding,
     };
-    let profile = text::between(message, "seccomp profile \"", "\"").map(text::name);
-    let why = match profile {
-        Some(profile) => format!(": seccomp profile {profile} cannot be loaded on the node"),
-        None if why.is_empty() => format!(": {}", runtime::innermost(message)),
-        None => why.to_owned(),
-    };
-    finding
-        .summary(format!("the pod cannot start: its sandbox cannot be created{why}"))
-        .cause(code, said)
-        .scope("node", node.clone())
-        .next_step(format!("on node {node}: the log of the kubelet and of the container runtime"))
+    finding.next_step(format!(
+        "on node {node}: the runtime's setting of the sandbox image, and crictl pull {}",
+        text::arg(&named)
+    ))
 }
 
 /// What the newest event about a container says of a pod that has a sandbox: a pull that has neither ended nor failed, or a

@@ -35,11 +35,11 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         Reason::ImagePullBackOff => pull(finding, view, context, message),
         Reason::InvalidImageName => {
             let why =
-                format!("{} is no valid image name{}", text::name(view.image), flaw(view.image, message));
+                format!("{} is not a valid image name{}", text::name(view.image), flaw(view.image, message));
             let image = text::name(view.image);
             finding
                 .summary(format!(
-                    "{who} cannot start: {why}"
+                    "{who}: {why}"
                 ))
                 .cause(CauseCode::InvalidImageReference, why)
                 .scope("image", image)
@@ -52,9 +52,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 text::name(&view.pod.spec.node_name)
             );
             finding
-                .summary(format!(
-                    "{who} cannot start: image {image} is not on the node and must not be pulled"
-                ))
+                .summary(format!("{who}: image {image} is not on the node and must not be pulled"))
                 .cause(CauseCode::ImageNotPresent, why)
                 .scope("image", image)
                 .next_step("load the image onto the node, or set imagePullPolicy IfNotPresent")
@@ -62,7 +60,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         Reason::SignatureValidationFailed => {
             let image = text::name(view.image);
             finding
-                .summary(format!("{who} cannot start: the signature of image {image} is not accepted"))
+                .summary(format!("{who}: the signature of image {image} is not accepted"))
                 .cause(
                     CauseCode::ImageSignature,
                     format!("the signature of image {image} is missing or not accepted"),
@@ -73,9 +71,9 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 )
         }
         Reason::ImageInspectError => {
-            let error = image::classify(view.image, message);
+            let error = image::classify(view.image, &view.pod.spec.node_name, message);
             // Nothing is asked of a registry here: what does not answer is the runtime.
-            let code = error.map_or(CauseCode::RuntimeError, |e| match e.code {
+            let code = error.as_ref().map_or(CauseCode::RuntimeError, |e| match e.code {
                 CauseCode::RegistryUnreachable => CauseCode::RuntimeTimeout,
                 CauseCode::ImageShortName | CauseCode::NodeDiskFull | CauseCode::InvalidImageReference => {
                     e.code
@@ -83,11 +81,9 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
                 CauseCode::ImageCorrupt => e.code,
                 _ => CauseCode::RuntimeError,
             });
-            let why = format!(
-                "the runtime cannot tell whether it has the image: {}",
-                text::quote(&text::normalise(message))
-            );
-            finding.summary(format!("{who} cannot start: {why}")).cause(code, why).next_step(match code {
+            let image = text::name(view.image);
+            let why = format!("cannot inspect image {image}: {}", runtime::innermost(message));
+            finding.summary(format!("{who}: {why}")).cause(code, why).next_step(match code {
                 CauseCode::ImageShortName => {
                     "write the image with its registry: registry/repository:tag".to_owned()
                 }
@@ -97,11 +93,12 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         Reason::CreateContainerConfigError => config(finding, view, message),
         Reason::CreateContainerError => create(finding, view, message),
         _ => {
-            let why = if message.is_empty() { waiting.reason.as_str() } else { message };
-            let (code, _) = runtime::error(why);
-            let why = text::quote(&text::normalise(why));
+            // A kubelet that blocks the pod says why of the pod as a whole.
+            let said = [message, view.pod.status.message.as_str(), waiting.reason.as_str()];
+            let why = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
+            let (code, why) = runtime::error(why);
             finding
-                .summary(format!("{who} cannot start: {why}"))
+                .summary(format!("{who}: cannot start: {why}"))
                 .cause(code, why)
                 .next_step(runtime::on_node(&view.pod.spec.node_name))
                 .confidence(if reason == Reason::Other {
@@ -142,6 +139,7 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
     let wanted = text::between(message, "Back-off pulling image \"", "\"").unwrap_or(view.image);
     // After a restart the kubelet no longer knows the cause, and of a long message only the beginning may be left; the
     // event of the failed pull may still tell.
+    let node = &view.pod.spec.node_name;
     let from_event = || {
         let failed = context
             .container_events(view)
@@ -149,10 +147,10 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
             .last();
         failed.and_then(|e| {
             let error = e.message.split_once("\": ").map_or("", |(_, error)| error);
-            image::classify(wanted, error).map(|found| (found, e))
+            image::classify(wanted, node, error).map(|found| (found, e))
         })
     };
-    let (error, event) = match image::classify(wanted, message) {
+    let (error, event) = match image::classify(wanted, node, message) {
         Some(error) if error.code != CauseCode::ImagePullFailed => (Some(error), None),
         vague => match from_event() {
             Some((error, event)) => (Some(error), Some(event)),
@@ -160,26 +158,16 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
         },
     };
     let image = text::name(wanted);
-    let short = error.as_ref().map_or("the image cannot be pulled", |e| e.short);
-    let advice = error.as_ref().and_then(|e| e.advice.clone());
     finding.image = image.clone();
-    finding = finding.summary(format!("{} cannot start: {short}: {image}", who(view)));
-    finding = match error {
+    let who = who(view);
+    finding = match &error {
         Some(error) => {
-            use CauseCode as C;
-            let registry = image::registry_of(wanted);
-            let finding = finding.cause(error.code, error.text);
-            match error.code {
-                C::RegistryRateLimited
-                | C::RegistryUnreachable
-                | C::RegistryError
-                | C::RegistryTlsError
-                | C::RegistryNameNotResolved => finding.scope("registry", registry),
-                C::NodeDiskFull => finding.scope("node", text::name(&view.pod.spec.node_name)),
-                _ => finding.scope("image", image.clone()),
-            }
+            let finding =
+                finding.summary(format!("{who}: {}", error.short)).cause(error.code, error.text.clone());
+            finding.scope("image", image.clone())
         }
         None => finding
+            .summary(format!("{who}: cannot pull image {image}"))
             .cause(
                 CauseCode::ImagePullFailed,
                 format!("image {image} cannot be pulled; the kubelet no longer says why"),
@@ -193,16 +181,15 @@ fn pull(mut finding: Finding, view: &View<'_>, context: &Context<'_>, message: &
     if finding.cause.code == CauseCode::KubeletPullThrottled {
         finding.severity = Severity::Info;
     }
-    if matches!(finding.cause.code, CauseCode::RegistryUnauthorized | CauseCode::ImageNotFoundOrPrivate)
-        && image::wants_credentials(event.map_or(message, |e| &e.message))
-    {
-        finding = credentials(finding, view, context);
-    }
-    if let Some(advice) = advice {
-        finding = finding.next_step(advice);
-    }
-    if finding.cause.code == CauseCode::NodeDiskFull {
-        finding = finding.next_step(format!("kubectl describe node {}", text::arg(&view.pod.spec.node_name)));
+    if let Some(error) = &error {
+        if image::wants_credentials(error) {
+            finding = credentials(finding, view, context);
+        }
+        let names = error.names.clone().with("namespace", Some(finding.namespace.clone()));
+        finding = match error.rule {
+            Some(rule) => runtime::by_rule(finding, rule, &names),
+            None => finding.steps_of_its_cause(&names),
+        };
     }
     if finding.cause.code == CauseCode::ImagePlatformMismatch
         && let Some(info) = context.node.and_then(|n| n.status.node_info.as_ref())
@@ -279,7 +266,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     if let Some(name) = missing("configmap") {
         let step = finding.kubectl(&format!("get configmap {}", text::arg(&name)));
         return finding
-            .summary(format!("{who} cannot start: ConfigMap {name} does not exist"))
+            .summary(format!("{who}: ConfigMap {name} does not exist"))
             .cause(
                 CauseCode::MissingConfigMap,
                 format!("ConfigMap {name} was not found in namespace {namespace}"),
@@ -291,7 +278,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     if let Some(name) = missing("secret") {
         let step = finding.kubectl(&format!("get secret {}", text::arg(&name)));
         return finding
-            .summary(format!("{who} cannot start: Secret {name} does not exist"))
+            .summary(format!("{who}: Secret {name} does not exist"))
             .cause(CauseCode::MissingSecret, format!("Secret {name} was not found in namespace {namespace}"))
             .scope("secret", format!("{namespace}/{name}"))
             .next_step(step)
@@ -311,7 +298,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
         let step = finding.kubectl(&format!("describe {resource} {}", text::arg(&name)));
         let kind = if scope == "configmap" { "ConfigMap" } else { "Secret" };
         return finding
-            .summary(format!("{who} cannot start: {kind} {name} has no key {key}"))
+            .summary(format!("{who}: {kind} {name} has no key {key}"))
             .cause(code, format!("key {key} was not found in {kind} {object}"))
             .scope(scope, object.clone())
             .next_step(step)
@@ -329,7 +316,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
             "runAsNonRoot is set and the container would run as root".to_owned()
         };
         return finding
-            .summary(format!("{who} cannot start: {why}"))
+            .summary(format!("{who}: cannot start: {why}"))
             .cause(CauseCode::RunAsNonRootViolated, why)
             .next_step("set runAsUser to a number other than 0, or build the image with a numeric USER");
     }
@@ -337,9 +324,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     if late || message.contains("have not yet been read") {
         let node = finding.node.clone();
         return finding
-            .summary(format!(
-                "{who} cannot start: the kubelet has not read yet what it needs from the API server"
-            ))
+            .summary(format!("{who}: the kubelet has not read yet what it needs from the API server"))
             .cause(
                 CauseCode::RuntimeTimeout,
                 format!(
@@ -355,7 +340,7 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     }
     if let Some(key) = message.strip_prefix("environment variable key ") {
         return finding
-            .summary(format!("{who} cannot start: environment variable key {}", text::quote(key)))
+            .summary(format!("{who}: environment variable key {}", text::quote(key)))
             .cause(CauseCode::MissingConfiguration, format!("environment variable key {}", text::quote(key)))
             .next_step("let the init container write the key into the file, or mark the reference optional");
     }
@@ -365,15 +350,13 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
             .map(|v| format!(" (volumeMount {})", text::name(v)));
         let of = of.unwrap_or_else(|| " of one of its volumes".to_owned());
         return finding
-            .summary(format!(
-                "{who} cannot start: a subPath{of} cannot be prepared{}",
-                subpath_trouble(message)
-            ))
+            .summary(format!("{who}: a subPath{of} cannot be prepared{}", subpath_trouble(message)))
             .cause(CauseCode::SubPathFailed, said);
     }
-    finding
-        .summary(format!("{who} cannot start: its configuration cannot be put together: {said}"))
-        .cause(CauseCode::InvalidConfiguration, said)
+    let (code, why) = runtime::error(message);
+    let code = if code == CauseCode::RuntimeError { CauseCode::InvalidConfiguration } else { code };
+    let finding = finding.summary(format!("{who}: cannot start: {why}")).cause(code, why);
+    if code == CauseCode::InvalidConfiguration { finding } else { runtime::advice(finding, message) }
 }
 
 /// What is wrong with a subPath, where the kubelet says it.
@@ -385,6 +368,6 @@ fn subpath_trouble(message: &str) -> String {
 
 fn create(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     let (code, why) = runtime::error(message);
-    let finding = finding.summary(format!("{} cannot be created: {why}", who(view))).cause(code, why);
-    runtime::advice(finding, code, &text::name(view.image))
+    let finding = finding.summary(format!("{}: cannot start: {why}", who(view))).cause(code, why);
+    runtime::advice(finding, message)
 }

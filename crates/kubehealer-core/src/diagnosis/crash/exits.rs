@@ -171,7 +171,7 @@ fn cannot_start(view: &View<'_>, message: &str, at: Option<Timestamp>, looping: 
         text::quote(message),
         at,
     );
-    runtime::advice(finding, code, &image).next_step(step)
+    runtime::advice(finding, message).next_step(step)
 }
 
 /// An exit that the container's own rule answers by a restart of all containers of the pod.

@@ -6,6 +6,7 @@ use super::crash_loop::Shape;
 use super::out_of_memory::node_out_of_memory;
 use super::{log_command, spell};
 use crate::diagnosis::container::{View, uptime};
+use crate::diagnosis::message::Message;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::{Event, Terminated};
 
@@ -144,10 +145,7 @@ pub(super) fn killed_by_kubelet(
         Killer::PostStart(event) => {
             let mut finding = Finding::of_container(view, Reason::PostStartHookError)
                 .summary(format!("{kind} {container}: killed because its postStart hook failed{looping}"))
-                .cause(
-                    CauseCode::HookFailed,
-                    "postStart hook failed, so the kubelet killed the container".to_owned(),
-                );
+                .cause(CauseCode::HookFailed, "postStart hook failed, so the kubelet killed the container");
             if let Some(event) = event {
                 finding.add_event(event);
             }
@@ -170,8 +168,8 @@ pub(super) fn killed_by_kubelet(
                     None,
                 );
             }
-            if let Some(waiting) = view.waiting().filter(|w| w.reason == "PostStartHookError") {
-                finding.cause.text = format!("postStart hook failed: {}", text::quote(&waiting.message));
+            if let Some(waiting) = waiting {
+                finding.cause.text = format!("postStart hook failed: {}", Message::read(waiting).detail());
             }
             let step = finding.kubectl_pod("describe pod");
             finding.next_step(step).next_step(

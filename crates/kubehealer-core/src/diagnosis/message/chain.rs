@@ -16,22 +16,24 @@ const DEEPEST: u8 = 8;
 /// More errors of a list are not read.
 const MOST: usize = 12;
 
-/// What stands between a wrapper and what it wraps; the longest first where one begins with another.
-const JOINTS: &[&str] = &[
-    ": ",
-    ":\n",
-    " caused: ",
-    " caused by: ",
-    " caused by ",
-    " desc = ",
-    ", err: ",
-    ", error: ",
-    " - error: ",
-    " with error: ",
-    ", api error ",
-    ", stderr: ",
-    ", message: ",
-    " caused \"",
+/// What stands between a wrapper and what it wraps, and what is shown there.
+const JOINTS: &[(&str, &str)] = &[
+    (": ", ": "),
+    (":\n", ": "),
+    (" caused: ", ": "),
+    (" caused by: ", ": "),
+    (" caused by ", ": "),
+    (" desc = ", ": "),
+    (", err: ", ", error: "),
+    (", error: ", ", error: "),
+    (" - error: ", ", error: "),
+    (" with error: ", ", error: "),
+    (", api error ", ", error: "),
+    (", stderr: ", ": "),
+    (", message: ", ": "),
+    (" output:(", ": "),
+    (" output: ", ": "),
+    (" caused \"", ": "),
 ];
 
 /// Reads an error.
@@ -203,11 +205,11 @@ fn next_part(text: &str) -> (&str, &'static str, &str) {
         if c == '\n' {
             return (text.get(..at).unwrap_or_default(), "; ", rest.trim_start());
         }
-        if let Some(found) = JOINTS.iter().find(|j| rest.starts_with(**j)) {
+        if let Some((found, shown)) = JOINTS.iter().find(|(j, _)| rest.starts_with(j)) {
             // A list of fields behind a word in quotes stays with it: `exec: "x": ..` is one operation.
             let kept = if found.ends_with('"') { found.len() - 1 } else { found.len() };
             let after = rest.get(kept..).unwrap_or_default();
-            return (text.get(..at).unwrap_or_default(), ": ", after.trim_start());
+            return (text.get(..at).unwrap_or_default(), shown, after.trim_start());
         }
         at += c.len_utf8();
     }

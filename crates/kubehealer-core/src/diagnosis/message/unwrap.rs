@@ -69,6 +69,7 @@ const WRAPPERS: &[&str] = &[
     "autorest/azure",
     "service returned an error",
     "failed to mount secrets store objects",
+    "keyvault.baseclient",
     "warning",
     "error",
     "errors",
@@ -149,6 +150,10 @@ pub(super) fn weight(lower: &str) -> i32 {
     }
     if has(REFUSED) {
         weight -= 2;
+    }
+    // Said of what does not exist as well: another answer tells more.
+    if has(&["pull access denied", "may require authorization"]) {
+        weight -= 1;
     }
     if has(VAGUE) {
         weight -= 3;
@@ -406,7 +411,7 @@ pub(super) fn decisive(parts: &[Part]) -> Vec<&Part> {
         })
     };
     let mut kept: Vec<&Part> = parts.iter().collect();
-    while kept.len() > 1 && kept.last().is_some_and(|p| begins(p, EPILOGUES)) {
+    while kept.len() > 1 && kept.last().is_some_and(|p| begins(p, EPILOGUES) || is_dump(&p.text)) {
         kept.pop();
     }
     let last = kept.len().saturating_sub(1);
@@ -441,6 +446,15 @@ pub(super) fn decisive(parts: &[Part]) -> Vec<&Part> {
         });
     }
     kept
+}
+
+/// Whether a part only prints a structure of the program's own.
+fn is_dump(text: &str) -> bool {
+    let inner =
+        text.split_once('[').and_then(|(_, rest)| rest.rsplit_once(']')).map_or("", |(inner, _)| inner);
+    inner.len() > 100
+        && inner.matches(": ").count() + inner.matches("\":").count() >= 2
+        && !inner.contains("nvalid")
 }
 
 /// The prefixes of paths that a runtime makes up, which mean the root of the container.

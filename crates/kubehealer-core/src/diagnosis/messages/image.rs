@@ -1,0 +1,138 @@
+//! Why an image is not there: the answers of registries, and of runtimes that store images.
+//!
+//! The order matters: some answers contain the words of others (a missing platform ends in "not found").
+
+use super::generic::Fact;
+use super::{Of, Rule, rule};
+use crate::diagnosis::cause::CauseCode as C;
+
+const CURL: &str = "from node {node}: curl -v https://{host}/v2/";
+
+/// First match wins.
+pub const RULES: &[Rule] = &[
+    rule("kubelet throttle", C::KubeletPullThrottled).any(&["pull qps exceeded"]),
+    rule("rate limit", C::RegistryRateLimited).fact(&[Fact::RateLimited]).of(Of::Registry),
+    rule("no build for the platform", C::ImagePlatformMismatch).any(&[
+        "no match for platform in manifest",
+        "no matching manifest for",
+        "no image found in manifest list for architecture",
+        "no image found in image index for architecture",
+        "no match for platform",
+        "image architecture mismatch",
+        "is incompatible with a",
+        "does not match the host operating system",
+        "cannot be used on this platform",
+        "image operating system",
+    ]),
+    // A Windows node makes a layer only from one that has the parts of a Windows layer.
+    rule("layer without Windows parts", C::ImagePlatformMismatch)
+        .any(&["hcsshim::processbaselayer", "hcsshim::processutilityvmimage", "hcsshim::importlayer"])
+        .fact(&[Fact::NotFound])
+        .note("not a Windows layer: the image is for another platform, most likely Linux"),
+    rule("slow handshake", C::RegistryUnreachable).any(&["tls handshake timeout"]).of(Of::Registry).only(&[CURL]),
+    rule("signature", C::ImageSignature)
+        .any(&["source image rejected", "signature validation failed", "no signature exists", "signature verification", "invalid signature"]),
+    rule("clock", C::RegistryTlsError)
+        .fact(&[Fact::NotYetValid])
+        .of(Of::Node)
+        .note("by the clock of node {node} the certificate is not valid yet: check its time")
+        .only(&["on node {node}: date, timedatectl, chronyc tracking: correct the time (NTP); only if it is right, look at the certificate"]),
+    rule("expired certificate", C::RegistryTlsError)
+        .fact(&[Fact::Expired])
+        .of(Of::Registry)
+        .only(&["renew the certificate of {registry}; if it is valid, correct the clock of node {node}"]),
+    rule("plain HTTP", C::RegistryTlsError)
+        .fact(&[Fact::PlainHttp])
+        .of(Of::Registry)
+        .only(&["let {registry} serve TLS, or name it as a plain HTTP registry in the container runtime's settings on every node (containerd: certs.d/{registry}/hosts.toml)"]),
+    rule("TLS", C::RegistryTlsError).fact(&[Fact::Tls]).of(Of::Registry),
+    rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).of(Of::Node),
+    rule("the node cannot store it", C::ImagePullFailed)
+        .fact(&[Fact::ReadOnly, Fact::IoError])
+        .of(Of::Node)
+        .only(&["on node {node}: dmesg, and the health of the disk behind the runtime's directory", "kubectl describe node {node}"]),
+    rule("proxy", C::RegistryUnreachable)
+        .any(&["proxyconnect", "proxy authentication required", "407 proxy"])
+        .of(Of::Node)
+        .note("the proxy that the container runtime uses")
+        .only(&["on node {node}: check HTTP_PROXY, HTTPS_PROXY and NO_PROXY of the container runtime's service (systemctl cat containerd), and that the proxy listens"]),
+    rule("name server silent", C::RegistryNameNotResolved)
+        .all(&["lookup "])
+        .any(&["i/o timeout", "connection refused", "no route to host", "network is unreachable", "timed out"])
+        .of(Of::Node)
+        .note("DNS on the node: name server {server} does not answer"),
+    rule("name", C::RegistryNameNotResolved)
+        .fact(&[Fact::Dns])
+        .of(Of::Registry)
+        .note("DNS on the node: the name does not resolve"),
+    rule("cut off", C::RegistryUnreachable).fact(&[Fact::Reset]).of(Of::Registry).only(&[CURL, "look for a proxy, firewall or MTU between the node and the registry"]),
+    rule("unreachable", C::RegistryUnreachable)
+        .fact(&[Fact::Refused, Fact::Unreachable])
+        .of(Of::Registry)
+        .only(&[CURL]),
+    // The runtime breaks a pull off when no data have come for as long as it waits.
+    rule("too slow", C::ImagePullSlow).any(&["context canceled"]).of(Of::Registry).only(&[CURL, "the runtime breaks a pull off when no data come for a time (containerd: image_pull_progress_timeout)"]),
+    rule("no answer", C::RegistryUnreachable)
+        .fact(&[Fact::TimeOut])
+        .of(Of::Registry)
+        .only(&[CURL]),
+    rule("registry unavailable", C::RegistryUnreachable).any(&["the registry is unavailable"]).of(Of::Registry).only(&[CURL]),
+    rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "look at the registry's own status and log: it is tried again"]),
+    rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that took its place"]),
+    // Answers of a registry's guards, not about credentials.
+    rule("firewall of the registry", C::RegistryUnauthorized)
+        .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])
+        .only(&["let the registry's firewall take the addresses that the nodes go out with"]),
+    rule("policy of the registry", C::RegistryUnauthorized)
+        .any(&["due to configured policy", "prevented by policy", "quarantined"])
+        .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
+    rule("blocked on the node", C::ImagePullFailed)
+        .any(&["is blocked in "])
+        .of(Of::Node)
+        .only(&["on node {node}: /etc/containers/registries.conf names the blocked registries"]),
+    // The registry asked for credentials and got none: more than "may require".
+    rule("no credentials", C::RegistryUnauthorized).fact(&[Fact::NoCredentials]).note("no credentials for the registry were sent"),
+    rule("bad login", C::RegistryUnauthorized).any(&["invalid username/password", "incorrect username or password"]),
+    rule("not found or private", C::ImageNotFoundOrPrivate).any(&[
+        "pull access denied",
+        "may require authorization",
+        "insufficient_scope",
+        "(or it may not exist)",
+        // Docker Hub, of a repository that is private or is none.
+        "requested access to the resource is denied",
+    ]),
+    rule("refused", C::RegistryUnauthorized).fact(&[Fact::Unauthorized, Fact::Forbidden]),
+    rule("short name", C::ImageShortName).any(&["short name mode is enforcing", "short-name", "did not resolve to an alias"]),
+    rule("signature policy", C::ImageSignature).any(&["signature"]),
+    rule("reference", C::InvalidImageReference)
+        .any(&["invalid reference format", "failed to parse image reference", "couldn't parse image name", "couldn't parse image reference", "repository name must be lowercase"]),
+    // What is gone from the node's own store is not missing at the registry, nor is what the runtime cannot read.
+    rule("broken", C::ImageCorrupt).any(&[
+        "content digest",
+        "unexpected commit ",
+        "mismatched image rootfs",
+        "no processor for media-type",
+        "media type",
+        "schema 1",
+        "failed size validation",
+        "no longer supported",
+        "invalid tar header",
+        "digest mismatch",
+        "wrong diff id",
+    ]),
+    rule("digest", C::ImageCorrupt).all(&["digest", "mismatch"]),
+    rule("not found", C::ImageNotFound).any(&[
+        "manifest unknown",
+        "manifest_unknown",
+        "name unknown",
+        "name_unknown",
+        "404 not found",
+        ": not found",
+        "code = notfound",
+        "image not known",
+        "manifest invalid",
+    ]),
+    // `artifact x not found` of Harbor, `image x not found` of old Docker.
+    rule("not found, other words", C::ImageNotFound).any(&["artifact", "image", "repository", "tag "]).all(&[" not found"]),
+    rule("odd status", C::RegistryError).any(&["unexpected status"]).of(Of::Registry).only(&[CURL]),
+];

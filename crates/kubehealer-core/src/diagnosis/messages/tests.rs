@@ -1,0 +1,595 @@
+//! Every row of every table has a message as it is written, and is the first of its table to match it.
+
+use super::{Rule, admission, find, image, runtime, sandbox, volume};
+use crate::diagnosis::message::Message;
+
+type Samples = &'static [(&'static str, &'static str)];
+
+const IMAGE: Samples = &[
+    ("kubelet throttle", "pull QPS exceeded"),
+    (
+        "rate limit",
+        "failed to pull and unpack image \"docker.io/a/b:1\": failed to copy: httpReadSeeker: failed open: unexpected status code https://registry-1.docker.io/v2/a/b/manifests/1: 429 Too Many Requests - Server message: toomanyrequests: You have reached your unauthenticated pull rate limit.",
+    ),
+    (
+        "no build for the platform",
+        "rpc error: code = NotFound desc = failed to pull and unpack image \"x\": no match for platform in manifest: not found",
+    ),
+    (
+        "layer without Windows parts",
+        "failed to extract layer sha256:02f2bcb26af5: hcsshim::ProcessBaseLayer \\\\?\\C:\\ProgramData\\containerd\\snapshots\\167: The system cannot find the path specified.: unknown",
+    ),
+    ("slow handshake", "Get \"https://r.example.com/v2/\": net/http: TLS handshake timeout"),
+    ("signature", "Source image rejected: A signature was required, but no signature exists"),
+    (
+        "clock",
+        "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-02T09:59:20Z is before 2026-11-10T10:00:00Z",
+    ),
+    (
+        "expired certificate",
+        "tls: failed to verify certificate: x509: certificate has expired or is not yet valid: current time 2026-11-22T09:59:20Z is after 2026-11-10T10:00:00Z",
+    ),
+    (
+        "plain HTTP",
+        "failed to do request: Head \"https://registry:5000/v2/a/manifests/1\": http: server gave HTTP response to HTTPS client",
+    ),
+    (
+        "TLS",
+        "failed to do request: Head \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    ),
+    ("disk full", "writing blob: adding layer with blob \"sha256:ab\": write /x: no space left on device"),
+    (
+        "the node cannot store it",
+        "failed to create temp dir: mkdir /var/lib/containerd/io.containerd.snapshotter.v1.overlayfs/snapshots/new-1: read-only file system",
+    ),
+    (
+        "proxy",
+        "failed to do request: Head \"https://registry-1.docker.io/v2/a/b/manifests/1\": proxyconnect tcp: dial tcp 127.0.0.1:1082: connect: connection refused",
+    ),
+    (
+        "name server silent",
+        "failed to do request: Head \"https://r.example.com/v2/a\": dial tcp: lookup r.example.com on [::1]:53: read udp [::1]:47364->[::1]:53: read: connection refused",
+    ),
+    ("name", "dial tcp: lookup r.example.com on 10.0.0.10:53: no such host"),
+    (
+        "cut off",
+        "failed to copy: read tcp 192.168.16.6:35464->104.18.122.25:443: read: connection reset by peer",
+    ),
+    (
+        "unreachable",
+        "failed to do request: Head \"https://10.1.2.3/v2/a\": dial tcp 10.1.2.3:443: connect: connection refused",
+    ),
+    ("too slow", "failed to pull and unpack image \"x\": failed to copy: context canceled"),
+    ("no answer", "failed to do request: Head \"https://10.1.2.3/v2/a\": dial tcp 10.1.2.3:443: i/o timeout"),
+    ("registry unavailable", "image pull failed for x because the registry is unavailable: no mirror left"),
+    (
+        "registry fails",
+        "unexpected status from HEAD request to https://r/v2/a/manifests/1: 503 Service Unavailable",
+    ),
+    (
+        "old service",
+        "reading manifest 1 in gcr.io/google-containers/x: denied: Container Registry is deprecated and shutting down",
+    ),
+    (
+        "firewall of the registry",
+        "403 Forbidden: client with IP '20.1.2.3' is not allowed access. Refer https://aka.ms/acr/firewall to grant access",
+    ),
+    (
+        "policy of the registry",
+        "unknown: current image with 12 vulnerabilities cannot be pulled due to configured policy",
+    ),
+    (
+        "blocked on the node",
+        "registry docker.io is blocked in /etc/containers/registries.conf or /etc/containers/registries.conf.d",
+    ),
+    (
+        "no credentials",
+        "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
+    ),
+    ("bad login", "unable to retrieve auth token: invalid username/password: unauthorized"),
+    (
+        "not found or private",
+        "pull access denied, repository does not exist or may require authorization: server message: insufficient_scope: authorization failed",
+    ),
+    (
+        "refused",
+        "failed to authorize: failed to fetch anonymous token: unexpected status from GET request to https://ghcr.io/token: 401 Unauthorized",
+    ),
+    ("short name", "short name mode is enforcing, but image name \"nginx\" returns ambiguous list"),
+    ("signature policy", "copying system image: reading signature: sigstore attachments differ"),
+    ("reference", "couldn't parse image reference \"<a>:<b>\": invalid reference format"),
+    (
+        "broken",
+        "failed commit on ref \"layer-sha256:3690\": unexpected commit size 5674492, expected 2312958: unknown",
+    ),
+    ("digest", "layer digest sha256:ab: mismatch with sha256:cd"),
+    (
+        "not found",
+        "initializing source docker://quay.io/a/b:x: reading manifest x in quay.io/a/b: manifest unknown",
+    ),
+    ("not found, other words", "artifact shop/web@latest not found"),
+    (
+        "odd status",
+        "unexpected status from HEAD request to https://harbor.corp/v2/library/nginx/manifests/1: 412 Precondition Failed",
+    ),
+];
+
+const RUNTIME: Samples = &[
+    (
+        "shim missing",
+        "failed to start shim: start failed: io.containerd.spin.v2: exec: \"containerd-shim-spin-v2\": executable file not found in $PATH",
+    ),
+    (
+        "tool of the runtime missing",
+        "OCI runtime create failed: unable to retrieve OCI runtime error (open /run/x/log.json: no such file or directory): fork/exec /usr/bin/nvidia-container-runtime: no such file or directory: unknown",
+    ),
+    (
+        "tool of the runtime missing, in PATH",
+        "failed to create containerd container: apparmor_parser: command not found",
+    ),
+    (
+        "seccomp",
+        "cannot load seccomp profile \"/var/lib/kubelet/seccomp/profiles/a.json\": open /var/lib/kubelet/seccomp/profiles/a.json: no such file or directory",
+    ),
+    ("AppArmor", "Cannot enforce AppArmor: profile \"web\" is not loaded"),
+    ("SELinux", "error during container init: write /proc/self/attr/keycreate: permission denied: unknown"),
+    (
+        "user namespace",
+        "failed to create containerd container: snapshotter overlayfs does not support idmap mounts",
+    ),
+    (
+        "device",
+        "stderr: Auto-detected mode as 'legacy'\nnvidia-container-cli: initialization error: nvml error: driver/library version mismatch: unknown",
+    ),
+    ("device hook", "error running hook #0: nvidia toolkit: exit status 1"),
+    (
+        "working directory forbidden",
+        "chdir to cwd (\"/root\") set in config.json failed: permission denied: unknown",
+    ),
+    (
+        "working directory",
+        "chdir to cwd (\"/srv/app\") set in config.json failed: no such file or directory: unknown",
+    ),
+    (
+        "Windows version",
+        "hcs::CreateComputeSystem x: The container operating system does not match the host operating system.: unknown",
+    ),
+    ("Windows user", "hcs::System::CreateProcess app: The user name or password is incorrect.: unknown"),
+    ("Windows access", "hcs::System::CreateProcess app: Access is denied.: unknown"),
+    (
+        "Windows program",
+        "hcs::System::CreateProcess app: The system cannot find the file specified.: unknown",
+    ),
+    (
+        "content gone",
+        "failed to create containerd container: error unpacking image: failed to get reader from content store: content digest sha256:ab: not found",
+    ),
+    (
+        "layers",
+        "failed to create containerd container: failed to create snapshot: missing parent \"k8s.io/12/sha256:ab\" bucket: not found",
+    ),
+    (
+        "disk full",
+        "failed to create containerd task: write /run/containerd/x: no space left on device: unknown",
+    ),
+    (
+        "cgroup room",
+        "unable to apply cgroup configuration: failed to write 1234: write /sys/fs/cgroup/pids/kubepods/cgroup.procs: no space left on device: unknown",
+    ),
+    (
+        "stale volume",
+        "error while creating mount source path \"/var/lib/kubelet/pods/c40d/volumes/x/mount\": mkdir /var/lib/kubelet/pods/c40d/volumes/x/mount: file exists",
+    ),
+    (
+        "stale mount",
+        "failed to generate spec: failed to stat \"/mnt/data\": stat /mnt/data: transport endpoint is not connected",
+    ),
+    (
+        "mount propagation",
+        "failed to generate spec: path \"/mnt/data\" is mounted on \"/\" but it is not a shared mount",
+    ),
+    (
+        "path on the node",
+        "failed to apply OCI options: failed to mkdir \"/usr/local\": mkdir /usr/local: read-only file system",
+    ),
+    (
+        "node disk read-only",
+        "failed to create containerd container: mkdir /var/lib/containerd/io.containerd.metadata.v1.bolt: input/output error",
+    ),
+    ("files exhausted", "failed to create containerd container: too many open files in system"),
+    ("memory limit too low", "container init was OOM-killed (memory limit too low?): unknown"),
+    (
+        "memory limit busy",
+        "error setting cgroup config for procHooks process: write /sys/fs/cgroup/kubepods/memory.max: device or resource busy",
+    ),
+    ("capability", "error during container init: unknown capability \"CAP_NET_ADMINS\": unknown"),
+    (
+        "kernel keys",
+        "error during container init: unable to join session keyring: unable to create session key: disk quota: unknown",
+    ),
+    (
+        "processes or memory",
+        "runc create failed: unable to start container process: can't get final child's PID from pipe: fork: resource temporarily unavailable",
+    ),
+    ("freezer", "error setting cgroup config for procHooks process: unable to freeze: unknown"),
+    (
+        "sysctl",
+        "error during container init: open /proc/sys/net/ipv4/tcp_rmem2: no such file or directory: unknown",
+    ),
+    ("image volume", "ImageVolumeMountFailed: failed to unpack the layer"),
+    (
+        "read-only mount point",
+        "error mounting \"/x\" to rootfs at \"/data/in\": create mountpoint for /data/in mount: mkdirat /merged/data/in: read-only file system",
+    ),
+    ("read-only root", "error during container init: mkdir /src: read-only file system: unknown"),
+    ("file in the way", "error during container init: mkdir /src: not a directory: unknown"),
+    (
+        "mount, file and directory",
+        "error mounting \"/var/lib/kubelet/pods/1/volume-subpaths/conf/app/0\" to rootfs at \"/etc/app.yml\": mount src=/x, dst=/etc/app.yml: not a directory: unknown",
+    ),
+    (
+        "mount",
+        "error mounting \"/x\" to rootfs at \"/mnt/data/config.php\": open /mnt/data/config.php: permission denied",
+    ),
+    ("architecture", "exec /app/server: exec format error"),
+    ("program in PATH", "exec: \"bash\": executable file not found in $PATH: unknown"),
+    ("program", "exec: \"./agent\": stat ./agent: no such file or directory"),
+    ("program may not run", "exec: \"/docker_entrypoint.sh\": permission denied: unknown"),
+    ("program is a directory", "exec: \"/app\": is a directory: unknown"),
+    (
+        "sandbox gone",
+        "unable to create new parent process: namespace path: lstat /proc/0/ns/ipc: no such file or directory: unknown",
+    ),
+    ("sandbox not running", "sandbox container \"4f5e\" is not running"),
+    ("no command", "failed to generate container \"x\" spec: no command specified"),
+    ("user", "unable to find user app: no matching entries in passwd file"),
+    (
+        "name reserved under load",
+        "Kubelet may be retrying requests that are timing out in CRI-O due to system load: error reserving ctr name k8s_a for id 8c: name is reserved",
+    ),
+    (
+        "name reserved",
+        "failed to reserve container name \"app_cart\": name \"app_cart\" is reserved for \"4f5e\"",
+    ),
+    ("time-out", "context deadline exceeded"),
+    (
+        "runtime gone",
+        "connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
+    ),
+];
+
+const VOLUME: Samples = &[
+    (
+        "attached elsewhere",
+        "Multi-Attach error Volume is already exclusively attached to one node and can't be attached to another",
+    ),
+    ("in use", "rbd image replicapool/csi-vol-e4d2d56e is still being used"),
+    ("detaching", "volume attachment is being deleted"),
+    (
+        "ownership",
+        "Setting volume ownership for 5e30/volumes/x is taking longer than expected, consider using OnRootMismatch",
+    ),
+    (
+        "driver not registered",
+        "MountVolume.MountDevice failed: kubernetes.io/csi: attacher.MountDevice failed to create newCsiDriverClient: driver name ebs.csi.aws.com not found in the list of registered CSI drivers",
+    ),
+    ("driver not on the node", "CSINode worker-3 does not contain driver ebs.csi.aws.com"),
+    (
+        "driver not installed",
+        "volume mode \"Ephemeral\" not supported by driver secrets-store.csi.k8s.io (no CSIDriver object)",
+    ),
+    (
+        "driver silent",
+        "connection error: desc = \"transport: Error while dialing dial unix /var/lib/kubelet/plugins/x/csi.sock: connect: connection refused\"",
+    ),
+    ("provider missing", "error connecting to provider \"aws\": provider not found: provider \"aws\""),
+    (
+        "no SecretProviderClass",
+        "failed to get secretproviderclass shop/cart-secrets, error: SecretProviderClass.secrets-store.csi.x-k8s.io \"cart-secrets\" not found",
+    ),
+    (
+        "vault sealed",
+        "failed to login: Error making API request.\n\nURL: POST http://vault:8200/v1/auth/kubernetes/login\nCode: 503. Errors:\n\n* Vault is sealed",
+    ),
+    (
+        "secret not in the store",
+        "Service returned an error. Status=404 Code=\"SecretNotFound\" Message=\"A secret with (name/id) db was not found in this key vault.\"",
+    ),
+    ("role missing", "An IAM role must be associated with service account default (namespace: shop)"),
+    ("secret or permission", "Failed fetching secret db: verify secret exists and required permissions"),
+    (
+        "held on the node",
+        "mke2fs 1.47.0 (5-Feb-2023)\n/dev/longhorn/pvc-7e is apparently in use by the system; will not make a filesystem here!",
+    ),
+    (
+        "file system damaged",
+        "'fsck' found errors on device /dev/longhorn/pvc-7e but could not correct them: fsck from util-linux 2.39.3",
+    ),
+    (
+        "other zone",
+        "api error InvalidVolume.ZoneMismatch: The volume 'vol-0ddf92e1' is not in the same availability zone as instance 'i-0a1b2c'",
+    ),
+    ("no healthy copy", "volume pvc-7e failed to attach to node worker-3: faulted volume cannot be attached"),
+    (
+        "too many volumes",
+        "OperationNotAllowed: The maximum number of data disks allowed to be attached to a VM of this size is 8.",
+    ),
+    (
+        "rate limit",
+        "azure cloud provider throttled for operation VMSSVMUpdateAsync with reason \"client throttled\"",
+    ),
+    (
+        "key",
+        "Client.InternalError: Client error on launch; KMS key arn:aws:kms:eu-west-1:1:key/x is disabled",
+    ),
+    ("NFS export", "mount.nfs: access denied by server while mounting nfs.example.com:/export"),
+    ("name", "mount.nfs: Failed to resolve server nfs.shop.svc.cluster.local: Name or service not known"),
+    (
+        "server name",
+        "Failed to resolve \"fs-1234abcd.efs.eu-west-1.amazonaws.com\" - check that your file system ID is correct",
+    ),
+    ("local ports", "Could not locate an available port in range [20049, 20449]"),
+    ("stale", "lstat /var/lib/kubelet/plugins/kubernetes.io/csi/efs/x/globalmount: stale NFS file handle"),
+    ("NFS version", "mount.nfs: Protocol not supported"),
+    ("rpc.statd", "mount.nfs: rpc.statd is not running but is required for remote locking."),
+    ("token", "failed to fetch token: cannot create resource \"serviceaccounts/token\" in API group \"\""),
+    (
+        "mount's catch-all, network file system",
+        "mount: wrong fs type, bad option, bad superblock on nfs.example.com:/export",
+    ),
+    (
+        "mount's catch-all",
+        "mount: /x: wrong fs type, bad option, bad superblock on /dev/nvme1n1, missing codepage or helper program, or other error.",
+    ),
+    ("share refused", "mount error(13): Permission denied"),
+    ("share silent", "mount error(115): Operation now in progress"),
+    ("share missing", "mount error(2): No such file or directory"),
+    ("local path missing", "path \"/mnt/disks/ssd1\" does not exist"),
+    ("host path", "hostPath type check failed: /var/run/docker.sock is not a socket file"),
+    (
+        "path on the server",
+        "mount.nfs: mounting 10.0.0.5:/export failed, reason given by server: No such file or directory",
+    ),
+    ("not read yet", "object \"shop\"/\"kube-root-ca.crt\" not registered"),
+    ("iSCSI", "Unable to find device after multiple discovery attempts: [can't find active iSCSI session]"),
+    (
+        "permission",
+        "rpc error: code = PermissionDenied desc = Caller is not authorized to perform action on resource",
+    ),
+    (
+        "disk full",
+        "mkdir /var/lib/kubelet/pods/7b1e/volumes/kubernetes.io~empty-dir/cache: no space left on device",
+    ),
+    ("read-only", "mkdir /opt/cni: read-only file system"),
+    ("I/O error", "rbd: sysfs write failed\nrbd: map failed: (5) Input/output error"),
+    ("unreachable NFS", "mount.nfs: Connection timed out"),
+    ("refused", "failed to connect to 10.0.0.9: connection refused"),
+    (
+        "earlier attempt",
+        "rpc error: code = Aborted desc = an operation with the given Volume ID 7 already exists",
+    ),
+    (
+        "time-out without a word",
+        "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data]: timed out waiting for the condition",
+    ),
+    ("time-out", "rpc error: code = DeadlineExceeded desc = context deadline exceeded"),
+    ("gone", "rpc error: code = NotFound desc = volume pvc-7e is gone"),
+];
+
+const SANDBOX: Samples = &[
+    ("memory limit", "container init was OOM-killed (memory limit too low?): unknown"),
+    ("handler", "failed to get sandbox runtime: no runtime for \"nvidia\" is configured"),
+    (
+        "shim",
+        "failed to start shim: start failed: io.containerd.kata.v2: exec: \"containerd-shim-kata-v2\": executable file not found in $PATH: not found",
+    ),
+    (
+        "KVM",
+        "failed to launch qemu: exit status 1, error messages from qemu log: Could not access KVM kernel module: No such file or directory",
+    ),
+    (
+        "sandbox of a virtual machine",
+        "failed to handle message create container\n\nCaused by:\n    0: create\n    1: agent create container\n    2: Establishing a D-Bus connection",
+    ),
+    (
+        "runtime gone",
+        "connection error: desc = \"transport: Error while dialing: dial unix /run/containerd/containerd.sock: connect: connection refused\"",
+    ),
+    (
+        "no such sysctl",
+        "write sysctl key net.ipv4.ip_unprivileged_port_start: open /proc/sys/net/ipv4/ip_unprivileged_port_start: no such file or directory",
+    ),
+    (
+        "Windows version",
+        "hcsshim::CreateComputeSystem e2: The container operating system does not match the host operating system.",
+    ),
+    (
+        "no address of the cloud",
+        "networkPlugin cni failed to set up pod \"a\" network: failed to parse Kubernetes args: pod does not have label vpc.amazonaws.com/PrivateIPv4Address",
+    ),
+    (
+        "addresses used up",
+        "plugin type=\"aws-cni\" name=\"aws-cni\" failed (add): add cmd: failed to assign an IP address to container",
+    ),
+    (
+        "host port",
+        "plugin type=\"portmap\" failed (add): could not open TCP port 8080: listen tcp4 :8080: bind: address already in use",
+    ),
+    (
+        "bridge address",
+        "failed to set bridge addr: \"cni0\" already has an IP address different from 10.244.0.1/24",
+    ),
+    (
+        "attachment definition",
+        "Multus: error getting k8s network: cannot find a network-attachment-definition (macvlan) in namespace (shop): network-attachment-definitions.k8s.cni.cncf.io \"macvlan\" not found",
+    ),
+    (
+        "ztunnel",
+        "plugin type=\"istio-cni\" name=\"istio-cni\" failed (add): unable to push CNI event (status code 500): partial add error: no ztunnel connection",
+    ),
+    (
+        "not initialised",
+        "network is not ready: container runtime network not ready: NetworkReady=false reason:NetworkPluginNotReady message:Network plugin returns error: cni plugin not initialized",
+    ),
+    (
+        "plugin not installed",
+        "plugin type=\"calico\" failed (add): failed to find plugin \"calico\" in path [/opt/cni/bin]",
+    ),
+    (
+        "plugin busy",
+        "plugin type=\"cilium-cni\" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] too many requests",
+    ),
+    ("plugin busy, agent", "unable to create endpoint: putEndpointIdTooManyRequests"),
+    (
+        "plugin refused",
+        "plugin type=\"calico\" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized",
+    ),
+    (
+        "API server unreachable",
+        "plugin type=\"multus\" failed (add): error getting pod: Get \"https://10.96.0.1:443/api/v1/namespaces/shop/pods/cart\": dial tcp 10.96.0.1:443: i/o timeout",
+    ),
+    (
+        "control plane late",
+        "CNI request failed with status 400: 'failed to configure pod interface: timed out waiting for OVS port binding'",
+    ),
+    (
+        "agent silent",
+        "plugin type=\"flannel\" failed (add): loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory",
+    ),
+    (
+        "network",
+        "plugin type=\"bridge\" failed (add): failed to create bridge \"cni0\": operation not supported",
+    ),
+];
+
+const ADMISSION: Samples = &[
+    (
+        "quota used up",
+        "pods \"a\" is forbidden: exceeded quota: few, requested: pods=1, used: pods=5, limited: pods=5",
+    ),
+    (
+        "quota wants limits",
+        "pods \"a\" is forbidden: failed quota: quota: must specify limits.cpu,limits.memory",
+    ),
+    ("scoped quota", "pods with system-node-critical priorityClass is not permitted in shop namespace"),
+    ("limit range", "pods \"a\" is forbidden: maximum memory usage per Container is 1Gi, but limit is 2Gi"),
+    (
+        "PodSecurity",
+        "pods \"a\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false",
+    ),
+    (
+        "PodSecurityPolicy",
+        "pods \"a\" is forbidden: PodSecurityPolicy: unable to admit pod: [spec.securityContext.hostNetwork: Invalid value: true]",
+    ),
+    (
+        "SecurityContextConstraints",
+        "pods \"a\" is forbidden: unable to validate against any security context constraint: [provider \"anyuid\": Forbidden: not usable by user]",
+    ),
+    (
+        "ValidatingAdmissionPolicy",
+        "ValidatingAdmissionPolicy 'replicas' with binding 'replicas' denied request: failed expression",
+    ),
+    (
+        "webhook denied",
+        "admission webhook \"validation.gatekeeper.sh\" denied the request: [denied by owners] all must have an owner",
+    ),
+    (
+        "webhook certificate",
+        "failed calling webhook \"a.b.c\": failed to call webhook: Post \"https://a.b.svc:443/m\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+    ),
+    (
+        "webhook without endpoints",
+        "failed calling webhook \"a.b.c\": failed to call webhook: Post \"https://a.b.svc:443/m\": no endpoints available for service \"a\"",
+    ),
+    (
+        "webhook unreachable",
+        "failed calling webhook \"a.b.c\": failed to call webhook: Post \"https://a.b.svc:443/m?timeout=10s\": context deadline exceeded",
+    ),
+    (
+        "webhook answer",
+        "failed calling webhook \"a.b.c\": expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got /, Kind=",
+    ),
+    (
+        "webhook patch",
+        "Internal error occurred: add operation does not apply: doc is missing path: \"/metadata/annotations/x\": missing value",
+    ),
+    (
+        "token of the account",
+        "No API token found for service account \"default\", retry after the token is automatically created",
+    ),
+    (
+        "service account",
+        "pods \"a\" is forbidden: error looking up service account shop/cart: serviceaccount \"cart\" not found",
+    ),
+    ("RuntimeClass", "pods \"a\" is forbidden: pod rejected: RuntimeClass \"nvidia\" not found"),
+    ("PriorityClass", "pods \"a\" is forbidden: no PriorityClass with name high was found"),
+    ("invalid spec", "Pod \"a\" is invalid: spec.containers[0].image: Required value"),
+    (
+        "node selector of the namespace",
+        "pods \"a\" is forbidden: pod node label selector conflicts with its namespace node label selector",
+    ),
+    (
+        "terminating namespace",
+        "pods \"a\" is forbidden: unable to create new content in namespace shop because it is being terminated",
+    ),
+    ("old pod", "object is being deleted: pods \"web-0\" already exists"),
+    ("API server", "etcdserver: request timed out"),
+    ("API server slow", "the server has received too many requests and has asked us to try again later"),
+];
+
+#[test]
+fn every_rule_has_a_message_that_it_is_the_first_to_match() {
+    let tables: &[(&str, &'static [Rule], Samples)] = &[
+        ("image", image::RULES, IMAGE),
+        ("runtime", runtime::RULES, RUNTIME),
+        ("volume", volume::RULES, VOLUME),
+        ("sandbox", sandbox::RULES, SANDBOX),
+        ("admission", admission::RULES, ADMISSION),
+    ];
+    let mut wrong = Vec::new();
+    for (family, rules, samples) in tables {
+        for rule in *rules {
+            let of = samples.iter().filter(|(name, _)| *name == rule.name).count();
+            if of == 0 {
+                wrong.push(format!("{family}: no sample of {:?}", rule.name));
+            }
+        }
+        for (name, message) in *samples {
+            let found = find(rules, &Message::read(message)).map_or("nothing", |r| r.name);
+            if found != *name {
+                wrong.push(format!("{family}: {found:?}, not {name:?}: {message}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn steps_and_notes_of_rules_have_names_that_are_known() {
+    use crate::diagnosis::steps::Names;
+    let all = [
+        "namespace",
+        "pod",
+        "container",
+        "image",
+        "registry",
+        "node",
+        "host",
+        "peer",
+        "path",
+        "class",
+        "server",
+    ];
+    let names = all.iter().fold(Names::default(), |names, name| names.with(name, Some("x".to_owned())));
+    for rule in
+        [image::RULES, runtime::RULES, volume::RULES, sandbox::RULES, admission::RULES].into_iter().flatten()
+    {
+        assert!(names.sentence(rule.note).is_some(), "{}: {}", rule.name, rule.note);
+        for step in rule.steps {
+            assert!(names.command(step).is_some(), "{}: {step}", rule.name);
+            // A step that begins with a command is nothing but the command: people paste it as it stands.
+            let prose = [": ", "; ", " the ", " then ", ", "].iter().find(|words| step.contains(**words));
+            assert!(!step.starts_with("kubectl ") || prose.is_none(), "{}: {step}", rule.name);
+        }
+    }
+}
