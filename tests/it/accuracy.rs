@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use fancy_regex::RegexBuilder;
+use fancy_regex::Regex;
 use kubehealer::diagnosis::{self, Finding, Severity};
 use kubehealer::files;
 use serde_json::Value;
@@ -52,7 +52,7 @@ fn findings(case: &Path) -> Vec<Finding> {
 }
 
 fn matches(pattern: &str, text: &str) -> bool {
-    let regex = RegexBuilder::new(pattern).case_insensitive(true).build();
+    let regex = Regex::new(&format!("(?i:{pattern})"));
     regex.unwrap_or_else(|e| panic!("{pattern}: {e}")).is_match(text).unwrap()
 }
 
