@@ -71,14 +71,18 @@ impl Matcher {
         let mut best: Option<Found> = None;
         for text in [whole, raw] {
             for candidate in self.candidates(text) {
-                let (Some(rule), Some(compiled)) = (table::RULES.get(candidate), self.patterns.get(candidate)) else {
+                let (Some(rule), Some(compiled)) =
+                    (table::RULES.get(candidate), self.patterns.get(candidate))
+                else {
                     continue;
                 };
                 let rank = rule.rank + fit(rule.cause, exit_code);
                 if best.as_ref().is_some_and(|best| best.rank >= rank) {
                     continue;
                 }
-                let Some(found) = compiled.get_or_init(|| pattern(rule.find)).captures(text) else { continue };
+                let Some(found) = compiled.get_or_init(|| pattern(rule.find)).captures(text) else {
+                    continue;
+                };
                 let words = found.get(0).map_or("", |words| words.as_str()).trim().to_owned();
                 best = Some(Found { rule, rank, words, hint: phrase(rule.hint, &found) });
             }

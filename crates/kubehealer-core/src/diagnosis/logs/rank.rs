@@ -151,15 +151,19 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
     if known.is_some() {
         return known;
     }
-    let last = parts.iter().rposition(|part| *part != Part::Noise).or_else(|| records.len().checked_sub(1))?;
+    let last =
+        parts.iter().rposition(|part| *part != Part::Noise).or_else(|| records.len().checked_sub(1))?;
     Some(Choice { record: last, found: None, error: false, strong: false })
 }
 
 /// What was thrown is often logged first, with words on what it was about, and printed again bare when nobody caught it:
 /// the first is worth more.
 fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
-    let root = |record: &Record| record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).cloned();
-    let Some(chosen) = records.get(choice.record).filter(|record| record.text.is_empty()) else { return choice };
+    let root =
+        |record: &Record| record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).cloned();
+    let Some(chosen) = records.get(choice.record).filter(|record| record.text.is_empty()) else {
+        return choice;
+    };
     let Some(thrown) = root(chosen) else { return choice };
     let from = choice.record.saturating_sub(4);
     for (at, other) in records.iter().enumerate().take(choice.record).skip(from) {
@@ -185,7 +189,8 @@ fn weigh(
     let whole = record.whole();
     let raw = lines.get(record.first).map_or("", String::as_str);
     let found = MATCHER.best(&whole, raw, exit_code);
-    let uncaught = record.stack && !record.headed && (!record.thrown.is_empty() || record.level == Level::Fatal);
+    let uncaught =
+        record.stack && !record.headed && (!record.thrown.is_empty() || record.level == Level::Fatal);
     let bare = !record.headed && record.thrown.iter().any(|thrown| !thrown.class.is_empty());
     let reads = ERROR.is_match(&whole);
     let level = match record.level {
@@ -237,7 +242,9 @@ fn repetitions(record: &Record, records: &[Record], index: usize) -> i32 {
 /// Whether a text names anything: a path, a quoted name, a number with a unit, a setting, a chain of causes.
 fn has_substance(text: &str) -> bool {
     static NAME: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r#"/\w|['"`\[][\w./:-]+['"`\]]|\d+[.:]\d+|\w=\w|: \w|\w_\w|(?-i:[a-z][A-Z])|\w\.\w|--\w|\b\d{2,}\b"#)
+        pattern(
+            r#"/\w|['"`\[][\w./:-]+['"`\]]|\d+[.:]\d+|\w=\w|: \w|\w_\w|(?-i:[a-z][A-Z])|\w\.\w|--\w|\b\d{2,}\b"#,
+        )
     });
     NAME.is_match(text)
 }
@@ -248,7 +255,11 @@ fn part(record: &Record) -> Part {
         return Part::Noise;
     }
     // A trace without its error, or the source line that Node.js prints in front of it.
-    if record.thrown.is_empty() && record.error.is_empty() && !text.starts_with("panic:") && record::is_frame(text) {
+    if record.thrown.is_empty()
+        && record.error.is_empty()
+        && !text.starts_with("panic:")
+        && record::is_frame(text)
+    {
         return Part::Noise;
     }
     if text.chars().all(|c| !c.is_alphabetic()) && record.thrown.is_empty() {
@@ -259,7 +270,8 @@ fn part(record: &Record) -> Part {
         return Part::Noise;
     }
     // An exception or error beside a wrapper says more, unless it is one itself.
-    let root = record.thrown.iter().rev().map(|thrown| thrown.message.as_str()).find(|message| !message.is_empty());
+    let root =
+        record.thrown.iter().rev().map(|thrown| thrown.message.as_str()).find(|message| !message.is_empty());
     let inner = root.unwrap_or(if record.error.is_empty() { text } else { record.error.as_str() });
     if HOLLOW.is_match(inner) {
         return Part::Hollow;
