@@ -7,16 +7,17 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{GeneralPurpose, STANDARD_NO_PAD};
 use serde_json::json;
 
+use super::watch::Resource;
 use crate::objects::decode::{
-    Bookmarked, Encoding, EventType, JsonEvent, ListError, ProtobufEvent, Status, Unread, decode_status,
-    protobuf_list, without_managed_fields,
+    Bookmarked, Encoding, EventType, JsonEvent, ListError, ProtobufEvent, Status, Unread, Unwanted,
+    decode_status, protobuf_list,
 };
 
 /// How protobuf is written into JSON.
 pub(super) const BASE64: GeneralPurpose = STANDARD_NO_PAD;
 
 /// A list in JSON. None if it is none.
-pub(super) fn list(body: Vec<u8>, encoding: Encoding) -> Result<Vec<u8>, ListError> {
+pub(super) fn list(body: Vec<u8>, encoding: Encoding, resource: &Resource) -> Result<Vec<u8>, ListError> {
     if encoding == Encoding::Json {
         // kube takes no list with bytes that are no UTF-8; here they spoil only the object that they are in.
         return Ok(match String::from_utf8(body) {
@@ -25,7 +26,7 @@ pub(super) fn list(body: Vec<u8>, encoding: Encoding) -> Result<Vec<u8>, ListErr
         });
     }
     let mut out = Vec::with_capacity(body.len());
-    let mut writer = Writer::default();
+    let mut writer = Writer::new(resource);
     out.extend_from_slice(b"{\"items\":[");
     let start = out.len();
     let meta = protobuf_list(&body, |object| {
@@ -56,12 +57,22 @@ pub(super) enum Seen {
 }
 
 /// Writes frames of a watch as lines of JSON.
-#[derive(Default)]
 pub(super) struct Writer {
+    unwanted: &'static [Unwanted],
     pruned: Vec<u8>,
 }
 
 impl Writer {
+    /// For objects of this resource.
+    pub(super) fn new(resource: &Resource) -> Self {
+        let unwanted = match *resource {
+            Resource::PODS => Unwanted::OF_POD,
+            Resource::NODES => Unwanted::OF_NODE,
+            _ => Unwanted::OF_ANY,
+        };
+        Self { unwanted, pruned: Vec::new() }
+    }
+
     /// Writes a frame, if it can be passed on.
     pub(super) fn frame(&mut self, frame: &[u8], encoding: Encoding, out: &mut Vec<u8>) -> Seen {
         let seen = match encoding {
@@ -107,7 +118,7 @@ impl Writer {
 
     /// Writes an object of protobuf. Says whether it has a resourceVersion.
     fn object(&mut self, object: &[u8], out: &mut Vec<u8>) -> bool {
-        let has_version = without_managed_fields(object, &mut self.pruned);
+        let has_version = Unwanted::leave_out(self.unwanted, object, &mut self.pruned);
         let object = if has_version.is_some() { &self.pruned } else { object };
         out.push(b'"');
         let from = out.len();

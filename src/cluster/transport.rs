@@ -73,7 +73,7 @@ struct Pages {
 /// What a transport and the reader of its stream tell each other.
 #[derive(Debug)]
 pub(super) struct Wire {
-    resource: Resource,
+    pub(super) resource: Resource,
     pub(super) health: Arc<WatchHealth>,
     /// How long an answer may take to begin.
     answer: Duration,
@@ -282,7 +282,7 @@ impl Transport {
                 }
             };
             lock(&wire.pages).is_full = body.len() >= FULL_PAGE;
-            match envelope::list(body, encoding) {
+            match envelope::list(body, encoding, &wire.resource) {
                 Ok(list) => {
                     wire.health.alive();
                     return Ok(list.into());

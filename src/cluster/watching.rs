@@ -59,11 +59,11 @@ impl Watching {
     pub(super) fn new(wire: Arc<Wire>, body: Body, encoding: Encoding, is_initial: bool) -> Self {
         let now = Instant::now();
         Self {
+            writer: Writer::new(&wire.resource),
             wire,
             body,
             encoding,
             frames: Frames::new(encoding),
-            writer: Writer::default(),
             is_initial,
             is_steady: false,
             is_over: false,

@@ -155,6 +155,37 @@ async fn a_recorded_watch_gives_the_same_events_in_both_encodings_however_its_by
     }
 }
 
+#[test]
+fn what_is_left_out_on_the_way_is_what_no_slim_type_reads() {
+    use kubehealer::objects::Node;
+    use kubehealer::objects::decode::{Unwanted, protobuf_list, protobuf_object};
+    fn same<T: Object + std::fmt::Debug>(name: &str, unwanted: &[Unwanted]) {
+        let (mut objects, mut before, mut after) = (0, 0, 0);
+        let mut rest = Vec::new();
+        protobuf_list(&recording(name), |raw| {
+            assert_eq!(Unwanted::leave_out(unwanted, raw, &mut rest), Some(true));
+            assert_eq!(protobuf_object::<T>(&rest).unwrap(), protobuf_object::<T>(raw).unwrap());
+            (objects, before, after) = (objects + 1, before + raw.len(), after + rest.len());
+            // Whatever is cut off is broken, or an object without its last fields.
+            for length in (0..raw.len()).step_by(97) {
+                Unwanted::leave_out(unwanted, &raw[..length], &mut rest);
+            }
+        })
+        .unwrap();
+        assert!(objects > 0 && after < before, "{name}: {after} of {before} bytes");
+    }
+    for namespace in ["platform", "payments", "ml", "shop", "batch"] {
+        same::<Pod>(&format!("protobuf/pods-{namespace}.pb"), Unwanted::OF_POD);
+    }
+    same::<Event>("protobuf/events.pb", Unwanted::OF_ANY);
+    let mut out = Vec::new();
+    // A status with two images, and a condition's type.
+    let node = [&[0x1a, 12][..], &[0x42, 1, 1, 0x42, 1, 2], &[0x22, 4, 0x0a, 2, b'o', b'k']].concat();
+    assert_eq!(Unwanted::leave_out(Unwanted::OF_NODE, &node, &mut out), Some(false));
+    assert_eq!(out, [0x1a, 6, 0x22, 4, 0x0a, 2, b'o', b'k']);
+    assert!(protobuf_object::<Node>(&out).is_ok());
+}
+
 /// Pods that no deserializer takes: with the name that can be read all the same.
 const BAD: &[(&[u8], &str)] = &[
     // A field twice.

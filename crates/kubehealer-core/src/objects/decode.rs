@@ -9,7 +9,9 @@ use std::fmt;
 
 use bytes::Bytes;
 use prost::Message;
-use prost::encoding::{WireType, decode_key, decode_varint, encode_key, encode_varint};
+use prost::encoding::{
+    WireType, decode_key, decode_varint, encode_key, encode_varint, encoded_len_varint, key_len,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -455,33 +457,82 @@ impl<'a> ProtobufEvent<'a> {
     }
 }
 
-/// Writes an object without `metadata.managedFields`, which is a third of it and never read. Says whether it has a
-/// resourceVersion; none if it is broken.
-pub fn without_managed_fields(object: &[u8], out: &mut Vec<u8>) -> Option<bool> {
-    const METADATA: u32 = 1;
-    const RESOURCE_VERSION: u32 = 6;
-    const MANAGED_FIELDS: u32 = 17;
-    out.clear();
-    let mut has_version = false;
-    for field in Fields(object) {
-        let field = field.ok()?;
-        if field.tag != METADATA {
-            out.extend_from_slice(field.whole);
-            continue;
-        }
-        let mut length = 0;
-        for inner in Fields(field.content) {
-            let inner = inner.ok()?;
-            has_version |= inner.tag == RESOURCE_VERSION && !inner.content.is_empty();
-            length += if inner.tag == MANAGED_FIELDS { 0 } else { inner.whole.len() };
-        }
-        encode_key(METADATA, WireType::LengthDelimited, out);
-        encode_varint(length as u64, out);
-        for inner in Fields(field.content).flatten().filter(|f| f.tag != MANAGED_FIELDS) {
-            out.extend_from_slice(inner.whole);
-        }
+/// Fields that no slim type reads, as a tree of field numbers: they need not be carried any further.
+#[derive(Debug)]
+pub struct Unwanted {
+    tags: &'static [u32],
+    /// Left out as a whole if it is empty, else what is left out of the field.
+    of_it: &'static [Unwanted],
+}
+
+impl Unwanted {
+    /// Of every object: `metadata.managedFields`, often a third of it.
+    pub const OF_ANY: &[Self] = &[Self { tags: &[1], of_it: &[Self { tags: &[17], of_it: &[] }] }];
+    /// Of a pod also what may hold secrets, `command`, `args`, `env` and `envFrom` of its containers, and what is long:
+    /// `volumeMounts`, `affinity` and `tolerations`.
+    pub const OF_POD: &[Self] = &[
+        Self { tags: &[1], of_it: &[Self { tags: &[17], of_it: &[] }] },
+        Self {
+            tags: &[2],
+            of_it: &[
+                Self { tags: &[18, 22], of_it: &[] },
+                Self { tags: &[2, 20], of_it: Self::OF_CONTAINER },
+                Self { tags: &[34], of_it: &[Self { tags: &[1], of_it: Self::OF_CONTAINER }] },
+            ],
+        },
+    ];
+    const OF_CONTAINER: &[Self] = &[Self { tags: &[3, 4, 7, 9, 19], of_it: &[] }];
+    /// Of a node also `status.images`.
+    pub const OF_NODE: &[Self] = &[
+        Self { tags: &[1], of_it: &[Self { tags: &[17], of_it: &[] }] },
+        Self { tags: &[3], of_it: &[Self { tags: &[8], of_it: &[] }] },
+    ];
+
+    fn find<'u>(all: &'u [Self], field: &Field<'_>) -> Option<&'u Self> {
+        // A number has no content, and is none of these.
+        all.iter().find(|u| u.tags.contains(&field.tag) && !field.content.is_empty())
     }
-    Some(has_version)
+
+    /// The length of a message without them; none if it is broken.
+    fn length(all: &[Self], message: &[u8]) -> Option<usize> {
+        let mut length = 0;
+        for field in Fields(message) {
+            let field = field.ok()?;
+            length += match Self::find(all, &field) {
+                None => field.whole.len(),
+                Some(unwanted) if unwanted.of_it.is_empty() => 0,
+                Some(unwanted) => {
+                    let inner = Self::length(unwanted.of_it, field.content)?;
+                    key_len(field.tag) + encoded_len_varint(inner as u64) + inner
+                }
+            };
+        }
+        Some(length)
+    }
+
+    fn write_rest(all: &[Self], message: &[u8], out: &mut Vec<u8>) -> Option<()> {
+        for field in Fields(message) {
+            let field = field.ok()?;
+            match Self::find(all, &field) {
+                None => out.extend_from_slice(field.whole),
+                Some(unwanted) if unwanted.of_it.is_empty() => {}
+                Some(unwanted) => {
+                    encode_key(field.tag, WireType::LengthDelimited, out);
+                    encode_varint(Self::length(unwanted.of_it, field.content)? as u64, out);
+                    Self::write_rest(unwanted.of_it, field.content, out)?;
+                }
+            }
+        }
+        Some(())
+    }
+
+    /// Writes an object without them. Says whether it has a resourceVersion; none if it is broken.
+    pub fn leave_out(all: &[Self], object: &[u8], out: &mut Vec<u8>) -> Option<bool> {
+        out.clear();
+        Self::write_rest(all, object, out)?;
+        let version = Fields(object).find(1).and_then(|metadata| Fields(metadata).find(6));
+        Some(version.is_some_and(|version| !version.is_empty()))
+    }
 }
 
 // ---- Frames
