@@ -78,7 +78,9 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
         return look.done(found.into_iter().collect());
     }
     if pod.status.phase == "Succeeded" {
-        return look.done(Vec::new());
+        let found: Vec<Finding> =
+            container::views(pod).filter_map(|view| crash::completed(&view, context, &mut look)).collect();
+        return look.done(found);
     }
     if let Some(failed) = ending::failed(pod, &mut look) {
         return look.done(vec![failed]);

@@ -44,10 +44,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         return known(C::BadSystemCall, "killed by seccomp: a system call that its profile forbids");
     }
     if reason == "Unknown" && exit_code == 255 {
-        return known(
-            C::NodeRestarted,
-            "containerd found the container gone after a restart of its own",
-        );
+        return known(C::NodeRestarted, "containerd found the container gone after a restart of its own");
     }
     match exit_code {
         0 => known(C::CommandCompleted, "success"),
@@ -59,9 +56,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         128 if reason == "StartError" || reason == "ContainerCannotRun" => {
             known(C::RuntimeError, "the container could not be started")
         }
-        129 => {
-            known(C::Signal, "SIGHUP")
-        }
+        129 => known(C::Signal, "SIGHUP"),
         130 => known(C::Signal, "SIGINT, as by Ctrl-C"),
         131 => known(C::Signal, "SIGQUIT"),
         136 => known(C::Signal, "SIGFPE, an arithmetic error such as a division by zero"),

@@ -11,6 +11,7 @@ mod formats;
 mod matcher;
 mod rank;
 mod record;
+mod rule;
 mod sentence;
 mod table;
 
@@ -19,7 +20,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use self::matcher::pattern;
+use self::rule::pattern;
 use self::sentence::{floor, shortened};
 use super::cause::CauseCode;
 use crate::redact::{self, MAX_LINE};
@@ -281,7 +282,16 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         text = format!("{text} ({})", found.hint);
     }
     let last = choice.record + 1 == records.len();
-    Some(LogVerdict { code, text, line: evidence(record, lines, words), specific, rule, error: choice.error, strong: choice.strong, last })
+    Some(LogVerdict {
+        code,
+        text,
+        line: evidence(record, lines, words),
+        specific,
+        rule,
+        error: choice.error,
+        strong: choice.strong,
+        last,
+    })
 }
 
 /// The record for the evidence: its first line as it stands if that is short and says it, else what it says.
@@ -297,7 +307,9 @@ fn evidence(record: &record::Record, lines: &[String], words: Option<&str>) -> S
     let said = sentence::of(record, words);
     let at = raw.find(said.as_str()).filter(|at| *at > 80);
     match at {
-        Some(at) => format!("…{}", shortened(raw.get(floor(raw, at - 60)..).unwrap_or(raw).trim(), MAX_QUOTE)),
+        Some(at) => {
+            format!("…{}", shortened(raw.get(floor(raw, at - 60)..).unwrap_or(raw).trim(), MAX_QUOTE))
+        }
         None if raw.len() <= MAX_QUOTE && raw.contains(said.as_str()) => raw.to_owned(),
         None => said,
     }

@@ -43,9 +43,15 @@ pub(super) fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &
     let (reason, summary) = match shape {
         Shape::Flapping => (
             Reason::FrequentRestarts,
-            format!("{kind} {container}: {} restarts ({label}, last run {})", view.status.restart_count, lasted.trim_start_matches(" after ")),
+            format!(
+                "{kind} {container}: {} restarts ({label}, last run {})",
+                view.status.restart_count,
+                lasted.trim_start_matches(" after ")
+            ),
         ),
-        Shape::Final => (Reason::Error, format!("{kind} {container}: failed{lasted} ({label}), not restarted")),
+        Shape::Final => {
+            (Reason::Error, format!("{kind} {container}: failed{lasted} ({label}), not restarted"))
+        }
         _ => (Reason::CrashLoopBackOff, format!("{kind} {container}: {} ({label})", failing(shape))),
     };
     let finding = Finding::of_container(view, reason);

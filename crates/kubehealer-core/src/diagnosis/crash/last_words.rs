@@ -45,7 +45,8 @@ pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context
 /// Says that a bare exit code is no cause, and how to get one.
 fn unknown(finding: &mut Finding, view: &View<'_>, why: &str) {
     let Some(code) = finding.exit_code else { return };
-    let bare = finding.cause.code == CauseCode::ApplicationError && finding.cause.text == exit::meaning(code, "Error").1;
+    let bare = finding.cause.code == CauseCode::ApplicationError
+        && finding.cause.text == exit::meaning(code, "Error").1;
     if !bare {
         return;
     }

@@ -10,22 +10,61 @@ use crate::diagnosis::{CauseCode, Finding, Reason, text};
 
 /// Steps for a cause code. They must fit whatever the words of the cause are.
 const STEPS: &[(CauseCode, &str)] = &[
-    (CauseCode::HeapExhausted, "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less"),
-    (CauseCode::AddressInUse, "give one of the two processes another port; with hostNetwork, another pod on the node may have it"),
-    (CauseCode::DatabaseSchema, "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema"),
-    (CauseCode::LibraryNotFound, "use an image that has the named library, runtime or module in the needed version"),
-    (CauseCode::BadArguments, "correct command and args of the container to what this version of the program knows"),
-    (CauseCode::InvalidConfiguration, "correct the named setting in the ConfigMap, Secret or environment of the container"),
-    (CauseCode::MissingConfiguration, "set the named setting in the environment, ConfigMap or Secret of the container"),
-    (CauseCode::AuthenticationFailed, "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change"),
-    (CauseCode::TlsError, "compare the certificate that the server shows with the CA bundle and host name that the program is given"),
-    (CauseCode::LockHeld, "find the other process or pod that holds the lock; an old lock of a dead process has to be removed"),
+    (
+        CauseCode::HeapExhausted,
+        "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less",
+    ),
+    (
+        CauseCode::AddressInUse,
+        "give one of the two processes another port; with hostNetwork, another pod on the node may have it",
+    ),
+    (
+        CauseCode::DatabaseSchema,
+        "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema",
+    ),
+    (
+        CauseCode::LibraryNotFound,
+        "use an image that has the named library, runtime or module in the needed version",
+    ),
+    (
+        CauseCode::BadArguments,
+        "correct command and args of the container to what this version of the program knows",
+    ),
+    (
+        CauseCode::InvalidConfiguration,
+        "correct the named setting in the ConfigMap, Secret or environment of the container",
+    ),
+    (
+        CauseCode::MissingConfiguration,
+        "set the named setting in the environment, ConfigMap or Secret of the container",
+    ),
+    (
+        CauseCode::AuthenticationFailed,
+        "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change",
+    ),
+    (
+        CauseCode::TlsError,
+        "compare the certificate that the server shows with the CA bundle and host name that the program is given",
+    ),
+    (
+        CauseCode::LockHeld,
+        "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
+    ),
     (CauseCode::LicenseInvalid, "give the program a valid licence"),
-    (CauseCode::IllegalInstruction, "compare the CPU features and the architecture of the node with what the image is built for"),
+    (
+        CauseCode::IllegalInstruction,
+        "compare the CPU features and the architecture of the node with what the image is built for",
+    ),
     (CauseCode::ExecFormatError, "use an image for the node's architecture, or a multi-arch image"),
     (CauseCode::CommandNotFound, "correct the command, or use an image that contains it"),
-    (CauseCode::CommandNotExecutable, "make the file executable in the image, or set defaultMode on its volume"),
-    (CauseCode::BusError, "look for a full /dev/shm or tmpfs, and for huge pages that the node offers and the container may not use"),
+    (
+        CauseCode::CommandNotExecutable,
+        "make the file executable in the image, or set defaultMode on its volume",
+    ),
+    (
+        CauseCode::BusError,
+        "look for a full /dev/shm or tmpfs, and for huge pages that the node offers and the container may not use",
+    ),
 ];
 
 /// A host inside the cluster, `name.namespace.svc`, or a bare name that has to be a Service of the same namespace.
@@ -38,7 +77,10 @@ static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(/[\w.@-]+(
 
 /// Adds the steps that fit the cause; to read the log again comes last.
 pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
-    if !matches!(finding.reason.known(), Some(Reason::CrashLoopBackOff | Reason::Error | Reason::FrequentRestarts)) {
+    if !matches!(
+        finding.reason.known(),
+        Some(Reason::CrashLoopBackOff | Reason::Error | Reason::FrequentRestarts)
+    ) {
         return;
     }
     let mut steps: Vec<String> = Vec::new();
@@ -48,12 +90,18 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
         CauseCode::PermissionDenied => steps.push(of_permission(&said)),
         CauseCode::ResourceExhausted => steps.push(of_resource(&said).to_owned()),
         CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
-        CauseCode::DependencyError if said.to_lowercase().contains("throttl") || said.contains("ate exceeded") || said.contains("429") => {
+        CauseCode::DependencyError
+            if said.to_lowercase().contains("throttl")
+                || said.contains("ate exceeded")
+                || said.contains("429") =>
+        {
             steps.push("lower the rate of calls (interval, cache, retries with back-off), or raise the quota of the service".to_owned());
         }
         _ => {}
     }
-    steps.extend(STEPS.iter().filter(|(code, _)| *code == finding.cause.code).map(|(_, step)| (*step).to_owned()));
+    steps.extend(
+        STEPS.iter().filter(|(code, _)| *code == finding.cause.code).map(|(_, step)| (*step).to_owned()),
+    );
     steps.push(log_command(finding, view));
     for step in steps {
         if !finding.next_steps.contains(&step) {
@@ -65,7 +113,9 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
 fn of_name(finding: &Finding, said: &str) -> Vec<String> {
     let found = SERVICE.as_ref().and_then(|pattern| pattern.captures(said));
     let Some(found) = found else {
-        return vec!["check the host name in the program's settings, and the cluster DNS (CoreDNS)".to_owned()];
+        return vec![
+            "check the host name in the program's settings, and the cluster DNS (CoreDNS)".to_owned(),
+        ];
     };
     let name = found.get(1).map_or("", |m| m.as_str());
     let namespace = found.get(2).map_or(finding.namespace.as_str(), |m| m.as_str());
@@ -79,7 +129,8 @@ fn of_permission(said: &str) -> String {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["/proc/sys", "sysctl", "conntrack"]) {
-        return "set this kernel parameter (sysctl) on the node, or configure the program not to set it".to_owned();
+        return "set this kernel parameter (sysctl) on the node, or configure the program not to set it"
+            .to_owned();
     }
     if has(&["read-only file system", "erofs"]) {
         let path = PATH.as_ref().and_then(|pattern| pattern.captures(said)).map(|found| found[1].to_owned());
@@ -99,15 +150,25 @@ fn of_permission(said: &str) -> String {
         return "update the container runtime (libseccomp, runc) of the node, or use another seccomp profile for the pod".to_owned();
     }
     if has(&["bind"]) {
-        return "let the program listen on a port above 1023, or add the capability NET_BIND_SERVICE".to_owned();
+        return "let the program listen on a port above 1023, or add the capability NET_BIND_SERVICE"
+            .to_owned();
     }
-    if has(&["denied on resource", "not authorized to perform", "accessdenied", "permission_denied", "permissiondenied", "403"]) {
-        return "grant the permission to the identity (cloud role, service account) that the pod uses".to_owned();
+    if has(&[
+        "denied on resource",
+        "not authorized to perform",
+        "accessdenied",
+        "permission_denied",
+        "permissiondenied",
+        "403",
+    ]) {
+        return "grant the permission to the identity (cloud role, service account) that the pod uses"
+            .to_owned();
     }
     if PATH.as_ref().is_some_and(|pattern| pattern.is_match(said)) {
         return "compare owner and mode of the path with the user of the container: securityContext.runAsUser and fsGroup, defaultMode of the volume, chmod in the image".to_owned();
     }
-    "check the user (runAsUser), the capabilities and the seccomp profile in the container's securityContext".to_owned()
+    "check the user (runAsUser), the capabilities and the seccomp profile in the container's securityContext"
+        .to_owned()
 }
 
 fn of_resource(said: &str) -> &'static str {

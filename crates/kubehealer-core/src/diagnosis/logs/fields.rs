@@ -153,10 +153,8 @@ pub(super) fn pairs(text: &str) -> (usize, Fields) {
         first = first.min(from);
         let rest = text.get(value..).unwrap_or_default();
         let (said, end) = match rest.strip_prefix('"') {
-            Some(inner) => unquote(inner).map_or_else(
-                || (inner.to_owned(), text.len()),
-                |(said, used)| (said, value + 1 + used),
-            ),
+            Some(inner) => unquote(inner)
+                .map_or_else(|| (inner.to_owned(), text.len()), |(said, used)| (said, value + 1 + used)),
             None => {
                 let end = next_pair(text, value).map_or(text.len(), |(next, _, _)| next);
                 (text.get(value..end).unwrap_or_default().trim().to_owned(), end)

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::fields::{self, Fields};
-use super::pattern;
+use super::rule::pattern;
 
 /// How serious a line is by its own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,13 +24,15 @@ impl Level {
     /// By the word or number that a logger writes.
     fn of(word: &str) -> Self {
         match word.trim().to_ascii_lowercase().as_str() {
-            "fatal" | "panic" | "critical" | "crit" | "emerg" | "emergency" | "alert" | "severe" | "f" | "c"
-            | "60" | "dpanic" | "fata" | "ftl" | "pani" => Level::Fatal,
+            "fatal" | "panic" | "critical" | "crit" | "emerg" | "emergency" | "alert" | "severe" | "f"
+            | "c" | "60" | "dpanic" | "fata" | "ftl" | "pani" => Level::Fatal,
             "error" | "err" | "e" | "50" | "eror" | "erro" | "fail" | "failure" => Level::Error,
-            "warn" | "warning" | "w" | "40" | "wrn" => Level::Warning,
-            "info" | "information" | "informational" | "inf" | "debug" | "dbg" | "debu" | "trace" | "trce" | "notice"
-            | "note" | "log" | "statement" | "hint" | "detail" | "verbose" | "i" | "d" | "n" | "t" | "v" | "30" | "20" | "10"
-            | "fine" | "finer" | "finest" | "config" | "system" | "default" => Level::Chatter,
+            // PostgreSQL reports at `LOG` what is wrong with its settings.
+            "warn" | "warning" | "w" | "40" | "wrn" | "log" => Level::Warning,
+            "info" | "information" | "informational" | "inf" | "debug" | "dbg" | "debu" | "trace"
+            | "trce" | "notice" | "note" | "statement" | "hint" | "detail" | "verbose" | "i" | "d" | "n"
+            | "t" | "v" | "30" | "20" | "10" | "fine" | "finer" | "finest" | "config" | "system"
+            | "default" => Level::Chatter,
             _ => Level::Unknown,
         }
     }
@@ -54,7 +56,14 @@ pub(super) struct Line<'a> {
 
 impl<'a> Line<'a> {
     fn plain(level: Level, headed: bool, text: impl Into<Cow<'a, str>>) -> Self {
-        Self { level, headed, text: text.into(), error: String::new(), class: String::new(), trace: Vec::new() }
+        Self {
+            level,
+            headed,
+            text: text.into(),
+            error: String::new(),
+            class: String::new(),
+            trace: Vec::new(),
+        }
     }
 
     /// Reads a line.
@@ -133,7 +142,9 @@ impl<'a> Line<'a> {
     /// From fields; `None` where there is neither a message nor an error among them.
     fn structured(fields: &Fields, depth: usize) -> Option<Self> {
         let find = |names: &[&str]| {
-            names.iter().find_map(|name| fields.iter().find(|(key, said)| key == name && !said.trim().is_empty()))
+            names
+                .iter()
+                .find_map(|name| fields.iter().find(|(key, said)| key == name && !said.trim().is_empty()))
         };
         let level = find(LEVELS).map_or(Level::Unknown, |(_, word)| Level::of(word));
         // Kibana and others keep it among their tags.
@@ -194,11 +205,11 @@ impl<'a> Line<'a> {
                         self.trace = said.lines().map(str::to_owned).collect();
                     }
                     let first = said.lines().next().unwrap_or_default();
-                    if self.error.is_empty() && !STACKS.contains(&name) && !self.text.contains(first) {
+                    if self.error.is_empty() && !STACKS.contains(name) && !self.text.contains(first) {
                         self.error = first.trim().to_owned();
                     }
                 } else if self.error.is_empty()
-                    && !STACKS.contains(&name)
+                    && !STACKS.contains(name)
                     && !self.text.contains(said)
                     && !said.bytes().all(|b| b.is_ascii_digit() || b == b'-')
                 {
@@ -213,37 +224,136 @@ impl<'a> Line<'a> {
 }
 
 const LEVELS: &[&str] = &[
-    "level", "lvl", "severity", "levelname", "log.level", "@l", "@level", "loglevel", "s", "sev", "level_name",
-    "levelname", "fields.level", "log_level", "level.name", "record.level.name", "priority", "log.severity", "severitytext",
+    "level",
+    "lvl",
+    "severity",
+    "levelname",
+    "log.level",
+    "@l",
+    "@level",
+    "loglevel",
+    "s",
+    "sev",
+    "level_name",
+    "levelname",
+    "fields.level",
+    "log_level",
+    "level.name",
+    "record.level.name",
+    "priority",
+    "log.severity",
+    "severitytext",
 ];
 
 const MESSAGES: &[&str] = &[
-    "message", "msg", "@message", "@m", "renderedmessage", "@mt", "messagetemplate", "fields.message", "event", "log",
-    "text", "body", "short_message", "full_message", "jsonpayload.message", "textpayload", "record.message",
-    "event.message", "fields.msg", "event.original", "title", "description",
+    "message",
+    "msg",
+    "@message",
+    "@m",
+    "renderedmessage",
+    "@mt",
+    "messagetemplate",
+    "fields.message",
+    "event",
+    "log",
+    "text",
+    "body",
+    "short_message",
+    "full_message",
+    "jsonpayload.message",
+    "textpayload",
+    "record.message",
+    "event.message",
+    "fields.msg",
+    "event.original",
+    "title",
+    "description",
 ];
 
 /// Fields that name an error, the most telling first.
 const ERRORS: &[&str] = &[
-    "error", "err", "error.message", "err.message", "exception.message", "attr.error", "attr.error.errmsg",
-    "thrown.message", "thrown.localizedmessage", "exception.exception.message", "error.msg", "err.msg", "exception", "exc_info",
-    "exc", "exc_text", "@x", "throwable", "throwable.message", "fields.error", "fields.err", "attr.reason",
-    "attr.error.reason", "cause", "reason", "error.reason", "error.cause", "error.errmsg", "error.error", "errormessage",
-    "error_message", "errmsg", "err_msg", "exception_message", "error.detail", "error.details", "errors", "stderr",
-    "attr.message", "detail", "details", "err.cause.message", "thrown.cause.message", "error.stack_trace",
-    "stack_trace", "stacktrace", "stack", "err.stack", "error.stack", "exception.stacktrace", "exception.stack_trace",
-    "thrown.extendedstacktrace", "traceback", "error.stacktrace", "exceptions",
+    "error",
+    "err",
+    "error.message",
+    "err.message",
+    "exception.message",
+    "attr.error",
+    "attr.error.errmsg",
+    "thrown.message",
+    "thrown.localizedmessage",
+    "exception.exception.message",
+    "error.msg",
+    "err.msg",
+    "exception",
+    "exc_info",
+    "exc",
+    "exc_text",
+    "@x",
+    "throwable",
+    "throwable.message",
+    "fields.error",
+    "fields.err",
+    "attr.reason",
+    "attr.error.reason",
+    "cause",
+    "reason",
+    "error.reason",
+    "error.cause",
+    "error.errmsg",
+    "error.error",
+    "errormessage",
+    "error_message",
+    "errmsg",
+    "err_msg",
+    "exception_message",
+    "error.detail",
+    "error.details",
+    "errors",
+    "stderr",
+    "attr.message",
+    "detail",
+    "details",
+    "err.cause.message",
+    "thrown.cause.message",
+    "error.stack_trace",
+    "stack_trace",
+    "stacktrace",
+    "stack",
+    "err.stack",
+    "error.stack",
+    "exception.stacktrace",
+    "exception.stack_trace",
+    "thrown.extendedstacktrace",
+    "traceback",
+    "error.stacktrace",
+    "exceptions",
 ];
 
 /// Those of them that hold a stack and no message.
 const STACKS: &[&str] = &[
-    "error.stack_trace", "stack_trace", "stacktrace", "stack", "err.stack", "error.stack", "exception.stacktrace",
-    "exception.stack_trace", "thrown.extendedstacktrace", "traceback", "error.stacktrace",
+    "error.stack_trace",
+    "stack_trace",
+    "stacktrace",
+    "stack",
+    "err.stack",
+    "error.stack",
+    "exception.stacktrace",
+    "exception.stack_trace",
+    "thrown.extendedstacktrace",
+    "traceback",
+    "error.stacktrace",
 ];
 
 const CLASSES: &[&str] = &[
-    "error.type", "err.type", "err.name", "error.name", "exception.type", "exception.exceptiontype", "thrown.name",
-    "exception.class", "exception.exception.exceptiontype",
+    "error.type",
+    "err.type",
+    "err.name",
+    "error.name",
+    "exception.type",
+    "exception.exceptiontype",
+    "thrown.name",
+    "exception.class",
+    "exception.exception.exceptiontype",
 ];
 
 /// A message template with its holes filled from the fields, as Serilog's compact form leaves it to the reader.
@@ -257,7 +367,12 @@ fn fill(text: &str, fields: &Fields) -> String {
             rest = tail;
             continue;
         };
-        let key = name.trim_start_matches(['@', '$']).split([':', ',']).next().unwrap_or_default().to_ascii_lowercase();
+        let key = name
+            .trim_start_matches(['@', '$'])
+            .split([':', ','])
+            .next()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let said = fields.iter().find(|(field, _)| {
             !key.is_empty()
                 && (*field == key
@@ -296,7 +411,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
             r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
-            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?:\w+::)+\w+(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
+            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
             r")[\s|⋮]*(?:(?:-{{1,2}}|:|==>)\s+)*",
         ),
@@ -354,39 +469,139 @@ mod tests {
 
     /// Lines as loggers write them, with the level and the text that has to be read.
     const SHAPES: &[(&str, Level, &str)] = &[
-        (r#"{"level":"error","ts":1.5,"msg":"sync failed","error":"boom: x"}"#, Level::Error, "sync failed|boom: x"),
+        (
+            r#"{"level":"error","ts":1.5,"msg":"sync failed","error":"boom: x"}"#,
+            Level::Error,
+            "sync failed|boom: x",
+        ),
         (r#"{"level":"fatal","time":"2026","message":"cannot listen"}"#, Level::Fatal, "cannot listen|"),
-        (r#"{"level":50,"time":1,"pid":1,"err":{"type":"Error","message":"boom","stack":"Error: boom\n at x"},"msg":"boot"}"#, Level::Error, "boot|boom"),
-        (r#"{"name":"api","hostname":"x","pid":1,"level":60,"msg":"listen EADDRINUSE","v":0}"#, Level::Fatal, "listen EADDRINUSE|"),
-        (r#"{"@timestamp":"2026","log.level":"ERROR","message":"run failed","error.message":"no x","error.type":"a.B"}"#, Level::Error, "run failed|no x"),
-        (r#"{"@timestamp":"2026","log":{"level":"ERROR"},"message":"run failed","error":{"message":"no x"}}"#, Level::Error, "run failed|no x"),
-        (r#"{"@t":"2026","@mt":"cannot open '{path}'","@l":"Fatal","path":"/a"}"#, Level::Fatal, "cannot open '/a'|"),
-        (r#"{"Timestamp":"2026","Level":"Error","MessageTemplate":"no {Name}","Properties":{"Name":"db"}}"#, Level::Error, "no db|"),
-        (r#"{"EventId":0,"LogLevel":"Critical","Category":"X","Message":"down","Exception":"System.Exception: boom"}"#, Level::Fatal, "down|System.Exception: boom"),
-        (r#"{"t":{"$date":"2026"},"s":"F","c":"CONTROL","msg":"Wrong version","attr":{"error":"found 4.2"}}"#, Level::Fatal, "Wrong version|found 4.2"),
+        (
+            r#"{"level":50,"time":1,"pid":1,"err":{"type":"Error","message":"boom","stack":"Error: boom\n at x"},"msg":"boot"}"#,
+            Level::Error,
+            "boot|boom",
+        ),
+        (
+            r#"{"name":"api","hostname":"x","pid":1,"level":60,"msg":"listen EADDRINUSE","v":0}"#,
+            Level::Fatal,
+            "listen EADDRINUSE|",
+        ),
+        (
+            r#"{"@timestamp":"2026","log.level":"ERROR","message":"run failed","error.message":"no x","error.type":"a.B"}"#,
+            Level::Error,
+            "run failed|no x",
+        ),
+        (
+            r#"{"@timestamp":"2026","log":{"level":"ERROR"},"message":"run failed","error":{"message":"no x"}}"#,
+            Level::Error,
+            "run failed|no x",
+        ),
+        (
+            r#"{"@t":"2026","@mt":"cannot open '{path}'","@l":"Fatal","path":"/a"}"#,
+            Level::Fatal,
+            "cannot open '/a'|",
+        ),
+        (
+            r#"{"Timestamp":"2026","Level":"Error","MessageTemplate":"no {Name}","Properties":{"Name":"db"}}"#,
+            Level::Error,
+            "no db|",
+        ),
+        (
+            r#"{"EventId":0,"LogLevel":"Critical","Category":"X","Message":"down","Exception":"System.Exception: boom"}"#,
+            Level::Fatal,
+            "down|System.Exception: boom",
+        ),
+        (
+            r#"{"t":{"$date":"2026"},"s":"F","c":"CONTROL","msg":"Wrong version","attr":{"error":"found 4.2"}}"#,
+            Level::Fatal,
+            "Wrong version|found 4.2",
+        ),
         (r#"{"type":"log","tags":["fatal","root"],"message":"boom"}"#, Level::Fatal, "boom|"),
-        (r#"{"@level":"error","@message":"core: no","@module":"core","error":"x"}"#, Level::Error, "core: no|x"),
+        (
+            r#"{"@level":"error","@message":"core: no","@module":"core","error":"x"}"#,
+            Level::Error,
+            "core: no|x",
+        ),
         (r#"{"severity":"CRITICAL","message":"gone"}"#, Level::Fatal, "gone|"),
-        (r#"{"timestamp":"2026","level":"ERROR","fields":{"message":"bind failed","error":"in use"},"target":"x"}"#, Level::Error, "bind failed|in use"),
-        (r#"{"timestamp":"2026","level":"ERROR","loggerName":"x","message":"no JDBC","exception":{"refId":1,"exceptionType":"a.B","message":"FATAL: auth"}}"#, Level::Error, "no JDBC|FATAL: auth"),
-        (r#"{"log":"E1130 09:58:09.760571       1 run.go:72] no\n","stream":"stderr","time":"2026"}"#, Level::Error, "no|"),
-        (r#"time="2026-11-30T09:56:24Z" level=fatal msg="Error starting: no x" component=a"#, Level::Fatal, "Error starting: no x|"),
-        (r#"ts=2026-11-30T09:56:24Z caller=main.go:1 level=error msg="boot" err="open /a: no""#, Level::Error, "boot|open /a: no"),
-        (r#"E1130 09:58:09.760571       1 run.go:72] "command failed" err="unknown flag: --x""#, Level::Error, "command failed|unknown flag: --x"),
-        (r#"E1130 05:01:08.513192 1 main.go:167] adapter "msg"="error connecting" "error"="open /a" "address"="x:1""#, Level::Error, "error connecting|open /a"),
-        ("2026-11-30T09:57:57Z ERROR setup problem running {\"error\": \"boom\"}", Level::Error, "setup problem running|boom"),
+        (
+            r#"{"timestamp":"2026","level":"ERROR","fields":{"message":"bind failed","error":"in use"},"target":"x"}"#,
+            Level::Error,
+            "bind failed|in use",
+        ),
+        (
+            r#"{"timestamp":"2026","level":"ERROR","loggerName":"x","message":"no JDBC","exception":{"refId":1,"exceptionType":"a.B","message":"FATAL: auth"}}"#,
+            Level::Error,
+            "no JDBC|FATAL: auth",
+        ),
+        (
+            r#"{"log":"E1130 09:58:09.760571       1 run.go:72] no\n","stream":"stderr","time":"2026"}"#,
+            Level::Error,
+            "no|",
+        ),
+        (
+            r#"time="2026-11-30T09:56:24Z" level=fatal msg="Error starting: no x" component=a"#,
+            Level::Fatal,
+            "Error starting: no x|",
+        ),
+        (
+            r#"ts=2026-11-30T09:56:24Z caller=main.go:1 level=error msg="boot" err="open /a: no""#,
+            Level::Error,
+            "boot|open /a: no",
+        ),
+        (
+            r#"E1130 09:58:09.760571       1 run.go:72] "command failed" err="unknown flag: --x""#,
+            Level::Error,
+            "command failed|unknown flag: --x",
+        ),
+        (
+            r#"E1130 05:01:08.513192 1 main.go:167] adapter "msg"="error connecting" "error"="open /a" "address"="x:1""#,
+            Level::Error,
+            "error connecting|open /a",
+        ),
+        (
+            "2026-11-30T09:57:57Z ERROR setup problem running {\"error\": \"boom\"}",
+            Level::Error,
+            "setup problem running|boom",
+        ),
         ("2026/11/30 09:59:50 [emerg] 29#29: bind() failed", Level::Fatal, "bind() failed|"),
         ("2026-11-30 09:58:00.123 UTC [1] FATAL:  no role", Level::Fatal, "no role|"),
         ("1:M 30 Nov 2026 09:58:00.123 # Fatal error loading", Level::Warning, "Fatal error loading|"),
         ("2026-11-30T09:58:00.123456Z 0 [ERROR] [MY-010119] [Server] Aborting", Level::Error, "Aborting|"),
-        ("[2026-11-30 09:58:00.123][1][critical][main] [source/server/server.cc:117] error initializing", Level::Fatal, "error initializing|"),
+        (
+            "[2026-11-30 09:58:00.123][1][critical][main] [source/server/server.cc:117] error initializing",
+            Level::Fatal,
+            "error initializing|",
+        ),
         ("[2026-11-30 09:57:05 +0000] [1] [ERROR] Worker died", Level::Error, "Worker died|"),
-        ("2026-11-30 09:56:28,635 [myid:2] - ERROR [main:QuorumPeerMain@114] - Unexpected exception", Level::Error, "Unexpected exception|"),
-        ("2026-11-30 10:00:00.000 ERROR 1 --- [           main] o.s.boot.SpringApplication               : Application run failed", Level::Error, "Application run failed|"),
-        ("2026.11.30 09:57:58.710145 [ 1 ] {} <Error> Application: DB::Exception: no", Level::Error, "Application: DB::Exception: no|"),
-        ("[Mon Nov 30 09:57:10.111222 2026] [core:error] [pid 1:tid 140] AH00094: no", Level::Error, "AH00094: no|"),
-        ("2026-11-30T09:58:16.057580Z ERROR linkerd_network_validator: Failed to validate", Level::Error, "Failed to validate|"),
-        ("2026-11-30T09:58:16.057580Z ERROR vector::cli: Configuration error. error=missing field `x`", Level::Error, "Configuration error.|missing field `x`"),
+        (
+            "2026-11-30 09:56:28,635 [myid:2] - ERROR [main:QuorumPeerMain@114] - Unexpected exception",
+            Level::Error,
+            "Unexpected exception|",
+        ),
+        (
+            "2026-11-30 10:00:00.000 ERROR 1 --- [           main] o.s.boot.SpringApplication               : Application run failed",
+            Level::Error,
+            "Application run failed|",
+        ),
+        (
+            "2026.11.30 09:57:58.710145 [ 1 ] {} <Error> Application: DB::Exception: no",
+            Level::Error,
+            "Application: DB::Exception: no|",
+        ),
+        (
+            "[Mon Nov 30 09:57:10.111222 2026] [core:error] [pid 1:tid 140] AH00094: no",
+            Level::Error,
+            "AH00094: no|",
+        ),
+        (
+            "2026-11-30T09:58:16.057580Z ERROR linkerd_network_validator: Failed to validate",
+            Level::Error,
+            "Failed to validate|",
+        ),
+        (
+            "2026-11-30T09:58:16.057580Z ERROR vector::cli: Configuration error. error=missing field `x`",
+            Level::Error,
+            "Configuration error.|missing field `x`",
+        ),
         ("Nov 30 09:58:00 host app[12]: error: no", Level::Unknown, "host app[12]: error: no|"),
         ("rabbitmq 09:58:37.41 INFO  ==> ** Starting **", Level::Chatter, "** Starting **|"),
         ("[0.003s][warning][os,thread] Failed to start", Level::Warning, "Failed to start|"),

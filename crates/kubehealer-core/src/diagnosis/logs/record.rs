@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::fields;
 use super::formats::{Level, Line};
-use super::pattern;
+use super::rule::pattern;
 use crate::redact;
 
 /// The most lines that one record takes up.
@@ -98,9 +98,8 @@ static CAUSE: LazyLock<Regex> = LazyLock::new(|| {
 });
 
 /// Ruby puts the class behind the message.
-static RUBY: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(r"^[^\s:]+:\d+:in [`'][^']*': (?P<message>.+?) \((?P<class>[A-Z][\w:]+)\)$")
-});
+static RUBY: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^[^\s:]+:\d+:in [`'][^']*': (?P<message>.+?) \((?P<class>[A-Z][\w:]+)\)$"));
 
 /// A frame of a stack, by the habits of the common runtimes.
 static FRAME: LazyLock<Regex> = LazyLock::new(|| {
@@ -121,17 +120,24 @@ pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
     let mut open: Option<Open<'_>> = None;
     for (index, line) in lines.iter().enumerate() {
+        // What continues a record needs no header, and most lines that do are told by their first character.
         let own = timed.get(index).copied().unwrap_or(false) && !line.starts_with(' ') && !is_frame(line);
+        let mut head = None;
         if let Some(current) = &mut open
             && !(own && current.depth == 0)
-            && current.takes(line)
+            && current.takes(line, &mut head)
         {
             continue;
         }
         if let Some(done) = open.take() {
             records.push(done.close());
         }
-        open = Some(Open::new(index, line, own));
+        let head = match head {
+            Some(head) if !own => head,
+            _ if own => Line::of_timed(line),
+            _ => Line::of(line),
+        };
+        open = Some(Open::new(index, line, head));
     }
     records.extend(open.map(Open::close));
     records
@@ -155,14 +161,14 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    fn new(first: usize, line: &'a str, timed: bool) -> Self {
-        let head = if timed { Line::of_timed(line) } else { Line::of(line) };
+    fn new(first: usize, line: &'a str, head: Line<'a>) -> Self {
         let text = head.text.trim();
         let opens = matches!(text, "{" | "[") || text.ends_with(": [") || text.ends_with(": {");
         let depth = if opens { 1 } else { 0 };
-        let go = ["panic:", "fatal error:", "goroutine ", "runtime: ", "SIGSEGV", "SIGABRT", "unexpected fault"]
-            .iter()
-            .any(|start| text.starts_with(start));
+        let go =
+            ["panic:", "fatal error:", "goroutine ", "runtime: ", "SIGSEGV", "SIGABRT", "unexpected fault"]
+                .iter()
+                .any(|start| text.starts_with(start));
         let mut open = Self {
             first,
             depth,
@@ -188,16 +194,16 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Takes the line if it continues the record.
-    fn takes(&mut self, line: &'a str) -> bool {
-        if self.lines.len() >= MAX_LINES || !self.continues(line) {
+    /// Takes the line if it continues the record; leaves its header in `head` where that was read.
+    fn takes(&mut self, line: &'a str, head: &mut Option<Line<'a>>) -> bool {
+        if self.lines.len() >= MAX_LINES || !self.continues(line, head) {
             return false;
         }
         self.lines.push(line);
         true
     }
 
-    fn continues(&mut self, line: &'a str) -> bool {
+    fn continues(&mut self, line: &'a str, read: &mut Option<Line<'a>>) -> bool {
         let text = line.trim();
         if self.depth > 0 {
             self.depth += braces(text);
@@ -211,10 +217,9 @@ impl<'a> Open<'a> {
             }
             return true;
         }
-        if line.starts_with(' ') && !shouts(text) && !text.starts_with('{') && !(timed(text) && !self.go) {
+        if line.starts_with(' ') && !shouts(text) && !text.starts_with('{') && (self.go || !timed(text)) {
             return true;
         }
-        let head = Line::of(line);
         if line.starts_with('#') && self.lines.first().is_some_and(|first| first.starts_with('#')) {
             return true;
         }
@@ -222,7 +227,11 @@ impl<'a> Open<'a> {
         if detail {
             return true;
         }
-        if head.headed && !(is_frame(text) && (head.level == Level::Unknown || text.starts_with("note: "))) && !self.words_of_python(text) {
+        let head = read.insert(Line::of(line));
+        if head.headed
+            && !(is_frame(text) && (head.level == Level::Unknown || text.starts_with("note: ")))
+            && !self.words_of_python(text)
+        {
             return false;
         }
         if is_chain_mark(text) || starts_traceback(text) {
@@ -234,11 +243,21 @@ impl<'a> Open<'a> {
             return true;
         }
         let crash = self.go || self.has_stack() || self.is_exception();
-        if is_frame(text) && (crash || text.starts_with("at ") || text.starts_with("... ") || closes(text) || self.head.level <= Level::Warning) {
+        if is_frame(text)
+            && (crash
+                || text.starts_with("at ")
+                || text.starts_with("... ")
+                || closes(text)
+                || self.head.level <= Level::Warning)
+        {
             return true;
         }
         // The exception that a logger prints under its message.
-        if EXCEPTION.is_match(text) && self.head.headed && self.head.level <= Level::Warning && !self.has_stack() {
+        if EXCEPTION.is_match(text)
+            && self.head.headed
+            && self.head.level <= Level::Warning
+            && !self.has_stack()
+        {
             self.announce(line);
             return true;
         }
@@ -248,7 +267,8 @@ impl<'a> Open<'a> {
         if self.room > 0 && (self.announced || text.starts_with(['-', '*', '•'])) && !is_heading(text) {
             self.room -= 1;
             // Each item of a list may be followed by another one; errors of a validation go on until their room ends.
-            self.announced = text.ends_with([':', ',']) || text.starts_with(['-', '*', '•']) || self.room >= 12;
+            self.announced =
+                text.ends_with([':', ',']) || text.starts_with(['-', '*', '•']) || self.room >= 12;
             return true;
         }
         false
@@ -325,11 +345,13 @@ fn timed(text: &str) -> bool {
 }
 
 fn starts_traceback(text: &str) -> bool {
-    text.starts_with("Traceback (most recent call last)") || text.ends_with("Traceback (most recent call last):")
+    text.starts_with("Traceback (most recent call last)")
+        || text.ends_with("Traceback (most recent call last):")
 }
 
 fn is_chain_mark(text: &str) -> bool {
-    text.starts_with("During handling of the above exception") || text.starts_with("The above exception was the direct cause")
+    text.starts_with("During handling of the above exception")
+        || text.starts_with("The above exception was the direct cause")
 }
 
 fn closes(text: &str) -> bool {
@@ -338,7 +360,9 @@ fn closes(text: &str) -> bool {
 
 /// A heading of a help text or of advice is no part of a message.
 fn is_heading(text: &str) -> bool {
-    ["Usage", "usage", "Flags", "Options", "Commands", "Action:", "Available", "Examples"].iter().any(|head| text.starts_with(head))
+    ["Usage", "usage", "Flags", "Options", "Commands", "Action:", "Available", "Examples"]
+        .iter()
+        .any(|head| text.starts_with(head))
 }
 
 fn braces(text: &str) -> i32 {
@@ -361,7 +385,6 @@ fn braces(text: &str) -> i32 {
 /// `org.postgresql.util.PSQLException` is `PSQLException`.
 fn short_class(class: &str) -> String {
     let short = class.rsplit(['.', '/', '+', '\\']).next().unwrap_or(class);
-    let short = short.rsplit("::").next().unwrap_or(short);
     short.trim_start_matches('$').to_owned()
 }
 
@@ -408,7 +431,8 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
             sink = if suppressed { Sink::Nowhere } else { Sink::Thrown };
             continue;
         }
-        if is_frame(line) && !(text.is_empty() && thrown.is_empty()) || (margin && line.starts_with("File ")) {
+        if is_frame(line) && !(text.is_empty() && thrown.is_empty()) || (margin && line.starts_with("File "))
+        {
             stack = true;
             sink = if python { Sink::Frames } else { Sink::Nowhere };
             continue;
@@ -446,7 +470,10 @@ enum Sink {
 
 /// Adds a line to a text, up to its bound.
 fn extend(text: &mut String, line: &str) {
-    if text.len() + line.len() > MAX_TEXT || text.contains(line) || line.starts_with("For further information visit") {
+    if text.len() + line.len() > MAX_TEXT
+        || text.contains(line)
+        || line.starts_with("For further information visit")
+    {
         return;
     }
     if !text.is_empty() {
@@ -471,7 +498,11 @@ fn push(thrown: &mut Vec<Thrown>, found: Thrown) {
         let of = if first {
             Thrown { class: found.class.clone(), message: part.trim().to_owned(), cause: found.cause }
         } else {
-            let inner = exception(part).unwrap_or(Thrown { class: String::new(), message: part.to_owned(), cause: true });
+            let inner = exception(part).unwrap_or(Thrown {
+                class: String::new(),
+                message: part.to_owned(),
+                cause: true,
+            });
             Thrown { cause: true, ..inner }
         };
         if thrown.len() < 20 {
@@ -526,13 +557,34 @@ mod tests {
     #[test]
     fn stack_traces_of_the_common_runtimes_are_one_record_each() {
         for (log, thrown) in [
-            ("2026-11-30 10:00:00 ERROR [main] o.s.Boot - run failed\njava.lang.IllegalStateException: no bean 'x'\n\tat a.b.C.d(C.java:1)\nCaused by: org.postgresql.util.PSQLException: FATAL: auth\n\tat a.b.C.d(C.java:2)\n\t... 12 more", vec!["IllegalStateException: no bean 'x'", "PSQLException: FATAL: auth"]),
-            ("Traceback (most recent call last):\n  File \"/a.py\", line 1, in <module>\n    main()\n    ~~~~^^\nKeyError: 'DB_URL'", vec!["KeyError: 'DB_URL'"]),
-            ("Traceback (most recent call last):\n  File \"/a.py\", line 1\nA.BError: root\n\nThe above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n  File \"/a.py\", line 2\nC.DError: outer", vec!["DError: outer", "BError: root"]),
-            ("Unhandled exception. Npgsql.NpgsqlException (0x80004005): Failed to connect to [::1]:5432\n ---> System.Net.Sockets.SocketException (99): Cannot assign\n   at Npgsql.X.Y()\n   --- End of inner exception stack trace ---", vec!["NpgsqlException: Failed to connect to [::1]:5432", "SocketException: Cannot assign"]),
-            ("crit: Microsoft.AspNetCore.Server.Kestrel[0]\n      Unable to start Kestrel.\nSystem.IO.IOException: in use\n   at X.Y()", vec!["IOException: in use"]),
-            ("ForwardedError: Plugin 'k' failed\n    at /app/x.js:1:2\n    at async Promise.all (index 8) {\n  cause: Error: missing\n      at X (/app/y.js:1:2)\n}", vec!["ForwardedError: Plugin 'k' failed", "Error: missing"]),
-            ("/app/a.rb:1:in 'load': no such file (LoadError)\n\tfrom /app/b.rb:2:in 'x'", vec!["LoadError: no such file"]),
+            (
+                "2026-11-30 10:00:00 ERROR [main] o.s.Boot - run failed\njava.lang.IllegalStateException: no bean 'x'\n\tat a.b.C.d(C.java:1)\nCaused by: org.postgresql.util.PSQLException: FATAL: auth\n\tat a.b.C.d(C.java:2)\n\t... 12 more",
+                vec!["IllegalStateException: no bean 'x'", "PSQLException: FATAL: auth"],
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"/a.py\", line 1, in <module>\n    main()\n    ~~~~^^\nKeyError: 'DB_URL'",
+                vec!["KeyError: 'DB_URL'"],
+            ),
+            (
+                "Traceback (most recent call last):\n  File \"/a.py\", line 1\nA.BError: root\n\nThe above exception was the direct cause of the following exception:\n\nTraceback (most recent call last):\n  File \"/a.py\", line 2\nC.DError: outer",
+                vec!["DError: outer", "BError: root"],
+            ),
+            (
+                "Unhandled exception. Npgsql.NpgsqlException (0x80004005): Failed to connect to [::1]:5432\n ---> System.Net.Sockets.SocketException (99): Cannot assign\n   at Npgsql.X.Y()\n   --- End of inner exception stack trace ---",
+                vec!["NpgsqlException: Failed to connect to [::1]:5432", "SocketException: Cannot assign"],
+            ),
+            (
+                "crit: Microsoft.AspNetCore.Server.Kestrel[0]\n      Unable to start Kestrel.\nSystem.IO.IOException: in use\n   at X.Y()",
+                vec!["IOException: in use"],
+            ),
+            (
+                "ForwardedError: Plugin 'k' failed\n    at /app/x.js:1:2\n    at async Promise.all (index 8) {\n  cause: Error: missing\n      at X (/app/y.js:1:2)\n}",
+                vec!["ForwardedError: Plugin 'k' failed", "Error: missing"],
+            ),
+            (
+                "/app/a.rb:1:in 'load': no such file (LoadError)\n\tfrom /app/b.rb:2:in 'x'",
+                vec!["LoadError: no such file"],
+            ),
             ("a.B: prose\n", vec![]),
         ] {
             let records = read(log);
@@ -544,18 +596,28 @@ mod tests {
 
     #[test]
     fn what_continues_a_line_belongs_to_it() {
-        let go = read("panic: boom [recovered]\n\tpanic: boom\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:12 +0x1d\nexit status 2");
+        let go = read(
+            "panic: boom [recovered]\n\tpanic: boom\n\ngoroutine 1 [running]:\nmain.main()\n\t/app/main.go:12 +0x1d\nexit status 2",
+        );
         assert_eq!(go.len(), 1);
         assert!(go[0].stack && go[0].level == Level::Fatal);
-        let list = read("2026-11-30 10:00:00 ERROR cannot start:\n  - a is missing\n  - b is missing\n2026-11-30 10:00:00 INFO bye");
+        let list = read(
+            "2026-11-30 10:00:00 ERROR cannot start:\n  - a is missing\n  - b is missing\n2026-11-30 10:00:00 INFO bye",
+        );
         assert_eq!(list.len(), 2);
         assert_eq!(list[0].text, "cannot start: - a is missing - b is missing");
-        let json = read("{\n  \"level\": \"error\",\n  \"message\": \"no\",\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\nnext");
+        let json = read(
+            "{\n  \"level\": \"error\",\n  \"message\": \"no\",\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\nnext",
+        );
         assert_eq!((json.len(), json[0].whole().as_str()), (2, "no: boom"));
-        let rust = read("thread 'main' panicked at src/main.rs:10:5:\ncannot open /etc/x: none\nnote: run with `RUST_BACKTRACE=1`");
+        let rust = read(
+            "thread 'main' panicked at src/main.rs:10:5:\ncannot open /etc/x: none\nnote: run with `RUST_BACKTRACE=1`",
+        );
         assert_eq!(rust.len(), 1);
         assert!(rust[0].text.contains("cannot open /etc/x"), "{rust:?}");
-        let detail = read("2026-11-30 09:58:00.123 UTC [1] FATAL:  incompatible\n2026-11-30 09:58:00.123 UTC [1] DETAIL:  initialized by version 13");
+        let detail = read(
+            "2026-11-30 09:58:00.123 UTC [1] FATAL:  incompatible\n2026-11-30 09:58:00.123 UTC [1] DETAIL:  initialized by version 13",
+        );
         assert_eq!(detail[0].text, "incompatible initialized by version 13");
     }
 }

@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::pattern;
 use super::record::{Record, Thrown};
+use super::rule::pattern;
 use crate::redact::{self, MARK};
 
 /// The longest sentence, in bytes: some 280 characters of a first line.
@@ -18,7 +18,8 @@ const MAX_CONTEXT: usize = 130;
 pub(super) fn of(record: &Record, matched: Option<&str>) -> String {
     let said = if record.thrown.is_empty() { message(record) } else { thrown(record) };
     let said = tidy(&said);
-    let said = if matched.is_some_and(|matched| !said.contains(&*tidy(matched))) && said.len() <= MAX_SENTENCE {
+    let said = if matched.is_some_and(|matched| !said.contains(&*tidy(matched))) && said.len() <= MAX_SENTENCE
+    {
         // A rule read another part of the record: that has to be in the sentence.
         let whole = tidy(&record.whole().replace(".: ", ": "));
         if whole.contains(&*tidy(matched.unwrap_or_default())) { whole } else { said }
@@ -40,7 +41,8 @@ fn message(record: &Record) -> String {
 /// Of what was thrown: the root that says something, behind what the outer ones name.
 fn thrown(record: &Record) -> String {
     let all = &record.thrown;
-    let telling = |thrown: &&Thrown| !thrown.message.is_empty() && thrown.message != "null" && thrown.message != "None";
+    let telling =
+        |thrown: &&Thrown| !thrown.message.is_empty() && thrown.message != "null" && thrown.message != "None";
     // The chain ends at the last one that is a cause; others were printed besides.
     let root = all.iter().rev().find(telling).or_else(|| all.last());
     let Some(root) = root else { return message(record) };
@@ -49,21 +51,26 @@ fn thrown(record: &Record) -> String {
     if record.text.trim() != root.message {
         contexts.push(record.text.trim());
     }
-    contexts.extend(all.iter().map(|thrown| thrown.message.as_str()).filter(|message| *message != root.message));
+    contexts
+        .extend(all.iter().map(|thrown| thrown.message.as_str()).filter(|message| *message != root.message));
     if !root.message.is_empty() && record.text.contains(&root.message) && record.text.len() <= MAX_SENTENCE {
         return record.text.clone();
     }
     // An outer message that holds the root whole says it better.
     let outer = all.iter().find(|thrown| {
-        thrown.message.len() > root.message.len() && thrown.message.contains(&root.message) && thrown.said().len() <= MAX_SENTENCE
+        thrown.message.len() > root.message.len()
+            && thrown.message.contains(&root.message)
+            && thrown.said().len() <= MAX_SENTENCE
     });
     if let Some(outer) = outer.filter(|_| !root.message.is_empty()) {
         return outer.said();
     }
-    let named = contexts.iter().filter(|context| names_something(context) && !said.contains(**context)).map(|context| {
-        let cut = context.split(": Invocation of").next().unwrap_or(context);
-        redact::cut(cut, MAX_CONTEXT).trim_end_matches(['.', ':', ';', ',', ' '])
-    });
+    let named = contexts.iter().filter(|context| names_something(context) && !said.contains(**context)).map(
+        |context| {
+            let cut = context.split(": Invocation of").next().unwrap_or(context);
+            redact::cut(cut, MAX_CONTEXT).trim_end_matches(['.', ':', ';', ',', ' '])
+        },
+    );
     match named.into_iter().find(|context| !context.is_empty()) {
         Some(context) => format!("{context}: {said}"),
         None => said,
@@ -73,7 +80,9 @@ fn thrown(record: &Record) -> String {
 /// Whether it names a thing: a quoted or bracketed name, a path, an address.
 fn names_something(text: &str) -> bool {
     static NAME: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r#"\w (?-i:[A-Z][a-z])|['"`‘“][\w./:@ -]+['"`’”]|\[[\w./:@ -]+\]|/\w+/|\w:\d{2,5}\b|\bport \d|\b[\w-]+\.(?:ya?ml|json|conf|sql|xml|properties|toml|ini)\b|https?://|\w_\w"#)
+        pattern(
+            r#"\w (?-i:[A-Z][a-z])|['"`‘“][\w./:@ -]+['"`’”]|\[[\w./:@ -]+\]|/\w+/|\w:\d{2,5}\b|\bport \d|\b[\w-]+\.(?:ya?ml|json|conf|sql|xml|properties|toml|ini)\b|https?://|\w_\w"#,
+        )
     });
     NAME.is_match(text)
 }
@@ -81,7 +90,9 @@ fn names_something(text: &str) -> bool {
 /// Without ids and blanks that say nothing.
 fn tidy(text: &str) -> String {
     static IDS: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(r"\s*\[type=[^\n]*?input_type=\w+\]|[.,]?\s*(?:for (?:more|further) (?:information|details),? ?)?(?:please )?(?:see|visit|refer to)(?: also)?:? https?://\S+|\s*error code: [\w-]+ \(os error \d+\)|[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)")
+        pattern(
+            r"\s*\[type=[^\n]*?input_type=\w+\]|[.,]?\s*(?:for (?:more|further) (?:information|details),? ?)?(?:please )?(?:see|visit|refer to)(?: also)?:? https?://\S+|\s*error code: [\w-]+ \(os error \d+\)|[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)",
+        )
     });
     static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
         pattern(r"(?-i:\b(?:[a-z][\w$]*\.){2,}(?P<class>[A-Z]\w*)|\b(?:[A-Z]\w+\.)+(?P<net>\w+Exception)\b)")
@@ -91,7 +102,8 @@ fn tidy(text: &str) -> String {
     let said = PACKAGE.replace_all(&said, "$class$net");
     let said = said.trim().trim_start_matches("{ ");
     // Quotes around all of it are no part of it.
-    let inner = said.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).filter(|inner| !inner.contains('"'));
+    let inner =
+        said.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).filter(|inner| !inner.contains('"'));
     inner.unwrap_or(said).to_owned()
 }
 
