@@ -83,6 +83,11 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     Some(finding)
 }
 
+/// Looks at a container of a pod that counts as succeeded: it may not have been done.
+pub fn completed(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    killed_for_good(view, context).and_then(|_| diagnose(view, context, look))
+}
+
 /// A probe killed it, it shut down in order with exit code 0, and so its restartPolicy takes it for completed: nothing
 /// starts it again, though its work was not done.
 fn killed_for_good(view: &View<'_>, context: &Context<'_>) -> Option<Shape> {

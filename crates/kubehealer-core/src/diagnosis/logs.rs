@@ -11,6 +11,7 @@ mod formats;
 mod matcher;
 mod rank;
 mod record;
+mod rule;
 mod sentence;
 mod table;
 
@@ -19,7 +20,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use self::matcher::pattern;
+use self::rule::pattern;
 use self::sentence::{floor, shortened};
 use super::cause::CauseCode;
 use crate::redact::{self, MAX_LINE};

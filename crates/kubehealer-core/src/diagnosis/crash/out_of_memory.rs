@@ -61,6 +61,39 @@ pub(super) fn out_of_memory(
             )
             .confidence(Confidence::Possible),
     };
+    add_facts(&mut finding, view, end, actual, wanted);
+    let verdict = match uptime(end).map(|u| u.as_secs()) {
+        Some(0..60) if limit.is_some() => {
+            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
+        }
+        Some(3600..) => {
+            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+        }
+        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
+    };
+    if let Some((event, node)) = end.finished_at.get().and_then(|at| node_out_of_memory(context, at)) {
+        finding.add_node_event(event);
+        if limit.is_none() && node {
+            finding.confidence = Confidence::Confirmed;
+        }
+    }
+    // What no longer runs uses nothing.
+    let step = if view.is_running() {
+        finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)))
+    } else {
+        log_command(&finding, view)
+    };
+    finding.next_step(verdict).next_step(step)
+}
+
+/// Limits, requests and times to the kill, for the evidence.
+fn add_facts(
+    finding: &mut Finding,
+    view: &View<'_>,
+    end: &Terminated,
+    actual: Option<&str>,
+    wanted: Option<&str>,
+) {
     if let Some(actual) = actual
         && let Some(wanted) = wanted
         && actual != wanted
@@ -89,28 +122,6 @@ pub(super) fn out_of_memory(
         }
         _ => {}
     }
-    let verdict = match uptime(end).map(|u| u.as_secs()) {
-        Some(0..60) if limit.is_some() => {
-            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
-        }
-        Some(3600..) => {
-            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
-        }
-        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
-    };
-    if let Some((event, node)) = end.finished_at.get().and_then(|at| node_out_of_memory(context, at)) {
-        finding.add_node_event(event);
-        if limit.is_none() && node {
-            finding.confidence = Confidence::Confirmed;
-        }
-    }
-    // What no longer runs uses nothing.
-    let step = if view.is_running() {
-        finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)))
-    } else {
-        log_command(&finding, view)
-    };
-    finding.next_step(verdict).next_step(step)
 }
 
 /// An event of the node that tells of an out-of-memory kill about when the container ended, and whether it was the node

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::fields::{self, Fields};
-use super::pattern;
+use super::rule::pattern;
 
 /// How serious a line is by its own word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,11 +27,12 @@ impl Level {
             "fatal" | "panic" | "critical" | "crit" | "emerg" | "emergency" | "alert" | "severe" | "f"
             | "c" | "60" | "dpanic" | "fata" | "ftl" | "pani" => Level::Fatal,
             "error" | "err" | "e" | "50" | "eror" | "erro" | "fail" | "failure" => Level::Error,
-            "warn" | "warning" | "w" | "40" | "wrn" => Level::Warning,
+            // PostgreSQL reports at `LOG` what is wrong with its settings.
+            "warn" | "warning" | "w" | "40" | "wrn" | "log" => Level::Warning,
             "info" | "information" | "informational" | "inf" | "debug" | "dbg" | "debu" | "trace"
-            | "trce" | "notice" | "note" | "log" | "statement" | "hint" | "detail" | "verbose" | "i"
-            | "d" | "n" | "t" | "v" | "30" | "20" | "10" | "fine" | "finer" | "finest" | "config"
-            | "system" | "default" => Level::Chatter,
+            | "trce" | "notice" | "note" | "statement" | "hint" | "detail" | "verbose" | "i" | "d" | "n"
+            | "t" | "v" | "30" | "20" | "10" | "fine" | "finer" | "finest" | "config" | "system"
+            | "default" => Level::Chatter,
             _ => Level::Unknown,
         }
     }
@@ -204,11 +205,11 @@ impl<'a> Line<'a> {
                         self.trace = said.lines().map(str::to_owned).collect();
                     }
                     let first = said.lines().next().unwrap_or_default();
-                    if self.error.is_empty() && !STACKS.contains(&name) && !self.text.contains(first) {
+                    if self.error.is_empty() && !STACKS.contains(name) && !self.text.contains(first) {
                         self.error = first.trim().to_owned();
                     }
                 } else if self.error.is_empty()
-                    && !STACKS.contains(&name)
+                    && !STACKS.contains(name)
                     && !self.text.contains(said)
                     && !said.bytes().all(|b| b.is_ascii_digit() || b == b'-')
                 {
@@ -410,7 +411,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
             r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
-            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?:\w+::)+\w+(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
+            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
             r")[\s|⋮]*(?:(?:-{{1,2}}|:|==>)\s+)*",
         ),

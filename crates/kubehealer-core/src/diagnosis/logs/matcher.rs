@@ -4,28 +4,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::AhoCorasick;
-use regex::{Captures, Regex, RegexBuilder};
+use regex::{Captures, Regex};
 use regex_syntax::hir::{Hir, HirKind};
 
+use super::rule::{Rule, ascii, of_table};
 use super::sentence::shortened;
 use super::table;
 use crate::diagnosis::cause::CauseCode;
 
 /// The longest particular in a hint, in bytes.
 const MAX_PART: usize = 160;
-
-/// One row of the table.
-#[derive(Debug)]
-pub(super) struct Rule {
-    pub name: &'static str,
-    pub cause: CauseCode,
-    /// How much it tells: 100 names the thing that has to be changed, 40 is a hint.
-    pub rank: i32,
-    pub find: &'static str,
-    /// What is certain and the words do not say, for behind them in parentheses: `{x}` is the capture `x`; a part in
-    /// brackets is left out where a capture in it is missing. Mostly empty: the program says it best itself.
-    pub hint: &'static str,
-}
 
 /// The table made ready. A line is searched for the words that the patterns can not do without, in one pass; only the
 /// patterns whose words are there are run. (One `RegexSet` over the table took 700 ms for 200 lines: its automaton
@@ -80,7 +68,7 @@ impl Matcher {
                 if best.as_ref().is_some_and(|best| best.rank >= rank) {
                     continue;
                 }
-                let Some(found) = compiled.get_or_init(|| pattern(rule.find)).captures(text) else {
+                let Some(found) = compiled.get_or_init(|| of_table(rule.find)).captures(text) else {
                     continue;
                 };
                 let words = found.get(0).map_or("", |words| words.as_str()).trim().to_owned();
@@ -123,28 +111,6 @@ fn needed(hir: &Hir) -> Option<BTreeSet<String>> {
         }
         _ => None,
     }
-}
-
-/// The pattern with the ASCII meaning of its classes: those of Unicode made the table several times slower to compile.
-fn ascii(find: &str) -> String {
-    [
-        (r"\w", "[0-9A-Za-z_]"),
-        (r"\d", "[0-9]"),
-        (r"\s", r"[\t-\r ]"),
-        (r"\S", r"[^\t-\r ]"),
-        (r"\b", r"(?-u:\b)"),
-    ]
-    .iter()
-    .fold(find.to_owned(), |text, (class, plain)| text.replace(class, plain))
-}
-
-#[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each of them")]
-pub(super) fn pattern(text: &str) -> Regex {
-    RegexBuilder::new(&ascii(text))
-        .case_insensitive(true)
-        .dfa_size_limit(256 << 10)
-        .build()
-        .expect("a pattern of the log table does not compile")
 }
 
 /// The cause that an exit code speaks for counts a little more.
@@ -209,7 +175,7 @@ mod tests {
     #[test]
     fn every_pattern_compiles_and_needs_a_word() {
         for rule in table::RULES {
-            pattern(rule.find);
+            of_table(rule.find);
             let shortest = words(rule.find).iter().map(String::len).min().unwrap_or(0);
             assert!(shortest >= 3, "{} would be run on too many lines: {:?}", rule.name, words(rule.find));
         }

@@ -3,14 +3,15 @@
 //! Each record is a candidate; level, stack, rule and place give it points. What explains nothing (wrappers, shutdown
 //! progress, advice, usage) loses them, and so does what normal progress followed.
 
+use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use super::formats::Level;
 use super::matcher::{Found, MATCHER};
-use super::pattern;
 use super::record::{self, Record};
+use super::rule::pattern;
 
 /// The record that explains the end.
 #[derive(Debug)]
@@ -24,6 +25,9 @@ pub(super) struct Choice {
     /// The program was in no doubt: fatal, uncaught, or said again and again.
     pub strong: bool,
 }
+
+/// The most that a record can score.
+const BEST: i32 = 160;
 
 /// What a record does for the question.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,26 +100,34 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refused|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
         r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|timed? ?out|timeout|expired|exceeded|",
-        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|\b(?:e[A-Z]{4,}|\w+(?:Error|Exception))\b",
+        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
     ))
 });
 
 /// The program goes on in spite of it by its own words, or complains of somebody else.
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
-        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
-        r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended|insecure|optional|may (?:be|not be) |could be|consider |disabled?|won't be|will not be (?:used|available|persisted))",
+        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
+        r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended)",
     ))
+});
+
+/// Warnings of that sort.
+static MILD: LazyLock<Regex> = LazyLock::new(|| {
+    pattern(
+        r"\b(?:insecure|optional|may (?:be|not be) |could be|consider |disabled?|won't be|will not be (?:used|available|persisted)|recommended|unless )",
+    )
 });
 
 /// The record that tells most; `None` where there are none.
 pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32>) -> Option<Choice> {
-    let parts: Vec<Part> = records.iter().map(part).collect();
+    let shapes: Vec<String> = records.iter().map(shape).collect();
     let mut best: Option<(i32, Choice)> = None;
     let mut distance = 0;
     let mut concluding = true;
+    let mut weighed: BTreeSet<&str> = BTreeSet::new();
     for (index, record) in records.iter().enumerate().rev() {
-        let part = parts.get(index).copied().unwrap_or(Part::Noise);
+        let part = part(record);
         match part {
             Part::Noise | Part::Shutdown => continue,
             Part::Progress => {
@@ -124,13 +136,18 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
             Part::Candidate | Part::Hollow => {}
         }
         // Nothing so far from the end can win any more.
-        if distance > 130 {
+        if distance > 130 || best.as_ref().is_some_and(|(best, _)| *best > BEST - distance) {
             break;
         }
-        let (score, choice) = weigh(record, index, part, records, lines, exit_code, concluding);
+        // What was said again later cannot win any more, and costs nothing.
+        let shape = shapes.get(index).map_or("", String::as_str);
+        if !shape.is_empty() && !weighed.insert(shape) {
+            continue;
+        }
+        let (score, choice) = weigh(record, part, repetitions(&shapes, index), lines, exit_code, concluding);
         let score = score - distance.min(90);
         if score >= 14 && best.as_ref().is_none_or(|(best, _)| *best < score) {
-            best = Some((score, choice));
+            best = Some((score, Choice { record: index, ..choice }));
         }
         if part == Part::Candidate {
             concluding = false;
@@ -145,14 +162,16 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         let raw = lines.get(record.first).map_or("", String::as_str);
         let found = MATCHER.best(&record.whole(), raw, exit_code)?;
         let plain = !BORNE.is_match(&record.text) && record.level != Level::Warning;
-        (plain && (found.rule.rank <= 50 || record.level > Level::Warning && found.rule.rank > 90))
+        (plain && (found.rule.rank <= 50 || record.level == Level::Unknown && found.rule.rank > 90))
             .then_some(Choice { record: index, found: Some(found), error: false, strong: false })
     });
     if known.is_some() {
         return known;
     }
-    let last =
-        parts.iter().rposition(|part| *part != Part::Noise).or_else(|| records.len().checked_sub(1))?;
+    let last = records
+        .iter()
+        .rposition(|record| part(record) != Part::Noise)
+        .or_else(|| records.len().checked_sub(1))?;
     Some(Choice { record: last, found: None, error: false, strong: false })
 }
 
@@ -179,9 +198,8 @@ fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
 /// How much a record tells.
 fn weigh(
     record: &Record,
-    index: usize,
     part: Part,
-    records: &[Record],
+    same: i32,
     lines: &[String],
     exit_code: Option<i32>,
     concluding: bool,
@@ -199,6 +217,8 @@ fn weigh(
         Level::Error => 42,
         _ if bare => 42,
         Level::Unknown if reads => 34,
+        // An exception that is only warned of may still be the last thing that happened.
+        Level::Warning if record.stack && !record.thrown.is_empty() => 36,
         Level::Warning => 26,
         Level::Unknown => 6,
         Level::Chatter if reads => -20,
@@ -209,7 +229,6 @@ fn weigh(
         score -= 34;
     }
     let error = level >= 34;
-    let same = repetitions(record, records, index);
     if error {
         score += same.min(3) * 2;
         // What the program concludes with; a known but general word is not worth more for that.
@@ -224,19 +243,25 @@ fn weigh(
     if level < 50 && BORNE.is_match(&whole) {
         score -= 45;
     }
+    if record.level == Level::Warning && MILD.is_match(&whole) {
+        score -= 20;
+    }
     let strong = level >= 50 || (error && same >= 2);
-    (score, Choice { record: index, found, error, strong })
+    let error = error || !record.thrown.is_empty();
+    (score, Choice { record: 0, found, error, strong })
+}
+
+/// The beginning of a message without its numbers, to tell what was said again; empty where there is too little of it.
+fn shape(record: &Record) -> String {
+    let shape: String = record.text.chars().filter(|c| !c.is_ascii_digit()).take(80).collect();
+    if shape.len() < 8 { String::new() } else { shape }
 }
 
 /// How often the same was said before.
-fn repetitions(record: &Record, records: &[Record], index: usize) -> i32 {
-    let shape = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).take(80).collect() };
-    let mine = shape(&record.text);
-    if mine.len() < 8 {
-        return 0;
-    }
-    let before = records.get(..index).unwrap_or_default().iter().rev().take(60);
-    before.filter(|other| shape(&other.text) == mine).take(3).map(|_| 1).sum()
+fn repetitions(shapes: &[String], index: usize) -> i32 {
+    let Some(mine) = shapes.get(index).filter(|shape| !shape.is_empty()) else { return 0 };
+    let before = shapes.get(..index).unwrap_or_default().iter().rev().take(60);
+    before.filter(|other| *other == mine).take(3).map(|_| 1).sum()
 }
 
 /// Whether a text names anything: a path, a quoted name, a number with a unit, a setting, a chain of causes.

@@ -9,7 +9,7 @@ use regex::Regex;
 
 use super::fields;
 use super::formats::{Level, Line};
-use super::pattern;
+use super::rule::pattern;
 use crate::redact;
 
 /// The most lines that one record takes up.
@@ -120,17 +120,24 @@ pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
     let mut records: Vec<Record> = Vec::new();
     let mut open: Option<Open<'_>> = None;
     for (index, line) in lines.iter().enumerate() {
+        // What continues a record needs no header, and most lines that do are told by their first character.
         let own = timed.get(index).copied().unwrap_or(false) && !line.starts_with(' ') && !is_frame(line);
+        let mut head = None;
         if let Some(current) = &mut open
             && !(own && current.depth == 0)
-            && current.takes(line)
+            && current.takes(line, &mut head)
         {
             continue;
         }
         if let Some(done) = open.take() {
             records.push(done.close());
         }
-        open = Some(Open::new(index, line, own));
+        let head = match head {
+            Some(head) if !own => head,
+            _ if own => Line::of_timed(line),
+            _ => Line::of(line),
+        };
+        open = Some(Open::new(index, line, head));
     }
     records.extend(open.map(Open::close));
     records
@@ -154,8 +161,7 @@ struct Open<'a> {
 }
 
 impl<'a> Open<'a> {
-    fn new(first: usize, line: &'a str, timed: bool) -> Self {
-        let head = if timed { Line::of_timed(line) } else { Line::of(line) };
+    fn new(first: usize, line: &'a str, head: Line<'a>) -> Self {
         let text = head.text.trim();
         let opens = matches!(text, "{" | "[") || text.ends_with(": [") || text.ends_with(": {");
         let depth = if opens { 1 } else { 0 };
@@ -188,16 +194,16 @@ impl<'a> Open<'a> {
         }
     }
 
-    /// Takes the line if it continues the record.
-    fn takes(&mut self, line: &'a str) -> bool {
-        if self.lines.len() >= MAX_LINES || !self.continues(line) {
+    /// Takes the line if it continues the record; leaves its header in `head` where that was read.
+    fn takes(&mut self, line: &'a str, head: &mut Option<Line<'a>>) -> bool {
+        if self.lines.len() >= MAX_LINES || !self.continues(line, head) {
             return false;
         }
         self.lines.push(line);
         true
     }
 
-    fn continues(&mut self, line: &'a str) -> bool {
+    fn continues(&mut self, line: &'a str, read: &mut Option<Line<'a>>) -> bool {
         let text = line.trim();
         if self.depth > 0 {
             self.depth += braces(text);
@@ -211,10 +217,9 @@ impl<'a> Open<'a> {
             }
             return true;
         }
-        if line.starts_with(' ') && !shouts(text) && !text.starts_with('{') && !(timed(text) && !self.go) {
+        if line.starts_with(' ') && !shouts(text) && !text.starts_with('{') && (self.go || !timed(text)) {
             return true;
         }
-        let head = Line::of(line);
         if line.starts_with('#') && self.lines.first().is_some_and(|first| first.starts_with('#')) {
             return true;
         }
@@ -222,6 +227,7 @@ impl<'a> Open<'a> {
         if detail {
             return true;
         }
+        let head = read.insert(Line::of(line));
         if head.headed
             && !(is_frame(text) && (head.level == Level::Unknown || text.starts_with("note: ")))
             && !self.words_of_python(text)
@@ -379,7 +385,6 @@ fn braces(text: &str) -> i32 {
 /// `org.postgresql.util.PSQLException` is `PSQLException`.
 fn short_class(class: &str) -> String {
     let short = class.rsplit(['.', '/', '+', '\\']).next().unwrap_or(class);
-    let short = short.rsplit("::").next().unwrap_or(short);
     short.trim_start_matches('$').to_owned()
 }
 

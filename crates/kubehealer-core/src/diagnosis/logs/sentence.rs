@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::pattern;
 use super::record::{Record, Thrown};
+use super::rule::pattern;
 use crate::redact::{self, MARK};
 
 /// The longest sentence, in bytes: some 280 characters of a first line.

@@ -6,7 +6,7 @@
 //! Ranks: 100 the container can never start like this; 90 names the very thing to change; 80 names what it depends on;
 //! 60 a crash with its own words; 40 a hint.
 
-use super::matcher::Rule;
+use super::rule::Rule;
 use crate::diagnosis::cause::CauseCode as C;
 
 const fn rule(name: &'static str, cause: C, rank: i32, find: &'static str, hint: &'static str) -> Rule {
@@ -189,7 +189,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("pool-timeout", C::DependencyUnreachable, 82,
         r"(?P<pool>[\w.-]+) - Connection is not available, request timed out after (?P<time>\d+ms)|QueuePool limit of size|ConnectionAcquireTimeoutError|remaining connection slots are reserved|too many connections|too many clients already|Timeout acquiring a connection",
         ""),
-    rule("wait-timeout", C::DependencyUnreachable, 84,
+    rule("wait-timeout", C::DependencyUnreachable, 50,
         r"timeout occurred after waiting \d+ seconds for (?P<host>[\w.:-]+)|Timeout after \S+ waiting on dependencies|timed out waiting for (?P<what>caches? to (?:be )?sync\w*|the condition|[\w.-]+:\d+)|failed to wait for (?P<kind>.{1,80}) caches to sync",
         ""),
     rule("timeout", C::DependencyUnreachable, 76,
