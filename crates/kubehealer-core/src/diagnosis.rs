@@ -83,7 +83,9 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
         return look.done(found.into_iter().collect());
     }
     if pod.status.phase == "Succeeded" {
-        return look.done(probe::completed_by_kill(pod, context, &mut look).into_iter().collect());
+        let found = container::views(pod).filter_map(|view| crash::completed(&view, context, &mut look));
+        let found: Vec<Finding> = found.collect();
+        return look.done(found);
     }
     if let Some(failed) = ending::failed(pod, &mut look).or_else(|| ending::blocked(pod, &mut look)) {
         return look.done(vec![failed]);

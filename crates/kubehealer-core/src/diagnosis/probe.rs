@@ -5,15 +5,11 @@
 
 use jiff::SignedDuration;
 
-use super::cause::CauseCode;
-use super::container::{View, uptime, views};
-use super::context::Context;
-use super::draft::Look;
+use super::container::{View, uptime};
 use super::finding::{Finding, Source};
 use super::message::Message;
-use super::reason::Reason;
 use super::text;
-use crate::objects::{ConditionType, Event, Pod, Probe, Terminated};
+use crate::objects::{ConditionType, Event, Probe, Terminated};
 
 /// What a probe asks, in a few words: `GET :8080/ready`, `TCP :5432`, `gRPC :9090`, `command pg_isready`.
 pub fn target(probe: &Probe) -> String {
@@ -404,41 +400,6 @@ fn of_status(rest: &str, lower: &str) -> Complaint {
         may_be_slow: of_program,
         of_program,
     }
-}
-
-/// A pod that is over as if its work were done, although the kubelet killed its container for the liveness probe: it exited
-/// with 0 on the way, and under `OnFailure` or `Never` that is the end.
-pub fn completed_by_kill(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
-    let of_probe = |e: &&Event| e.reason == "Killing" && e.message.contains("failed liveness probe");
-    views(pod).find_map(|view| {
-        let end = view.ended().filter(|e| e.exit_code == 0)?;
-        let probe = view.spec?.liveness_probe.as_deref()?;
-        let finished = end.finished_at.get()?;
-        let event = context.container_events(&view).filter(of_probe).last()?;
-        let slack = SignedDuration::from_secs(grace(&view).saturating_add(10));
-        // The kill that this end comes from, and not one of an earlier run.
-        let near = event.last_seen().is_some_and(|at| {
-            at.duration_since(finished).abs() <= slack
-        });
-        if !near {
-            return None;
-        }
-        let container = text::name(view.name);
-        let policy = text::name(&pod.spec.restart_policy);
-        let finding = Finding::of_container(&view, Reason::LivenessProbeFailed);
-        let mut finding = finding
-            .summary(format!("container {container} was killed by its liveness probe, exited with 0, and is not started again (restartPolicy {policy})"))
-            .cause(CauseCode::LivenessProbe, format!("its liveness probe failed, so the kubelet killed it; it exited with 0, which restartPolicy {policy} takes for success"))
-            .with(Source::Spec, describe("liveness", probe), None);
-        finding.add_event(event);
-        let said = context.container_events(&view).filter(|e| e.reason == "Unhealthy");
-        if let Some(said) = said.filter(|e| text::uncombined(&e.message).starts_with("Liveness")).last() {
-            finding.add_event(said);
-            read(words_of(said), Some(probe)).tell(&mut finding);
-        }
-        let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
-        Some(finding.next_step("restartPolicy Always starts it again").next_step(step).grace(Some(finished), None, look))
-    })
 }
 
 /// What the probe said, in the kubelet's event about it.
