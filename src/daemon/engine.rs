@@ -404,9 +404,10 @@ impl Engine {
                     let mut around = self.around();
                     let was =
                         if down { !around.down.insert(name.clone()) } else { around.down.remove(&name) };
-                    around.nodes.insert(name.clone(), std::mem::take(node));
+                    let problem = nodes::has_problem(node);
+                    let old = around.nodes.insert(name.clone(), std::mem::take(node));
                     drop(around);
-                    if was != down {
+                    if was != down || old.as_ref().is_some_and(nodes::has_problem) != problem {
                         self.look_at_node(&name);
                     }
                 }
@@ -418,6 +419,8 @@ impl Engine {
                     for (_, name) in known.unseen() {
                         self.lost_node(&name);
                     }
+                    // Pods without a node that came before the nodes: these tell why.
+                    self.look_at_node("");
                 }
             }
             self.others_changed.store(true, Relaxed);
@@ -649,8 +652,11 @@ impl Around {
         let mut diagnosis = diagnosis::diagnose(pod, &context, now);
         for finding in &mut diagnosis.findings {
             finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, self.nodes.values());
+            if finding.is_of_ended_pod() && self.owners.have_replaced(pod) {
+                finding.replaced();
+            }
+            if scheduling::wants_nodes(finding) {
+                scheduling::add_nodes(finding, pod, self.nodes.values());
             }
             if finding.wants_siblings()
                 && let Some((starts, _)) = Siblings::of(pod).and_then(|s| self.starts.get(&s.revision))
@@ -733,6 +739,7 @@ impl Around {
                 _,
                 Some(
                     Reason::NodeNotReady
+                    | Reason::NodeProblem
                     | Reason::NodeRestart
                     | Reason::MemoryPressure
                     | Reason::DiskPressure

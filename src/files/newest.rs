@@ -59,7 +59,10 @@ fn of_meta(meta: &ObjectMeta, add: &mut impl FnMut(Time)) {
 }
 
 fn of_conditions(conditions: &[NodeCondition], add: &mut impl FnMut(Time)) {
-    conditions.iter().for_each(|c| add(c.last_transition_time));
+    conditions.iter().for_each(|c| {
+        add(c.last_heartbeat_time);
+        add(c.last_transition_time);
+    });
 }
 
 fn of_pod(pod: &Pod, add: &mut impl FnMut(Time)) {

@@ -227,7 +227,11 @@ async fn what_events_say_of_a_claim_reaches_the_pod_that_waits_for_it_in_the_dae
         ])
         .unwrap();
     let wanted = said_by_both(&cluster).await;
-    assert!(wanted.contains("claim data-db-0: volume limit (10) has been reached"), "{wanted}");
+    assert!(
+        wanted.contains("pod cannot be scheduled: claim data-db-0: ")
+            && wanted.contains(": volume limit (10) has been reached"),
+        "{wanted}"
+    );
     assert!(!wanted.contains("that is gone"), "{wanted}");
 }
 
@@ -264,8 +268,8 @@ async fn what_a_job_a_cron_job_and_a_pod_without_a_node_lack_is_told_by_the_daem
     let wanted = said_by_both(&cluster).await;
     for said in [
         "node gpu-1 has the taint dedicated=gpu:NoSchedule",
-        "pods of Job import cannot be created: they exceed quota few",
-        "Jobs of CronJob sync cannot be created: they exceed quota few",
+        "pods of Job import cannot be created: exceeded quota: few",
+        "Jobs of CronJob sync cannot be created: exceeded quota: few",
     ] {
         assert!(wanted.contains(said), "{said:?} is not in {wanted}");
     }

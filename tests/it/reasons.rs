@@ -712,7 +712,7 @@ fn a_startup_probe_kills_or_never_passes() {
         &look_with(&pod, &events),
         R::StartupProbeFailed,
         C::StartupProbe,
-        &["TCP port http", "20s", "connection refused", "nothing listens"],
+        &["TCP :http", "20s", "connection refused", "nothing listens"],
     );
     // Probes that could not be carried out count for nothing: it is never started and never killed.
     let mut stuck = app_with(spec.clone(), running(400), json!({}), 0);
@@ -1869,12 +1869,12 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: exceeded quota: compute, requested: pods=1, used: pods=1, limited: pods=1",
             C::QuotaExceeded,
-            "they exceed quota compute (requested: pods=1, used: pods=1, limited: pods=1)",
+            "exceeded quota: compute, requested: pods=1, used: pods=1, limited: pods=1",
         ),
         (
             "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app",
             C::QuotaExceeded,
-            "quota compute wants",
+            "quota compute requires fields that they do not set: must specify limits.cpu for: app",
         ),
         (
             "pods \"cart-1\" is forbidden: error looking up service account shop/cart: serviceaccount \"cart\" not found",
@@ -1884,7 +1884,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: violates PodSecurity \"restricted:latest\": allowPrivilegeEscalation != false (container \"app\" must set securityContext.allowPrivilegeEscalation=false)",
             C::AdmissionDenied,
-            "Pod Security",
+            "violates PodSecurity restricted:latest: allowPrivilegeEscalation != false",
         ),
         (
             "pods \"cart-1\" is forbidden: unable to validate against any security context constraint: [provider \"anyuid\": Forbidden: not usable by user or serviceaccount, provider restricted-v2: .containers[0].runAsUser: Invalid value: 999: must be in the ranges: [1000680000, 1000689999]]",
@@ -1899,7 +1899,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "admission webhook \"validate.kyverno.svc-fail\" denied the request: policy Pod/shop/cart for resource violation: require-requests: serviceaccount must be set",
             C::WebhookDenied,
-            "validate.kyverno.svc-fail refuses",
+            "denied by admission webhook validate.kyverno.svc-fail: policy Pod/shop/cart",
         ),
         (
             "admission webhook \"validation.gatekeeper.sh\" denied the request: [must-have-owner] you must provide labels: {\"owner\"}",
@@ -1909,7 +1909,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "Internal error occurred: failed calling webhook \"sidecar-injector.istio.io\": failed to call webhook: Post \"https://istiod.istio-system.svc:443/inject?timeout=10s\": no endpoints available for service \"istiod\"",
             C::WebhookDenied,
-            "cannot be reached",
+            "sidecar-injector.istio.io cannot be called: no endpoints available for service \"istiod\"",
         ),
         (
             "pods \"cart-1\" is forbidden: ValidatingAdmissionPolicy 'no-latest' with binding 'all' denied request: tag latest",

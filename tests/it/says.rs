@@ -497,7 +497,7 @@ fn a_taint_for_the_state_of_a_node_wants_no_toleration() {
         (
             "0/5 nodes are available: 2 node(s) had untolerated taint {nvidia.com/gpu: present}, 3 Insufficient nvidia.com/gpu.",
             C::InsufficientResources,
-            "may be those with the taint",
+            "so the tainted nodes likely have it",
         ),
         (
             "0/3 nodes are available: 3 cannot allocate all claims. still not schedulable, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",
@@ -662,7 +662,7 @@ fn refused_pods_are_told_where_to_look() {
             C::CreateRefused,
             "RuntimeClass gvisor does not exist",
         ),
-        ("Internal error occurred: etcdserver: request timed out", C::CreateRefused, "in trouble itself"),
+        ("Internal error occurred: etcdserver: request timed out", C::CreateRefused, "API server error: "),
     ] {
         let f = refused(message);
         assert!(f.cause.code == code && words(&f).contains(said), "{said:?}: {}", words(&f));

@@ -23,6 +23,7 @@ pub mod probe;
 pub mod problems;
 pub mod ready;
 pub mod reason;
+mod refused;
 pub mod runtime;
 pub mod scheduling;
 pub mod start;
@@ -81,9 +82,9 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
         return look.done(found.into_iter().collect());
     }
     if pod.status.phase == "Succeeded" {
-        return look.done(Vec::new());
+        return look.done(probe::completed_by_kill(pod, context, &mut look).into_iter().collect());
     }
-    if let Some(failed) = ending::failed(pod, &mut look) {
+    if let Some(failed) = ending::failed(pod, &mut look).or_else(|| ending::blocked(pod, &mut look)) {
         return look.done(vec![failed]);
     }
     if pod.status.phase == "Failed"
@@ -99,6 +100,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
         findings.extend(found);
         findings.extend(ready::device(&view, &mut look));
     }
+    findings.extend(ready::kept_open(pod, &mut look));
     if findings.is_empty() {
         findings.extend(ending::failed_silently(pod));
         findings.extend(scheduling::diagnose(pod, context, &mut look));
@@ -111,6 +113,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
         stale_reasons(pod, context, &mut findings, &mut look);
     }
     findings.extend(ending::resize(pod, &mut look));
+    nodes::explain(&mut findings, context.node);
     // A planned end is near: drain, preemption, taint. What its containers do from here on is expected.
     if pod.status.condition(&ConditionType::DisruptionTarget).is_some_and(|c| c.is_true()) {
         for finding in &mut findings {

@@ -264,6 +264,8 @@ causes! {
     BadRevision;
     /// Too many pods of a Job failed.
     TooManyFailures;
+    /// A container without end keeps a pod open whose work is done.
+    WorkDone;
     /// A rule of the Job's failure policy.
     FailurePolicy;
     // Node
@@ -271,6 +273,8 @@ causes! {
     KubeletStopped;
     /// The node says it is not ready.
     NodeUnready;
+    /// A node agent reports a problem of the node.
+    NodeProblem;
     // Rules
     /// A rule of the user's.
     UserRule;

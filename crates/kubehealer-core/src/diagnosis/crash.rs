@@ -149,8 +149,7 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     let unhealthy = |e: &&Event| e.reason == "Unhealthy" && text::uncombined(&e.message).starts_with(about);
     if let Some(event) = context.container_events(view).filter(unhealthy).last() {
         finding.add_event(event);
-        let said = text::uncombined(&event.message);
-        let said = said.split_once(": ").map_or(said, |(_, said)| said);
+        let said = probe::words_of(event);
         finding.cause.text = format!("{} ({})", finding.cause.text, text::quote(said));
         probe::read(said, probe).tell(finding);
     }

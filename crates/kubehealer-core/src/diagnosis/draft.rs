@@ -147,6 +147,17 @@ impl Finding {
         self
     }
 
+    /// Marks a pod's finding as past: its controller has all its pods, and they are ready.
+    pub fn replaced(&mut self) {
+        self.stage = Stage::Recovered;
+        self.severity = Severity::Info;
+        self.add(
+            Source::Owner,
+            "its controller has all the pods it wants, and all are ready; this one is left for reading",
+            None,
+        );
+    }
+
     /// `kubectl -n NS` for the next steps. Names within `command` go through [`text::arg`].
     pub fn kubectl(&self, command: &str) -> String {
         format!("kubectl -n {} {command}", text::arg(&self.namespace))

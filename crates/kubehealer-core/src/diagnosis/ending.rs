@@ -9,12 +9,10 @@ use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
 use super::message::Message;
-use super::messages;
 use super::reason::{Reason, Severity};
 use super::scheduling;
-use super::steps::Names;
 use super::text;
-use crate::objects::{ConditionStatus, ConditionType, Pod, Terminated};
+use crate::objects::{ConditionStatus, ConditionType, Event, Pod, Terminated};
 
 /// For how long an ended pod that its controller has replaced by another is worth more than a remark.
 const HUSK: SignedDuration = SignedDuration::from_secs(3600);
@@ -83,20 +81,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         let describe = finding.kubectl_pod("describe pod");
         finding = finding.next_step(describe);
     }
-    // The kubelet makes up ends of containers that never ran when it restarts.
-    let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
-    let mut ends: Vec<(String, &Terminated)> =
-        ends.filter(|(_, e)| e.exit_code != 0 && !exit::is_made_up(&e.reason, e.exit_code)).collect();
-    ends.sort_by(|a, b| a.0.cmp(&b.0));
-    for (container, end) in ends.iter().take(10) {
-        let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
-        let words = format!(
-            "container {container}: {} with exit code {}{lasted}",
-            text::name(&end.reason),
-            end.exit_code
-        );
-        finding.add(Source::Status, words, end.finished_at.get());
-    }
+    add_ends(&mut finding, pod);
     let since = ended_at(pod);
     finding.since = since;
     // A Job makes another, too, or has failed itself, which is then its own finding.
@@ -113,6 +98,51 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         );
     }
     Some(finding)
+}
+
+/// Adds how the containers of an ended pod ended.
+fn add_ends(finding: &mut Finding, pod: &Pod) {
+    // The kubelet makes up ends of containers that never ran when it restarts.
+    let ends = views(pod).filter_map(|v| Some((text::name(v.name), v.ended()?)));
+    let mut ends: Vec<(String, &Terminated)> =
+        ends.filter(|(_, e)| e.exit_code != 0 && !exit::is_made_up(&e.reason, e.exit_code)).collect();
+    ends.sort_by(|a, b| a.0.cmp(&b.0));
+    for (container, end) in ends.iter().take(10) {
+        let lasted = uptime(end).map(|u| format!(", ran {}", text::duration(u))).unwrap_or_default();
+        let words = format!(
+            "container {container}: {} with exit code {}{lasted}",
+            text::name(&end.reason),
+            end.exit_code
+        );
+        finding.add(Source::Status, words, end.finished_at.get());
+    }
+}
+
+/// A pod that its kubelet blocks without failing it: kubelets before 1.30 wait until the node has what the pod wants, such as
+/// an AppArmor profile. Its containers wait as `Blocked`, and the pod says why.
+pub fn blocked(pod: &Pod, look: &mut Look) -> Option<Finding> {
+    let is_blocked = views(pod).any(|v| v.waiting().is_some_and(|w| w.reason == "Blocked"));
+    if pod.status.phase != "Pending" || !is_blocked || pod.status.reason.is_empty() {
+        return None;
+    }
+    let word = pod.status.reason.as_str();
+    let said = text::quote(&pod.status.message);
+    let reason =
+        Reason::of(word).filter(|r| r.family() == super::Family::End).unwrap_or(Reason::AdmissionRejected);
+    let node = text::name(&pod.spec.node_name);
+    let since = pod.status.start_time.get().or_else(|| pod.metadata.creation_timestamp.get());
+    let finding = Finding::of_pod(pod, reason)
+        .summary(format!("node {node} blocks the pod: {}: {said}", text::name(word)))
+        .cause(CauseCode::NodeRefused, said)
+        .scope("node", node.clone());
+    let finding = if word == "AppArmor" {
+        finding.next_step(format!(
+            "load the profile on node {node} (apparmor_parser), or correct its name in the pod"
+        ))
+    } else {
+        finding
+    };
+    Some(finding.next_step(format!("kubectl describe node {}", text::arg(&node))).grace(since, None, look))
 }
 
 /// What an ended pod's container waited for that never ran: the kubelet's last word on it.
@@ -148,14 +178,15 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         });
         let used = used.unwrap_or_default();
         return finding
-            .summary(format!("the pod was evicted: node {node} was low on {resource}{used}"))
+            .summary(format!("pod was evicted: node {node} was low on {resource}{used}"))
             .cause(CauseCode::NodePressure, text::quote(said))
             .scope("node", node.clone())
             .next_step(format!("kubectl describe node {}", text::arg(&node)))
             .next_step(match resource.as_str() {
                 "inodes" => "find who writes so many small files: on the node: df -i, and du --inodes",
                 "pids" => "find who starts so many processes; the kubelet's podPidsLimit bounds each pod",
-                _ => "set requests to what the pod really uses: those above their requests go first",
+                "memory" => "set memory requests to what the pod really uses: pods above their requests are evicted first",
+                _ => "find out what fills the disk of the node: images, logs, emptyDir volumes; pods above their requests are evicted first",
             });
     }
     if said.contains("The node had condition") {
@@ -185,7 +216,7 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         format!("it used more local ephemeral storage than its limit{}", total.unwrap_or_default())
     };
     finding
-        .summary(format!("the pod was evicted: {what}"))
+        .summary(format!("pod was evicted: {what}"))
         .cause(CauseCode::StorageLimitExceeded, text::quote(said))
         .next_step("raise the limit, or write less (logs, caches, temporary files) to the container's disk")
 }
@@ -295,37 +326,24 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
         views(pod).filter(super::container::View::is_running).map(|v| v.name).collect();
     alive.sort_unstable();
     let node = text::name(&pod.spec.node_name);
-    let node_lost = context.node.is_some_and(|n| !n.is_ready());
     let newest = |reason: &str| context.newest_event(|e| e.reason == reason);
     let kill = newest("FailedKillPod").or_else(|| newest("ExceededGracePeriod"));
-    // What is over, or whose node is gone, has no container that could still stop, whatever its status says of them.
-    let over = matches!(pod.status.phase.as_str(), "Failed" | "Succeeded");
+    // Where nodes were read and none has that name, nobody is left to report that the containers have stopped.
+    let node_gone = context.sources.nodes && context.node.is_none() && !node.is_empty();
+    let node_lost = context.node.is_some_and(|n| !n.is_ready());
     let finding = Finding::of_pod(pod, Reason::StuckTerminating);
     let mut finding = if node_lost {
+        of_lost_node(finding, &node)
+    } else if !finalizers.is_empty() && (alive.is_empty() || node_gone) {
+        of_finalizers(finding, finalizers, node_gone.then_some(node.as_str()))
+    } else if node_gone {
         finding
-            .summary(format!("pod is deleted but cannot go: node {node} is not ready"))
-            .cause(
-                CauseCode::NodeLost,
-                format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
-            )
+            .summary(format!("pod is deleted but does not go: its node {node} does not exist any more"))
+            .cause(CauseCode::NodeLost, format!("node {node} is not among the nodes of the cluster: no kubelet reports that the containers have stopped"))
             .scope("node", node.clone())
-            .next_step(format!("kubectl describe node {}", text::arg(&node)))
-    } else if !finalizers.is_empty() && (alive.is_empty() || over) {
-        let list = text::list(finalizers);
-        let (word, has, its) = match finalizers.len() {
-            1 => ("finalizer", "has", "controller"),
-            _ => ("finalizers", "have", "controllers"),
-        };
-        let step = finding
-            .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
-        finding
-            .summary(format!("pod is deleted but held by {word} {list}"))
-            .cause(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}"))
-            .scope("finalizer", list)
-            .next_step("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
-            .next_step(step)
+            .next_step("the pod garbage collector removes such pods after some time; if it does not, and the node is gone for good: kubectl delete pod --grace-period=0 --force")
     } else {
-        not_stopped(finding, pod, context, &alive)
+        still_there(finding, pod, context, &alive, kill)
     };
     if !finalizers.is_empty() {
         finding.add(Source::Status, format!("finalizers: {}", text::list(finalizers)), None);
@@ -348,53 +366,109 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     Some(finding)
 }
 
-/// A pod that the kubelet does not get stopped: what it says of that, else what is known of the containers.
-fn not_stopped(finding: Finding, pod: &Pod, context: &Context<'_>, alive: &[&str]) -> Finding {
-    let node = finding.node.clone();
+fn of_lost_node(finding: Finding, node: &str) -> Finding {
+    finding
+        .summary(format!("pod is deleted but cannot go: node {node} is not ready"))
+        .cause(
+            CauseCode::NodeLost,
+            format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
+        )
+        .scope("node", node)
+        .next_step(format!("kubectl describe node {}", text::arg(node)))
+}
+
+/// Held by finalizers, whose controllers have not removed them; `gone` is its node, where that does not exist any more.
+fn of_finalizers(finding: Finding, finalizers: &[String], gone: Option<&str>) -> Finding {
+    let list = text::list(finalizers);
+    let (word, has, its) = match finalizers.len() {
+        1 => ("finalizer", "has", "controller"),
+        _ => ("finalizers", "have", "controllers"),
+    };
+    let step = finding
+        .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
+    let node = gone.map(|node| format!("; its node {node} does not exist any more")).unwrap_or_default();
+    finding
+        .summary(format!("pod is deleted but held by {word} {list}{node}"))
+        .cause(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}{node}"))
+        .scope("finalizer", list)
+        .next_step("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
+        .next_step(step)
+}
+
+/// Held by its kubelet: by what that says itself, else by containers that run, else by what comes after their end.
+fn still_there(
+    finding: Finding,
+    pod: &Pod,
+    context: &Context<'_>,
+    alive: &[&str],
+    kill: Option<&Event>,
+) -> Finding {
+    let node = text::name(&pod.spec.node_name);
     let list = text::list(alive);
-    let failed = context.newest_event(|e| e.reason == "FailedKillPod");
-    if let Some(event) = failed {
-        let read = Message::read(&event.message);
-        let network = messages::find(messages::sandbox::RULES, &read)
-            .filter(|rule| rule.code == CauseCode::NetworkSetupFailed);
-        let code = network.map_or(CauseCode::ContainersNotStopped, |rule| rule.code);
-        let names = Names::of(&finding).and_of(&read);
-        let finding = finding
-            .summary(format!("pod is deleted but does not stop: {}", read.cause()))
-            .cause(code, read.detail())
-            .scope("node", node);
-        return finding.steps_of_its_cause(&names);
+    let of_node = format!("on node {node}: read the log of the kubelet and of the container runtime");
+    let error = kill.filter(|e| e.reason == "FailedKillPod").map(|e| {
+        let said = text::uncombined(&e.message);
+        Message::read(said.strip_prefix("error killing pod: ").unwrap_or(said))
+    });
+    if let Some(error) = error {
+        let (code, what, step) = of_kill(&error, &list);
+        let finding = finding.summary(format!("pod is deleted but does not go: {what}: {}", error.cause()));
+        let finding = finding.cause(code, error.detail());
+        return step.into_iter().fold(finding, Finding::next_step).next_step(of_node);
     }
     // Of a node that is down the pod would say the same.
     let told = if context.node.is_some() { Confidence::Confirmed } else { Confidence::Probable };
-    let hooked = |name: &&str| {
-        pod.spec
-            .containers
-            .iter()
-            .any(|c| c.name == **name && c.lifecycle.is_some_and(|l| l.pre_stop.is_some()))
-    };
-    let hook = match alive.iter().filter(|name| hooked(name)).count() {
-        0 => "",
-        _ => " (it has a preStop hook, which may not end)",
-    };
+    let hooks = alive.iter().filter_map(|name| hook_of(pod, name)).collect::<Vec<_>>().join("; ");
     let (what, sure) = match alive.len() {
         0 => {
             let words = "its containers have ended, and the kubelet has not finished: as a rule a volume cannot be unmounted";
             (words.to_owned(), Confidence::Probable)
         }
-        1 => (format!("container {list} still runs after its grace period{hook}"), told),
-        _ => (format!("containers {list} still run after the grace period{hook}"), told),
+        1 => (format!("container {list} still runs after its grace period"), told),
+        _ => (format!("containers {list} still run after the grace period"), told),
     };
-    let names = Names::of(&finding);
+    let hooks = if hooks.is_empty() { hooks } else { format!("; {hooks}") };
     let finding = finding
-        .summary(format!("pod is deleted but does not stop: {what}"))
-        .cause(CauseCode::ContainersNotStopped, what)
+        .summary(format!("pod is deleted but does not go: {what}{hooks}"))
+        .cause(CauseCode::ContainersNotStopped, format!("{what}{hooks}"))
         .confidence(sure);
-    let finding = match hook {
-        "" => finding,
-        _ => finding.next_step("let the preStop hook end within terminationGracePeriodSeconds; kubectl delete pod --force only once its work does not matter"),
+    let finding = if hooks.is_empty() {
+        finding
+    } else {
+        finding.next_step("let the preStop hook end within terminationGracePeriodSeconds")
     };
-    finding.steps_of_its_cause(&names)
+    finding.next_step(of_node)
+}
+
+/// What the kubelet could not do, by its own error: the runtime did not stop a container, or the network or the sandbox was
+/// not torn down. Only what it says is taken for the cause.
+fn of_kill(error: &Message, alive: &str) -> (CauseCode, String, Option<&'static str>) {
+    let whole = error.lower();
+    if error.has(&["cni", "network for sandbox", "networkplugin", "teardown pod", "destroy network"]) {
+        let step = "see the pod of the CNI plugin on this node, and its log: kubectl get pods -A -o wide";
+        return (CauseCode::NetworkSetupFailed, "its network cannot be torn down".to_owned(), Some(step));
+    }
+    if error.has(&["unmount", "umount", "device is busy", "target is busy"])
+        && !whole.contains("killcontainer")
+    {
+        return (CauseCode::VolumeMountFailed, "a volume cannot be unmounted".to_owned(), None);
+    }
+    let what = if alive.is_empty() {
+        "the kubelet cannot stop it".to_owned()
+    } else {
+        format!("container {alive} cannot be stopped")
+    };
+    let step = "find the process on the node: one in uninterruptible sleep (state D) waits for a disk or network file system; else restart the container runtime";
+    (CauseCode::ContainersNotStopped, what, Some(step))
+}
+
+/// The preStop hook of a container, in words.
+fn hook_of(pod: &Pod, container: &str) -> Option<String> {
+    let spec = pod.spec.containers.iter().chain(&pod.spec.init_containers).find(|c| c.name == container)?;
+    let hook = spec.lifecycle.as_ref()?.pre_stop.as_ref()?;
+    let program = hook.exec.as_ref().map(|e| text::name(&e.program)).filter(|p| !p.is_empty());
+    let command = program.map(|p| format!(" ({p})"));
+    Some(format!("it has a preStop hook{}, which may not have ended", command.unwrap_or_default()))
 }
 
 /// A pod on its way out, in time, that did not go as it was asked to: its preStop hook failed, or it did not heed SIGTERM.

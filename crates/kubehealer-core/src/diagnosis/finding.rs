@@ -270,6 +270,13 @@ impl Finding {
         self.reason.known().is_some_and(|r| r.family() == Family::Crash)
     }
 
+    /// Whether it is about a pod that was ended or refused from outside, and is more than a remark.
+    pub fn is_of_ended_pod(&self) -> bool {
+        self.is_active()
+            && self.severity > Severity::Info
+            && self.reason.known().is_some_and(|r| r.family() == Family::End)
+    }
+
     /// Whether an incident is to be open for it.
     pub fn is_active(&self) -> bool {
         self.stage == Stage::Active

@@ -11,6 +11,7 @@ use super::exit;
 use super::finding::{Confidence, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::text;
+use crate::objects::node::NodeCondition;
 use crate::objects::{Node, Pod};
 
 /// Ends of containers that belong together.
@@ -39,7 +40,11 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
             (CauseCode::NodeUnready, "its kubelet says that it is not ready")
         };
         // Of a silent kubelet the message says only that it is silent.
-        let why = if silent || said.is_empty() { words.to_owned() } else { unreadiness(&ready.message) };
+        let why = match (silent, said.is_empty()) {
+            (true, true) | (false, true) => words.to_owned(),
+            (true, false) => format!("its kubelet has stopped posting status: {said}"),
+            (false, false) => unreadiness(&ready.message),
+        };
         let mut finding = of_node(node, Reason::NodeNotReady)
             .summary(format!("node {name} is not ready: {why}"))
             .cause(code, format!("{words}: {said}"))
@@ -64,41 +69,156 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         }
         findings.push(finding);
     }
-    for (kind, reason) in [
-        ("MemoryPressure", Reason::MemoryPressure),
-        ("DiskPressure", Reason::DiskPressure),
-        ("PIDPressure", Reason::PIDPressure),
-    ] {
+    for (kind, reason) in PRESSURES {
         let Some(condition) = node.condition(kind).filter(|c| c.status == "True") else { continue };
-        let since = condition.last_transition_time.get();
-        let said = text::quote(&condition.message);
-        let what = match reason {
-            Reason::MemoryPressure => "memory",
-            Reason::DiskPressure => "disk space",
-            _ => "process ids",
-        };
-        findings.push(
-            of_node(node, reason)
-                .summary(format!("node {name} is short of {what}: it evicts pods and takes no new ones"))
-                .cause(CauseCode::NodePressure, format!("the kubelet says: {said}"))
-                .with(Source::Node, format!("{kind} True: {said}"), since)
-                .scope("node", name.clone())
-                .next_step(describe.clone())
-                .grace(since, None, look),
-        );
+        findings.push(pressure(node, condition, reason, look));
     }
+    findings.extend(problem(node, look));
     findings
+}
+
+/// The kubelet's own conditions about what a node is short of.
+const PRESSURES: [(&str, Reason); 3] = [
+    ("MemoryPressure", Reason::MemoryPressure),
+    ("DiskPressure", Reason::DiskPressure),
+    ("PIDPressure", Reason::PIDPressure),
+];
+
+fn pressure(node: &Node, condition: &NodeCondition, reason: Reason, look: &mut Look) -> Finding {
+    let name = text::name(&node.metadata.name);
+    let since = condition.last_transition_time.get();
+    let said = text::quote(&condition.message);
+    let what = match reason {
+        Reason::MemoryPressure => "memory",
+        Reason::DiskPressure => "disk space",
+        _ => "process IDs",
+    };
+    of_node(node, reason)
+        .summary(format!("node {name} is short of {what} ({reason}): it evicts pods and takes no new ones"))
+        .cause(CauseCode::NodePressure, format!("the kubelet says: {said}"))
+        .with(Source::Node, format!("{reason} True: {said}"), since)
+        .scope("node", name.clone())
+        .next_step(format!("kubectl describe node {}", text::arg(&name)))
+        .grace(since, None, look)
+}
+
+/// Conditions of the kubelet and the control plane, which have findings of their own, or are seen in `Ready`; and those of
+/// others that are neither good nor bad.
+const NOT_PROBLEMS: [&str; 6] =
+    ["Ready", "MemoryPressure", "DiskPressure", "PIDPressure", "OutOfDisk", "EtcdIsVoter"];
+
+/// What the types of conditions are named after that are good when they are True.
+const GOOD: [&str; 5] = ["ready", "healthy", "available", "succeeded", "operational"];
+
+/// What the types of conditions are named after that are bad when they are True.
+const BAD: [&str; 24] = [
+    "unhealthy",
+    "notready",
+    "unready",
+    "unavailable",
+    "problem",
+    "deadlock",
+    "readonly",
+    "corrupt",
+    "frequent",
+    "pressure",
+    "fail",
+    "error",
+    "degraded",
+    "hung",
+    "lost",
+    "exhausted",
+    "mismatch",
+    "missing",
+    "expired",
+    "overload",
+    "throttl",
+    "unreachable",
+    "outof",
+    "defect",
+];
+
+/// Whether a condition of a node agent (the node-problem-detector, a cloud's monitoring agent) has its bad status. The name of
+/// its type tells which that is; of a name that tells nothing, nothing is claimed.
+fn is_bad(condition: &NodeCondition) -> bool {
+    if NOT_PROBLEMS.contains(&condition.kind.as_str()) {
+        return false;
+    }
+    let kind = condition.kind.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|w| kind.contains(w));
+    match condition.status.as_str() {
+        "True" => has(&BAD),
+        "False" => !has(&BAD) && has(&GOOD),
+        _ => false,
+    }
+}
+
+/// Whether a node agent reports a problem of the node.
+pub fn has_problem(node: &Node) -> bool {
+    node.status.conditions.iter().any(is_bad)
+}
+
+/// The words of a condition: type, status, reason and message, whatever they are.
+fn words_of(condition: &NodeCondition) -> String {
+    let reason = text::name(&condition.reason);
+    let (open, close) = if reason.is_empty() { ("", "") } else { (" (", ")") };
+    let said = text::quote(&condition.message);
+    let colon = if said.is_empty() { "" } else { ": " };
+    format!(
+        "{} {}{open}{reason}{close}{colon}{said}",
+        text::name(&condition.kind),
+        text::name(&condition.status)
+    )
+}
+
+/// What node agents report, in their own words: one finding for all of it.
+fn problem(node: &Node, look: &mut Look) -> Option<Finding> {
+    let mut bad: Vec<&NodeCondition> = node.status.conditions.iter().filter(|c| is_bad(c)).collect();
+    bad.sort_by(|a, b| (a.last_transition_time.get(), &a.kind).cmp(&(b.last_transition_time.get(), &b.kind)));
+    let first = bad.first()?;
+    let name = text::name(&node.metadata.name);
+    let words: Vec<String> = bad.iter().map(|c| words_of(c)).collect();
+    let all = words.join("; ");
+    let mut finding = of_node(node, Reason::NodeProblem)
+        .summary(format!("node {name} has a problem: {}", text::head(&all, 240)))
+        .cause(CauseCode::NodeProblem, all)
+        .scope("node", name.clone())
+        .next_step(format!("kubectl describe node {}", text::arg(&name)))
+        .next_step(format!(
+            "keep new pods off the node until it is repaired or replaced: kubectl cordon {}",
+            text::arg(&name)
+        ));
+    for (condition, words) in bad.iter().zip(words) {
+        finding.add(Source::Node, words, condition.last_transition_time.get());
+    }
+    Some(finding.grace(first.last_transition_time.get(), None, look))
+}
+
+/// Lets the findings of a pod say what is wrong with its node, where they have no cause of their own.
+pub fn explain(findings: &mut [Finding], node: Option<&Node>) {
+    let Some(node) = node else { return };
+    let bad: Vec<String> = node.status.conditions.iter().filter(|c| is_bad(c)).map(words_of).collect();
+    let Some(words) = bad.first() else { return };
+    let name = text::name(&node.metadata.name);
+    for finding in findings.iter_mut().filter(|f| f.severity > Severity::Info) {
+        finding.add(Source::Node, format!("node {name}: {}", bad.join("; ")), None);
+        if matches!(finding.cause.code, CauseCode::Unexplained | CauseCode::KubeletSilent) {
+            finding.summary = format!("{}; node {name} has {}", finding.summary, text::head(words, 160));
+            finding.cause.text = format!("node {name} has {words}; {}", finding.cause.text);
+            finding.confidence = Confidence::Probable;
+        }
+    }
 }
 
 /// What a kubelet says of itself, without the wrappings around the network's own words.
 fn unreadiness(message: &str) -> String {
-    let said = message.rsplit_once(" message:").map_or(message, |(_, said)| said);
-    let network = message.contains("network not ready") && !said.contains("network");
-    format!(
-        "{}{}",
-        if network { "its network is not ready: " } else { "" },
-        text::head(&text::quote(said), 160)
-    )
+    let said = match message.rsplit_once(" message:") {
+        Some((_, said)) if message.contains("network not ready") => {
+            format!("container runtime network not ready: {said}")
+        }
+        _ => message.to_owned(),
+    };
+    text::head(&text::quote(said.trim()), 240)
 }
 
 fn of_node(node: &Node, reason: Reason) -> Finding {
@@ -185,4 +305,66 @@ pub fn restarted(node: &Node, mut ends: Vec<Timestamp>, pods: usize, look: &mut 
         return Some(finding);
     }
     look.within(from, SignedDuration::from_secs(3600)).then(|| finding.recovered())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn condition(kind: &str, status: &str) -> NodeCondition {
+        NodeCondition {
+            kind: kind.to_owned(),
+            status: status.to_owned(),
+            reason: "SomeReason".to_owned(),
+            message: "some message".to_owned(),
+            ..NodeCondition::default()
+        }
+    }
+
+    #[test]
+    fn of_a_condition_the_name_of_its_type_tells_which_status_is_bad() {
+        for (kind, status) in [
+            ("KernelDeadlock", "True"),
+            ("ReadonlyFilesystem", "True"),
+            ("CorruptDockerOverlay2", "True"),
+            ("FrequentKubeletRestart", "True"),
+            ("KubeletUnhealthy", "True"),
+            ("NetworkUnavailable", "True"),
+            ("FilesystemCorruptionProblem", "True"),
+            ("AcceleratedHardwareReady", "False"),
+            ("ContainerRuntimeReady", "False"),
+            ("StorageReady", "False"),
+        ] {
+            assert!(is_bad(&condition(kind, status)), "{kind} {status}");
+            let other = if status == "True" { "False" } else { "True" };
+            assert!(!is_bad(&condition(kind, other)), "{kind} {other}");
+            assert!(!is_bad(&condition(kind, "Unknown")), "{kind} Unknown");
+        }
+        // The kubelet's own have findings of their own; of the others the name tells nothing.
+        for (kind, status) in [
+            ("Ready", "False"),
+            ("DiskPressure", "True"),
+            ("EtcdIsVoter", "False"),
+            ("VMEventScheduled", "True"),
+        ] {
+            assert!(!is_bad(&condition(kind, status)), "{kind} {status}");
+        }
+    }
+
+    #[test]
+    fn a_bad_condition_is_quoted_and_a_good_one_raises_nothing() {
+        let mut node = Node::default();
+        node.metadata.name = "gpu-1".to_owned();
+        node.status.conditions =
+            vec![condition("Ready", "True"), condition("AcceleratedHardwareReady", "False")];
+        let look = &mut Look::at(Timestamp::UNIX_EPOCH);
+        let found = diagnose(&node, 0, look);
+        assert_eq!(found.len(), 1);
+        assert_eq!(
+            found[0].summary,
+            "node gpu-1 has a problem: AcceleratedHardwareReady False (SomeReason): some message"
+        );
+        node.status.conditions = vec![condition("Ready", "True"), condition("KernelDeadlock", "False")];
+        assert!(diagnose(&node, 0, look).is_empty());
+    }
 }

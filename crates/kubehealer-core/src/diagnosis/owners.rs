@@ -13,6 +13,7 @@ use super::context::oldest_first;
 use super::draft::{self, Look};
 use super::finding::{Confidence, Finding, Source, Stage, WorkloadRef};
 use super::reason::{Reason, Severity};
+use super::refused;
 use super::text;
 use crate::objects::node::NodeCondition;
 use crate::objects::{Annotation, CronJob, Event, Job, ObjectMeta, Pod, Workload};
@@ -126,6 +127,14 @@ impl Owners {
         }
     }
 
+    /// Whether the controller of a pod has all the pods that it wants, and all of them ready: then one of its pods that has
+    /// failed is only left for reading.
+    pub fn have_replaced(&self, pod: &Pod) -> bool {
+        let Some(owner) = pod.metadata.controller() else { return false };
+        let workload = self.get(&owner.kind, &pod.metadata.namespace, &owner.name);
+        workload.is_some_and(|w| w.metadata.uid == owner.uid && w.wanted() > 0 && w.ready() >= w.wanted())
+    }
+
     /// Looks at all owners. `events_of` gives the events about an object by its uid.
     pub fn diagnose<'e>(
         &self,
@@ -170,15 +179,25 @@ impl Owners {
         if meta.deletion_timestamp.is_known() {
             return None;
         }
-        // A ReplicaSet's failure is told of its Deployment, which copies the condition.
-        if kind == "ReplicaSet" && meta.controller().is_some_and(|o| o.kind == "Deployment") {
-            return None;
+        let mut of = WorkloadRef { kind: kind.to_owned(), name: text::name(&meta.name) };
+        let deployment = meta.controller().filter(|o| kind == "ReplicaSet" && o.kind == "Deployment");
+        if let Some(owner) = deployment {
+            // A ReplicaSet's failure is told of its Deployment, which copies the condition, some time later.
+            let told = self.get("Deployment", &meta.namespace, &owner.name);
+            if told.is_none_or(|d| d.condition("ReplicaFailure").is_some_and(|c| c.status == "True")) {
+                return None;
+            }
+            of = WorkloadRef { kind: "Deployment".to_owned(), name: text::name(&owner.name) };
         }
-        let of = WorkloadRef { kind: kind.to_owned(), name: text::name(&meta.name) };
         if let Some(condition) = workload.condition("ReplicaFailure").filter(|c| c.status == "True") {
             let since = condition.last_transition_time.get();
-            let mut finding =
-                failed_create(meta, &of, &condition.message, Some((workload.ready(), workload.wanted())));
+            let mut finding = refused::failed_create(
+                "pods",
+                meta,
+                &of,
+                &condition.message,
+                Some((workload.ready(), workload.wanted())),
+            );
             finding.add(
                 Source::Owner,
                 format!(
@@ -195,13 +214,22 @@ impl Owners {
             .iter()
             .filter(|e| e.reason == "FailedCreate" && e.is_warning())
             .max_by(|a, b| oldest_first(a, b))
-            .filter(|_| workload.status.replicas < workload.wanted() && workload.ready() < workload.wanted());
+            .filter(|_| workload.pods() < workload.wanted() && workload.ready() < workload.wanted())
+            .filter(|refused| {
+                let made =
+                    events.iter().filter(|e| e.reason == "SuccessfulCreate").filter_map(Event::last_seen);
+                kind != "ReplicaSet" || made.max() < refused.last_seen()
+            });
         if kind != "Deployment"
-            && kind != "ReplicaSet"
             && let Some(event) = refused
         {
-            let mut finding =
-                failed_create(meta, &of, &event.message, Some((workload.ready(), workload.wanted())));
+            let mut finding = refused::failed_create(
+                "pods",
+                meta,
+                &of,
+                &event.message,
+                Some((workload.ready(), workload.wanted())),
+            );
             finding.add_event(event);
             return Some(finding.grace(event.first_seen(), None, look));
         }
@@ -238,10 +266,10 @@ impl Owners {
         } else if new_ready > 0 {
             "only part of it serves".to_owned()
         } else {
-            "and no older one serves".to_owned()
+            "no older one serves".to_owned()
         };
         let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
-            .summary(format!("the rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
+            .summary(format!("rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
             .cause(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
             .scope("revision", format!("{namespace}/{new}"));
         let pods = pods_of(namespace, &of);
@@ -258,7 +286,7 @@ impl Owners {
         quote_pods(&mut finding, of_new.iter().copied());
         if let Some(first) = of_new.first() {
             finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
-            finding.summary = format!("{}: {}", finding.summary, text::head(first.brief(), 160));
+            finding.summary = format!("{}: {}", finding.summary, text::head(first.brief(), 240));
         }
         let status = finding.kubectl(&format!("rollout status deployment/{}", text::arg(&name)));
         let undo = finding.kubectl(&format!("rollout undo deployment/{}", text::arg(&name)));
@@ -300,7 +328,7 @@ impl Owners {
         if newest("SuccessfulCreate").is_some_and(|made| made.last_seen() >= refused.last_seen()) {
             return None;
         }
-        let mut finding = failed_create(meta, &job_workload(job), &refused.message, None);
+        let mut finding = refused::failed_create("pods", meta, &job_workload(job), &refused.message, None);
         finding.add_event(refused);
         Some(finding.grace(refused.first_seen(), None, look))
     }
@@ -333,7 +361,7 @@ impl Owners {
             _ => "",
         };
         let mut finding = if why.is_empty() {
-            failed_to_create("Jobs", meta, &of, message, None)
+            refused::failed_create("Jobs", meta, &of, message, None)
         } else {
             let mut finding = Finding::of_object(meta, Reason::FailedCreate)
                 .summary(format!("CronJob {} makes no Job: {why}: {}", of.name, text::head(&said, 160)))
@@ -368,31 +396,7 @@ impl Owners {
         let since = condition.last_transition_time.get();
         let said = text::quote(&condition.message);
         let name = text::name(&meta.name);
-        let (code, why) = match reason {
-            Reason::JobDeadlineExceeded => {
-                let deadline = job.spec.active_deadline_seconds.map(|s| format!(" of {s}s"));
-                let deadline = deadline.unwrap_or_default();
-                (
-                    CauseCode::DeadlineReached,
-                    format!("it ran longer than its activeDeadlineSeconds{deadline}"),
-                )
-            }
-            Reason::PodFailurePolicy => {
-                (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once".to_owned())
-            }
-            Reason::FailedIndexes => {
-                let indexes = text::name(&job.status.failed_indexes);
-                let indexes = if indexes.is_empty() { indexes } else { format!(": {indexes}") };
-                (CauseCode::TooManyFailures, format!("too many of its indexes failed{indexes}"))
-            }
-            _ => {
-                let limit = job.spec.backoff_limit.map(|l| format!(" of {l}")).unwrap_or_default();
-                (
-                    CauseCode::TooManyFailures,
-                    format!("more of its pods failed than its backoffLimit{limit} allows"),
-                )
-            }
-        };
+        let (code, why) = why_failed(job, reason);
         let whose = if of.kind == "CronJob" { format!(" of CronJob {}", of.name) } else { String::new() };
         let mut finding = Finding::of_object(meta, reason)
             .summary(format!("Job {name}{whose} has failed: {why}"))
@@ -455,6 +459,32 @@ impl Owners {
     }
 }
 
+/// Why a Job has failed for good, by its own settings.
+fn why_failed(job: &Job, reason: Reason) -> (CauseCode, String) {
+    match reason {
+        Reason::JobDeadlineExceeded => {
+            let deadline = job.spec.active_deadline_seconds.map(|s| format!(" of {s}s"));
+            let deadline = deadline.unwrap_or_default();
+            (CauseCode::DeadlineReached, format!("it ran longer than its activeDeadlineSeconds{deadline}"))
+        }
+        Reason::PodFailurePolicy => {
+            (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once".to_owned())
+        }
+        Reason::FailedIndexes => {
+            let indexes = text::name(&job.status.failed_indexes);
+            let indexes = if indexes.is_empty() { indexes } else { format!(": {indexes}") };
+            (CauseCode::TooManyFailures, format!("too many of its indexes failed{indexes}"))
+        }
+        _ => {
+            let limit = job.spec.backoff_limit.map(|l| format!(" of {l}")).unwrap_or_default();
+            (
+                CauseCode::TooManyFailures,
+                format!("more of its pods failed than its backoffLimit{limit} allows"),
+            )
+        }
+    }
+}
+
 /// The condition by which a Job has failed for good.
 fn verdict(job: &Job) -> Option<&NodeCondition> {
     let find = |kind: &str| job.status.conditions.iter().find(|c| c.kind == kind && c.status == "True");
@@ -492,239 +522,4 @@ fn quote_pods<'a>(finding: &mut Finding, pods: impl Iterator<Item = &'a Finding>
             None,
         );
     }
-}
-
-/// The first words of a webhook that refuses, which are its reason.
-fn words_of_webhook(message: &str) -> String {
-    let Some((_, said)) = message.split_once(" denied the request: ") else { return String::new() };
-    format!(": {}", text::head(&text::quote(&text::normalise(said.trim())), 120))
-}
-
-/// The figures, or the names, that a quota gives.
-fn of_quota(message: &str) -> String {
-    let said = message.split_once(", requested: ").map(|(_, rest)| format!("requested: {rest}"));
-    let said = said.or_else(|| Some(format!("must specify {}", message.split_once("must specify ")?.1)));
-    said.map(|s| format!(" ({})", text::head(&text::quote(&s), 160))).unwrap_or_default()
-}
-
-/// Which level it is and which of its rules are broken, without the long word of where in the pod.
-fn of_pod_security(message: &str) -> String {
-    let Some((level, rules)) = message.split_once("PodSecurity \"").and_then(|(_, m)| m.split_once("\": "))
-    else {
-        return String::new();
-    };
-    let mut outside = String::new();
-    let mut depth = 0_u32;
-    for c in rules.chars() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            c if depth == 0 => outside.push(c),
-            _ => {}
-        }
-    }
-    let rules: Vec<&str> = outside.split(',').map(str::trim).filter(|r| !r.is_empty()).collect();
-    format!(": {}: {}", text::name(level), text::head(&text::quote(&rules.join(", ")), 160))
-}
-
-/// The service of the cluster that a webhook is called at, and its namespace: `https://name.namespace.svc:443/path`.
-fn service_of(message: &str) -> Option<(String, String)> {
-    let called = message.to_lowercase().contains("failed calling webhook");
-    let host = message.split_once("https://").filter(|_| called)?.1.split(['/', ':', '?', '"']).next()?;
-    let mut parts = host.split('.');
-    let (service, space) = (parts.next()?, parts.next()?);
-    (parts.next() == Some("svc")).then(|| (text::name(service), text::name(space)))
-}
-
-/// Why pods cannot be created: the API server's answer to their controller.
-/// `pods` are how many of them are ready and wanted, where the owner counts that.
-fn failed_create(meta: &ObjectMeta, of: &WorkloadRef, message: &str, pods: Option<(i32, i32)>) -> Finding {
-    failed_to_create("pods", meta, of, message, pods)
-}
-
-/// The same of what a controller creates: pods, or Jobs.
-fn failed_to_create(
-    what: &str,
-    meta: &ObjectMeta,
-    of: &WorkloadRef,
-    message: &str,
-    pods: Option<(i32, i32)>,
-) -> Finding {
-    let lower = message.to_lowercase();
-    let namespace = text::name(&meta.namespace);
-    // The name of the pod is a new one at every try.
-    let said = message.split_once(" is forbidden: ").map_or(message, |(_, said)| said);
-    let said = said.strip_prefix("Error creating: ").unwrap_or(said);
-    let said = text::quote(said.split_once(" failed error: ").map_or(said, |(_, said)| said));
-    let has = |word: &str| lower.contains(word);
-    let named =
-        |before: &str, after: &str| text::between(message, before, after).map(text::name).unwrap_or_default();
-    // A webhook's own words may hold any of the others.
-    let (code, short, scope) = if has("failed calling webhook") || has("failed to call webhook") {
-        let webhook = named("webhook \"", "\"");
-        let trouble = if has("x509: ") || has("tls: ") {
-            "has a certificate that the API server does not accept"
-        } else {
-            "cannot be reached or does not answer"
-        };
-        (
-            CauseCode::WebhookDenied,
-            format!("admission webhook {webhook} {trouble}"),
-            Some(("webhook", webhook)),
-        )
-    } else if has("admission webhook") {
-        let webhook = named("webhook \"", "\"");
-        (
-            CauseCode::WebhookDenied,
-            format!("admission webhook {webhook} refuses them{}", words_of_webhook(message)),
-            Some(("webhook", webhook)),
-        )
-    } else if has("validatingadmissionpolicy") {
-        let policy = named("ValidatingAdmissionPolicy '", "'");
-        (
-            CauseCode::AdmissionDenied,
-            format!("admission policy {policy} refuses them"),
-            Some(("policy", policy)),
-        )
-    } else if has("exceeded quota") {
-        let quota = named("exceeded quota: ", ",");
-        (
-            CauseCode::QuotaExceeded,
-            format!("they exceed quota {quota}{}", of_quota(message)),
-            Some(("quota", format!("{namespace}/{quota}"))),
-        )
-    } else if has("failed quota") || has("must specify") {
-        let quota = named("failed quota: ", ":");
-        (
-            CauseCode::QuotaExceeded,
-            format!("quota {quota} wants limits or requests that they do not have{}", of_quota(message)),
-            Some(("quota", format!("{namespace}/{quota}"))),
-        )
-    } else if has("violates podsecurity") || has("pod security") {
-        (
-            CauseCode::AdmissionDenied,
-            format!("the namespace's Pod Security level does not allow them{}", of_pod_security(message)),
-            Some(("namespace", namespace.clone())),
-        )
-    } else if has("security context constraint") {
-        (
-            CauseCode::AdmissionDenied,
-            "no security context constraint (SCC) that their ServiceAccount may use allows them".to_owned(),
-            Some(("namespace", namespace.clone())),
-        )
-    } else if has("usage per container") || has("usage per pod") || has("limit to request ratio") {
-        (
-            CauseCode::AdmissionDenied,
-            format!(
-                "a LimitRange of the namespace does not allow their requests or limits: {}",
-                text::head(&said, 160)
-            ),
-            Some(("namespace", namespace.clone())),
-        )
-    } else if has("podsecuritypolicy") || has("no providers available") {
-        (
-            CauseCode::AdmissionDenied,
-            "no PodSecurityPolicy that their ServiceAccount may use allows them".to_owned(),
-            Some(("namespace", namespace.clone())),
-        )
-    } else if has("priorityclass is not permitted") || has("insufficient quota to match these scopes") {
-        (
-            CauseCode::QuotaExceeded,
-            "a system PriorityClass is not allowed in this namespace: a ResourceQuota must name it"
-                .to_owned(),
-            Some(("namespace", namespace.clone())),
-        )
-    } else if has("no api token found") {
-        let account = named("service account \"", "\"");
-        (
-            CauseCode::MissingServiceAccount,
-            format!("ServiceAccount {account} has no token yet"),
-            Some(("serviceaccount", format!("{namespace}/{account}"))),
-        )
-    } else if has("serviceaccount") || has("service account") {
-        let account = named("serviceaccount \"", "\"");
-        (
-            CauseCode::MissingServiceAccount,
-            format!("ServiceAccount {account} does not exist"),
-            Some(("serviceaccount", format!("{namespace}/{account}"))),
-        )
-    } else if has("runtimeclass") && has("not found") {
-        let class = named("RuntimeClass \"", "\"");
-        (CauseCode::CreateRefused, format!("their RuntimeClass {class} does not exist"), None)
-    } else if has("\" is invalid: ") {
-        let why = message.split_once(" is invalid: ").map_or("", |(_, why)| why);
-        (CauseCode::InvalidConfiguration, format!("their spec is not valid: {}", text::quote(why)), None)
-    } else if has("etcdserver") || has("timed out") || has("too many requests") || has("timeout") {
-        (CauseCode::CreateRefused, "the API server is in trouble itself".to_owned(), None)
-    } else if has("priorityclass") {
-        let class = named("PriorityClass with name ", " was found");
-        (CauseCode::CreateRefused, format!("their PriorityClass {class} does not exist"), None)
-    } else if has("node label selector conflicts") {
-        (
-            CauseCode::CreateRefused,
-            "their nodeSelector contradicts that of the namespace".to_owned(),
-            Some(("namespace", namespace.clone())),
-        )
-    } else if has("already exists") {
-        (CauseCode::CreateRefused, "the old pod of that name is not gone yet".to_owned(), None)
-    } else if has("it is being terminated") {
-        (CauseCode::CreateRefused, "their namespace is being deleted".to_owned(), None)
-    } else {
-        (CauseCode::CreateRefused, format!("the API server refuses them: {}", text::head(&said, 160)), None)
-    };
-    let ready = match pods {
-        Some((ready, wanted)) => format!("; {ready} of {wanted} are ready"),
-        None => String::new(),
-    };
-    let kind = of.kind.to_lowercase();
-    let mut finding = Finding::of_object(meta, Reason::FailedCreate)
-        .summary(format!("{what} of {} {} cannot be created: {short}{ready}", of.kind, of.name))
-        .cause(code, said);
-    finding.workload = Some(of.clone());
-    if let Some((kind, name)) = scope {
-        finding = finding.scope(kind, name);
-    }
-    if pods.is_some_and(|(ready, wanted)| ready == 0 && wanted > 0) {
-        finding.severity = Severity::Critical;
-    }
-    let describe = finding.kubectl(&format!("describe {} {}", text::arg(&kind), text::arg(&of.name)));
-    finding = match code {
-        CauseCode::QuotaExceeded => {
-            let step = finding.kubectl("describe resourcequota");
-            finding.next_step(step)
-        }
-        CauseCode::MissingServiceAccount => {
-            let step = finding.kubectl("get serviceaccounts");
-            finding.next_step(step)
-        }
-        CauseCode::AdmissionDenied
-            if has("limitrange") || has("usage per") || has("limit to request ratio") =>
-        {
-            let step = finding.kubectl("describe limitrange");
-            finding.next_step(step)
-        }
-        CauseCode::AdmissionDenied if has("podsecuritypolicy") || has("no providers") => {
-            finding.next_step("kubectl get podsecuritypolicies")
-        }
-        CauseCode::AdmissionDenied if has("security context constraint") => finding.next_step("kubectl get scc"),
-        CauseCode::AdmissionDenied if has("validatingadmissionpolicy") => {
-            finding.next_step("kubectl get validatingadmissionpolicies,validatingadmissionpolicybindings")
-        }
-        CauseCode::AdmissionDenied => {
-            finding.next_step(format!("kubectl get namespace {} --show-labels", text::arg(&namespace)))
-        }
-        CauseCode::WebhookDenied if has("x509: ") || has("tls: ") => finding
-            .next_step("renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)")
-            .next_step("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"),
-        // Who does not answer is a service of the cluster, as a rule: its pods are the matter.
-        CauseCode::WebhookDenied if let Some((service, space)) = service_of(message) => {
-            let step = format!("kubectl -n {} get endpointslices,pods", text::arg(&space));
-            finding.next_step(format!("look why service {service} does not answer")).next_step(step)
-        }
-        CauseCode::WebhookDenied => {
-            finding.next_step("kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations")
-        }
-        _ => finding,
-    };
-    finding.next_step(describe)
 }

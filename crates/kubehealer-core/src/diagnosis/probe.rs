@@ -5,26 +5,48 @@
 
 use jiff::SignedDuration;
 
-use super::container::{View, uptime};
+use super::cause::CauseCode;
+use super::container::{View, uptime, views};
+use super::context::Context;
+use super::draft::Look;
 use super::finding::{Finding, Source};
+use super::message::Message;
+use super::reason::Reason;
 use super::text;
-use crate::objects::{ConditionType, Probe, Terminated};
+use crate::objects::{ConditionType, Event, Pod, Probe, Terminated};
+
+/// What a probe asks, in a few words: `GET :8080/ready`, `TCP :5432`, `gRPC :9090`, `command pg_isready`.
+pub fn target(probe: &Probe) -> String {
+    let handler = &probe.handler;
+    if let Some(get) = &handler.http_get {
+        let scheme = if get.scheme == "HTTPS" { "https://" } else { "" };
+        // A query may hold a key.
+        let path = get.path.split('?').next().unwrap_or_default();
+        format!("GET {scheme}:{}{}", text::name(&get.port.to_string()), text::quote(path))
+    } else if let Some(tcp) = &handler.tcp_socket {
+        format!("TCP :{}", text::name(&tcp.port.to_string()))
+    } else if let Some(grpc) = &handler.grpc {
+        format!("gRPC :{}", grpc.port)
+    } else {
+        match handler.exec.as_ref().map(|e| text::name(&e.program)) {
+            // A shell says nothing about the check.
+            Some(program) if !program.is_empty() && !is_shell(&program) => format!("command {program}"),
+            _ => "a command".to_owned(),
+        }
+    }
+}
+
+/// Whether a program is a shell, whose script is what matters.
+pub fn is_shell(program: &str) -> bool {
+    let name = program.rsplit('/').next().unwrap_or(program);
+    matches!(name, "sh" | "bash" | "ash" | "dash" | "zsh" | "ksh" | "busybox" | "cmd" | "powershell" | "pwsh")
+}
 
 /// A probe in words.
 pub fn describe(name: &str, probe: &Probe) -> String {
-    let handler = &probe.handler;
-    let what = if let Some(get) = &handler.http_get {
-        let scheme = if get.scheme == "HTTPS" { "https://" } else { "" };
-        format!("GET {scheme}:{}{}", text::name(&get.port.to_string()), text::quote(&get.path))
-    } else if let Some(tcp) = &handler.tcp_socket {
-        format!("TCP port {}", text::name(&tcp.port.to_string()))
-    } else if let Some(grpc) = &handler.grpc {
-        format!("gRPC port {}", grpc.port)
-    } else {
-        "a command".to_owned()
-    };
     format!(
-        "{name} probe: {what}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until it acts",
+        "{name} probe: {}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until it acts",
+        target(probe),
         probe.initial_delay_seconds,
         probe.period(),
         probe.timeout(),
@@ -60,27 +82,158 @@ pub fn suspect<'a>(view: &View<'a>, end: &Terminated) -> Option<(&'static str, &
 /// What a probe's complaint comes to.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Complaint {
-    /// In a few words; empty where the complaint is none that is known.
+    /// In a few words; empty where nothing was said.
     pub short: String,
     /// What to do about it.
     pub hint: Option<String>,
+    /// Whether a program that is only slow to start would be complained of like this: one that answers is not.
+    pub may_be_slow: bool,
+    /// Whether the program's own log may say why.
+    pub of_program: bool,
 }
 
 impl Complaint {
-    fn new(short: impl Into<String>, hint: &str) -> Self {
-        Self { short: short.into(), hint: Some(hint.to_owned()).filter(|h| !h.is_empty()) }
-    }
-
     /// Adds to a finding what the probe said: why it fails belongs into the first line, and what to do before all else.
     pub fn tell(self, finding: &mut Finding) {
         if !self.short.is_empty() {
             finding.summary = format!("{}: {}", finding.summary, self.short);
+        }
+        if !self.may_be_slow {
+            finding.next_steps.retain(|s| !s.starts_with(SLOW_START));
         }
         if let Some(hint) = self.hint {
             finding.next_steps.insert(0, hint);
         }
     }
 }
+
+/// One kind of complaint of a probe that the kubelet carries out itself.
+struct Rule {
+    /// One of these, in lower case.
+    any: &'static [&'static str],
+    /// And one of these, where there are any.
+    with: &'static [&'static str],
+    short: &'static str,
+    hint: &'static str,
+    may_be_slow: bool,
+    of_program: bool,
+}
+
+/// That the answer takes too long: what to do is the same for all kinds.
+const LATE: &str = "LATE";
+const SLOW: [&str; 5] =
+    ["timeout exceeded", "deadline exceeded", "timed out", "did not complete within", "i/o timeout"];
+
+/// The first that fits counts.
+const RULES: &[Rule] = &[
+    Rule {
+        any: &["not_serving"],
+        with: &[],
+        short: "it answers NOT_SERVING",
+        hint: "the program itself says that it does not serve: read its log",
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
+        any: &["connection refused", "actively refused"],
+        with: &[],
+        short: "connection refused",
+        hint: "nothing listens on the probe's port, or not yet: check the port and how long the program takes to start",
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
+        any: &["no route to host", "network is unreachable"],
+        with: &[],
+        short: "no route to the pod",
+        hint: "the node does not reach the pod's port: check network policies and the CNI",
+        may_be_slow: false,
+        of_program: false,
+    },
+    Rule {
+        any: &["dial tcp", "failed to connect"],
+        with: &SLOW,
+        short: "the connection times out",
+        hint: "the node does not reach the pod's port: check network policies and the CNI, and whether the program is stuck",
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
+        any: &["tls handshake timeout"],
+        with: &[],
+        short: "the TLS handshake times out",
+        hint: LATE,
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
+        any: &SLOW,
+        with: &[],
+        short: "no answer in time",
+        hint: LATE,
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
+        any: &[
+            "server gave http response to https client",
+            "first record does not look like a tls handshake",
+        ],
+        with: &[],
+        short: "the port speaks HTTP, not HTTPS",
+        hint: "the port speaks HTTP and the probe HTTPS: set the probe's scheme to HTTP",
+        may_be_slow: false,
+        of_program: false,
+    },
+    Rule {
+        any: &["malformed http", "http request to an https server", "eof"],
+        with: &[],
+        short: "the port does not speak plain HTTP",
+        hint: "check the probe's port and scheme (HTTPS, gRPC?)",
+        may_be_slow: false,
+        of_program: false,
+    },
+    Rule {
+        any: &["x509:", "tls:"],
+        with: &[],
+        short: "the TLS handshake fails",
+        hint: "check the program's certificate and TLS settings",
+        may_be_slow: false,
+        of_program: true,
+    },
+    Rule {
+        any: &["connection reset", "broken pipe"],
+        with: &[],
+        short: "the connection is reset",
+        hint: "the program closes the probe's connection: check port and scheme, and its log",
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
+        any: &["does not implement the grpc health protocol", "unknown service"],
+        with: &[],
+        short: "the program does not implement the gRPC health service (grpc.health.v1.Health)",
+        hint: "add the gRPC health service to the program (or name the service that it has), or use another kind of probe",
+        may_be_slow: false,
+        of_program: false,
+    },
+    Rule {
+        any: &["redirects"],
+        with: &[],
+        short: "the answer is a redirect",
+        hint: "set the probe's path to the one that answers itself",
+        may_be_slow: false,
+        of_program: false,
+    },
+    Rule {
+        any: &["strconv.atoi", "couldn't find port", "invalid port"],
+        with: &[],
+        short: "its port is not one of the container's",
+        hint: "the probe names a port that the container does not have: compare it with the names in ports",
+        may_be_slow: false,
+        of_program: false,
+    },
+];
 
 /// Reads what a probe said: the text behind `probe failed: ` or `probe errored: `.
 pub fn read(said: &str, probe: Option<&Probe>) -> Complaint {
@@ -89,117 +242,221 @@ pub fn read(said: &str, probe: Option<&Probe>) -> Complaint {
     let command = probe.is_some_and(|p| {
         p.handler.http_get.is_none() && p.handler.tcp_socket.is_none() && p.handler.grpc.is_none()
     });
-    let slow = has(&["timeout exceeded", "deadline exceeded", "timed out", "did not complete within"]);
-    let late = |short: &str| {
-        let timeout = probe.map_or(1, Probe::timeout);
-        let hint = format!(
-            "the answer takes longer than timeoutSeconds {timeout}: raise it, or make the check cheaper"
-        );
-        Complaint::new(short, &hint)
-    };
     // The runtime's word on the command, not the command's own.
-    let not_run = has(&["exec failed", "failed to exec", "executable file not found", "not found in $path"]);
-    if not_run && has(&["executable file not found", "no such file or directory", "not found in $path"]) {
-        return Complaint::new("its command is not in the image", "the probe's command is not in the image");
-    }
-    if not_run && has(&["permission denied"]) {
-        return Complaint::new("its command may not be executed", "the probe's command may not be executed");
-    }
-    if command && !not_run {
-        if slow {
-            return late("its command does not end in time");
-        }
-        // What it prints is of its own matters, whatever the words are.
-        let printed = said.trim().lines().next().unwrap_or_default();
-        let short =
-            if printed.is_empty() { String::new() } else { format!("its command says {}", cut(printed)) };
-        return Complaint::new(short, "run the probe's command by hand in the container: kubectl exec");
-    }
-    if let Some((_, rest)) = lower.split_once("statuscode: ") {
-        let status: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        let hint = match status.as_str() {
-            "404" => "the probe's path does not exist in the program: check path and port",
-            "401" | "403" => "the probe's path wants credentials: give it one that does not, or a header",
-            "400" if lower.contains("https server") => {
-                "the port speaks HTTPS: set the probe's scheme to HTTPS"
+    let complaint =
+        if has(&["exec failed", "failed to exec", "executable file not found", "not found in $path"]) {
+            not_run(said, probe)
+        } else if command {
+            of_command(said, probe, has(&SLOW))
+        } else if let Some((_, rest)) = lower.split_once("statuscode: ") {
+            of_status(rest, &lower)
+        } else {
+            let fits = |r: &&Rule| has(r.any) && (r.with.is_empty() || has(r.with));
+            match RULES.iter().find(fits) {
+                Some(rule) => Complaint {
+                    short: rule.short.to_owned(),
+                    hint: Some(if rule.hint == LATE { late(probe) } else { rule.hint.to_owned() }),
+                    may_be_slow: rule.may_be_slow,
+                    of_program: rule.of_program,
+                },
+                // What no rule knows is quoted.
+                None => Complaint {
+                    short: text::head(&Message::read(said).cause(), 200),
+                    hint: None,
+                    may_be_slow: true,
+                    of_program: true,
+                },
             }
-            s if s.starts_with('5') => "the program itself says that it is not well: its log may tell why",
-            s if s.starts_with('3') => {
-                "the probe's path leads to another place: give it the one that answers itself"
-            }
-            _ => "the program does not accept the probe's request: check path, port and headers",
         };
-        return Complaint::new(format!("HTTP status {status}"), hint);
-    }
-    if has(&["not_serving"]) {
-        let hint = "the program itself says that it does not serve: its log may tell why";
-        return Complaint::new("it answers NOT_SERVING", hint);
-    }
-    if has(&["connection refused"]) {
-        return Complaint::new(
-            "connection refused",
-            "nothing listens on the probe's port, or not yet: check the port and how long the program takes to start",
-        );
-    }
-    let dialling = has(&["dial tcp", "failed to connect"]);
-    if has(&["no route to host", "network is unreachable"]) || dialling && (slow || has(&["i/o timeout"])) {
-        return Complaint::new(
-            "no connection comes about",
-            "the node does not reach the pod's port: check network policies and the CNI, and whether the program is stuck",
-        );
-    }
-    if has(&["tls handshake timeout"]) {
-        return late("the TLS handshake does not end in time");
-    }
-    if slow || has(&["i/o timeout"]) {
-        return late("no answer in time");
-    }
-    if has(&["server gave http response to https client", "first record does not look like a tls handshake"])
-    {
-        return Complaint::new(
-            "the port speaks no TLS",
-            "the port speaks HTTP and the probe HTTPS: set scheme HTTP",
-        );
-    }
-    if has(&["malformed http", "http request to an https server", "eof"]) {
-        return Complaint::new(
-            "the port speaks no plain HTTP",
-            "the port does not speak plain HTTP: check port and scheme (HTTPS, gRPC?)",
-        );
-    }
-    if has(&["x509:", "tls:"]) {
-        return Complaint::new(
-            "the TLS handshake fails",
-            "the TLS handshake of the probe fails: check the program's certificate and TLS settings",
-        );
-    }
-    if has(&["connection reset", "broken pipe"]) {
-        return Complaint::new(
-            "the connection is broken off",
-            "the program breaks the probe's connection off: check port and scheme, and its log",
-        );
-    }
-    if has(&["does not implement the grpc health protocol", "unknown service"]) {
-        return Complaint::new(
-            "it has no gRPC health service",
-            "the program has no gRPC health service (or not under that name): add it, or use another kind of probe",
-        );
-    }
-    if has(&["redirects"]) {
-        let hint = "the probe's path leads to another place: give it the one that answers itself";
-        return Complaint::new("it redirects", hint);
-    }
-    if has(&["strconv.atoi", "couldn't find port", "invalid port"]) {
-        let hint =
-            "the probe names a port that the container does not have: compare it with the names in ports";
-        return Complaint::new("its port is not one of the container's", hint);
-    }
-    Complaint::default()
+    with_target(complaint, said, probe)
 }
 
-/// The beginning of what a command printed, without what changes from try to try.
-fn cut(printed: &str) -> String {
-    format!("\"{}\"", text::head(&text::quote(&text::normalise(printed)), 80))
+/// Puts what was asked before the complaint: by the address that the kubelet names, else by the probe.
+fn with_target(mut complaint: Complaint, said: &str, probe: Option<&Probe>) -> Complaint {
+    let url = text::between(said, "Get \"", "\"").map(|url| url.split('?').next().unwrap_or_default());
+    let asked = match (url, probe) {
+        (Some(url), _) => format!("GET {}", text::quote(url)),
+        (None, Some(probe)) => match target(probe) {
+            asked if asked == "a command" => "its command".to_owned(),
+            asked => asked,
+        },
+        (None, None) => return complaint,
+    };
+    complaint.short =
+        if complaint.short.is_empty() { asked } else { format!("{asked}: {}", complaint.short) };
+    complaint
+}
+
+fn late(probe: Option<&Probe>) -> String {
+    let timeout = probe.map_or(1, Probe::timeout);
+    format!("the answer takes longer than timeoutSeconds {timeout}: raise it, or make the check cheaper")
+}
+
+/// The runtime could not run the command at all.
+fn not_run(said: &str, probe: Option<&Probe>) -> Complaint {
+    let lower = said.to_lowercase();
+    let named = text::between(said, "exec: \"", "\"")
+        .map(text::name)
+        .or_else(|| probe.and_then(|p| p.handler.exec.as_ref()).map(|e| text::name(&e.program)));
+    let named = named.unwrap_or_default();
+    let missing = ["executable file not found", "no such file or directory", "not found in $path"];
+    let (short, hint) = if missing.iter().any(|w| lower.contains(w)) {
+        (
+            format!("{named} not found in the image"),
+            "the probe's command is not in the image: add it, or use another probe",
+        )
+    } else {
+        (
+            format!("{named} cannot be executed: {}", Message::read(said).innermost()),
+            "the probe's command cannot be executed in the container: check its mode and file capabilities, the user and the securityContext",
+        )
+    };
+    Complaint {
+        short: short.trim_start().to_owned(),
+        hint: Some(hint.to_owned()),
+        may_be_slow: false,
+        of_program: false,
+    }
+}
+
+/// What a command printed is of its own matters, whatever the words are.
+fn of_command(said: &str, probe: Option<&Probe>, slow: bool) -> Complaint {
+    if said.trim().is_empty() {
+        let timeout = probe.map_or(1, Probe::timeout);
+        let hint = "run the probe's command by hand in the container: kubectl exec; a command that is killed after timeoutSeconds prints nothing either";
+        let short = format!("it failed without output (timeoutSeconds {timeout})");
+        return Complaint { short, hint: Some(hint.to_owned()), may_be_slow: true, of_program: true };
+    }
+    let by_kubelet = said.trim_start().to_lowercase();
+    if slow
+        && (by_kubelet.starts_with("command ")
+            || by_kubelet.contains("rpc error") && by_kubelet.lines().count() == 1)
+    {
+        let timeout = probe.map_or(1, Probe::timeout);
+        let short = format!("it did not end within timeoutSeconds {timeout} (timed out)");
+        return Complaint { short, hint: Some(late(probe)), may_be_slow: true, of_program: true };
+    }
+    let hint = "run the probe's command by hand in the container: kubectl exec";
+    Complaint {
+        short: conclusion(said),
+        hint: Some(hint.to_owned()),
+        may_be_slow: !is_error(said),
+        of_program: true,
+    }
+}
+
+/// Whether a program broke at the command itself, rather than told how things are.
+fn is_error(said: &str) -> bool {
+    said.lines().any(|line| {
+        let word = line.trim().split([':', ' ']).next().unwrap_or_default();
+        word.len() > 5 && (word.ends_with("Error") || word.ends_with("Exception"))
+    })
+}
+
+/// What several lines of output come to: the line that names the error, else the last one, on which most programs conclude.
+/// Lines of a stack, of a banner, or a caret under a bad line are none.
+fn conclusion(said: &str) -> String {
+    let lines: Vec<&str> =
+        said.lines().map(str::trim).filter(|l| l.chars().any(char::is_alphanumeric)).collect();
+    let of_stack = |l: &str| l.starts_with("at ") || l.starts_with("File \"") || l.starts_with("Node.js v");
+    let lines: Vec<&str> = lines.into_iter().filter(|l| !of_stack(l)).collect();
+    let whole = text::quote(&text::normalise(&lines.join(" ")));
+    if whole.chars().count() <= 160 {
+        return whole;
+    }
+    let words = [
+        "error",
+        "exception",
+        "failed",
+        "fatal",
+        "cannot",
+        "could not",
+        "unable",
+        "refused",
+        "denied",
+        "timed out",
+    ];
+    let tells = |l: &&&str| {
+        let lower = l.to_lowercase();
+        words.iter().any(|w| lower.contains(w))
+    };
+    let named = lines.iter().find(|l| is_error(l)).or_else(|| lines.iter().rfind(tells));
+    let line = named.or(lines.last()).copied().unwrap_or_default();
+    text::head(&text::quote(&text::normalise(line)), 200)
+}
+
+/// What a status code comes to. `rest` begins with it.
+fn of_status(rest: &str, lower: &str) -> Complaint {
+    let status: String = rest.chars().take_while(char::is_ascii_digit).collect();
+    let hint = match status.as_str() {
+        "404" => "the probe's path does not exist in the program: check path and port",
+        "401" | "403" => "the probe's path wants credentials: use a path that does not, or set a header",
+        "400" if lower.contains("https server") => "the port speaks HTTPS: set the probe's scheme to HTTPS",
+        s if s.starts_with('5') => "the program itself reports that it is not healthy: read its log",
+        s if s.starts_with('3') => "set the probe's path to the one that answers itself",
+        _ => "the program does not accept the probe's request: check path, port and headers",
+    };
+    let of_program = status.starts_with('5');
+    Complaint {
+        short: format!("HTTP status {status}"),
+        hint: Some(hint.to_owned()),
+        // One that answers 503 may still be warming up.
+        may_be_slow: of_program,
+        of_program,
+    }
+}
+
+/// A pod that is over as if its work were done, although the kubelet killed its container for the liveness probe: it exited
+/// with 0 on the way, and under `OnFailure` or `Never` that is the end.
+pub fn completed_by_kill(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let of_probe = |e: &&Event| e.reason == "Killing" && e.message.contains("failed liveness probe");
+    views(pod).find_map(|view| {
+        let end = view.ended().filter(|e| e.exit_code == 0)?;
+        let probe = view.spec?.liveness_probe.as_deref()?;
+        let finished = end.finished_at.get()?;
+        let event = context.container_events(&view).filter(of_probe).last()?;
+        let slack = SignedDuration::from_secs(grace(&view).saturating_add(10));
+        // The kill that this end comes from, and not one of an earlier run.
+        let near = event.last_seen().is_some_and(|at| {
+            at.duration_since(finished).abs() <= slack
+        });
+        if !near {
+            return None;
+        }
+        let container = text::name(view.name);
+        let policy = text::name(&pod.spec.restart_policy);
+        let finding = Finding::of_container(&view, Reason::LivenessProbeFailed);
+        let mut finding = finding
+            .summary(format!("container {container} was killed by its liveness probe, exited with 0, and is not started again (restartPolicy {policy})"))
+            .cause(CauseCode::LivenessProbe, format!("its liveness probe failed, so the kubelet killed it; it exited with 0, which restartPolicy {policy} takes for success"))
+            .with(Source::Spec, describe("liveness", probe), None);
+        finding.add_event(event);
+        let said = context.container_events(&view).filter(|e| e.reason == "Unhealthy");
+        if let Some(said) = said.filter(|e| text::uncombined(&e.message).starts_with("Liveness")).last() {
+            finding.add_event(said);
+            read(words_of(said), Some(probe)).tell(&mut finding);
+        }
+        let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
+        Some(finding.next_step("restartPolicy Always starts it again").next_step(step).grace(Some(finished), None, look))
+    })
+}
+
+/// What the probe said, in the kubelet's event about it.
+pub fn words_of(event: &Event) -> &str {
+    let said = text::uncombined(&event.message);
+    for head in [
+        "probe failed: ",
+        "probe errored and resulted in unknown state: ",
+        "probe errored and resulted in Unknown state: ",
+        "probe errored: ",
+    ] {
+        if let Some((before, said)) = said.split_once(head)
+            && before.len() < 16
+        {
+            return said;
+        }
+    }
+    said.split_once(": ").map_or(said, |(_, said)| said)
 }
 
 /// How long the present run took until the pod was ready, if both times are known. Without a readiness or startup probe a
@@ -283,4 +540,61 @@ pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration
     );
     finding.next_steps.retain(|s| !s.starts_with(SLOW_START));
     finding.next_steps.insert(0, setting);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_has_a_sample_that_it_takes() {
+        let samples = [
+            "service unhealthy (responded with \"NOT_SERVING\")",
+            "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: connection refused",
+            "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: no route to host",
+            "dial tcp 10.1.1.1:8080: i/o timeout",
+            "Get \"https://10.1.1.1:8443/ready\": net/http: TLS handshake timeout",
+            "Get \"http://10.1.1.1:8080/ready\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
+            "Get \"https://10.1.1.1:8080/ready\": http: server gave HTTP response to HTTPS client",
+            "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response",
+            "Get \"https://10.1.1.1:8443/ready\": remote error: tls: handshake failure",
+            "Get \"http://10.1.1.1:8080/ready\": read tcp 10.0.0.1:1->10.1.1.1:8080: read: connection reset by peer",
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)",
+            "Probe terminated redirects, Response body: x",
+            "strconv.Atoi: parsing \"http\": invalid syntax",
+        ];
+        assert_eq!(samples.len(), RULES.len());
+        for (said, rule) in samples.iter().zip(RULES) {
+            let complaint = read(said, None);
+            assert!(complaint.short.ends_with(rule.short), "{said}: {}", complaint.short);
+            assert_eq!(complaint.may_be_slow, rule.may_be_slow, "{said}");
+        }
+        // What no rule knows is quoted.
+        assert!(read("something entirely new: 7", None).short.contains("something entirely new: 7"));
+    }
+
+    #[test]
+    fn a_program_that_answers_is_not_slow_to_start() {
+        for (said, slow) in [
+            ("HTTP probe failed with statuscode: 401", false),
+            ("HTTP probe failed with statuscode: 404", false),
+            ("HTTP probe failed with statuscode: 503", true),
+            ("dial tcp 10.1.1.1:8080: connect: connection refused", true),
+        ] {
+            assert_eq!(read(said, None).may_be_slow, slow, "{said}");
+        }
+    }
+
+    #[test]
+    fn of_several_lines_of_output_the_one_that_concludes_is_taken() {
+        let node = "/app/extra/healthcheck:1\nELF\n^\n\nSyntaxError: Invalid or unexpected token\n    at internalCompileFunction (node:internal/vm:76:18)\n    at wrapSafe (node:internal/modules/cjs/loader:1283:20)\n    at Module._compile (node:internal/modules/cjs/loader:1328:27)\n\nNode.js v18.20.3\n";
+        assert_eq!(conclusion(node), "/app/extra/healthcheck:1 ELF SyntaxError: Invalid or unexpected token");
+        let long = format!(
+            "starting checks\n{}\nhealth check rpc failed: rpc error: code = DeadlineExceeded\n",
+            "x".repeat(200)
+        );
+        assert_eq!(conclusion(&long), "health check rpc failed: rpc error: code = DeadlineExceeded");
+        let plain = format!("checking {}\nnode is not in sync yet\n", "y".repeat(200));
+        assert_eq!(conclusion(&plain), "node is not in sync yet");
+    }
 }

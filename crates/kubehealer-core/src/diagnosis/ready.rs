@@ -4,7 +4,7 @@
 use jiff::SignedDuration;
 
 use super::cause::CauseCode;
-use super::container::View;
+use super::container::{AfterEnd, View, views};
 use super::context::Context;
 use super::draft::Look;
 use super::finding::{Confidence, ContainerType, Finding, Source};
@@ -106,7 +106,7 @@ fn never_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opt
     let finding = Finding::of_container(view, Reason::StartupProbeFailed);
     let describe = finding.kubectl_pod("describe pod");
     let mut finding = finding
-        .summary(format!("container {container} runs but has not started by its startup probe"))
+        .summary(format!("container {container} has not started: its startup probe does not pass"))
         .cause(
             CauseCode::StartupProbe,
             "its startup probe has not passed, nor has the kubelet counted it as failed".to_owned(),
@@ -153,7 +153,7 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     let finding = Finding::of_container(view, Reason::ReadinessProbeFailed);
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
-        .summary(format!("container {container} runs but is not ready, its readiness probe fails"))
+        .summary(format!("container {container} is not ready: its readiness probe fails"))
         .cause(CauseCode::ReadinessProbe, "its readiness probe does not pass".to_owned())
         .with(Source::Spec, probes::describe("readiness", probe), None);
     if let Some(ready) = ready {
@@ -175,6 +175,93 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     ))
 }
 
+/// What the container's own log says, where the probe only shows that the program is not well.
+fn add_log(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
+    const LONGEST: usize = 300;
+    let Some(verdict) = present_log(view, context) else { return };
+    let summary = format!("{}; log: {}", finding.summary, verdict.text);
+    if summary.chars().count() <= LONGEST {
+        finding.summary = summary;
+    }
+    finding.cause.text = format!("log: {}; {}", verdict.text, finding.cause.text);
+}
+
+/// A pod whose work is done and that is kept open by a container that never ends: one that helps others, not declared as a
+/// sidecar. Its Job waits for ever.
+pub fn kept_open(pod: &Pod, look: &mut Look) -> Option<Finding> {
+    let over = |v: &View<'_>| v.ended().is_some_and(|e| v.after_end(e) == AfterEnd::Stays);
+    let apps = || views(pod).filter(|v| v.kind == ContainerType::App);
+    if pod.status.phase != "Running" || !matches!(pod.spec.restart_policy.as_str(), "Never" | "OnFailure") {
+        return None;
+    }
+    let done: Vec<View<'_>> = apps().filter(over).collect();
+    let running: Vec<View<'_>> = apps().filter(View::is_running).collect();
+    let all = apps().count();
+    let well = done.iter().all(|v| v.ended().is_some_and(|e| e.exit_code == 0));
+    if done.is_empty() || running.is_empty() || done.len() + running.len() < all || !well {
+        return None;
+    }
+    let since = done.iter().filter_map(|v| v.ended()?.finished_at.get()).max()?;
+    let helper = running.iter().all(|v| is_helper(v.name, v.image));
+    let first = running.first()?;
+    let names = text::list(&running.iter().map(|v| v.name).collect::<Vec<_>>());
+    let work = text::list(&done.iter().map(|v| v.name).collect::<Vec<_>>());
+    let job = pod.metadata.controller().filter(|o| o.kind == "Job").map(|o| text::name(&o.name));
+    let waits = job.map(|job| format!(", so Job {job} does not complete")).unwrap_or_default();
+    let still = if running.len() == 1 {
+        format!("container {names} still runs")
+    } else {
+        format!("containers {names} still run")
+    };
+    let words = format!("{still} after container {work} has completed (exit code 0){waits}");
+    let finding = Finding::of_container(first, Reason::SidecarStillRunning)
+        .summary(words.clone())
+        .cause(CauseCode::WorkDone, words)
+        .confidence(if helper { Confidence::Probable } else { Confidence::Possible })
+        .with(Source::Status, format!("completed: {work}; running: {names}"), Some(since))
+        .next_step(format!("make {names} a sidecar: move it to initContainers with restartPolicy: Always (Kubernetes 1.29 and later)"))
+        .next_step("or let the main container ask it to stop when it is done, such as by its /quitquitquit endpoint");
+    let mut finding = finding.grace(Some(since), None, look);
+    if !helper {
+        finding.severity = Severity::Info;
+    }
+    Some(finding)
+}
+
+/// What containers are called that serve others in their pod and never end by themselves.
+const HELPERS: [&str; 24] = [
+    "proxy",
+    "sidecar",
+    "envoy",
+    "istio",
+    "linkerd",
+    "agent",
+    "fluent",
+    "filebeat",
+    "vector",
+    "otel",
+    "collector",
+    "telegraf",
+    "promtail",
+    "logger",
+    "log-",
+    "dind",
+    "docker",
+    "exporter",
+    "consul",
+    "dapr",
+    "cloudsql",
+    "cloud-sql",
+    "vault",
+    "tailscale",
+];
+
+fn is_helper(name: &str, image: &str) -> bool {
+    let image = image.rsplit('/').next().unwrap_or(image).to_lowercase();
+    let name = name.to_lowercase();
+    HELPERS.iter().any(|h| name.contains(h) || image.contains(h))
+}
+
 /// What the probe said, by the newest event about it.
 fn unhealthy(
     finding: &mut Finding,
@@ -190,12 +277,15 @@ fn unhealthy(
     match newest {
         Some(event) => {
             finding.add_event(event);
-            let said = event.message.split_once("probe failed: ").or_else(|| event.message.split_once(": "));
-            let said = said.map_or(event.message.as_str(), |(_, said)| said);
+            let said = probes::words_of(event);
             let complaint = probes::read(said, probe);
+            let of_program = complaint.of_program;
             let said = if said.trim().is_empty() { "its command failed and printed nothing" } else { said };
             finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(said));
             complaint.tell(finding);
+            if of_program {
+                add_log(finding, view, context);
+            }
         }
         None if context.sources.events => {
             finding.add(Source::Event, "no event tells what the probe said: events last about an hour", None);
@@ -270,7 +360,7 @@ fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<F
         return None;
     }
     let ready = pod.status.condition(&ConditionType::Ready)?;
-    let mut apps = super::container::views(pod).filter(|v| v.kind != ContainerType::Ephemeral).peekable();
+    let mut apps = views(pod).filter(|v| v.kind != ContainerType::Ephemeral).peekable();
     apps.peek()?;
     let done = |v: &View<'_>| v.kind == ContainerType::Init && v.ended().is_some_and(|e| !v.has_failed(e));
     if !apps.all(|v| done(&v) || (v.is_running() && v.status.ready)) {

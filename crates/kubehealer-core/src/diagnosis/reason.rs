@@ -123,6 +123,7 @@ reasons! {
     ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0;
     RestartingAllContainers "RestartingAllContainers" Container Crash Info 0;
     ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60;
+    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300;
     DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60;
     ImagePullBackOff "ImagePullBackOff" Container Start Warning 60;
     InvalidImageName "InvalidImageName" Container Start Warning 0;
@@ -178,6 +179,7 @@ reasons! {
     FailedIndexes "FailedIndexes" Workload Workload Warning 0;
     JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0;
     NodeNotReady "NodeNotReady" Node Node Critical 0;
+    NodeProblem "NodeProblem" Node Node Warning 120;
     NodeRestart "NodeRestart" Node Node Warning 0;
     MemoryPressure "MemoryPressure" Node Node Warning 60;
     DiskPressure "DiskPressure" Node Node Warning 60;

@@ -5,9 +5,11 @@ use super::context::{Context, oldest_first};
 use super::devices;
 use super::draft::Look;
 use super::finding::{Confidence, Finding, Source};
+use super::message::Message;
 use super::reason::Reason;
 use super::text;
 use crate::objects::node::Taint;
+use crate::objects::quantity;
 use crate::objects::{ConditionType, Event, Node, Pod};
 use jiff::SignedDuration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,10 +52,10 @@ const DEVICES: [&str; 7] = [
 const TAINTS: &str = "give the pod a toleration, or use nodes without the taint: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints";
 
 /// Where nodes are not ready.
-const UNREADY: &str = "the nodes are not ready, or not yet: kubectl get nodes";
+const UNREADY: &str = "the nodes are not ready: find out why: kubectl get nodes, kubectl describe nodes";
 
 /// Where nodes are short of something.
-const PRESSED: &str = "the nodes are short of disk, memory or process ids: kubectl describe nodes";
+const PRESSED: &str = "the nodes are short of disk, memory or process IDs: kubectl describe nodes";
 
 /// Takes the sentence apart; none if it is none.
 pub fn parse(message: &str) -> Option<FitError> {
@@ -183,11 +185,13 @@ fn kind(words: &str) -> CauseCode {
 
 /// The claims that a pod without a node may wait for, by name, where its scheduler says that it waits for one.
 pub fn awaited_claims(pod: &Pod) -> impl Iterator<Item = &str> {
+    let of_volumes = |message: &str| kind_of_all(message).contains(&CauseCode::VolumeUnavailable);
+    // Without a condition only the events about the claims may tell what the pod waits for.
     let waits = pod.spec.node_name.is_empty()
         && pod
             .status
             .condition(&ConditionType::PodScheduled)
-            .is_some_and(|c| c.is_false() && kind_of_all(&c.message).contains(&CauseCode::VolumeUnavailable));
+            .is_none_or(|c| c.is_false() && of_volumes(&c.message));
     let claims = pod.spec.volumes.iter().filter(move |_| waits);
     claims.filter_map(|v| Some(v.source.as_ref()?.persistent_volume_claim.as_ref()?.claim_name.as_str()))
 }
@@ -199,9 +203,9 @@ fn kind_of_all(message: &str) -> Vec<CauseCode> {
     }
 }
 
-/// Adds what the controllers say of the claims that the pod waits for: there, not at the scheduler, it is seen why.
-fn add_claims(finding: &mut Finding, pod: &Pod, context: &Context<'_>) {
-    // What is only news of the way is worth less than a failure.
+/// What the controllers say of the claims that the pod waits for: there, not at the scheduler, it is seen why. A failure is
+/// worth more than news of the way; that a claim waits for its first consumer is no failure at all.
+fn news_of_claims<'a>(pod: &Pod, context: &Context<'a>) -> Option<&'a Event> {
     let failed =
         |e: &&Event| matches!(e.reason.as_str(), "ProvisioningFailed" | "FailedBinding" | "ClaimLost");
     let waits = |e: &&Event| matches!(e.reason.as_str(), "ExternalProvisioning");
@@ -210,35 +214,44 @@ fn add_claims(finding: &mut Finding, pod: &Pod, context: &Context<'_>) {
     let events =
         context.claim_events.iter().filter(|e| born.zip(e.last_seen()).is_none_or(|(b, at)| b <= at));
     let newest = events.clone().filter(failed).max_by(|a, b| oldest_first(a, b));
-    let Some(event) = newest.or_else(|| events.filter(waits).max_by(|a, b| oldest_first(a, b))) else {
-        return;
-    };
+    newest.or_else(|| events.filter(waits).max_by(|a, b| oldest_first(a, b)))
+}
+
+/// What is said of a claim, in words.
+fn words_of_claim(event: &Event) -> String {
     let claim = text::name(&event.involved_object.name);
     let said = text::uncombined(&event.message);
-    let words = match event.reason.as_str() {
-        "ExternalProvisioning" => {
-            let driver = text::between(said, "provisioner '", "'")
-                .or_else(|| text::between(said, "provisioner \"", "\""));
-            format!(
-                "claim {claim} waits for its provisioner {} to make the volume",
-                driver.map(text::name).unwrap_or_default()
-            )
-        }
-        _ => format!("claim {claim}: {}", provisioning(said)),
-    };
-    finding.summary = format!("the pod cannot be scheduled: {words}");
+    if event.reason != "ExternalProvisioning" {
+        return format!("claim {claim}: {}", provisioning(said));
+    }
+    let driver =
+        text::between(said, "provisioner '", "'").or_else(|| text::between(said, "provisioner \"", "\""));
+    format!(
+        "claim {claim} waits for its provisioner {} to create the volume",
+        driver.map(text::name).unwrap_or_default()
+    )
+}
+
+/// Lets a finding say what is said of the claims that the pod waits for.
+fn add_claims(finding: &mut Finding, pod: &Pod, context: &Context<'_>) {
+    let Some(event) = news_of_claims(pod, context) else { return };
+    let claim = text::name(&event.involved_object.name);
+    let words = words_of_claim(event);
+    finding.summary = format!("pod cannot be scheduled: {words}");
     finding.cause.text = format!("{words}; {}", finding.cause.text);
     finding.scope = Some(super::Scope { kind: "claim", name: format!("{}/{claim}", finding.namespace) });
     finding.add_event(event);
-    let step = finding.kubectl(&format!("describe pvc {}", text::arg(&event.involved_object.name)));
+    let describe = finding.kubectl(&format!("describe pvc {}", text::arg(&event.involved_object.name)));
     finding.next_steps.retain(|s| !s.ends_with(" get pvc") && !s.starts_with("the claim must exist"));
-    finding.next_steps.insert(0, step);
+    if event.reason == "ExternalProvisioning" {
+        finding.next_steps.insert(0, "see that the pods of the provisioner (the CSI driver) run, and read their log: kubectl get pods -A, kubectl get csidrivers".to_owned());
+    }
+    finding.next_steps.insert(0, describe);
 }
 
 /// What a provisioner says, without its wrappings.
 fn provisioning(said: &str) -> String {
-    let said = said.rsplit_once(" desc = ").map_or(said, |(_, said)| said);
-    text::quote(&text::normalise(said.trim_end_matches(['.', ' '])))
+    Message::read(said).detail()
 }
 
 /// Looks at a pod that has no node.
@@ -261,7 +274,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             gates.sort_unstable();
             let gates = text::list(&gates);
             let finding = Finding::of_pod(pod, Reason::SchedulingGated)
-                .summary(format!("the pod is held back by scheduling gate {gates}"))
+                .summary(format!("pod is held back by scheduling gate {gates}"))
                 .cause(CauseCode::SchedulingGate, format!("scheduling gate {gates} has not been removed"))
                 .with(Source::Status, message, since)
                 .next_step("the controller that owns the gate (a queue, a quota system) removes it");
@@ -276,14 +289,14 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
             // What a plugin could not get done in time is no failure of the scheduler.
             let (words, step) = match code {
                 CauseCode::VolumeUnavailable => {
-                    (format!("the scheduler waits in vain for the pod's volumes: {said}"), claims)
+                    (format!("pod cannot be scheduled: waiting for its volumes: {said}"), claims)
                 }
                 CauseCode::DeviceAllocationFailed => {
-                    (format!("the scheduler waits in vain for the pod's devices: {said}"), devices)
+                    (format!("pod cannot be scheduled: waiting for its devices: {said}"), devices)
                 }
                 _ => (
-                    format!("the scheduler failed on this pod: {said}"),
-                    "look at the log of the scheduler (and of its plugins and extenders)".to_owned(),
+                    format!("pod cannot be scheduled: scheduler error: {said}"),
+                    "read the log of the scheduler (and of its plugins and extenders)".to_owned(),
                 ),
             };
             let mut finding = finding
@@ -299,47 +312,145 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         "Unschedulable" => {
             let mut finding = describe(unschedulable(pod, &condition.message));
             finding.evidence.insert(0, super::Evidence { source: Source::Status, text: message, at: since });
-            // Karpenter says under the same reason why it makes no node.
-            let of_karpenter =
-                |e: &Event| e.reason == "FailedScheduling" && e.source.component.contains("karpenter");
-            if let Some(event) = context.newest_event(of_karpenter) {
-                finding.add_event(event);
-                let why = event.message.strip_prefix("Failed to schedule pod, ").unwrap_or(&event.message);
-                finding.cause.text =
-                    format!("{}; Karpenter adds no node: {}", finding.cause.text, text::quote(why));
-            }
-            if let Some(event) = context.newest_event(|e| e.reason == "FailedScheduling" && !of_karpenter(e))
-            {
+            let of_condition = |e: &Event| e.reason == "FailedScheduling" && !is_other_scheduler(e);
+            if let Some(event) = context.newest_event(of_condition) {
                 // The condition is current; the event may hold the first sentence only. It adds how long and how often.
                 let times = event.times();
                 finding.add(Source::Event, format!("FailedScheduling (x{times})"), event.last_seen());
             }
             if finding.cause.code == CauseCode::VolumeUnavailable {
+                zones(&mut finding, pod, context, &condition.message);
                 add_claims(&mut finding, pod, context);
             }
-            let scaling = context.newest_event(is_autoscaler);
-            if let Some(event) = scaling {
-                finding.add_event(event);
-                if !is_coming(event) {
-                    let why = event.message.split_once(": ").map_or(event.message.as_str(), |(_, why)| why);
-                    finding.cause.text =
-                        format!("{}; the autoscaler adds no node: {}", finding.cause.text, text::quote(why));
-                }
-            }
-            let coming = scaling.is_some_and(is_coming);
+            let coming = autoscalers(&mut finding, context);
             Some(finding.grace(since, coming.then_some(AUTOSCALER), look))
         }
         _ => unseen(pod, context, look),
     }
 }
 
-/// What autoscalers say of a pod: that a node is coming for it, or that none will.
-fn is_autoscaler(event: &Event) -> bool {
-    is_coming(event) || matches!(event.reason.as_str(), "NotTriggerScaleUp" | "FailedScaleUp")
+/// Who else than the default scheduler says under its reason why there is no node: an autoscaler that makes none, or the
+/// scheduler of a cloud's own kind of nodes.
+fn is_other_scheduler(event: &Event) -> bool {
+    matches!(component(event), "karpenter" | "cluster-autoscaler") || event.reporter().contains("fargate")
 }
 
-fn is_coming(event: &Event) -> bool {
-    matches!(event.reason.as_str(), "TriggeredScaleUp" | "Nominated")
+/// Who reports an event, without the domain that some put before it.
+fn component(event: &Event) -> &str {
+    let reporter = event.reporter();
+    let name = reporter.rsplit('/').next().unwrap_or(reporter);
+    if name.contains("karpenter") { "karpenter" } else { name }
+}
+
+/// What autoscalers answer to a pod without a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Scaling {
+    /// A node is coming.
+    Coming,
+    /// No node will come, for a reason.
+    Refused,
+}
+
+/// By whom it is reported and under which reason, a rule each.
+const SCALING: &[(&str, &str, Scaling)] = &[
+    ("", "TriggeredScaleUp", Scaling::Coming),
+    ("", "Nominated", Scaling::Coming),
+    ("", "NotTriggerScaleUp", Scaling::Refused),
+    ("", "FailedScaleUp", Scaling::Refused),
+    ("karpenter", "FailedScheduling", Scaling::Refused),
+    ("cluster-autoscaler", "FailedScheduling", Scaling::Refused),
+    ("karpenter", "NoCompatibleInstanceTypes", Scaling::Refused),
+    ("karpenter", "InsufficientCapacityError", Scaling::Refused),
+];
+
+fn scaling(event: &Event) -> Option<Scaling> {
+    let by = component(event);
+    SCALING
+        .iter()
+        .find(|(who, reason, _)| (who.is_empty() || *who == by) && *reason == event.reason)
+        .map(|r| r.2)
+}
+
+/// Adds what autoscalers say of the pod. Says whether a node is coming for it.
+fn autoscalers(finding: &mut Finding, context: &Context<'_>) -> bool {
+    let newest = |wanted: Scaling| context.newest_event(|e| scaling(e) == Some(wanted));
+    let (coming, refused) = (newest(Scaling::Coming), newest(Scaling::Refused));
+    let at = |e: Option<&Event>| e.and_then(Event::last_seen);
+    if let Some(event) = coming {
+        finding.add_event(event);
+        if at(refused) <= at(Some(event)) {
+            return true;
+        }
+    }
+    let Some(event) = refused else { return false };
+    finding.add_event(event);
+    let (who, why) = refusal(event);
+    finding.cause.text = format!("{who} adds no node: {why}; {}", finding.cause.text);
+    let summary = format!("{}; {who} adds no node: {why}", finding.summary);
+    finding.summary =
+        if summary.len() <= LONGEST { summary } else { format!("{}; {who} adds no node", finding.summary) };
+    let advice = if who == "Karpenter" {
+        "compare the pod's requirements with those, the limits and the taints of the NodePools: kubectl describe nodepools"
+    } else {
+        "see the limits and the log of the autoscaler: kubectl -n kube-system describe configmap cluster-autoscaler-status"
+    };
+    finding.next_steps.push(advice.to_owned());
+    false
+}
+
+/// The longest first line that a second fact is added to, in bytes.
+const LONGEST: usize = 280;
+
+/// Which autoscaler adds no node, and why in its own words.
+fn refusal(event: &Event) -> (&'static str, String) {
+    let said = text::uncombined(&event.message);
+    if component(event) != "karpenter" {
+        let why = said.split_once(": ").map_or(said, |(_, why)| why);
+        return ("the autoscaler", text::quote(why));
+    }
+    let why = said.strip_prefix("Failed to schedule pod, ").unwrap_or(said);
+    // What the DaemonSets of a node take is in the message for the reader of a log.
+    let mut why = why.to_owned();
+    while let Some((before, rest)) = why.split_once("daemonset overhead={")
+        && let Some((_, after)) = rest.split_once("}, ")
+    {
+        why = format!("{before}{after}");
+    }
+    ("Karpenter", text::quote(&why))
+}
+
+/// Several volumes that no one node has in reach. Karpenter says it outright: of the zones that the volumes allow none is
+/// left.
+fn zones(finding: &mut Finding, pod: &Pod, context: &Context<'_>, message: &str) {
+    const ZONE: &str = "topology.kubernetes.io/zone";
+    let Some(fit) = parse(message) else { return };
+    let conflict = |c: &Constraint| {
+        c.nodes == Some(fit.total)
+            && (c.words.contains("volume node affinity")
+                || c.words.contains("PersistentVolume's node affinity"))
+    };
+    let claims = claims_of(pod);
+    if claims.len() < 2 || !fit.constraints.iter().any(conflict) {
+        return;
+    }
+    let none_left = [format!("{ZONE} DoesNotExist"), format!("{ZONE} In []")];
+    let apart = context.newest_event(|e| {
+        scaling(e) == Some(Scaling::Refused) && none_left.iter().any(|w| e.message.contains(w))
+    });
+    let (n, list) = (claims.len(), text::list(&claims));
+    let words = match apart {
+        Some(_) => format!(
+            "the volumes of its {n} claims ({list}) are in different zones, so no node can attach all of them"
+        ),
+        None => format!(
+            "no node can attach all {n} of its volumes (claims {list}); they may be in different zones"
+        ),
+    };
+    finding.summary =
+        format!("pod cannot be scheduled: 0/{} nodes: volume node affinity conflict: {words}", fit.total);
+    finding.cause.text = format!("{words}; {}", finding.cause.text);
+    finding.next_steps.insert(0, "compare the zones of the volumes: kubectl get pv -o custom-columns=NAME:.metadata.name,CLAIM:.spec.claimRef.name,AFFINITY:.spec.nodeAffinity".to_owned());
+    finding.next_steps.insert(1, "use a StorageClass with volumeBindingMode WaitForFirstConsumer, so that the scheduler chooses one zone for all volumes".to_owned());
 }
 
 /// What a plugin of the scheduler said, without the scheduler's own words about it.
@@ -349,7 +460,8 @@ fn plugins_word(message: &str) -> String {
     text::quote(said)
 }
 
-/// A pod that no scheduler has taken up: there is not even a condition.
+/// A pod that no scheduler has taken up, as far as its status tells: there is not even a condition. What an event, a claim or
+/// a nominated node shows of a scheduler comes first.
 fn unseen(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
     let waits = pod.spec.node_name.is_empty() && matches!(pod.status.phase.as_str(), "Pending" | "");
     let since = pod.metadata.creation_timestamp.get().filter(|_| waits)?;
@@ -361,17 +473,72 @@ fn unseen(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> 
             f
         });
     }
+    let failed = |e: &Event| e.reason == "FailedScheduling" && scaling(e).is_none();
+    let mut finding = if let Some(event) = context.newest_event(failed) {
+        let mut finding = of_scheduler(pod, event);
+        finding.add_event(event);
+        finding
+    } else if let Some(event) = news_of_claims(pod, context) {
+        Finding::of_pod(pod, Reason::Unschedulable).summary("pod cannot be scheduled").cause(
+            CauseCode::VolumeUnavailable,
+            format!("{}: {}", text::name(&event.reason), text::quote(&event.message)),
+        )
+    } else if !pod.status.nominated_node_name.is_empty() {
+        let node = text::name(&pod.status.nominated_node_name);
+        Finding::of_pod(pod, Reason::Unschedulable)
+            .summary(format!("pod is not scheduled yet: node {node} is nominated for it"))
+            .cause(
+                CauseCode::SchedulingConstraints,
+                format!("the scheduler has nominated node {node}, and has not bound the pod"),
+            )
+            .next_step(format!("kubectl get node {}", text::arg(&node)))
+            .confidence(Confidence::Probable)
+    } else if let Some(event) = context.newest_event(|e| scaling(e).is_some()) {
+        Finding::of_pod(pod, Reason::Unschedulable)
+            .summary("pod cannot be scheduled: no node fits it yet")
+            .cause(
+                CauseCode::SchedulingConstraints,
+                format!("{}: {}", text::name(&event.reason), text::quote(&event.message)),
+            )
+    } else {
+        ignored(pod)
+    };
+    add_claims(&mut finding, pod, context);
+    let coming = autoscalers(&mut finding, context);
+    let describe = finding.kubectl_pod("describe pod");
+    let finding = finding.next_step(describe);
+    Some(finding.grace(Some(since), coming.then_some(AUTOSCALER), look)).filter(Finding::is_active)
+}
+
+/// What a scheduler says in an event, where the pod has no condition: the sentence about nodes, or its own words.
+fn of_scheduler(pod: &Pod, event: &Event) -> Finding {
+    let said = text::uncombined(&event.message);
+    if parse(said).is_some() {
+        return unschedulable(pod, said);
+    }
+    let by = text::name(event.reporter());
+    let mut finding = unschedulable(pod, said);
+    if !matches!(by.as_str(), "" | "default-scheduler") {
+        finding.summary = format!("pod cannot be scheduled: {by}: {}", text::quote(said));
+        finding.cause.text = format!("{by} says: {}", text::quote(said));
+    }
+    finding
+}
+
+/// A pod of which nothing shows that a scheduler has seen it.
+fn ignored(pod: &Pod) -> Finding {
+    let named = text::name(&pod.spec.scheduler_name);
+    let who = if named.is_empty() { String::new() } else { format!(": schedulerName is {named}") };
     let finding = Finding::of_pod(pod, Reason::SchedulerError)
-        .summary("no scheduler has looked at this pod")
+        .summary(format!("pod is not scheduled: no scheduler has handled it{who}"))
         .cause(
             CauseCode::SchedulingConstraints,
-            "the scheduler that the pod names does not run, or cannot keep up".to_owned(),
+            format!("no condition and no event of a scheduler: the scheduler that the pod names does not run, or is far behind{who}"),
         )
         .confidence(Confidence::Probable);
     let step = finding
         .kubectl(&format!("get pod {} -o jsonpath='{{.spec.schedulerName}}'", text::arg(&finding.pod)));
-    Some(finding.next_step(step).next_step("look whether that scheduler runs").grace(Some(since), None, look))
-        .filter(Finding::is_active)
+    finding.next_step(step).next_step("check that this scheduler runs: kubectl get pods -A")
 }
 
 fn unschedulable(pod: &Pod, message: &str) -> Finding {
@@ -384,63 +551,76 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
             constraints: vec![Constraint { nodes: None, words: said.clone(), code: kind(message) }],
         };
         let mut finding =
-            finding.summary(format!("the pod cannot be scheduled: {said}")).cause(kind(message), said);
+            finding.summary(format!("pod cannot be scheduled: {said}")).cause(kind(message), said);
         details(&mut finding, pod, &alone);
         if message.starts_with("no nodes available") {
             finding = finding.next_step("the cluster has no node that takes pods: kubectl get nodes");
+        } else if finding.cause.code == CauseCode::VolumeUnavailable {
+            finding = advise(finding, CauseCode::VolumeUnavailable, message);
         }
         return finding;
     };
-    let counted: Vec<String> = fit
-        .constraints
-        .iter()
-        .map(|c| match c.nodes {
-            Some(n) => format!("{n} {}", c.words),
-            None => c.words.clone(),
-        })
-        .collect();
-    let all = counted.join(", ");
-    // Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason
-    // that can be mended; nor are sick nodes, where well ones fail for another.
-    let rank = |c: &&Constraint| match c.code {
-        _ if is_ruled_out_before(&c.words) => 2,
+    // Each of the leading ones has to be mended, or rules out nodes of its own; they come first.
+    let mut ordered: Vec<&Constraint> = fit.constraints.iter().collect();
+    ordered.sort_by_key(|c| rank(c));
+    let leading = ordered.first().copied();
+    let (code, words) =
+        leading.map_or((CauseCode::SchedulingConstraints, ""), |c| (c.code, c.words.as_str()));
+    let counted = |c: &Constraint, words: String| match c.nodes {
+        Some(n) => format!("{n} {words}"),
+        None => words,
+    };
+    let all: Vec<String> = fit.constraints.iter().map(|c| counted(c, c.words.clone())).collect();
+    let total = fit.total;
+    let mut summary = format!("pod cannot be scheduled: 0/{total} nodes: ");
+    for (i, constraint) in ordered.iter().enumerate() {
+        let words = counted(constraint, particulars(pod, constraint));
+        if i > 0 && summary.len() + words.len() > LONGEST {
+            summary.push_str(", ...");
+            break;
+        }
+        summary.push_str(if i > 0 { ", " } else { "" });
+        summary.push_str(&words);
+    }
+    if ordered.is_empty() {
+        summary.push_str("no reason given");
+    }
+    let mut finding =
+        finding.summary(summary).cause(code, format!("0 of {total} nodes fit: {}", all.join(", ")));
+    details(&mut finding, pod, &fit);
+    named_by_taint(&mut finding, &fit, words);
+    advise(finding, code, words)
+}
+
+/// A device that only tainted nodes have looks like one that no node has enough of. Without the nodes only a taint of the
+/// device's own name tells that.
+fn named_by_taint(finding: &mut Finding, fit: &FitError, words: &str) {
+    let Some(resource) = words.strip_prefix("Insufficient ").filter(|r| r.contains('/')) else { return };
+    let named = format!("taint {{{resource}:");
+    if fit.constraints.iter().any(|c| c.words.contains(&named)) {
+        let words = format!("a taint is named {}, so the tainted nodes likely have it", text::name(resource));
+        finding.cause.text = format!("{}; {words}", finding.cause.text);
+        finding.next_steps.insert(0, TAINTS.to_owned());
+    }
+}
+
+/// Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason that can
+/// be mended; nor are sick nodes, where well ones fail for another.
+fn rank(constraint: &Constraint) -> u8 {
+    match constraint.code {
+        _ if is_ruled_out_before(&constraint.words) => 2,
         CauseCode::UntoleratedTaint | CauseCode::NodesUnschedulable => 2,
         CauseCode::NodeUnready | CauseCode::NodePressure => 1,
         _ => 0,
-    };
-    let leading = fit.constraints.iter().min_by_key(rank);
-    let (code, words) =
-        leading.map_or((CauseCode::SchedulingConstraints, ""), |c| (c.code, c.words.as_str()));
-    let total = fit.total;
-    // Each of the leading ones has to be mended, or rules out nodes of its own.
-    let least = leading.map(|c| rank(&c));
-    let matter: Vec<String> = fit
-        .constraints
-        .iter()
-        .filter(|c| Some(rank(c)) == least)
-        .take(3)
-        .map(|c| particulars(pod, c))
-        .collect();
-    let matter = if matter.is_empty() { "no reason given".to_owned() } else { matter.join(", ") };
-    let nodes = if total == 1 {
-        "the only node does not fit".to_owned()
-    } else {
-        format!("none of {total} nodes fits")
-    };
-    let mut finding = finding
-        .summary(format!("{nodes} the pod: {matter}"))
-        .cause(code, format!("0 of {total} nodes fit: {all}"));
-    details(&mut finding, pod, &fit);
-    // A device that only tainted nodes have looks like one that no node has enough of.
-    let device = words.starts_with("Insufficient ") && words.contains('/');
-    if device && fit.constraints.iter().any(|c| c.code == CauseCode::UntoleratedTaint) {
-        finding.cause.text.push_str("; the nodes that have it may be those with the taint");
-        finding = finding.next_step(TAINTS);
     }
+}
+
+/// Puts what to do first. The words are those of the leading constraint.
+fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
     let claims = finding.kubectl("get pvc");
     let advice = match code {
         CauseCode::InsufficientResources => {
-            "lower the requests, free room, or add nodes; what is allocated, shows: kubectl describe nodes"
+            "lower the requests, free capacity, or add nodes; kubectl describe nodes shows what is allocated"
         }
         CauseCode::NodeSelectorMismatch => {
             "compare the pod's nodeSelector and affinity with kubectl get nodes --show-labels"
@@ -454,10 +634,10 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
             "the nodes have as many volumes attached as they may: add nodes"
         }
         CauseCode::VolumeUnavailable if words.contains("node affinity") => {
-            "the volume lives in a zone or on a node that has no room for the pod or is not allowed to it: kubectl describe pv"
+            "compare the zone or node of the volume with the nodes: kubectl describe pv"
         }
         CauseCode::VolumeUnavailable if words.contains("ReadWriteOncePod") => {
-            "another pod has the claim, which only one pod at a time may use: let that one go first"
+            "another pod uses the claim, which only one pod at a time may use: delete that pod first"
         }
         CauseCode::VolumeUnavailable if words.contains("not found") => {
             finding = finding.next_step(claims);
@@ -468,13 +648,13 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
             "the claim must exist and be bound, in a zone that the node can reach"
         }
         CauseCode::NodesUnschedulable if is_taint_of_an_end(words) => {
-            "the autoscaler is about to remove the nodes: others must come, see its log"
+            "the autoscaler is about to remove the nodes, and others must come: see its log"
         }
         CauseCode::NodesUnschedulable => {
             "when the maintenance is over, for each of them: kubectl uncordon NODE"
         }
         CauseCode::NodeUnready if is_taint_of_a_start(words) => {
-            "an agent that every node needs is not ready there, or not yet: see its pod: kubectl get pods -A -o wide"
+            "an agent takes this taint off when it is ready on the node: see its pods: kubectl get pods -A -o wide; if the agent was removed, remove the taint: kubectl taint nodes NODE KEY-"
         }
         CauseCode::NodeUnready => UNREADY,
         CauseCode::NodePressure => PRESSED,
@@ -511,7 +691,7 @@ fn particulars(pod: &Pod, constraint: &Constraint) -> String {
     };
     match what {
         (_, names) if names.is_empty() => words.clone(),
-        (what, names) => format!("{what} {}: {words}", text::list(&names)),
+        (what, names) => format!("{words} ({what} {})", text::list(&names)),
     }
 }
 
@@ -569,18 +749,107 @@ fn details(finding: &mut Finding, pod: &Pod, fit: &FitError) {
     }
 }
 
-/// Whether the nodes' own taints would tell more than the scheduler, which since 1.36 no longer names them.
-pub fn wants_taints(finding: &Finding) -> bool {
+/// Whether the nodes themselves may tell more than the scheduler: which taints they have, which since 1.36 it no longer
+/// names, and whether any of them could ever have what the pod requests.
+pub fn wants_nodes(finding: &Finding) -> bool {
     finding.reason.known() == Some(Reason::Unschedulable)
-        && finding.cause.text.contains("had untolerated taint(s)")
+        && (finding.cause.text.contains("had untolerated taint(s)")
+            || finding.cause.code == CauseCode::InsufficientResources)
+}
+
+/// Adds what the nodes tell.
+pub fn add_nodes<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterator<Item = &'n Node>) {
+    let nodes: Vec<&Node> = nodes.into_iter().collect();
+    name_taints(finding, pod, nodes.iter().copied());
+    if finding.cause.code == CauseCode::InsufficientResources {
+        compare_resources(finding, pod, &nodes);
+    }
+}
+
+/// Compares what the pod requests with what the nodes could give if they were empty. Only where as many nodes are known as the
+/// scheduler has looked at, and each says what it has: else one that is not seen may have it.
+fn compare_resources(finding: &mut Finding, pod: &Pod, nodes: &[&Node]) {
+    let message = scheduler_message(pod);
+    let Some(fit) = parse(message) else { return };
+    let all_known = usize::try_from(fit.total).is_ok_and(|total| nodes.len() >= total)
+        && nodes.iter().all(|n| !n.status.allocatable.is_empty());
+    if !all_known {
+        return;
+    }
+    let short = fit.constraints.iter().filter_map(|c| c.words.strip_prefix("Insufficient "));
+    for resource in short {
+        let name = text::name(resource);
+        let size = |n: &Node| n.allocatable(resource).and_then(quantity::parse).unwrap_or(0.0);
+        let having: Vec<&Node> = nodes.iter().copied().filter(|n| size(n) > 0.0).collect();
+        if having.is_empty() {
+            finding.summary = format!("{}: no node advertises {name}", finding.summary);
+            finding.cause.text = format!("no node advertises {name}; {}", finding.cause.text);
+            let step = if resource.contains('/') {
+                format!(
+                    "see that the device plugin that offers {name} runs on the nodes: kubectl get pods -A -o wide; kubectl describe nodes must then list {name} under Allocatable"
+                )
+            } else {
+                format!("no node has {name} in its Allocatable: kubectl describe nodes")
+            };
+            finding.next_steps.retain(|s| !s.starts_with("lower the requests"));
+            finding.next_steps.insert(0, step);
+            return;
+        }
+        let largest = having.iter().copied().max_by(|a, b| size(a).total_cmp(&size(b)));
+        if let Some(largest) = largest
+            && let Some(wanted) = requested(pod, resource)
+            && wanted > size(largest)
+        {
+            let has = text::name(largest.allocatable(resource).unwrap_or_default());
+            let words = format!("no node is large enough: the largest has {name} {has}");
+            finding.summary = format!("{}; {words}", finding.summary);
+            finding.cause.text = format!("{words}; {}", finding.cause.text);
+            return;
+        }
+        tainted_with_it(finding, resource, &having, nodes.len());
+    }
+}
+
+/// Says which taint keeps the pod from the nodes that have a device: only where each of them has one that keeps pods out.
+fn tainted_with_it(finding: &mut Finding, resource: &str, having: &[&Node], all: usize) {
+    let taint = |n: &Node| n.spec.taints.iter().find(|t| t.keeps_out()).map(Taint::words);
+    let taints: Vec<String> = having.iter().filter_map(|n| taint(n)).collect();
+    if !resource.contains('/') || having.len() == all || taints.len() < having.len() {
+        return;
+    }
+    let names: Vec<&str> = having.iter().map(|n| n.metadata.name.as_str()).collect();
+    let taints: BTreeSet<String> = taints.iter().map(|t| text::name(t)).collect();
+    let taints: Vec<String> = taints.into_iter().collect();
+    let words = format!(
+        "every node that has {} is tainted: {} ({})",
+        text::name(resource),
+        text::list(&names),
+        text::list(&taints)
+    );
+    finding.cause.text = format!("{words}; {}", finding.cause.text);
+    finding.add(Source::Node, words, None);
+    finding.next_steps.insert(0, TAINTS.to_owned());
+}
+
+/// What all containers of the pod request of a resource together, or the pod as a whole.
+fn requested(pod: &Pod, resource: &str) -> Option<f64> {
+    if let Some(whole) = pod.spec.resources.as_deref().and_then(|r| r.request(resource)) {
+        return quantity::parse(whole);
+    }
+    let each = pod.spec.containers.iter().filter_map(|c| c.request(resource)).filter_map(quantity::parse);
+    Some(each.sum()).filter(|sum: &f64| *sum > 0.0)
+}
+
+/// The scheduler's sentence about the pod, from its condition.
+fn scheduler_message(pod: &Pod) -> &str {
+    pod.status.condition(&ConditionType::PodScheduled).map_or("", |c| &c.message)
 }
 
 /// Adds which taints they are that the pod does not tolerate, as the nodes have them. What it tolerates is not known here,
 /// so that only as many tainted nodes as the scheduler counts are a proof.
-pub fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterator<Item = &'n Node>) {
+fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterator<Item = &'n Node>) {
     const WORDS: &str = "node(s) had untolerated taint(s)";
-    let message = pod.status.condition(&ConditionType::PodScheduled).map_or("", |c| &c.message);
-    let Some(fit) = parse(message) else { return };
+    let Some(fit) = parse(scheduler_message(pod)) else { return };
     let counted = fit.constraints.iter().find(|c| c.words == WORDS).and_then(|c| c.nodes);
     // Of a cordoned node the scheduler says so, and not that it is tainted.
     let keeps_out = |n: &&Node| !n.spec.unschedulable && n.spec.taints.iter().any(Taint::keeps_out);
@@ -618,7 +887,8 @@ pub fn name_taints<'n>(finding: &mut Finding, pod: &Pod, nodes: impl IntoIterato
         text::count(i64::try_from(on.len()).unwrap_or(i64::MAX), "node")
     };
     let more = if named.len() > 1 { ", and others" } else { "" };
-    finding.summary = finding.summary.replace(WORDS, &format!("{on} has the taint {most}{more}"));
+    let counted = counted.map_or(WORDS.to_owned(), |n| format!("{n} {WORDS}"));
+    finding.summary = finding.summary.replace(&counted, &format!("{on} has the taint {most}{more}"));
     if finding.cause.code != CauseCode::UntoleratedTaint {
         return;
     }

@@ -84,7 +84,8 @@ pub struct Undecodable {
 pub struct Survey {
     /// When it was so.
     pub observed_at: Timestamp,
-    /// Worst first; in the same order for the same objects, however they came in.
+    /// Worst first, but for a cause, which stands before what comes of it; in the same order for the same objects, however they
+    /// came in.
     pub findings: Vec<Finding>,
     /// What several findings share, farthest reach first.
     pub problems: Vec<Problem>,
@@ -181,8 +182,11 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, judge: &mut Judge<'_>) -
         let workload = owners.workload_of(pod);
         for finding in &mut found {
             finding.workload = Some(workload.clone());
-            if scheduling::wants_taints(finding) {
-                scheduling::name_taints(finding, pod, &snapshot.nodes);
+            if finding.is_of_ended_pod() && owners.have_replaced(pod) {
+                finding.replaced();
+            }
+            if scheduling::wants_nodes(finding) {
+                scheduling::add_nodes(finding, pod, &snapshot.nodes);
             }
         }
         findings.append(&mut judge(Some(pod), Some(&workload), &of_pod, found));
@@ -213,6 +217,7 @@ impl Survey {
     /// Of findings in any order about so many pods.
     pub fn of(mut findings: Vec<Finding>, pods: usize, observed_at: Timestamp) -> Self {
         findings.sort_by(worst_first);
+        let findings = causes_first(findings);
         let severity = |wanted| findings.iter().filter(|f: &&Finding| f.severity == wanted).count();
         let unhealthy: BTreeSet<(&str, &str)> = findings
             .iter()
@@ -345,6 +350,53 @@ fn of_nodes(
         found.append(&mut of_node);
     }
     found
+}
+
+/// Whether a finding about a workload only tells what its pods' findings come to.
+fn is_consequence(finding: &Finding) -> bool {
+    finding.pod.is_empty() && finding.reason.known() == Some(Reason::ProgressDeadlineExceeded)
+}
+
+/// Moves the worst finding of a workload's pods in front of the workload's own finding, where that one only tells what
+/// comes of it: who reads the first line reads the cause.
+fn causes_first(findings: Vec<Finding>) -> Vec<Finding> {
+    let mut consequences: HashMap<(&str, &WorkloadRef), usize> = HashMap::new();
+    let mut moves: Vec<(usize, usize)> = Vec::new();
+    for (at, finding) in findings.iter().enumerate() {
+        let Some(workload) = &finding.workload else { continue };
+        let key = (finding.namespace.as_str(), workload);
+        if is_consequence(finding) {
+            consequences.insert(key, at);
+        } else if let Some(&consequence) = consequences.get(&key)
+            && is_of_revision(finding, findings.get(consequence))
+        {
+            moves.push((at, consequence));
+            consequences.remove(&key);
+        }
+    }
+    if moves.is_empty() {
+        return findings;
+    }
+    let causes: HashMap<usize, usize> = moves.iter().map(|&(cause, before)| (before, cause)).collect();
+    let mut slots: Vec<Option<Finding>> = findings.into_iter().map(Some).collect();
+    let mut ordered = Vec::with_capacity(slots.len());
+    for at in 0..slots.len() {
+        let first = causes.get(&at).copied();
+        for at in first.into_iter().chain([at]) {
+            ordered.extend(slots.get_mut(at).and_then(Option::take));
+        }
+    }
+    ordered
+}
+
+/// Whether a finding is about a pod of the revision that a rollout is stuck at, as far as its name tells.
+fn is_of_revision(finding: &Finding, rollout: Option<&Finding>) -> bool {
+    let revision = rollout.and_then(|r| r.scope.as_ref()).and_then(|s| s.name.rsplit('/').next());
+    let own = |name: &str| finding.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    finding.severity > Severity::Info
+        && finding.is_active()
+        && !finding.pod.is_empty()
+        && revision.is_none_or(|name| name.is_empty() || own(name))
 }
 
 /// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.

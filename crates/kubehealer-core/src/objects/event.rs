@@ -54,6 +54,10 @@ pub struct Event {
     #[prost(message, optional, tag = "11")]
     #[serde(deserialize_with = "lenient::some_object")]
     pub series: Option<EventSeries>,
+    /// Who reports it, in the new shape.
+    #[prost(string, tag = "14")]
+    #[serde(alias = "reportingController", deserialize_with = "lenient::text")]
+    pub reporting_component: String,
 }
 
 impl Event {
@@ -72,6 +76,11 @@ impl Event {
             .into_iter()
             .filter_map(Time::get)
             .min()
+    }
+
+    /// Who reports it, such as `kubelet`, in either shape.
+    pub fn reporter(&self) -> &str {
+        if self.source.component.is_empty() { &self.reporting_component } else { &self.source.component }
     }
 
     /// How often it was seen, at least.

@@ -274,6 +274,31 @@ macro_rules! scalar_list {
 scalar_list!(texts, String, text, "A list of strings; null or anything else is the empty list.");
 scalar_list!(int32s, i32, int32, "A list of numbers; null or anything else is the empty list.");
 
+/// The first string of a list; the others are skipped unread.
+pub fn first_text<'de, D: Deserializer<'de>>(d: D) -> Result<String, D::Error> {
+    struct First(String);
+    impl<'de> Deserialize<'de> for First {
+        fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+            text(d).map(First)
+        }
+    }
+    struct V;
+    impl<'de> Visitor<'de> for V {
+        type Value = String;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a list of strings")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<String, A::Error> {
+            let first = seq.next_element::<First>()?.map(|f| f.0).unwrap_or_default();
+            while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {}
+            Ok(first)
+        }
+        otherwise_default!(String; visit_bool(bool), visit_i64(i64), visit_u64(u64), visit_f64(f64), visit_str(&str));
+        skip_map!(String);
+    }
+    d.deserialize_any(V)
+}
+
 /// Which entries of a JSON object are worth keeping, by key. Values of other keys are skipped unread: an annotation may
 /// hold a whole manifest with its env values.
 pub trait Entry: Sized {

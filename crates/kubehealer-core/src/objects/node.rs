@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::pod::{ResourceQuantity, quantities_as_map};
 use super::{Object, ObjectMeta, lenient};
 
 /// `core/v1.Node`.
@@ -30,6 +31,7 @@ impl Object for Node {
         self.metadata.compact();
         self.status.conditions.shrink_to_fit();
         self.spec.taints.shrink_to_fit();
+        self.status.allocatable.shrink_to_fit();
     }
 }
 
@@ -82,6 +84,10 @@ impl Taint {
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct NodeStatus {
+    /// What pods may request of it, by resource name.
+    #[prost(message, repeated, tag = "2")]
+    #[serde(deserialize_with = "lenient::entries", serialize_with = "quantities_as_map")]
+    pub allocatable: Vec<ResourceQuantity>,
     /// `Ready`, `MemoryPressure`, `DiskPressure`, `PIDPressure`, and what a problem detector adds.
     #[prost(message, repeated, tag = "4")]
     #[serde(deserialize_with = "lenient::objects")]
@@ -104,6 +110,10 @@ pub struct NodeCondition {
     #[prost(string, tag = "2")]
     #[serde(deserialize_with = "lenient::text")]
     pub status: String,
+    /// When it was last reported; of a workload's condition, when it was last changed in any way.
+    #[prost(message, required, tag = "3")]
+    #[serde(alias = "lastUpdateTime", deserialize_with = "super::time::lenient")]
+    pub last_heartbeat_time: super::Time,
     /// When `status` last changed.
     #[prost(message, required, tag = "4")]
     #[serde(deserialize_with = "super::time::lenient")]
@@ -132,6 +142,11 @@ impl Node {
     /// A condition by type.
     pub fn condition(&self, kind: &str) -> Option<&NodeCondition> {
         self.status.conditions.iter().find(|c| c.kind == kind)
+    }
+
+    /// How much of a resource pods may request of it; none where it does not offer it.
+    pub fn allocatable(&self, resource: &str) -> Option<&str> {
+        self.status.allocatable.iter().find(|e| e.key == resource).map(|e| e.value.string.as_str())
     }
 
     /// Whether the node says it is ready. A node that says nothing counts as ready: absence proves nothing.

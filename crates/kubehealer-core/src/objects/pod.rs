@@ -1,7 +1,8 @@
 //! The slim Pod: what the analyzer reads of `core/v1.Pod`, and no more.
 //!
 //! Field numbers are those of `k8s.io/api/core/v1/generated.proto`. `env`, `envFrom`, `command` and `args` have no field here on
-//! purpose: they hold secrets. Of `lifecycle` only the presence of a postStart hook is read.
+//! purpose: they hold secrets. Of `lifecycle` only the presence of its
+//! hooks is read, and of the command of a probe or hook only the program.
 
 use bytes::{Buf, BufMut};
 use prost::DecodeError;
@@ -128,6 +129,10 @@ message! {
         #[prost(message, repeated, tag = "15")]
         #[serde(deserialize_with = "lenient::objects")]
         pub image_pull_secrets: Vec<Named>,
+        /// Which scheduler is to find its node.
+        #[prost(string, tag = "19")]
+        #[serde(deserialize_with = "lenient::text")]
+        pub scheduler_name: String,
         /// In order; restartable ones are sidecars.
         #[prost(message, repeated, tag = "20")]
         #[serde(deserialize_with = "lenient::objects")]
@@ -403,18 +408,30 @@ impl Container {
 }
 
 message! {
-    /// `core/v1.Lifecycle`, without what its hooks do.
-    #[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+    /// `core/v1.Lifecycle`.
+    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
     #[serde(default, rename_all = "camelCase")]
     pub struct Lifecycle {
         /// Failing it has the container killed.
         #[prost(message, optional, tag = "1")]
         #[serde(deserialize_with = "lenient::some_object")]
         pub post_start: Option<Empty>,
-        /// The kubelet waits for it before it stops the container.
-        #[prost(message, optional, tag = "2")]
-        #[serde(deserialize_with = "lenient::some_object")]
-        pub pre_stop: Option<Empty>,
+        /// What runs before the container is stopped, within its grace period.
+        #[prost(message, optional, boxed, tag = "2")]
+        #[serde(deserialize_with = "lenient::some_boxed")]
+        pub pre_stop: Option<Box<Hook>>,
+    }
+}
+
+message! {
+    /// `core/v1.LifecycleHandler`, without its requests.
+    #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+    #[serde(default, rename_all = "camelCase")]
+    pub struct Hook {
+        /// A command in the container.
+        #[prost(message, optional, boxed, tag = "1")]
+        #[serde(deserialize_with = "lenient::some_boxed")]
+        pub exec: Option<Box<Exec>>,
     }
 }
 
@@ -532,7 +549,7 @@ impl Entry for ResourceQuantity {
     }
 }
 
-fn quantities_as_map<S: serde::Serializer>(
+pub(super) fn quantities_as_map<S: serde::Serializer>(
     list: &[ResourceQuantity],
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -583,8 +600,8 @@ message! {
 #[derive(Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct FlatProbe {
-    #[serde(deserialize_with = "lenient::some_object")]
-    exec: Option<Empty>,
+    #[serde(deserialize_with = "lenient::some_boxed")]
+    exec: Option<Box<Exec>>,
     #[serde(deserialize_with = "lenient::some_boxed")]
     http_get: Option<Box<HttpGet>>,
     #[serde(deserialize_with = "lenient::some_boxed")]
@@ -642,13 +659,13 @@ impl Probe {
 }
 
 message! {
-    /// `core/v1.ProbeHandler`. The command of an exec probe is not read.
+    /// `core/v1.ProbeHandler`.
     #[derive(Clone, PartialEq, Eq, prost::Message, Serialize)]
     #[serde(rename_all = "camelCase")]
     pub struct ProbeHandler {
         /// A command in the container.
-        #[prost(message, optional, tag = "1")]
-        pub exec: Option<Empty>,
+        #[prost(message, optional, boxed, tag = "1")]
+        pub exec: Option<Box<Exec>>,
         /// An HTTP request.
         #[prost(message, optional, boxed, tag = "2")]
         pub http_get: Option<Box<HttpGet>>,
@@ -658,6 +675,64 @@ message! {
         /// A gRPC health check.
         #[prost(message, optional, tag = "4")]
         pub grpc: Option<Grpc>,
+    }
+}
+
+/// `core/v1.ExecAction`, of which only the program is read: what follows may be a script or hold a password.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Exec {
+    /// The first word of the command.
+    #[serde(rename = "command", deserialize_with = "lenient::first_text", serialize_with = "as_list")]
+    pub program: String,
+}
+
+fn as_list<S: serde::Serializer>(program: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq([program])
+}
+
+impl Exec {
+    fn refill(&mut self, mut bytes: &[u8]) -> Result<(), Odd> {
+        let mut program = "";
+        while let Some((tag, field)) = refill::next(&mut bytes)? {
+            if tag == 1 && program.is_empty() {
+                program = field.text()?;
+            }
+        }
+        self.program.clear();
+        self.program.push_str(program);
+        Ok(())
+    }
+}
+
+refill_message!(Exec, refill);
+
+/// Written by hand, since the derive would read every word.
+impl prost::Message for Exec {
+    fn encode_raw(&self, buf: &mut impl BufMut) {
+        encoding::string::encode(1, &self.program, buf);
+    }
+
+    fn merge_field(
+        &mut self,
+        tag: u32,
+        wire_type: WireType,
+        buf: &mut impl Buf,
+        ctx: DecodeContext,
+    ) -> Result<(), DecodeError> {
+        if tag == 1 && self.program.is_empty() {
+            encoding::string::merge(wire_type, &mut self.program, buf, ctx)
+        } else {
+            encoding::skip_field(wire_type, tag, buf, ctx)
+        }
+    }
+
+    fn encoded_len(&self) -> usize {
+        encoding::string::encoded_len(1, &self.program)
+    }
+
+    fn clear(&mut self) {
+        *self = Self::default();
     }
 }
 
@@ -820,6 +895,10 @@ message! {
         #[prost(message, repeated, tag = "10")]
         #[serde(deserialize_with = "lenient::objects")]
         pub init_container_statuses: Vec<ContainerStatus>,
+        /// The node that a scheduler has in mind for it.
+        #[prost(string, tag = "11")]
+        #[serde(deserialize_with = "lenient::text")]
+        pub nominated_node_name: String,
         /// Of debug containers, sorted by name.
         #[prost(message, repeated, tag = "13")]
         #[serde(deserialize_with = "lenient::objects")]

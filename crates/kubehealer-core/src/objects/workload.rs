@@ -55,6 +55,10 @@ pub struct WorkloadStatus {
     #[prost(int32, tag = "2")]
     #[serde(deserialize_with = "lenient::int32")]
     pub ready_replicas: i32,
+    /// DaemonSet: pods that exist where they should.
+    #[prost(int32, tag = "3")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub current_number_scheduled: i32,
     /// DaemonSet: pods that should run.
     #[prost(int32, tag = "4")]
     #[serde(deserialize_with = "lenient::int32")]
@@ -78,6 +82,11 @@ impl Workload {
     /// How many pods it wants.
     pub fn wanted(&self) -> i32 {
         self.spec.replicas.unwrap_or(1).max(self.status.desired_number_scheduled)
+    }
+
+    /// How many pods there are of it.
+    pub fn pods(&self) -> i32 {
+        self.status.replicas.max(self.status.current_number_scheduled)
     }
 
     /// How many of them are ready.

@@ -6,7 +6,6 @@ use super::crash_loop::Shape;
 use super::out_of_memory::node_out_of_memory;
 use super::{again, log_command};
 use crate::diagnosis::container::{View, uptime};
-use crate::diagnosis::message::Message;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::{Event, Terminated};
 
@@ -89,8 +88,18 @@ pub(super) fn killer<'a>(view: &View<'a>, end: &Terminated, context: &Context<'a
     // The kubelet shows its reason for a second or two only. A run that was killed, with a hook at its start and no probe
     // that fits, most likely was for the hook; where events could be read they have the word.
     let may_be_hook = matches!(end.exit_code, 137 | 143) && suspect.is_none() && !context.sources.events;
-    let has_hook = view.spec.and_then(|c| c.lifecycle).is_some_and(|l| l.post_start.is_some());
+    let has_hook = view.spec.and_then(|c| c.lifecycle.as_ref()).is_some_and(|l| l.post_start.is_some());
     found.or((may_be_hook && has_hook).then_some(Killer::PostStart(None)))
+}
+
+/// What a hook printed, or why it could not be run, from the kubelet's message about it: the waiting message has it, and the
+/// events of older kubelets.
+fn hook_output(message: &str) -> Option<String> {
+    let (_, said) = message.split_once(" failed - error: ")?;
+    let (error, printed) = said.split_once(", message: ").unwrap_or((said, ""));
+    let printed = printed.trim().trim_matches('"').replace("\\n", " ").replace("\\\"", "\"");
+    let printed = text::quote(&text::normalise(printed.trim()));
+    Some(if printed.is_empty() { text::quote(&text::normalise(error)) } else { text::head(&printed, 240) })
 }
 
 pub(super) fn killed_by_kubelet(
@@ -128,20 +137,21 @@ pub(super) fn killed_by_kubelet(
             finding.next_step(step)
         }
         Killer::PostStart(event) => {
-            // The kubelet shows the hook's output in one of the two, depending on its version.
-            let waiting = view.waiting().filter(|w| w.reason == "PostStartHookError");
-            let told = event.filter(|e| e.reason == "FailedPostStartHook").map(|e| e.message.as_str());
-            let told = waiting.map(|w| w.message.as_str()).filter(|m| !m.is_empty()).or(told);
-            let said = told.map(|m| Message::read(m).cause()).filter(|s| !s.is_empty());
-            let said = said.map(|s| format!(": {s}")).unwrap_or_default();
             let mut finding = Finding::of_container(view, Reason::PostStartHookError)
-                .summary(format!("{kind} {container}: killed{again} because its postStart hook failed{said}"))
+                .summary(format!("{kind} {container} is killed{again} because its postStart hook failed"))
                 .cause(
                     CauseCode::HookFailed,
-                    format!("its postStart hook failed, so the kubelet killed it{said}"),
+                    "its postStart hook failed, so the kubelet killed it".to_owned(),
                 );
             if let Some(event) = event {
                 finding.add_event(event);
+            }
+            let waiting =
+                view.waiting().filter(|w| w.reason == "PostStartHookError").map(|w| w.message.as_str());
+            let said = event.map(|e| text::uncombined(&e.message)).into_iter().chain(waiting);
+            if let Some(said) = said.filter_map(hook_output).next_back() {
+                finding.summary = format!("{}: {said}", finding.summary);
+                finding.cause.text = format!("{}: {said}", finding.cause.text);
             }
             if event.is_none() && view.waiting().is_none_or(|w| w.reason != "PostStartHookError") {
                 finding.confidence = Confidence::Possible;
@@ -155,9 +165,8 @@ pub(super) fn killed_by_kubelet(
                     None,
                 );
             }
-            if let Some(waiting) = waiting {
-                finding.cause.text =
-                    format!("its postStart hook failed: {}", Message::read(&waiting.message).detail());
+            if let Some(waiting) = view.waiting().filter(|w| w.reason == "PostStartHookError") {
+                finding.cause.text = format!("its postStart hook failed: {}", text::quote(&waiting.message));
             }
             let step = finding.kubectl_pod("describe pod");
             finding.next_step(step).next_step(
