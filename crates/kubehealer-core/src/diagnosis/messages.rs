@@ -4,7 +4,6 @@
 //! [`generic`] has the facts that mean the same in every family (DNS, TLS, a full disk ...), so that their words stand in one
 //! place; the tables of the families say what such a fact is there.
 
-pub mod admission;
 pub mod generic;
 pub mod image;
 pub mod runtime;
@@ -26,8 +25,6 @@ pub enum Of {
     Registry,
     /// The RuntimeClass.
     RuntimeClass,
-    /// The namespace.
-    Namespace,
 }
 
 /// A rule: the first of a table that matches wins.

@@ -70,7 +70,6 @@ pub fn by_rule(finding: Finding, rule: &Rule, names: &Names) -> Finding {
         Of::Registry => scope(finding, "registry", "{registry}"),
         Of::RuntimeClass if names.sentence("{class}").is_none() => scope(finding, "node", "{node}"),
         Of::RuntimeClass => scope(finding, "runtimeclass", "{class}"),
-        Of::Namespace => scope(finding, "namespace", "{namespace}"),
     };
     let finding = finding.steps(rule.steps, names);
     if rule.only { finding } else { finding.steps_of_its_cause(names) }

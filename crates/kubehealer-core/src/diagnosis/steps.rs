@@ -426,8 +426,18 @@ const STEPS: &[Row] = &[
     (C::BadRevision, &["kubectl -n {namespace} rollout undo deployment/{name}"]),
     (C::TooManyFailures, &[OWNER]),
     (C::FailurePolicy, &[OWNER]),
+    (
+        C::WorkDone,
+        &[
+            "stop the sidecar when the work is done, or make it a native one: an init container with restartPolicy: Always",
+        ],
+    ),
     // Node
     (C::KubeletStopped, &["on node {node}: systemctl status kubelet, journalctl -u kubelet"]),
+    (
+        C::NodeProblem,
+        &[DESCRIBE_NODE, "on node {node}: dmesg, and the log of the agent that set the condition"],
+    ),
     (C::NodeUnready, &[DESCRIBE_NODE, NODE_LOG]),
     // Rules
     (C::UserRule, &[]),

@@ -84,6 +84,9 @@ const EPILOGUES: &[&str] = &[
     "dmesg(1) may have",
     "refer to the mount",
     "see '",
+    "see http",
+    "please see",
+    "refer to",
     "see \"",
     "run '",
     "for more information",
@@ -402,6 +405,10 @@ pub(super) fn decisive(parts: &[Part]) -> Vec<&Part> {
         let lower = part.text.to_lowercase();
         if lower.ends_with("\" is forbidden") {
             return true;
+        }
+        // Codes that say what the driver's own words may not.
+        if matches!(lower.as_str(), "code = unauthenticated" | "code = permissiondenied") {
+            return false;
         }
         words.iter().any(|w| {
             lower.strip_prefix(w).is_some_and(|rest| {

@@ -41,9 +41,13 @@ pub const RULES: &[Rule] = &[
         .note("another program on the node holds the device, as multipathd does")
         .only(&["on node {node}: lsblk shows who holds it; leave the driver's devices out of /etc/multipath.conf"]),
     rule("file system damaged", C::VolumeMountFailed)
-        .any(&["'fsck' found errors", "run fsck manually", "structure needs cleaning"])
+        .any(&["'fsck' found errors", "run fsck manually"])
         .note("fsck found errors on the file system that it could not correct")
         .only(&["repair it with fsck (e2fsck) while nobody has it mounted, after a snapshot; or restore a backup"]),
+    rule("file system needs repair", C::VolumeMountFailed)
+        .any(&["structure needs cleaning"])
+        .note("the kernel found errors in the file system")
+        .only(&["on node {node}: dmesg; repair it with fsck (xfs_repair) while nobody has it mounted, after a snapshot; or restore a backup"]),
     rule("other zone", C::VolumeMountFailed)
         .any(&["not in the same availability zone", "zonemismatch", "nodeaffinity check failed"])
         .note("the volume is on another node or zone")
@@ -113,7 +117,7 @@ pub const RULES: &[Rule] = &[
     rule("I/O error", C::VolumeMountFailed).fact(&[Fact::IoError]).only(&["look at the health of the storage system, and at the kernel's log on node {node}"]),
     rule("unreachable NFS", C::VolumeMountFailed)
         .any(&["mount.nfs", "-t nfs", "nfs4"])
-        .fact(&[Fact::TimeOut, Fact::Unreachable, Fact::Refused])
+        .fact(&[Fact::TimeOut, Fact::Unreachable])
         .note("the NFS server does not answer")
         .only(&["check that node {node} reaches the server (address, firewall, port 2049)"]),
     rule("refused", C::VolumeMountFailed).fact(&[Fact::Refused, Fact::Unreachable]).only(&["check that the server runs, its address and its port, and whether node {node} reaches it"]),
