@@ -1000,25 +1000,25 @@ fn a_crash_says_by_its_log_why_in_the_first_line() {
             "Web server failed to start. Port 8080 was already in use.\n",
             1,
             C::AddressInUse,
-            "after 3s: its port 8080 is taken",
+            "Port 8080 was already in use",
         ),
         (
             "/entrypoint.sh: set: line 2: illegal option -\n",
             2,
             C::CommandNotFound,
-            "after 3s: a line of its script",
+            "set: line 2: illegal option -",
         ),
         (
             "WARNING: MongoDB 5.0+ requires a CPU with AVX support, and your current system does not appear to have that!\n",
             132,
             C::IllegalInstruction,
-            "after 3s: the node's CPU lacks instructions that the program uses (AVX)",
+            "requires a CPU with AVX support",
         ),
     ] {
         let f = crashed(log, code);
         assert_eq!(f.cause.code, cause, "{}", words(&f));
         assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
-        assert!(f.summary.ends_with(&format!("(exit code {code})")), "{}", f.summary);
+        assert!(f.summary.contains(&format!("(exit code {code}")), "{}", f.summary);
     }
     // A line that nobody knows is given as it is, behind an exit code that may say more.
     let f = crashed("done with what there was\n", 1);
@@ -1202,7 +1202,7 @@ fn a_failed_job_says_in_its_first_line_why_its_pods_fail() {
     let f = &found.findings[0];
     assert_eq!((f.reason.as_str(), f.cause.code), ("BackoffLimitExceeded", C::TooManyFailures));
     assert!(f.summary.contains("backoffLimit of 1"), "{}", f.summary);
-    assert!(f.summary.contains("the environment variable DATABASE_URL is missing"), "{}", f.summary);
+    assert!(f.summary.contains("KeyError: 'DATABASE_URL'"), "{}", f.summary);
 }
 
 #[test]
@@ -1345,5 +1345,5 @@ fn without_events_the_pod_itself_tells_what_may_be_missing() {
     let probe = json!({"livenessProbe": {"httpGet": {"path": "/", "port": 80}, "periodSeconds": 10, "failureThreshold": 3}});
     let killed = app_with(probe, end("Error", 137, 50, 5), end("Error", 137, 130, 85), 3);
     let f = warns(&look(&killed), R::CrashLoopBackOff, C::LivenessProbe, &[]);
-    assert!(f.summary.ends_with("; maybe its liveness probe had it killed"), "{}", f.summary);
+    assert!(f.summary.ends_with("; its liveness probe may have killed it"), "{}", f.summary);
 }

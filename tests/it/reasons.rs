@@ -229,7 +229,7 @@ fn a_crash_loop_is_seen_in_every_state_of_its_cycle() {
     warns(
         &look(&pod),
         R::CrashLoopBackOff,
-        C::ApplicationError,
+        C::DependencyUnreachable,
         &["connection refused", "40s", "logs cart-7d9f-x2x -c app"],
     );
     let f =
@@ -269,7 +269,7 @@ fn exit_codes_and_signals_are_named() {
         ("seccomp killed", 159, C::BadSystemCall, "seccomp"),
         ("Error", 127, C::CommandNotFound, "not found"),
         ("Error", 126, C::CommandNotExecutable, "could not be executed"),
-        ("Error", -1, C::ApplicationError, "could not read"),
+        ("Error", -1, C::ApplicationError, "exit code -1"),
         ("Error", -1_073_741_819, C::SegmentationFault, "0xC0000005"),
         ("Error", 3_221_225_477, C::SegmentationFault, "access violation"),
     ] {
@@ -350,7 +350,7 @@ fn a_child_that_was_out_of_memory_is_not_why_a_container_was_stopped() {
         &look(&app(end("OOMKilled", 143, 60, 30), end("OOMKilled", 143, 130, 100), 3)),
         R::CrashLoopBackOff,
         C::Terminated,
-        &["at some time"],
+        &["some process in it earlier"],
     );
     // An init container that was out of memory has failed to the kubelet, whatever its exit code.
     let init = |state| {
