@@ -183,7 +183,6 @@ fn every_reason_is_raised_by_a_test() {
             || names(format!("R::{r:?}"))
             || names(format!("Reason::{r:?}"))
             || tests.contains(&format!("\"{r}\""))
-            || *r == Reason::NodeProblem && tests.contains("KernelDeadlock")
     };
     let never: Vec<&Reason> = Reason::ALL.iter().filter(|r| !is_raised(r)).collect();
     assert!(never.is_empty(), "no test raises {never:?}");

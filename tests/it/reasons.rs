@@ -234,7 +234,7 @@ fn a_crash_loop_is_seen_in_every_state_of_its_cycle() {
     );
     let f =
         warns(&look(&app(running(20), last(), 3)), R::CrashLoopBackOff, C::ApplicationError, &["--previous"]);
-    assert_eq!(f.confidence, Confidence::Confirmed);
+    assert_eq!(f.confidence, Confidence::Possible);
 }
 
 #[test]
@@ -2254,4 +2254,29 @@ fn names_from_the_cluster_cannot_run_in_a_shell() {
         "{:?}",
         f.next_steps
     );
+}
+
+#[test]
+fn a_bad_condition_of_a_node_agent_is_a_problem_of_the_node() {
+    let node = |status: &str| -> Node {
+        serde_json::from_value(json!({
+            "metadata": {"name": "node-a", "uid": "n"},
+            "status": {"conditions": [
+                {"type": "Ready", "status": "True", "lastTransitionTime": ago(86_400)},
+                {"type": "KernelDeadlock", "status": status, "reason": "DockerHung",
+                 "message": "task docker:1234 blocked for more than 120 seconds", "lastTransitionTime": ago(600)}
+            ]}
+        }))
+        .unwrap()
+    };
+    let found = survey(Snapshot { nodes: vec![node("True")], ..Snapshot::default() });
+    let f = &found.findings[0];
+    assert_eq!(f.reason.known(), Some(R::NodeProblem));
+    assert!(
+        f.summary.contains("KernelDeadlock") && f.summary.contains("blocked for more than 120 seconds"),
+        "{}",
+        f.summary
+    );
+    let well = survey(Snapshot { nodes: vec![node("False")], ..Snapshot::default() });
+    assert!(well.findings.is_empty(), "{:?}", well.findings);
 }
