@@ -59,6 +59,12 @@ impl Pace {
         self.0 = spent + Self::EVERY;
         now + (spent - now).saturating_sub(Self::EVERY * (Self::AT_ONCE - 1))
     }
+
+    /// The last request reached no server: it counts for nothing, so that the first ones after an outage need not wait. (The
+    /// supervisor pauses between such tries.)
+    fn refund(&mut self) {
+        self.0 = self.0.checked_sub(Self::EVERY).unwrap_or(self.0);
+    }
 }
 
 /// Follows the pages of a list.
@@ -317,7 +323,13 @@ impl Transport {
             let asked = Instant::now();
             let response = match timeout(wire.answer, self.client.send(request)).await {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(Failure::of(&error)),
+                Ok(Err(error)) => {
+                    let failure = Failure::of(&error);
+                    if failure.kind == Kind::Unreachable {
+                        lock(&wire.pace).refund();
+                    }
+                    return Err(failure);
+                }
                 Err(_) => {
                     wire.health.troubled_since(asked);
                     let text = format!(
