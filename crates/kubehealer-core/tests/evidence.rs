@@ -1,4 +1,5 @@
 //! What the objects in hand contradict is not said: each hint beside what refutes it.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 use jiff::Timestamp;
 use kubehealer_core::diagnosis::{Finding, Severity, Snapshot, Sources, Stage, Survey, survey};

@@ -1,4 +1,5 @@
 //! The modules of the analyzer form no circle, and the crate stays small enough for others to import.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::disallowed_methods, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
