@@ -19,7 +19,7 @@ use crate::incidents::store::WorkloadKey;
 use crate::incidents::{ActivePod, Incident, Incidents};
 
 /// Pods (or rows) that are read under one lock.
-const CHUNK: usize = 200;
+const CHUNK: usize = 100;
 
 const UNHEALTHY: Family = Family::gauge(
     "kubehealer_pod_unhealthy",
