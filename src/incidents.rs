@@ -26,7 +26,7 @@ use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes};
+use crate::diagnosis::{Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
 use accounting::TerminationReason;
 use compact::{CompactFinding, Packed};
@@ -44,6 +44,8 @@ const REMEMBERED: usize = 200;
 const SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// Clocks of the API server and of this process may differ by this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// How long a watch may take to show the next state of a pod while it replays what was missed.
+const REPLAY: SignedDuration = SignedDuration::from_secs(2);
 
 /// How a pod was seen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -162,7 +164,7 @@ impl Incidents {
         &mut self,
         pod: &Pod,
         workload: &WorkloadRef,
-        diagnosis: PodDiagnosis,
+        mut diagnosis: PodDiagnosis,
         seen: FirstSeen,
         now: Timestamp,
     ) -> Vec<IncidentEvent> {
@@ -194,6 +196,9 @@ impl Incidents {
         let before =
             self.store.get(uid).map(|r| (r.runs.then(|| Arc::clone(&r.node)), Arc::clone(&r.workload_key)));
         let known = before.is_some();
+        if !known && seen == FirstSeen::Later {
+            hold_replayed(&mut diagnosis, now);
+        }
         let (ran_on, was_of) = before.unzip();
         let record = self.store.upsert(Identity {
             uid,
@@ -697,6 +702,18 @@ fn over(
         format!("the pod is on node {node} and it is no longer so")
     };
     (Ending::Recovered, text)
+}
+
+/// Holds what time alone has made a failure, for a pod that a watch shows for the first time: after an outage a watch replays
+/// what was missed, and the next state of the pod may be a moment away.
+fn hold_replayed(diagnosis: &mut PodDiagnosis, now: Timestamp) {
+    let has_grace = |f: &&mut Finding| f.reason.known().is_some_and(|r| r.grace() > SignedDuration::ZERO);
+    for finding in diagnosis.findings.iter_mut().filter(|f| f.is_active()).filter(has_grace) {
+        finding.stage = Stage::Pending;
+        finding.severity = Severity::Info;
+        let again = now + REPLAY;
+        diagnosis.recheck = Some(diagnosis.recheck.map_or(again, |at| at.min(again)));
+    }
 }
 
 /// Why a pod goes: what can be told from the other pods of its workload.

@@ -168,6 +168,27 @@ fn an_old_state_from_before_its_node_was_known_does_not_count_a_pod_twice() {
 }
 
 #[test]
+fn the_first_state_of_a_pod_that_a_watch_replays_after_an_outage_is_no_incident_if_the_next_state_is_well() {
+    let mut unscheduled = pod("u1", "cart-5d8f-a", json!({"state": {"waiting": {}}, "restartCount": 0}));
+    unscheduled.spec.node_name.clear();
+    unscheduled.status.conditions.clear();
+    unscheduled.status.container_statuses.clear();
+    unscheduled.status.phase = "Pending".to_owned();
+
+    let mut watcher = Watcher::default();
+    watcher.see(&unscheduled, FirstSeen::Later, 90);
+    watcher.see(&pod("u1", "cart-5d8f-a", running(0, 2, 2)), FirstSeen::Later, 90);
+    watcher.wait(200);
+    assert!(watcher.log.is_empty(), "{:?}", watcher.log);
+
+    // A pod that stays so is told two seconds later.
+    let mut watcher = Watcher::default();
+    watcher.see(&unscheduled, FirstSeen::Later, 90);
+    watcher.wait(96);
+    assert_eq!(watcher.log.len(), 1, "{:?}", watcher.log);
+}
+
+#[test]
 fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     let mut watcher = Watcher::default();
     for n in 0..50 {
