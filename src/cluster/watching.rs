@@ -218,7 +218,8 @@ impl Watching {
             }
             if !self.delivered && !self.is_open_for(STEADY, now) {
                 let open = now.duration_since(self.opened);
-                return Err(Failure::new(Kind::Protocol, format!("the watch was closed after {open:.1?}")));
+                let when = if open.is_zero() { "at once".to_owned() } else { format!("after {open:.1?}") };
+                return Err(Failure::new(Kind::Protocol, format!("the watch was closed {when}")));
             }
             Ok(())
         });

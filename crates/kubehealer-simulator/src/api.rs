@@ -166,6 +166,15 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
             Fault::RefuseProtobuf => refuse_protobuf = true,
             Fault::CutList => cut_list = true,
             Fault::BadItem { at, json } => bad = Some((at, json)),
+            Fault::Answer { status, content_type, headers, body } => {
+                return Ok(fixed(status, content_type, headers, body));
+            }
+            Fault::Drip { every } => return Ok(drip(every)),
+            Fault::BrokenProtobuf if accept.trim_start().starts_with(PROTOBUF) => {
+                let kind =
+                    if watching { "application/vnd.kubernetes.protobuf;stream=watch" } else { PROTOBUF };
+                return Ok(fixed(200, kind, &[], b"k8s\0\xff\xfe\xfd\x12\x7fmore of no message"));
+            }
             other => refuse_for(&other, verb, &resource, at, &query)?,
         }
     }
@@ -222,6 +231,28 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
     }
     let list = list(cluster, at, &filter, &query)?;
     Ok(list.respond(encoding, cluster.now(), cut_list, bad))
+}
+
+fn fixed(
+    status: u16,
+    content_type: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    body: &'static [u8],
+) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, content_type, Bytes::from_static(body));
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn drip(every: Duration) -> Response<Body> {
+    let spaces = futures::stream::repeat(Bytes::from_static(b" ")).then(move |space| async move {
+        tokio::time::sleep(every).await;
+        Ok(Frame::data(space))
+    });
+    stream_or_full(StatusCode::OK, "application/json", StreamBody::new(spaces).boxed_unsync())
 }
 
 /// The body of an answer that no API server gives; none if the fault is another one.
