@@ -8,8 +8,10 @@
 mod family;
 mod incidents;
 mod process;
+mod shares;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
@@ -60,7 +62,8 @@ impl Metrics {
     /// free while it waits.
     pub fn write(&self, incidents: &RwLock<Incidents>, now: Timestamp, out: &mut dyn Write) -> Result<()> {
         let dropped = |metric, series| self.count_dropped(metric, series);
-        Scrape { incidents, now, max_series: self.max_series, out, dropped: &dropped }.write()?;
+        Scrape { incidents, now, max_series: self.max_series, out, dropped: &dropped, lost: BTreeMap::new() }
+            .write()?;
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(out.write_all(&text)?)

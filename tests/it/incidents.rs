@@ -207,6 +207,51 @@ fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     assert!(problems.len() == 1 && problems[0].ends_with("} 50"), "one image for all: {problems:?}");
 }
 
+/// A pod without a controller that cannot get its image.
+fn bare(namespace: &str, name: &str) -> Pod {
+    let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+    let mut pod = pod(&format!("{namespace}-{name}"), name, image);
+    pod.metadata.namespace = namespace.to_owned();
+    pod.metadata.owner_references.clear();
+    pod.metadata.labels.clear();
+    pod
+}
+
+#[test]
+fn a_storm_of_one_tenant_does_not_hide_the_failures_of_another() {
+    let mut watcher = Watcher::default();
+    for n in 0..500 {
+        watcher.see(&bare("storm", &format!("job-{n}")), FirstSeen::InFirstList, 100);
+    }
+    let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+    let mut own = pod("w", "web-5d8f-a", image.clone());
+    own.metadata.namespace = "storm".to_owned();
+    watcher.see(&own, FirstSeen::InFirstList, 100);
+    watcher.see(&bare("other", "late"), FirstSeen::InFirstList, 100);
+    watcher.see(&pod("u", "cart-5d8f-a", image), FirstSeen::InFirstList, 100);
+
+    let text = watcher.metrics(100, 200);
+    let count = |start: &str| text.lines().filter(|l| l.starts_with(start)).count();
+    for family in
+        ["kubehealer_pod_unhealthy", "kubehealer_workload_unhealthy_pods", "kubehealer_workload_pods"]
+    {
+        assert_eq!(count(&format!("{family}{{namespace=\"storm\"")), 98, "{family}");
+        assert_eq!(count(&format!("{family}{{namespace=\"other\"")), 1, "{family}");
+        assert_eq!(count(&format!("{family}{{namespace=\"shop\"")), 1, "{family}");
+    }
+    // The Deployment in the storm's own namespace is not pushed out either.
+    let own = "kubehealer_workload_pods{namespace=\"storm\",workload_kind=\"Deployment\"";
+    assert_eq!(count(own), 1);
+    assert!(
+        text.contains("kubehealer_series_dropped_total{metric=\"kubehealer_pod_unhealthy\"} 403\n"),
+        "{text}"
+    );
+    let cut: Vec<&str> =
+        text.lines().filter(|l| l.starts_with("kubehealer_namespace_series_dropped{")).collect();
+    assert_eq!(cut.len(), 1, "{cut:?}");
+    assert!(cut[0].starts_with("kubehealer_namespace_series_dropped{namespace=\"storm\"} 1"), "{cut:?}");
+}
+
 #[test]
 fn a_pod_that_is_gone_takes_its_series_along_and_leaves_its_terminations() {
     let mut watcher = Watcher::default();
