@@ -94,7 +94,7 @@ impl Terminations {
     }
 
     /// How many containers have terminations.
-    pub fn len(&self) -> usize {
+    pub fn containers(&self) -> usize {
         self.rows.len()
     }
 
@@ -156,7 +156,7 @@ mod tests {
                 end("steady", now);
             }
         }
-        assert!(terminations.len() <= MAX_ROWS && terminations.places.len() == terminations.len());
+        assert!(terminations.containers() <= MAX_ROWS && terminations.places.len() == terminations.containers());
         let steady = terminations.iter().find(|row| row.workload_key.workload.name == "steady");
         assert_eq!(steady.unwrap().by_reason().map(|(_, n)| n).sum::<u64>(), 20);
     }
