@@ -156,7 +156,9 @@ mod tests {
                 end("steady", now);
             }
         }
-        assert!(terminations.containers() <= MAX_ROWS && terminations.places.len() == terminations.containers());
+        assert!(
+            terminations.containers() <= MAX_ROWS && terminations.places.len() == terminations.containers()
+        );
         let steady = terminations.iter().find(|row| row.workload_key.workload.name == "steady");
         assert_eq!(steady.unwrap().by_reason().map(|(_, n)| n).sum::<u64>(), 20);
     }

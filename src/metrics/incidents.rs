@@ -285,7 +285,8 @@ impl Scrape<'_> {
         let may_be_too_many = {
             let incidents = self.read();
             // A container may have a few series of one family.
-            incidents.open_count().max(incidents.terminations().containers()).saturating_mul(4) > self.max_series
+            incidents.open_count().max(incidents.terminations().containers()).saturating_mul(4)
+                > self.max_series
         };
         if may_be_too_many {
             fill(self, &mut limited)?;
