@@ -13,6 +13,7 @@ mod engine;
 mod evidence;
 #[cfg(test)]
 mod histories;
+mod queue;
 pub mod rules;
 mod state;
 
@@ -268,8 +269,9 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let metrics = Arc::new(Metrics::new(settings.max_series)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
-    let (jobs, queue) = evidence::queue();
-    let engine = Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), jobs));
+    let queue = queue::Queue::default();
+    let engine =
+        Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), queue.clone()));
     let mut tasks = Tasks {
         running: JoinSet::new(),
         stop: CancellationToken::new(),

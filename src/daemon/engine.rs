@@ -14,7 +14,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
-use super::evidence::{Events, Evidence, Job, Jobs};
+use super::evidence::{Events, Evidence, Job};
+use super::queue::Queue;
 use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
@@ -36,7 +37,7 @@ pub(super) struct Engine {
     /// The findings of workloads and nodes.
     workloads_and_nodes: Mutex<WorkloadsAndNodes>,
     announcer: Announcer,
-    jobs: Jobs,
+    jobs: Queue,
     pub(super) metrics: Arc<Metrics>,
     /// Owners, nodes or findings have changed since workloads and nodes were judged.
     is_changed: AtomicBool,
@@ -65,7 +66,7 @@ impl Engine {
         settings: &Settings,
         incidents: Arc<RwLock<Incidents>>,
         metrics: Arc<Metrics>,
-        jobs: Jobs,
+        jobs: Queue,
     ) -> Self {
         let sources = Sources {
             events: settings.events,
@@ -144,7 +145,8 @@ impl Engine {
         let diagnosis = state.judge(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
         let events = incidents.apply(pod, &workload, diagnosis, sight, now);
-        let job = state.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask());
+        let job =
+            state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
         drop(incidents);
         drop(state);
         self.happened(&events);
@@ -165,7 +167,7 @@ impl Engine {
         let job = if fresh_evidence {
             None
         } else {
-            state.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask())
+            state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace))
         };
         drop(incidents);
         drop(state);
@@ -196,16 +198,19 @@ impl Engine {
         let (uid, node, revision) = (job.uid, job.node.clone(), job.siblings.as_ref().map(|s| s.revision));
         let mut state = self.state();
         // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
-        if !self.jobs.push(job) {
+        let left_out = self.jobs.push(job);
+        if let Some(left_out) = &left_out {
             self.metrics.sources.count_evidence("all", "dropped");
-            return;
+            state.not_asked(left_out.uid);
         }
-        state.asked(uid, node, revision);
+        if left_out.is_none_or(|left_out| left_out.uid != uid) {
+            state.asked(uid, node, revision);
+        }
     }
 
     /// Whether there is room for a job: without it, none is made up.
-    fn may_ask(&self) -> bool {
-        let room = self.jobs.have_room();
+    fn may_ask(&self, namespace: &str) -> bool {
+        let room = self.jobs.has_room(namespace);
         if !room {
             self.metrics.sources.count_evidence("all", "dropped");
         }
@@ -499,20 +504,22 @@ pub(super) fn kind_of(resource: &Resource) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::evidence;
     use super::*;
     use crate::daemon::Target;
     use crate::diagnosis::{self, workload_of};
 
     #[tokio::test(start_paused = true)]
     async fn what_a_full_queue_drops_is_asked_for_at_the_next_look_its_surroundings_included() {
-        let (jobs, queue) = evidence::queue();
         let incidents = Arc::new(RwLock::new(Incidents::new()));
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let settings = Settings::new(target);
-        let engine =
-            Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100).unwrap()), jobs);
+        let engine = Engine::new(
+            &settings,
+            Arc::clone(&incidents),
+            Arc::new(Metrics::new(100).unwrap()),
+            Queue::default(),
+        );
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {
                 "namespace": "shop", "name": "cart-5d8f9c7b6d-abcde", "uid": "a",
@@ -536,7 +543,7 @@ mod tests {
         engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
             let incidents = engine.incidents();
-            let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());
+            let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, |ns| engine.may_ask(ns));
             drop(incidents);
             let made = job.is_some();
             engine.ask(job);
@@ -544,26 +551,27 @@ mod tests {
         };
 
         let other = || Job::of_workload(Uid::of("other"), "shop", "other", "other");
-        let full = (0..).take_while(|_| engine.jobs.push(other())).count();
+        let full = (0..).take_while(|_| engine.jobs.push(other()).is_none()).count();
         // Made while there was room, and dropped since there is none any more.
         let job = {
             let incidents = engine.incidents();
-            engine.state().wants_evidence(&incidents, Uid::of("a"), false, || true)
+            engine.state().wants_evidence(&incidents, Uid::of("a"), false, |_| true)
         };
         assert_eq!(job.as_ref().and_then(|j| j.node.as_deref()), Some("node-a"));
         engine.ask(job);
         assert!(!look(), "a job is made up for a queue that is full");
 
-        let mut queue = queue.lock().await;
-        (0..full).for_each(|_| drop(queue.try_recv().unwrap()));
+        for _ in 0..full {
+            drop(engine.jobs.pop().await);
+        }
         assert!(look());
-        assert_eq!(queue.try_recv().unwrap().node.as_deref(), Some("node-a"));
+        assert_eq!(engine.jobs.pop().await.node.as_deref(), Some("node-a"));
         assert!(engine.state().node_events.contains_key("node-a"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pod_without_a_node_that_is_seen_before_the_nodes_is_judged_again_when_they_come() {
-        let (jobs, _queue) = evidence::queue();
+        let jobs = Queue::default();
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let mut settings = Settings::new(target);

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use super::engine::Engine;
+use super::queue::Queue;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
@@ -20,8 +20,6 @@ use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};
 
-/// Jobs that may wait: about what the workers do in the time after which evidence is old, and would be asked for again.
-const QUEUE: usize = 1_000;
 /// Workers.
 const WORKERS: usize = 2;
 /// The pause of a worker between two requests.
@@ -67,7 +65,7 @@ impl Evidence {
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) uid: Uid,
-    namespace: String,
+    pub(super) namespace: String,
     name: String,
     /// Under which uids the events are.
     uids: Vec<String>,
@@ -166,31 +164,6 @@ impl Job {
     }
 }
 
-/// Where jobs are left.
-#[derive(Clone, Debug)]
-pub(super) struct Jobs(mpsc::Sender<Job>);
-
-impl Jobs {
-    /// Whether there was room.
-    pub(super) fn push(&self, job: Job) -> bool {
-        self.0.try_send(job).is_ok()
-    }
-
-    /// Whether there is room now.
-    pub(super) fn have_room(&self) -> bool {
-        self.0.capacity() > 0
-    }
-}
-
-/// The jobs that wait.
-pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
-
-/// A queue.
-pub(super) fn queue() -> (Jobs, Queue) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Jobs(sender), Arc::new(Mutex::new(receiver)))
-}
-
 /// The workers.
 pub(super) fn workers(
     client: Client,
@@ -200,7 +173,7 @@ pub(super) fn workers(
     let engine = Arc::clone(engine);
     (0..WORKERS).map(move |_| {
         let worker = Worker { client: client.clone(), engine: Arc::clone(&engine), refused: [None; 2] };
-        worker.run(Arc::clone(&queue))
+        worker.run(queue.clone())
     })
 }
 
@@ -216,8 +189,7 @@ const SOURCES: [&str; 2] = ["events", "logs"];
 impl Worker {
     async fn run(mut self, queue: Queue) {
         loop {
-            let Some(job) = queue.lock().await.recv().await else { return };
-            self.work(job).await;
+            self.work(queue.pop().await).await;
         }
     }
 
