@@ -13,6 +13,7 @@ mod engine;
 mod evidence;
 #[cfg(test)]
 mod histories;
+pub mod logging;
 mod queue;
 pub mod rules;
 mod state;
@@ -29,7 +30,6 @@ use kube::runtime::watcher;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::FORCED_LOG_DIRECTIVES;
 use crate::cluster::client::{Connect, ConnectError, connect};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::incidents::Incidents;
@@ -130,44 +130,6 @@ pub enum StartError {
     /// A part of it has panicked; where, the panic itself has told.
     #[error("a part of the daemon has failed: it ends rather than go on without it")]
     Failed,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Begins to write log lines to stderr, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
-/// whatever it says. Does nothing if the process logs already.
-pub fn init_logging(format: LogFormat) {
-    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-
-    let info = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let (mut filter, wrong) = match info.from_env() {
-        Ok(filter) => (filter, None),
-        Err(error) => (info.parse_lossy(""), Some(error)),
-    };
-    for directive in FORCED_LOG_DIRECTIVES {
-        if let Ok(directive) = directive.parse() {
-            filter = filter.add_directive(directive);
-        }
-    }
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    // An error means that somebody else has set this up, which is as good.
-    let _ = match format {
-        LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
-    };
-    if let Some(error) = wrong {
-        tracing::warn!(
-            "RUST_LOG cannot be read, info is used instead: {error}; write it as in: warn,kubehealer=debug"
-        );
-    }
 }
 
 /// Runs until a signal ends it: SIGTERM or Ctrl-C, and at once with a second one.

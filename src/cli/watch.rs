@@ -9,7 +9,7 @@ use super::Trouble;
 use super::select::Selector;
 use crate::cluster::client::Connect;
 use crate::cluster::watch::{Selection, Shard};
-use crate::daemon::{self, Settings, Target};
+use crate::daemon::{self, Settings, Target, logging};
 
 /// Watch a cluster: the daemon, with metrics, an API and a status page.
 #[derive(Debug, clap::Args)]
@@ -77,6 +77,8 @@ enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+    /// One JSON object a line, with the names of OpenTelemetry: k8s.pod.name, severity_text
+    OtelJson,
 }
 
 /// `INDEX/COUNT`.
@@ -136,11 +138,12 @@ fn share_of(name: &str, of: u32) -> Result<Shard, Trouble> {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     let format = match args.log_format {
-        LogFormat::Text => daemon::LogFormat::Text,
-        LogFormat::Json => daemon::LogFormat::Json,
+        LogFormat::Text => logging::LogFormat::Text,
+        LogFormat::Json => logging::LogFormat::Json,
+        LogFormat::OtelJson => logging::LogFormat::OtelJson,
     };
     let settings = args.settings()?;
-    daemon::init_logging(format);
+    logging::init(format);
     super::blocking(daemon::run(settings))??;
     Ok(ExitCode::SUCCESS)
 }
