@@ -55,6 +55,7 @@ pub fn init(format: LogFormat) {
 /// A log record as OpenTelemetry's data model has it, one a line.
 pub struct OtelJson;
 
+#[allow(clippy::disallowed_methods, reason = "the time of the line itself")]
 impl<S, N> FormatEvent<S, N> for OtelJson
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
