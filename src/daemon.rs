@@ -11,8 +11,6 @@
 mod announce;
 mod engine;
 mod evidence;
-#[cfg(test)]
-mod histories;
 pub mod rules;
 mod state;
 

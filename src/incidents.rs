@@ -10,8 +10,6 @@
 //! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/termination-accounting.md`.
 
 pub mod accounting;
-#[cfg(test)]
-pub(crate) mod bugs;
 pub mod compact;
 pub mod frequent;
 pub mod incident;
@@ -146,9 +144,6 @@ pub struct Incidents {
     stale: u64,
     /// When this process first saw a pod, or a list without one.
     began: Option<Timestamp>,
-    /// A bug put in on purpose, to show that the histories find it.
-    #[cfg(test)]
-    pub(crate) bug: Option<bugs::Bug>,
 }
 
 impl Incidents {
@@ -184,8 +179,6 @@ impl Incidents {
                 && diagnosis.findings.is_empty()
                 && diagnosis.recheck.is_none()
                 && views(pod).all(|v| recent_terminations(pod, v, now).next().is_none());
-            #[cfg(test)]
-            let is_known = is_known && self.bug.is_none();
             if is_known {
                 record.version = version;
                 return Vec::new();
@@ -202,8 +195,6 @@ impl Incidents {
             node: &pod.spec.node_name,
             workload,
         });
-        #[cfg(test)]
-        let repeated = known && version == record.version;
         record.version = version;
         record.shown = shown;
         record.runs = runs;
@@ -223,14 +214,7 @@ impl Incidents {
         let created = meta.creation_timestamp.get();
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
         let ours = known || (seen == FirstSeen::Later && !older);
-        #[cfg(test)]
-        let broken = self.bug.map(|_| bugs::break_pod(self.bug, ours, pod.clone()));
-        #[cfg(test)]
-        let (ours, pod) = broken.as_ref().map_or((ours, pod), |(ours, pod)| (*ours, pod));
-        let counted = &*record.counted;
-        #[cfg(test)]
-        let counted = bugs::break_memory(self.bug, repeated, counted);
-        let (terminations, mut memory) = accounting::count(ours.then_some(counted), pod);
+        let (terminations, mut memory) = accounting::count(ours.then_some(&*record.counted), pod);
         accounting::keep_hidden(&record.counted, &mut memory);
         let long_runs: Vec<LongRun> = terminations.iter().filter_map(LongRun::of).collect();
         for termination in &terminations {
@@ -351,8 +335,6 @@ impl Incidents {
     pub fn sweep(&mut self, mark: Mark, namespace: Option<&str>, now: Timestamp) -> Vec<IncidentEvent> {
         self.began.get_or_insert(now);
         let unseen = self.store.unseen(mark, namespace);
-        #[cfg(test)]
-        let unseen = if self.bug == Some(bugs::Bug::DropDeletesOfRelists) { Vec::new() } else { unseen };
         unseen.into_iter().flat_map(|uid| self.gone(uid, None, now)).collect()
     }
 

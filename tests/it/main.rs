@@ -11,6 +11,8 @@ mod diagnosis;
 mod faults;
 mod field;
 mod files;
+#[path = "../../benches/table/fleet.rs"]
+mod fleet;
 mod generated;
 mod incidents;
 mod layers;

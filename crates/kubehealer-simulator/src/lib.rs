@@ -7,7 +7,6 @@
 //! Time is tokio's, so that a test with paused time can let minutes pass in no time.
 
 mod api;
-pub mod bulk;
 mod cluster;
 mod fault;
 pub mod kubelet;
@@ -28,8 +27,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use self::api::{Api, Body};
-pub use self::cluster::{Cluster, Error, Log, Object, Request};
+pub use self::cluster::{Cluster, Error, Log, Object, Request, Stamped, Template};
 pub use self::fault::{Cut, Fault};
+pub use self::protobuf::message as protobuf_message;
 pub use self::resources::{RESOURCES, Resource};
 
 /// A client of the simulated cluster that needs no socket.
