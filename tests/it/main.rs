@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod accuracy;
+mod agree;
 mod cli;
 mod contract;
 mod daemon;
