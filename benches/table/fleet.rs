@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kubehealer::simulator::kubelet::{End, Pod};
+use kubehealer::simulator::kubelet::{Pod, Termination};
 use kubehealer::simulator::{Cluster, Stamped, Template, protobuf_message};
 use serde_json::{Value, json};
 
@@ -257,17 +257,17 @@ fn pod(state: State, around: &Cluster) -> Value {
     for restart in 0..=restarts {
         cluster.set_clock(after(restart * 60), 0.0);
         if restart > 0 {
-            pod.end("app", &End::exit(1));
+            pod.terminate("app", &Termination::exit(1));
         }
         pod.start("app");
     }
     cluster.set_clock(after(restarts * 60 + 20), 0.0);
     match state {
         State::Running { .. } => {}
-        State::Crashed { .. } => pod.end("app", &End::exit(1)),
-        State::OutOfMemory { .. } => pod.end("app", &End::oom()),
+        State::Crashed { .. } => pod.terminate("app", &Termination::exit(1)),
+        State::OutOfMemory { .. } => pod.terminate("app", &Termination::oom()),
         State::BackOff { .. } => {
-            pod.end("app", &End::exit(1));
+            pod.terminate("app", &Termination::exit(1));
             let message = format!(
                 "back-off 5m0s restarting failed container=app pod={}_{}({})",
                 pod.name(),

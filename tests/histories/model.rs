@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kubehealer::diagnosis::ContainerType;
-use kubehealer::simulator::kubelet::End;
+use kubehealer::simulator::kubelet::Termination;
 use proptest::prelude::*;
 
 /// Histories that are played side by side.
@@ -150,12 +150,12 @@ pub enum Exit {
 }
 
 impl Exit {
-    pub fn end(self) -> End {
+    pub fn termination(self) -> Termination {
         match self {
-            Self::Completed => End::exit(0),
-            Self::Error => End::exit(1),
-            Self::Oom => End::oom(),
-            Self::Terminated => End::exit(143),
+            Self::Completed => Termination::exit(0),
+            Self::Error => Termination::exit(1),
+            Self::Oom => Termination::oom(),
+            Self::Terminated => Termination::exit(143),
         }
     }
 

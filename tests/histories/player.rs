@@ -15,7 +15,7 @@ pub struct Writer {
     pub cluster: Cluster,
     /// What there is, by namespace and name, in the order of lists.
     pub there: BTreeMap<(String, String), Arc<Written>>,
-    /// What was written since the daemon was last told everything.
+    /// What was written since the daemon was last shown everything.
     pub undelivered: Vec<(bool, Arc<Written>)>,
     pub seen: Coverage,
 }
@@ -97,7 +97,7 @@ impl Place {
         }
         truth.state = Some(truth.ended());
         truth.ends.push(exit.reason());
-        self.pod.end(name, &exit.end());
+        self.pod.terminate(name, &exit.termination());
         self.changes += 1;
         seen.saw(match exit {
             Exit::Completed => "exit 0",

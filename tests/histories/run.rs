@@ -111,7 +111,7 @@ impl Run {
     pub async fn told(&mut self) {
         for beat in [true, false] {
             let mut tries = 0;
-            while self.api.cluster.told("pods") != Some(self.api.cluster.version()) {
+            while self.api.cluster.delivered("pods") != Some(self.api.cluster.version()) {
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 tries += 1;
                 assert!(tries < 10_000, "the daemon never came back");

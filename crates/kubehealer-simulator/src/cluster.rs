@@ -29,11 +29,8 @@ const SNAPSHOTS: usize = 32;
 pub struct Object {
     /// Empty for nodes and namespaces.
     pub namespace: String,
-    /// `metadata.name`.
     pub name: String,
-    /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.resourceVersion`.
     pub version: u64,
     pub(super) resource: usize,
     pub(super) labels: Vec<(String, String)>,
@@ -64,17 +61,11 @@ pub trait Template: std::fmt::Debug + Send + Sync {
 /// A pod that a [`Template`] writes, and what it can be selected by.
 #[derive(Debug)]
 pub struct Stamped {
-    /// `metadata.namespace`.
     pub namespace: String,
-    /// `metadata.name`.
     pub name: String,
-    /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.labels`.
     pub labels: Vec<(String, String)>,
-    /// The selectable fields.
     pub fields: Vec<(&'static str, String)>,
-    /// What writes it.
     pub template: Arc<dyn Template>,
     /// Its number there.
     pub number: u32,
@@ -208,9 +199,7 @@ pub struct Request {
     pub namespace: String,
     /// Empty for lists and watches.
     pub name: String,
-    /// The query, undecoded.
     pub query: String,
-    /// The `Accept` header.
     pub accept: String,
 }
 
@@ -282,7 +271,7 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Cluster {
     state: Arc<Mutex<State>>,
-    /// One per kind, told of each write, cut or fault.
+    /// One per kind, notified of each write, cut or fault.
     wakers: Arc<Vec<watch::Sender<()>>>,
 }
 
@@ -360,7 +349,6 @@ impl Cluster {
         self.lock().clock.speed
     }
 
-    /// The newest resourceVersion.
     pub fn version(&self) -> u64 {
         self.lock().version
     }
@@ -448,7 +436,7 @@ impl Cluster {
         self.compact();
     }
 
-    /// Writes an object anew as `change` leaves it; false when there is none.
+    /// Writes an object again as `change` leaves it; false when there is none.
     pub fn update(
         &self,
         resource: &str,
@@ -606,7 +594,7 @@ impl Cluster {
     }
 
     /// The version up to which every open watch of a kind has said everything; none when no watch is open.
-    pub fn told(&self, resource: &str) -> Option<u64> {
+    pub fn delivered(&self, resource: &str) -> Option<u64> {
         let resource = Resource::named(resource)?;
         self.lock().watches.values().filter(|(of, _)| *of == resource).map(|(_, version)| *version).min()
     }
@@ -693,8 +681,8 @@ pub(super) struct Opened {
 impl Opened {
     /// Everything up to this version has been said.
     pub(super) fn said(&self, version: u64) {
-        if let Some((_, told)) = self.cluster.lock().watches.get_mut(&self.number) {
-            *told = version;
+        if let Some((_, delivered)) = self.cluster.lock().watches.get_mut(&self.number) {
+            *delivered = version;
         }
     }
 }

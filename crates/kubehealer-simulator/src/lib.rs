@@ -5,9 +5,11 @@
 //! line's `demo`, tests and benchmarks may use this module, and it knows nothing of diagnosis or incidents.
 //!
 //! Time is tokio's, so that a test with paused time can let minutes pass in no time.
+#![allow(missing_docs, reason = "for this repository alone")]
 
 mod api;
 mod cluster;
+mod encoding;
 mod fault;
 pub mod kubelet;
 mod logs;
