@@ -11,8 +11,6 @@
 mod announce;
 mod engine;
 mod evidence;
-#[cfg(test)]
-mod histories;
 pub mod logging;
 mod queue;
 pub mod rules;
@@ -42,7 +40,6 @@ use engine::Engine;
 /// The time that incidents know: the real one, or a simulated cluster's.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// The real time.
 pub fn wall_clock() -> Clock {
     Arc::new(wall_time)
 }
@@ -73,7 +70,6 @@ pub struct Settings {
     pub target: Target,
     /// Which pods to watch.
     pub selection: Selection,
-    /// How to watch.
     pub watch: watch::Settings,
     /// Where to serve; port 0 picks one.
     pub listen: SocketAddr,
@@ -91,7 +87,6 @@ pub struct Settings {
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
     pub rule_files: Vec<PathBuf>,
-    /// The time.
     pub clock: Clock,
 }
 
@@ -118,16 +113,14 @@ impl Settings {
 /// Why it cannot begin, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The kubeconfig.
     #[error(transparent)]
     Connect(#[from] ConnectError),
     /// Two metrics have one name.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// A part of it has panicked; where, the panic itself has told.
+    /// A part of it has panicked; where, the panic itself has said.
     #[error("a part of the daemon has failed: it ends rather than go on without it")]
     Failed,
 }
@@ -170,7 +163,6 @@ pub async fn end_signal() -> &'static str {
 
 /// A daemon that runs.
 pub struct Running {
-    /// Where it serves.
     pub address: SocketAddr,
     /// The incidents, to be read.
     pub incidents: Arc<RwLock<Incidents>>,
@@ -248,7 +240,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tasks.watch(watch, Arc::clone(&engine).pods(namespace));
     }
     let watches = |resource: Resource| {
-        let scopes = settings.selection.others(&resource);
+        let scopes = settings.selection.scopes_of(&resource);
         scopes.into_iter().map(move |scope| Watch::new(resource, scope, settings.watch))
     };
     if settings.owners {

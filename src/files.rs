@@ -26,7 +26,6 @@ const MAX_FILE: u64 = 4 << 30;
 /// How deep directories are followed; must-gather needs 9.
 const MAX_DEPTH: usize = 24;
 
-/// What was read.
 #[derive(Debug, Default)]
 pub struct Dump {
     /// The objects, each in its newest state. Its `undecodable` are single documents of files that were read otherwise.
@@ -52,9 +51,7 @@ impl Dump {
 pub struct Broken {
     /// Where, in a file down to the place.
     pub place: String,
-    /// Why, in words.
     pub why: String,
-    /// What to do.
     pub hint: &'static str,
 }
 

@@ -26,7 +26,6 @@ pub use sources::{OWNERS, Sources};
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,

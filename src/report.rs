@@ -18,10 +18,8 @@ pub use markdown::markdown;
 pub use page::{glossary, page};
 pub use table::table;
 
-/// What is reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// What was found.
     pub survey: &'a Survey,
     /// What was looked at.
     pub snapshot: &'a Snapshot,

@@ -45,11 +45,8 @@ const CHUNK: usize = 64 * 1024;
 /// How old the last sign of life of the watch's task may be, seconds.
 const PULSE: i64 = 60;
 
-/// What is served.
 pub struct Shown {
-    /// The incidents.
     pub incidents: Arc<RwLock<Incidents>>,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time that the incidents know.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,

@@ -58,11 +58,10 @@ impl Progress {
 /// What a look gave.
 #[derive(Debug)]
 pub struct Seen {
-    /// The objects.
     pub snapshot: Snapshot,
     /// What could not be read, in words.
     pub notes: Vec<String>,
-    /// The API server's own clock, where it told it.
+    /// The API server's own clock, where it gave it.
     pub server_time: Option<Timestamp>,
 }
 
@@ -199,7 +198,6 @@ impl Lacking<'_> {
     }
 }
 
-/// A whole list.
 struct List<T> {
     items: Vec<T>,
     unread: Vec<Unread>,

@@ -77,7 +77,6 @@ impl Watching {
         }
     }
 
-    /// The next lines.
     pub(super) fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         if self.is_over {
             return Poll::Ready(None);

@@ -117,17 +117,17 @@ impl Engine {
     /// The sink of a watch of pods. `namespace` is what it is limited to.
     pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
         let mut mark = None;
-        let mut sight = FirstSeen::InFirstList;
+        let mut seen = FirstSeen::InFirstList;
         move |event| match event {
             watcher::Event::Init => mark = Some(self.incidents().mark()),
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, sight),
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, seen),
             watcher::Event::Delete(pod) => {
                 let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
                 self.state().evidence.remove(&uid_of(&pod));
                 self.happened(&events);
             }
             watcher::Event::InitDone => {
-                sight = FirstSeen::Later;
+                seen = FirstSeen::Later;
                 if let Some(mark) = mark.take() {
                     let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
                     self.happened(&events);
@@ -137,14 +137,14 @@ impl Engine {
         }
     }
 
-    fn pod(&self, pod: &Pod, sight: FirstSeen) {
+    fn pod(&self, pod: &Pod, seen: FirstSeen) {
         let now = self.now();
         let uid = uid_of(pod);
         let mut state = self.state();
         let workload = state.world.owners.workload_of(pod);
         let diagnosis = state.judge(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
-        let events = incidents.apply(pod, &workload, diagnosis, sight, now);
+        let events = incidents.apply(pod, &workload, diagnosis, seen, now);
         let job =
             state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
         drop(incidents);
@@ -396,13 +396,13 @@ impl Engine {
         let mut events = Vec::new();
         for (uid, old) in last.findings.iter().filter(|(uid, _)| !by_uid.contains_key(*uid)) {
             events.extend(if state.exists(old) {
-                incidents.apply_other(uid, Vec::new(), now)
+                incidents.apply_workload_or_node(uid, Vec::new(), now)
             } else {
-                incidents.other_gone(uid, now)
+                incidents.workload_or_node_gone(uid, now)
             });
         }
         for (uid, findings) in &by_uid {
-            events.extend(incidents.apply_other(uid, findings.clone(), now));
+            events.extend(incidents.apply_workload_or_node(uid, findings.clone(), now));
         }
         drop(incidents);
         drop(state);
@@ -474,8 +474,8 @@ impl<'e> ActivePods<'e> {
 
 impl Pods for ActivePods<'_> {
     fn findings_of(&self, namespace: &str, workload: &WorkloadRef) -> Vec<Finding> {
-        let home = WorkloadKey::new(namespace, workload);
-        self.engine.findings_of(self.by_workload.get(&home).into_iter().flatten())
+        let workload_key = WorkloadKey::new(namespace, workload);
+        self.engine.findings_of(self.by_workload.get(&workload_key).into_iter().flatten())
     }
 
     fn on_node(&self, node: &str) -> usize {

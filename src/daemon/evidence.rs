@@ -20,7 +20,6 @@ use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};
 
-/// Workers.
 const WORKERS: usize = 2;
 /// The pause of a worker between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -50,7 +49,6 @@ pub(super) struct Events {
 }
 
 impl Evidence {
-    /// Its events.
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.unpack().items
     }
@@ -61,7 +59,6 @@ impl Evidence {
     }
 }
 
-/// What to fetch.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) uid: Uid,
@@ -219,18 +216,27 @@ impl Worker {
         }
         let mut logs = Vec::new();
         for (log, exit_code) in job.logs {
-            if !self.may_ask(1) {
-                break;
-            }
-            let tail = within(evidence::log(&self.client, &log)).await;
-            if let Some(tail) = self.result(1, tail) {
-                let LogOf { namespace, pod, container, previous } = log;
-                let mut log = ContainerLog { namespace, pod, container, previous, tail, reading: None };
+            // Where the log of the run that terminated is gone or says nothing, that of the run beside it may.
+            let runs = if exit_code.is_some() { 2 } else { 1 };
+            for previous in [log.previous, !log.previous].into_iter().take(runs) {
+                if !self.may_ask(1) {
+                    break;
+                }
+                let of = LogOf { previous, ..log.clone() };
+                let tail = within(evidence::log(&self.client, &of)).await;
+                let tail = self.result(1, tail);
+                tokio::time::sleep(PAUSE).await;
+                let Some(tail) = tail else { continue };
+                let LogOf { namespace, pod, container, previous } = of;
+                let mut read = ContainerLog { namespace, pod, container, previous, tail, reading: None };
                 // Here rather than where it is looked at: there the watch would wait for it.
-                log.settle(exit_code);
-                logs.push(log);
+                read.settle(exit_code);
+                let is_telling = read.reading.as_ref().is_some_and(|reading| reading.verdict.is_some());
+                logs.push(read);
+                if is_telling {
+                    break;
+                }
             }
-            tokio::time::sleep(PAUSE).await;
         }
         if !logs.is_empty() {
             self.engine.evidence(job.uid, |e| e.logs = logs);

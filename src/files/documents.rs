@@ -443,7 +443,6 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Body<'_, P> {
     }
 }
 
-/// One object.
 struct Item<'a, P> {
     collector: &'a mut Collector,
     kind: Option<Kind>,

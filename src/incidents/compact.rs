@@ -21,7 +21,6 @@ pub struct Packed<T> {
 }
 
 impl<T: prost::Message + Default> Packed<T> {
-    /// Packs it.
     pub fn new(object: &T) -> Self {
         Self { bytes: object.encode_to_vec().into(), of: PhantomData }
     }
@@ -160,7 +159,6 @@ impl From<&Finding> for Texts {
 }
 
 impl CompactFinding {
-    /// Keeps a finding.
     pub fn new(finding: &Finding) -> Self {
         Self {
             reason: finding.reason.clone(),

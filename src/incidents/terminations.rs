@@ -24,11 +24,8 @@ pub const MAX_ROWS: usize = 20_000;
 /// The terminations of one container over all pods of its workload.
 #[derive(Debug)]
 pub struct ContainerTerminations {
-    /// Namespace and workload.
     pub workload_key: Arc<WorkloadKey>,
-    /// The container's name.
     pub container: Arc<str>,
-    /// Its kind.
     pub container_type: ContainerType,
     by_reason: [u64; TerminationReason::ALL.len()],
     last: Timestamp,
@@ -37,11 +34,10 @@ pub struct ContainerTerminations {
 impl ContainerTerminations {
     /// How often each reason has occurred; those that never did are left out.
     pub fn by_reason(&self) -> impl Iterator<Item = (TerminationReason, u64)> {
-        TerminationReason::ALL.into_iter().zip(self.by_reason).filter(|(_, count)| *count > 0)
+        TerminationReason::ALL.iter().copied().zip(self.by_reason).filter(|(_, count)| *count > 0)
     }
 }
 
-/// All counters.
 #[derive(Debug, Default)]
 pub struct Terminations {
     /// In the order of their first terminations.
@@ -52,7 +48,6 @@ pub struct Terminations {
 }
 
 impl Terminations {
-    /// Counts a termination.
     pub fn add(&mut self, workload_key: &Arc<WorkloadKey>, termination: &Termination<'_>, now: Timestamp) {
         let key = (Arc::clone(workload_key), Arc::from(termination.container), termination.container_type);
         let place =

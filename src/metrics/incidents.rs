@@ -97,9 +97,7 @@ pub const LIMITED: [&str; 7] = [
 
 /// One scrape of the incidents.
 pub struct Scrape<'a> {
-    /// What is read.
     pub incidents: &'a RwLock<Incidents>,
-    /// When.
     pub now: Timestamp,
     /// Series of a family at most.
     pub max_series: usize,
@@ -112,7 +110,6 @@ pub struct Scrape<'a> {
 }
 
 impl Scrape<'_> {
-    /// Writes all families.
     pub fn write(mut self) -> Result<()> {
         let counts = self.pods_and_others()?;
         self.workloads(&counts.workloads)?;
@@ -125,7 +122,7 @@ impl Scrape<'_> {
     /// What is open, since when, and the newest terminations. Gives what is counted over all pods.
     fn pods_and_others(&mut self) -> Result<Counts> {
         let others = self.others();
-        // What becomes active from here on is for the next scrape: a pod that is active anew would be written twice.
+        // What becomes active from here on is for the next scrape: a pod that is active again would be written twice.
         let end = self.read().next_place();
         let now = self.now;
         let mut counts = Counts::default();
@@ -269,7 +266,8 @@ impl Scrape<'_> {
 
     /// The incidents of workloads and nodes, always in the same order.
     fn others(&self) -> Vec<(Finding, Arc<CompactFinding>)> {
-        let others: Vec<_> = self.read().others().map(|incident| Arc::clone(&incident.compact)).collect();
+        let others: Vec<_> =
+            self.read().workloads_and_nodes().map(|incident| Arc::clone(&incident.compact)).collect();
         let mut others: Vec<_> = others.into_iter().map(|compact| (compact.finding(), compact)).collect();
         others.sort_by_key(|(f, _)| f.key());
         others

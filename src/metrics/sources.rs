@@ -88,7 +88,6 @@ pub struct Sources {
     rules: Mutex<Rules>,
 }
 
-/// The user's rules.
 #[derive(Debug, Default)]
 struct Rules {
     counters: RuleCounters,
@@ -125,7 +124,6 @@ impl Sources {
         lock(&self.watches).push(health);
     }
 
-    /// The watches.
     pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
         lock(&self.watches).clone()
     }

@@ -855,34 +855,17 @@ impl ConditionType {
     }
 }
 
-/// The status of a condition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ConditionStatus {
-    /// It holds.
-    True,
-    /// It does not.
-    False,
-    /// Nobody knows, or an unknown word.
-    #[default]
-    Unknown,
-}
-
-impl ConditionStatus {
-    fn of(text: &str) -> Self {
-        match text {
-            "True" => Self::True,
-            "False" => Self::False,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// Kubernetes' own word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+words! {
+    /// The status of a condition.
+    #[derive(Default)]
+    pub enum ConditionStatus {
+        /// It holds.
+        True = "True",
+        /// It does not.
+        False = "False",
+        /// Nobody knows, or an unknown word.
+        #[default]
+        Unknown = "Unknown",
     }
 }
 
@@ -946,7 +929,7 @@ impl<'de> Deserialize<'de> for Condition {
         let w = Wire::deserialize(d)?;
         Ok(Self {
             kind: ConditionType::of(&w.kind),
-            status: ConditionStatus::of(&w.status),
+            status: ConditionStatus::of(&w.status).unwrap_or_default(),
             reason: w.reason.into(),
             message: w.message.into(),
             last_transition_time: w.last_transition_time,
@@ -990,7 +973,7 @@ impl prost::Message for Condition {
         };
         match tag {
             1 => self.kind = ConditionType::of(&text()?),
-            2 => self.status = ConditionStatus::of(&text()?),
+            2 => self.status = ConditionStatus::of(&text()?).unwrap_or_default(),
             4 => return encoding::message::merge(wire_type, &mut self.last_transition_time, buf, ctx),
             5 => self.reason = text()?.into(),
             6 => self.message = text()?.into(),
