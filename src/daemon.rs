@@ -30,12 +30,16 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::FORCED_LOG_DIRECTIVES;
 use crate::cluster::client::{Connect, ConnectError, connect};
+use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
 use crate::objects::Object;
 use crate::rules::RuleSet;
-use crate::server::{BindError, Bound, Shown};
+use crate::server::access::{self, Access, Verdict};
+use crate::server::hosts::Hosts;
+use crate::server::tls::{self, Certificate, TlsError};
+use crate::server::{self, BindError, Bound, Limits, Server, Shown};
 use engine::Engine;
 
 /// The time that incidents know: the real one, or a simulated cluster's.
@@ -76,6 +80,14 @@ pub struct Settings {
     pub watch: watch::Settings,
     /// Where to serve; port 0 picks one.
     pub listen: SocketAddr,
+    /// Where to serve the probes alone, beside that.
+    pub probe_listen: Option<SocketAddr>,
+    /// Names in the `Host` header that are allowed beside addresses and names of Services.
+    pub allowed_hosts: Vec<String>,
+    /// Certificate and key, if it is to serve TLS.
+    pub tls: Option<tls::Files>,
+    /// Whether the API server is asked who may look.
+    pub authorization: bool,
     /// Whether events are read.
     pub events: bool,
     /// Whether the logs of failing containers are read.
@@ -102,6 +114,10 @@ impl Settings {
             selection: Selection::default(),
             watch: watch::Settings::default(),
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
+            probe_listen: None,
+            allowed_hosts: Vec::new(),
+            tls: None,
+            authorization: false,
             events: true,
             logs: false,
             owners: true,
@@ -123,6 +139,12 @@ pub enum StartError {
     /// The kubeconfig.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS itself.
+    #[error("cannot serve TLS: {0}")]
+    Rustls(#[from] rustls::Error),
     /// Two metrics have one name.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -209,6 +231,8 @@ pub async fn end_signal() -> &'static str {
 pub struct Running {
     /// Where it serves.
     pub address: SocketAddr,
+    /// Where it serves the probes alone.
+    pub probe_address: Option<SocketAddr>,
     /// The incidents, to be read.
     pub incidents: Arc<RwLock<Incidents>>,
     tasks: Tasks,
@@ -253,8 +277,15 @@ impl Tasks {
 
 /// Binds, connects, and begins to watch. Whether the cluster answers shows in `/readyz`.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let bound = Bound::to(settings.listen).await?;
+    let bound = Bound::to(settings.listen, "--listen")?;
     let address = bound.address().unwrap_or(settings.listen);
+    let probe_bound = match settings.probe_listen {
+        Some(address) => Some(Bound::to(address, "--probe-listen")?),
+        None => None,
+    };
+    let probe_address = probe_bound.as_ref().and_then(|bound| bound.address().ok());
+    let certificate = settings.tls.clone().map(Certificate::read).transpose()?;
+    let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let (client, name) = match &settings.target {
         Target::Client(client, name) => (client.clone(), name.clone()),
         Target::Find(how) => {
@@ -262,7 +293,8 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             (found.client, format!("{} from {}", found.server, found.source))
         }
     };
-    tracing::info!(%address, "watching {name}; serving http://{address}/");
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Arc::new(Metrics::new(settings.max_series)?);
@@ -307,7 +339,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             tasks.watch(watch, Arc::clone(&engine).nodes());
         }
     }
-    for worker in evidence::workers(client, queue, &engine) {
+    for worker in evidence::workers(client.clone(), queue, &engine) {
         tasks.spawn(worker);
     }
     if !settings.rule_files.is_empty() {
@@ -324,12 +356,39 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         pulse,
         diagnosis: Box::new({
             let engine = Arc::clone(&engine);
-            move || engine.document()
+            move |wanted| engine.document(wanted)
         }),
     });
-    // It drains by itself when it is told to stop.
-    tasks.running.spawn(bound.serve(shown, tasks.stop.clone()));
-    Ok(Running { address, incidents, tasks })
+    // They drain by themselves when they are told to stop.
+    if let Some(bound) = probe_bound {
+        let probes = server::probes(Arc::clone(&shown));
+        tasks.running.spawn(bound.serve(probes, None, Limits::PROBES, tasks.stop.clone()));
+    }
+    if let Some(certificate) = certificate {
+        tasks.spawn(certificate.follow());
+    }
+    let access = settings.authorization.then(|| Access::new(reviews(client)));
+    let router = Server::new(shown, Hosts::new(&settings.allowed_hosts), access).router();
+    tasks.running.spawn(bound.serve(router, acceptor, Limits::MAIN, tasks.stop.clone()));
+    Ok(Running { address, probe_address, incidents, tasks })
+}
+
+/// Asks the API server who may look.
+fn reviews(client: Client) -> access::Review {
+    Box::new(move |token, path| {
+        let client = client.clone();
+        Box::pin(async move {
+            match review::review(&client, &token, &path).await {
+                Ok(Review::Allowed) => Ok(Verdict::Allowed),
+                Ok(Review::Unknown) => Ok(Verdict::Unknown),
+                Ok(Review::Forbidden(user)) => Ok(Verdict::Forbidden(user)),
+                Err(failure) => {
+                    tracing::warn!(error = %failure, "cannot ask the API server who may look");
+                    Err(failure.text)
+                }
+            }
+        })
+    })
 }
 
 /// How often is looked whether time alone has changed something. Costs nothing when it has not.
