@@ -18,7 +18,7 @@ mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -375,18 +375,25 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 
 /// Asks the API server who may look.
 fn reviews(client: Client) -> access::Review {
+    let is_failing = Arc::new(AtomicBool::new(false));
     Box::new(move |token, path| {
-        let client = client.clone();
+        let (client, is_failing) = (client.clone(), Arc::clone(&is_failing));
         Box::pin(async move {
-            match review::review(&client, &token, &path).await {
-                Ok(Review::Allowed) => Ok(Verdict::Allowed),
-                Ok(Review::Unknown) => Ok(Verdict::Unknown),
-                Ok(Review::Forbidden(user)) => Ok(Verdict::Forbidden(user)),
-                Err(failure) => {
-                    tracing::warn!(error = %failure, "cannot ask the API server who may look");
-                    Err(failure.text)
+            let reviewed = review::review(&client, &token, &path).await;
+            // One line for each change, however many ask.
+            let was_failing = is_failing.swap(reviewed.is_err(), Relaxed);
+            match &reviewed {
+                Err(failure) if !was_failing => {
+                    tracing::warn!(error = %failure, "cannot ask the API server who may look, nobody new is let in");
                 }
+                Ok(_) if was_failing => tracing::info!("the API server says again who may look"),
+                _ => {}
             }
+            reviewed.map_err(|failure| failure.text).map(|review| match review {
+                Review::Allowed => Verdict::Allowed,
+                Review::Unknown => Verdict::Unknown,
+                Review::Forbidden(user) => Verdict::Forbidden(user),
+            })
         })
     })
 }

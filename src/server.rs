@@ -45,6 +45,9 @@ const SCRAPES: usize = 4;
 /// How old the last sign of life of the watch's task may be, seconds.
 const PULSE: i64 = 60;
 
+/// Makes a page of a diagnosis.
+pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
+
 /// What is served.
 pub struct Shown {
     /// The incidents.
@@ -58,7 +61,7 @@ pub struct Shown {
     /// Seconds since 1970 when the watch's task last gave a sign of life.
     pub pulse: Arc<AtomicI64>,
     /// The document that `diagnose -A -o json` would print, a page of it.
-    pub diagnosis: Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>,
+    pub diagnosis: Diagnose,
 }
 
 impl Shown {

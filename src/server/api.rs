@@ -126,10 +126,20 @@ impl Wanted {
 
 type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
+/// A query that cannot be read, in words.
+fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str) -> Response {
+    let words = rejection.body_text();
+    let why = words.strip_prefix("Failed to deserialize query string: ").unwrap_or(&words);
+    bad(format!("the query cannot be read: {why}; known are {known}"))
+}
+
 /// A request that cannot be answered, in words.
 fn bad(why: impl std::fmt::Display) -> Response {
     (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
 }
+
+/// Makes a page of a list.
+type Render = fn(&Shown, &Wanted, Option<Severity>) -> Result<Vec<u8>, BadToken>;
 
 /// A list, rendered by what is asked for. A question is known by its words, so the bad ones are found out before it is shared.
 async fn list<K: Ord + Serialize + serde::de::DeserializeOwned>(
@@ -138,13 +148,12 @@ async fn list<K: Ord + Serialize + serde::de::DeserializeOwned>(
     headers: HeaderMap,
     asked: Asked<Wanted>,
     kind: &'static str,
-    render: fn(&Shown, &Wanted, Option<Severity>) -> Result<Vec<u8>, BadToken>,
+    render: Render,
 ) -> Response {
     let wanted = match asked {
         Ok(Query(wanted)) => wanted,
         Err(rejection) => {
-            let words = rejection.body_text();
-            return bad(format!("{words}; known are namespace, severity, reason, limit and continue"));
+            return unreadable(&rejection, "namespace, severity, reason, limit and continue");
         }
     };
     let severity = match wanted.severity() {
@@ -370,7 +379,7 @@ pub(super) async fn diagnosis(
 ) -> Response {
     let wanted = match asked {
         Ok(Query(WantedOfDiagnosis { limit, after })) => page::Wanted { limit, after },
-        Err(rejection) => return bad(format!("{}; known are limit and continue", rejection.body_text())),
+        Err(rejection) => return unreadable(&rejection, "limit and continue"),
     };
     if let Err(why) = Page::<FindingKey, ()>::new(&wanted) {
         return bad(why);

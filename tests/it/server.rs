@@ -375,12 +375,24 @@ async fn a_client_that_takes_nothing_of_its_answer_is_dropped_and_others_are_ans
         (serde_json::from_str::<Value>(&text).ok()?["total"].as_u64()? >= 2_000).then_some(())
     })
     .await;
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_recv_buffer_size(4096).unwrap();
-    let mut slow = socket.connect(running.address).await.unwrap();
-    slow.write_all(b"GET /api/v1/incidents?limit=5000 HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+    let slow = async |path: &str| {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut slow = socket.connect(running.address).await.unwrap();
+        slow.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        slow
+    };
     let began = Instant::now();
+    // Two scrapes are the share of one address.
+    let _scrapes = [slow("/metrics").await, slow("/metrics").await];
+    let mut slow = slow("/api/v1/incidents?limit=5000").await;
     assert_eq!(get(running.address, "/api/v1/incidents", "").await.0, 200);
+    let more = answer(running.address, "/metrics", "").await;
+    assert_eq!((more.status, more.header("retry-after")), (503, Some("1")), "{}", more.body);
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+    let other = socket.connect(running.address).await.unwrap();
+    assert_eq!(ask(other, "/metrics", "").await.status, 200, "of another address");
     // Nothing is read until the server must have given up; then what comes ends too early.
     tokio::time::sleep(Duration::from_secs(12)).await;
     let mut got = Vec::new();
