@@ -3,7 +3,9 @@
 //! Whatever a watch shows is dealt with at once, in the watch's own task, in microseconds. Two locks, always taken in this
 //! order: the state of the cluster (owners, nodes, evidence), then the incidents.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -20,14 +22,17 @@ use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
 use crate::diagnosis::world::Pods;
-use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, survey};
-use crate::incidents::compact::Packed;
+use crate::diagnosis::{
+    Finding, Severity, Snapshot, Sources, Stage, Start, Summary, Survey, WorkloadRef, survey,
+};
+use crate::incidents::compact::{CompactFinding, Packed};
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
 use crate::report;
 use crate::rules::RuleSet;
+use crate::server::page::{self, BadToken, FindingKey, Page};
 
 /// The state, and what is done with each change of it.
 pub(super) struct Engine {
@@ -433,20 +438,63 @@ impl Engine {
         }
     }
 
-    /// What `diagnose -A -o json` would print.
-    pub(super) fn document(&self) -> String {
-        let mut findings = self.findings_of(self.active_uids().iter());
-        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
+    /// What `diagnose -A -o json` would print, a page of it. Findings are unpacked one at a time, and only those of the page
+    /// are kept: in a storm there are tens of thousands.
+    pub(super) fn document(&self, wanted: &page::Wanted) -> Result<String, BadToken> {
+        let mut page = Page::<FindingKey, Arc<CompactFinding>>::new(wanted)?;
+        let mut summary = Summary::default();
+        let mut unhealthy = HashSet::new();
+        let hasher = foldhash::quality::RandomState::default();
+        let mut count = |finding: &Finding| {
+            *match finding.severity {
+                Severity::Critical => &mut summary.critical,
+                Severity::Warning => &mut summary.warning,
+                Severity::Info => &mut summary.info,
+            } += 1;
+            if finding.severity > Severity::Info && !finding.pod.is_empty() {
+                unhealthy.insert(hasher.hash_one((&finding.namespace, &finding.pod)));
+            }
+        };
+        let uids = self.active_uids();
+        let mut findings = Vec::new();
+        for chunk in uids.chunks(100) {
+            self.in_chunks(chunk, |pod| findings.extend(pod.findings.iter().map(Arc::clone).enumerate()));
+            for (number, compact) in findings.drain(..) {
+                let finding = compact.finding();
+                count(&finding);
+                page.offer(key_of(finding, number), || compact);
+            }
+        }
         let last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        findings.extend(last.findings.values().flatten().cloned());
+        for (number, finding) in last.findings.values().flatten().enumerate() {
+            count(finding);
+            page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
+        }
         drop(last);
+        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
         let mut sources = self.state().world.sources;
         sources.owners &= self.metrics.sources.is_synced(OWNERS);
         sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
         let snapshot = Snapshot { sources, ..Snapshot::default() };
-        let survey = Survey::of(findings, pods, self.now());
-        report::json(&report::Look { survey: &survey, snapshot: &snapshot, notes: &[] })
+        let (findings, next) = page.done(|compact| compact.size());
+        let findings = findings.iter().map(|compact| compact.finding()).collect();
+        let mut survey = Survey::of(findings, pods, self.now());
+        survey.summary = Summary { pods, unhealthy_pods: unhealthy.len(), ..summary };
+        let look = report::Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+        Ok(report::json_page(&look, next.as_deref()))
     }
+}
+
+/// The place of a finding in a diagnosis, as [`survey::worst_first`] has it.
+fn key_of(f: Finding, number: usize) -> FindingKey {
+    let stage = match f.stage {
+        Stage::Active => 0,
+        Stage::Pending => 1,
+        Stage::Recovered => 2,
+    };
+    let workload = f.workload.map(|w| (w.kind, w.name));
+    let reason = f.reason.as_str().to_owned();
+    (Reverse(f.severity as u8), stage, reason, f.namespace, f.pod, workload, f.container, f.uid, number)
 }
 
 /// The pods of the incidents, as far as workloads and nodes are judged by them.

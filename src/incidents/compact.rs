@@ -174,6 +174,11 @@ impl CompactFinding {
         }
     }
 
+    /// Bytes of its texts as they are kept.
+    pub fn size(&self) -> usize {
+        self.texts.bytes.len()
+    }
+
     /// The finding. Unpacks it, which takes a microsecond or two.
     pub fn finding(&self) -> Finding {
         let texts = self.texts.unpack();

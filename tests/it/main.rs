@@ -26,6 +26,7 @@ mod report;
 mod rules;
 mod runbooks;
 mod says;
+mod server;
 mod simulator;
 mod steady;
 mod watch;

@@ -184,7 +184,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
     let Some(target) = target else {
         return document(path);
     };
-    if target.group == "authorization.k8s.io" {
+    if matches!(target.group, "authorization.k8s.io" | "authentication.k8s.io") {
         return review(cluster, &target, verb, body);
     }
     let found = Resource::named(target.resource).filter(|at| {
@@ -489,6 +489,9 @@ fn review(
     verb: &str,
     body: &Bytes,
 ) -> Result<Response<Body>, Refusal> {
+    if verb == "create" && matches!(target.resource, "tokenreviews" | "subjectaccessreviews") {
+        return review_user(cluster, target.resource, body);
+    }
     if target.resource != "selfsubjectaccessreviews" || verb != "create" {
         return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
     }
@@ -516,6 +519,38 @@ fn review(
     });
     review["status"] =
         json!({"allowed": !denied, "reason": if denied { "" } else { "RBAC: allowed by the simulator" }});
+    Ok(respond(StatusCode::CREATED, "application/json", review.to_string()))
+}
+
+/// Whose a token is, and what that user may get beside resources.
+fn review_user(cluster: &Cluster, resource: &str, body: &Bytes) -> Result<Response<Body>, Refusal> {
+    let mut review: Value = serde_json::from_slice(body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or_else(|| refuse(400, "BadRequest", "the body is no review"))?;
+    let spec = &review["spec"];
+    let status = if resource == "tokenreviews" {
+        match cluster.user_of(spec["token"].as_str().unwrap_or("")) {
+            Some(name) => json!({"authenticated": true, "user": {
+                "username": name, "uid": format!("uid-of-{name}"), "groups": ["system:authenticated"],
+                "extra": {"authentication.kubernetes.io/credential-id": ["JTI=1"]}}}),
+            None => json!({"user": {}, "error": "invalid bearer token"}),
+        }
+    } else {
+        let asked = &spec["nonResourceAttributes"];
+        let user = spec["user"].as_str().unwrap_or("");
+        // As RBAC would, whoever is asked about without what the token review said is somebody else.
+        let is_whole = spec["uid"] == format!("uid-of-{user}").as_str()
+            && spec["groups"] == json!(["system:authenticated"])
+            && spec["extra"].is_object();
+        let allowed =
+            is_whole && asked["verb"] == "get" && cluster.may_get(user, asked["path"].as_str().unwrap_or(""));
+        json!({"allowed": allowed})
+    };
+    review["status"] = status;
+    if let Some(spec) = review["spec"].as_object_mut() {
+        spec.remove("token");
+    }
     Ok(respond(StatusCode::CREATED, "application/json", review.to_string()))
 }
 

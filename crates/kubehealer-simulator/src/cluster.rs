@@ -240,6 +240,10 @@ struct State {
     faults: Vec<(String, Fault)>,
     /// Per open watch, by a number: the kind, and the version up to which it has said everything.
     watches: BTreeMap<u64, (usize, u64)>,
+    /// Whose each token is.
+    tokens: HashMap<String, String>,
+    /// The paths that each user may get; one that ends with `*` is all that begin so.
+    paths: HashMap<String, Vec<String>>,
     clock: Clock,
 }
 
@@ -297,6 +301,8 @@ impl Cluster {
             asked: HashMap::new(),
             faults: Vec::new(),
             watches: BTreeMap::new(),
+            tokens: HashMap::new(),
+            paths: HashMap::new(),
             clock: Clock { start: real_time(), origin: Instant::now(), speed: 1.0 },
         };
         Self {
@@ -322,6 +328,33 @@ impl Cluster {
 
     pub(super) fn waker(&self, resource: usize) -> watch::Receiver<()> {
         self.wakers[resource].subscribe()
+    }
+
+    /// From now on this token is this user's, as `TokenReview` tells; with none it is nobody's any more.
+    pub fn set_token(&self, token: &str, user: Option<&str>) {
+        let mut state = self.lock();
+        match user {
+            Some(user) => state.tokens.insert(token.to_owned(), user.to_owned()),
+            None => state.tokens.remove(token),
+        };
+    }
+
+    /// From now on this user may `get` these paths, as `SubjectAccessReview` tells; `/api/*` is all that begin so.
+    pub fn allow_paths(&self, user: &str, paths: &[&str]) {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        self.lock().paths.insert(user.to_owned(), paths);
+    }
+
+    pub(super) fn user_of(&self, token: &str) -> Option<String> {
+        self.lock().tokens.get(token).cloned()
+    }
+
+    pub(super) fn may_get(&self, user: &str, path: &str) -> bool {
+        let matches = |allowed: &String| match allowed.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => allowed == path,
+        };
+        self.lock().paths.get(user).is_some_and(|paths| paths.iter().any(matches))
     }
 
     /// The cluster's time: what creation and status times are taken from.
