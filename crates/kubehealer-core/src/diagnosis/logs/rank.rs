@@ -112,6 +112,9 @@ static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// A line of an access log: a request that was answered.
+static ACCESS: LazyLock<Regex> = LazyLock::new(|| pattern(r"HTTP/[\d.]+\x22 [1-5]\d\d\b"));
+
 /// Warnings of that sort.
 static MILD: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -150,7 +153,8 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
             best = Some((score, Choice { record: index, ..choice }));
         }
         if part == Part::Candidate {
-            concluding = false;
+            // Words without a name conclude nothing: what they follow from stands before them.
+            concluding &= !has_substance(&record.whole());
             distance += 1;
         }
     }
@@ -176,23 +180,32 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
 }
 
 /// What was thrown is often logged first, with words on what it was about, and printed again bare when nobody caught it:
-/// the first is worth more.
+/// the first is worth more. So is what said before whom the program spoke to, where the end only says how that went.
 fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
-    let root =
-        |record: &Record| record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).cloned();
-    let Some(chosen) = records.get(choice.record).filter(|record| record.text.is_empty()) else {
-        return choice;
+    let root = |record: &Record| {
+        record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).map(|t| t.message.clone())
     };
-    let Some(thrown) = root(chosen) else { return choice };
+    let Some(chosen) = records.get(choice.record) else { return choice };
+    let Some(said) = root(chosen) else { return choice };
     let from = choice.record.saturating_sub(4);
+    let nameless = !names_peer(&chosen.whole());
     for (at, other) in records.iter().enumerate().take(choice.record).skip(from) {
-        let same = root(other).is_some_and(|other| other.message == thrown.message);
-        if same && !other.text.is_empty() && other.level <= Level::Error {
+        let serious = !other.text.is_empty() && other.level <= Level::Error;
+        let same = chosen.text.is_empty() && root(other).is_some_and(|root| root == said);
+        let peer = || nameless && said.len() > 10 && other.text.contains(&said) && names_peer(&other.text);
+        if serious && (same || peer()) {
             choice.record = at;
             break;
         }
     }
     choice
+}
+
+/// Whether a text names a host with its port, or an address.
+fn names_peer(text: &str) -> bool {
+    static PEER: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"\w+://[^\s/]|[\w-]\.[\w.-]+:\d{2,5}\b|\b\w[\w-]+:\d{4,5}\b"));
+    PEER.is_match(text)
 }
 
 /// How much a record tells.
@@ -221,6 +234,8 @@ fn weigh(
         Level::Warning if record.stack && !record.thrown.is_empty() => 36,
         Level::Warning => 26,
         Level::Unknown => 6,
+        // Some loggers give the error of a call as a field of a note, and complain later of what came of it.
+        Level::Chatter if !record.error.is_empty() && has_substance(&record.error) => 24,
         Level::Chatter if reads => -20,
         Level::Chatter => -30,
     };
@@ -233,7 +248,7 @@ fn weigh(
         score += same.min(3) * 2;
         // What the program concludes with; a known but general word is not worth more for that.
         let general = found.as_ref().is_some_and(|found| found.rule.rank < 80);
-        if concluding && part == Part::Candidate && !general {
+        if concluding && part == Part::Candidate && !general && (found.is_some() || has_substance(&whole)) {
             score += if level >= 50 { 18 } else { 10 };
         }
         if found.is_none() && !has_substance(&whole) {
@@ -291,6 +306,9 @@ fn part(record: &Record) -> Part {
         return Part::Noise;
     }
     let serious = record.level <= Level::Error || record.stack;
+    if !serious && ACCESS.is_match(text) {
+        return Part::Progress;
+    }
     if ADVICE.is_match(text) && record.thrown.is_empty() && record.error.is_empty() {
         return Part::Noise;
     }
@@ -314,5 +332,21 @@ fn part(record: &Record) -> Part {
         Level::Chatter => Part::Progress,
         _ if !reads => Part::Progress,
         _ => Part::Candidate,
+    }
+}
+#[cfg(test)]
+mod dbg_tmp {
+    #[test]
+    fn dbg_show() {
+        let Ok(path) = std::env::var("LOGFILE") else { return };
+        let log = std::fs::read(path).unwrap();
+        let tail = super::super::LogTail::from_bytes(&log);
+        let recs = super::super::record::records(tail.lines(), &tail.timed);
+        for r in &recs {
+            let raw = tail.lines().get(r.first).cloned().unwrap_or_default();
+            let p = super::part(r);
+            let (score, c) = super::weigh(r, p, 0, tail.lines(), Some(1), false);
+            println!("{score} {p:?} {:?} headed={} text={:?} err={:?} thrown={:?} stack={} rule={:?} raw={:.60}", r.level, r.headed, r.text, r.error, r.thrown, r.stack, c.found.map(|f| (f.rule.name, f.rank)), raw);
+        }
     }
 }
