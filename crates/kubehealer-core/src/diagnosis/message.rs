@@ -184,7 +184,10 @@ fn fit(parts: &[&Part], limit: usize) -> String {
     // Of several lines that a program printed, each says first what it has to say.
     let lines = parts.iter().any(|p| p.joint == "; ");
     if lines && join(parts).chars().count() > limit {
-        let short = |p: &&Part| Part { joint: p.joint, text: sentences(&p.text, 24).trim_end_matches('.').to_owned() };
+        let short = |p: &&Part| Part {
+            joint: p.joint,
+            text: sentences(&p.text, 24).trim_end_matches('.').to_owned(),
+        };
         let short: Vec<Part> = parts.iter().map(short).collect();
         return innermost(&short.iter().collect::<Vec<_>>(), limit);
     }

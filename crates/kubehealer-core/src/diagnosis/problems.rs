@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::cause::CauseCode;
 use super::finding::{Cause, Finding, Scope, Stage};
 use super::reason::Severity;
+use super::victims;
 
 /// Several findings with one common cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,25 +61,42 @@ pub fn key(finding: &Finding) -> Option<ProblemKey> {
     Some(ProblemKey { code: finding.cause.code, scope })
 }
 
-/// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete.
+/// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete. What follows from
+/// another finding is one problem with it.
 pub fn group(findings: &[impl Borrow<Finding>]) -> Vec<Problem> {
     let mut groups: BTreeMap<ProblemKey, Vec<usize>> = BTreeMap::new();
+    let causes: Vec<&Finding> =
+        findings.iter().map(Borrow::borrow).filter(|f| victims::may_be_cause(f)).collect();
+    let mut follow = Vec::new();
     for (i, finding) in findings.iter().enumerate() {
-        if let Some(key) = key(finding.borrow()) {
-            groups.entry(key).or_default().push(i);
+        let finding = finding.borrow();
+        match victims::cause_of(finding, &causes) {
+            Some(cause) => follow.extend(key(cause).map(|key| (key, i))),
+            None => {
+                if let Some(key) = key(finding) {
+                    groups.entry(key).or_default().push(i);
+                }
+            }
         }
+    }
+    // Behind their cause, whose words are the problem's.
+    for (key, i) in follow {
+        groups.entry(key).or_default().push(i);
     }
     let mut problems: Vec<Problem> = groups
         .into_iter()
-        .filter_map(|(key, members)| {
+        .filter_map(|(key, mut members)| {
             let of: Vec<&Finding> =
                 members.iter().filter_map(|&i| findings.get(i)).map(Borrow::borrow).collect();
             let first = of.first()?;
+            let text = first.cause.text.clone();
+            let (severity, reach) = (of.iter().map(|f| f.severity).max()?, reach(&of));
+            members.sort_unstable();
             Some(Problem {
-                cause: Cause { code: key.code, text: first.cause.text.clone() },
+                cause: Cause { code: key.code, text },
                 scope: key.scope,
-                severity: of.iter().map(|f| f.severity).max()?,
-                reach: reach(&of),
+                severity,
+                reach,
                 findings: members,
             })
         })

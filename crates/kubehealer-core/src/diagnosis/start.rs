@@ -120,8 +120,11 @@ fn other(finding: Finding, view: &View<'_>, message: &str, reason: &str) -> Find
     let said = [message, view.pod.status.message.as_str(), reason];
     let why = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
     let (code, why) = runtime::error(why);
-    let confidence =
-        if finding.reason.known() == Some(Reason::Other) { Confidence::Possible } else { Confidence::Confirmed };
+    let confidence = if finding.reason.known() == Some(Reason::Other) {
+        Confidence::Possible
+    } else {
+        Confidence::Confirmed
+    };
     finding
         .summary(format!("{}: cannot start: {why}", who(view)))
         .cause(code, why)
@@ -305,8 +308,7 @@ fn missing_object(message: &str) -> Option<(&'static str, String)> {
 fn without_object(finding: Finding, who: &str, kind: &str, name: &str) -> Finding {
     let namespace = finding.namespace.clone();
     let resource = kind.to_lowercase();
-    let code =
-        if kind == "ConfigMap" { CauseCode::MissingConfigMap } else { CauseCode::MissingSecret };
+    let code = if kind == "ConfigMap" { CauseCode::MissingConfigMap } else { CauseCode::MissingSecret };
     let step = finding.kubectl(&format!("get {resource} {}", text::arg(name)));
     finding
         .summary(format!("{who}: {kind} {name} does not exist"))

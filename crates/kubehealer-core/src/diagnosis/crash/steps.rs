@@ -192,7 +192,15 @@ fn of_data(said: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["newer", "higher", "more recent", "downgrad"]) {
         "use an image at least as new as the data on the volume; going back needs a backup of that time"
-    } else if has(&["corrupt", "malformed", "bad file format", "checksum", "crc ", "magic", "checkpoint record"]) {
+    } else if has(&[
+        "corrupt",
+        "malformed",
+        "bad file format",
+        "checksum",
+        "crc ",
+        "magic",
+        "checkpoint record",
+    ]) {
         "keep a copy of the data, then let the program's own tool check and repair them, or restore a backup"
     } else if has(&["data", "database", "volume", "directory", "format", "rdb", "redo log", "upgrad"]) {
         "compare the version of the image with that of the data on the volume before you change either; keep a backup"
@@ -204,7 +212,8 @@ fn of_data(said: &str) -> &'static str {
 /// A limit of the program's own, or the system's answer.
 fn of_memory(said: &str) -> &'static str {
     let lower = said.to_lowercase();
-    let own = ["heap", "outofmemoryerror", "metaspace", "allowed memory size", "gc overhead", "direct buffer"];
+    let own =
+        ["heap", "outofmemoryerror", "metaspace", "allowed memory size", "gc overhead", "direct buffer"];
     if own.iter().any(|word| lower.contains(word)) {
         "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less"
     } else {

@@ -452,7 +452,9 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
         if found.name("other").is_some() && !headed {
             break;
         }
-        let word = ["bracket", "colon", "caps", "dotnet", "middle", "process"].iter().find_map(|name| found.name(name));
+        let word = ["bracket", "colon", "caps", "dotnet", "middle", "process"]
+            .iter()
+            .find_map(|name| found.name(name));
         if let Some(word) = word {
             let of = Level::of(match word.as_str().to_ascii_lowercase().as_str() {
                 "dbug" => "debug",

@@ -194,10 +194,16 @@ mod tests {
 
     /// Records that have the words of a rule, and others that refute it.
     const REFUTED: &[(&str, &str)] = &[
-        ("chown-capability", "chown: changing ownership of '/mnt/nfs': Operation not permitted (root squash)"),
+        (
+            "chown-capability",
+            "chown: changing ownership of '/mnt/nfs': Operation not permitted (root squash)",
+        ),
         ("setgid-capability", "setgid(33) failed: Operation not permitted, on nfs with root squash"),
         ("setuid-capability", "setuid(33) failed: Operation not permitted, on nfs with root squash"),
-        ("thread-not-permitted", "pthread_create failed (EPERM), then EAGAIN: Resource temporarily unavailable"),
+        (
+            "thread-not-permitted",
+            "pthread_create failed (EPERM), then EAGAIN: Resource temporarily unavailable",
+        ),
         ("data-newer", "schema version 12 is newer than the database (10): run the migrations"),
         ("instance-metadata", "cannot parse instance metadata: unexpected field"),
     ];
@@ -229,9 +235,17 @@ mod tests {
             if let Some((_, record)) = refuted {
                 assert!(of_table(rule.find).is_match(record), "{}: its words are not in {record}", rule.name);
                 let best = MATCHER.best(record, "", None);
-                assert!(best.is_none_or(|found| found.rule.name != rule.name), "{} is not refuted", rule.name);
+                assert!(
+                    best.is_none_or(|found| found.rule.name != rule.name),
+                    "{} is not refuted",
+                    rule.name
+                );
             } else if !rule.hint.is_empty() {
-                assert!(CERTAIN.iter().any(|(name, _)| *name == rule.name), "{}: what refutes it?", rule.name);
+                assert!(
+                    CERTAIN.iter().any(|(name, _)| *name == rule.name),
+                    "{}: what refutes it?",
+                    rule.name
+                );
             }
         }
     }

@@ -67,7 +67,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
 /// Advice, links and the epilogues of runtimes and package managers.
 static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
-        r"^(?:for (?:more|further|additional|full) (?:details|information|help)|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
+        r"^(?:for (?:more|further|additional|full) (?:details|information|help)|\d+[.)] (?-i:[A-Z]\w+ing)\b|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
         r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
         r"|usage\b|options:|flags:|global flags|commands:|available (?:sub)?commands|examples?:|aliases:|arguments:|positional arguments|action:|documentation:",
         r"|a complete log of this run|npm (?:err!?|error|notice|warn)\s*(?:$|code|errno|syscall|path|dest|a complete|this is|there is|failed at|exit status|command|lifecycle|node |npm |cwd|at |    |\w+@|workspace|location|/)|info visit|error command failed with exit code|node\.js v\d",
@@ -147,7 +147,16 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         if !shape.is_empty() && !weighed.insert(shape) {
             continue;
         }
-        let (score, choice) = weigh(record, part, repetitions(&shapes, index), lines, exit_code, concluding);
+        let (mut score, choice) =
+            weigh(record, part, repetitions(&shapes, index), lines, exit_code, concluding);
+        // Some loggers give the error of a call as a field of a note, and complain at once of what came of it.
+        let next = records.get(index + 1..).unwrap_or_default().iter().take(2);
+        if record.level == Level::Chatter
+            && has_substance(&record.error)
+            && next.into_iter().any(|r| r.level == Level::Fatal)
+        {
+            score += 50;
+        }
         let score = score - distance.min(90);
         if score >= 14 && best.as_ref().is_none_or(|(best, _)| *best < score) {
             best = Some((score, Choice { record: index, ..choice }));
@@ -234,8 +243,6 @@ fn weigh(
         Level::Warning if record.stack && !record.thrown.is_empty() => 36,
         Level::Warning => 26,
         Level::Unknown => 6,
-        // Some loggers give the error of a call as a field of a note, and complain later of what came of it.
-        Level::Chatter if !record.error.is_empty() && has_substance(&record.error) => 24,
         Level::Chatter if reads => -20,
         Level::Chatter => -30,
     };
@@ -332,21 +339,5 @@ fn part(record: &Record) -> Part {
         Level::Chatter => Part::Progress,
         _ if !reads => Part::Progress,
         _ => Part::Candidate,
-    }
-}
-#[cfg(test)]
-mod dbg_tmp {
-    #[test]
-    fn dbg_show() {
-        let Ok(path) = std::env::var("LOGFILE") else { return };
-        let log = std::fs::read(path).unwrap();
-        let tail = super::super::LogTail::from_bytes(&log);
-        let recs = super::super::record::records(tail.lines(), &tail.timed);
-        for r in &recs {
-            let raw = tail.lines().get(r.first).cloned().unwrap_or_default();
-            let p = super::part(r);
-            let (score, c) = super::weigh(r, p, 0, tail.lines(), Some(1), false);
-            println!("{score} {p:?} {:?} headed={} text={:?} err={:?} thrown={:?} stack={} rule={:?} raw={:.60}", r.level, r.headed, r.text, r.error, r.thrown, r.stack, c.found.map(|f| (f.rule.name, f.rank)), raw);
-        }
     }
 }

@@ -106,7 +106,7 @@ static FRAME: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"^(?:at [\w$.<>/@\[(*{]|\.\.\. \d+ |\d+: +(?:0x|[\w<:])|File \x22|goroutine \d+|created by |from /|from [\w./-]+:\d+:in|",
         r"(?:[A-Z]:)?[\w./@<>+-]+\.(?:rb|go|rs|py|js|mjs|ts|java|cs|php|ex|exs|erl|cc|cpp|c|h):\d+(?::\d+)?(?::in\b.*| \+0x.*|\)?)$|",
-        r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|",
+        r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|\d+\. [^\n]* @ 0x[\da-f]+|",
         r"[\w./*$@:{}\[\]()-]*[./:][\w.*$\[\]{}()-]+\([^()]*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
     ))
 });
@@ -606,7 +606,10 @@ mod tests {
             ),
             (
                 "ERROR [main] o.s.Boot - run failed\na.BError: Validate failed\n\tat a.b.C.d(C.java:1)\nCaused by: a.CException: Validate failed\nchecksum mismatch for version 12\n-> Applied : 14\n\tat a.b.C.d(C.java:2)\n\t... 12 more",
-                vec!["BError: Validate failed", "CException: Validate failed checksum mismatch for version 12 -> Applied : 14"],
+                vec![
+                    "BError: Validate failed",
+                    "CException: Validate failed checksum mismatch for version 12 -> Applied : 14",
+                ],
             ),
             ("a.B: prose\n", vec![]),
         ] {
