@@ -1242,7 +1242,7 @@ fn a_start_that_fails_for_its_configuration_says_which_in_the_first_line() {
         (
             "CreateContainerConfigError",
             "container has runAsNonRoot and image will run as root (pod: \"cart_shop(0a1b)\", container: app)",
-            "would run as root",
+            "image will run as root",
         ),
         (
             "CreateContainerConfigError",
