@@ -169,7 +169,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
 /// The claims that a pod waits for, whose events are not among its own.
 fn claims_of(pod: &Pod) -> Vec<(String, String)> {
     let claims = scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS);
-    claims.map(|claim| (pod.metadata.namespace.clone(), claim.to_owned())).collect()
+    claims.map(|claim| (pod.metadata.namespace.clone(), claim)).collect()
 }
 
 /// What cannot be read is said once, and is empty.

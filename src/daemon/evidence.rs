@@ -124,7 +124,7 @@ impl Job {
             name: meta.name.clone(),
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
-            claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).map(str::to_owned).collect(),
+            claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).collect(),
             logs: logs.take(LOGS).collect(),
             node: None,
             siblings: None,

@@ -17,8 +17,10 @@ use super::page::{self, BadToken, FindingKey, Page};
 use super::{Served, Shown};
 use crate::API_VERSION;
 use crate::diagnosis::problems::Groups;
+use crate::diagnosis::victims::{Causes, may_serve};
 use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity};
 use crate::incidents::compact::CompactFinding;
+use crate::incidents::store::WorkloadKey;
 use crate::incidents::{Ending, Incident, IncidentEvent, IncidentId, Incidents, What};
 
 /// Resolved incidents that are shown.
@@ -173,15 +175,15 @@ async fn list<K: Ord + Serialize + serde::de::DeserializeOwned>(
 /// Worst first; among equals the newest, which is what somebody who looks has come for.
 type IncidentKey = (Reverse<u8>, Reverse<Option<Timestamp>>, String);
 
-/// Goes through the open incidents, with their namespaces where they are at hand. The lock is held for some pods at a time.
-fn each_open(incidents: &RwLock<Incidents>, mut look: impl FnMut(Option<&str>, &Incident)) {
+/// Goes through the open incidents, with their workloads where they are at hand. The lock is held for some pods at a time.
+fn each_open(incidents: &RwLock<Incidents>, mut look: impl FnMut(Option<&WorkloadKey>, &Incident)) {
     const PODS: usize = 100;
     let mut place = 0;
     loop {
         let incidents = incidents.read().unwrap_or_else(PoisonError::into_inner);
         let mut more = false;
         for (at, pod) in incidents.active_from(place).take(PODS) {
-            pod.incidents.iter().for_each(|i| look(Some(&pod.workload_key.namespace), i));
+            pod.incidents.iter().for_each(|i| look(Some(pod.workload_key), i));
             (place, more) = (at + 1, true);
         }
         if !more {
@@ -202,10 +204,11 @@ pub(super) async fn incidents(
 
 fn render_incidents(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -> Result<Vec<u8>, BadToken> {
     let mut page = Page::<IncidentKey, (IncidentId, Timestamp, Arc<CompactFinding>)>::new(&wanted.page())?;
-    each_open(&shown.incidents, |namespace, incident| {
+    each_open(&shown.incidents, |workload_key, incident| {
         let compact = &incident.compact;
         if !wanted.matches_compact(severity, compact)
-            || wanted.namespace.is_some() && !wanted.is_in_namespace_of(namespace, compact)
+            || wanted.namespace.is_some()
+                && !wanted.is_in_namespace_of(workload_key.map(|key| &*key.namespace), compact)
         {
             return;
         }
@@ -302,14 +305,29 @@ impl Named {
     }
 }
 
+/// The incidents from which others may follow, unpacked.
+fn causes(incidents: &RwLock<Incidents>) -> Causes {
+    let mut serving = Vec::new();
+    each_open(incidents, |workload_key, incident| {
+        if serving.len() < MAX_SERVING && workload_key.is_some_and(|key| may_serve(&key.workload.name)) {
+            serving.push(incident.compact.finding());
+        }
+    });
+    Causes::among(&serving)
+}
+
+/// Incidents that are unpacked for that.
+const MAX_SERVING: usize = 1_000;
+
 /// The incidents are unpacked one at a time: in a storm there are tens of thousands.
 fn render_problems(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -> Result<Vec<u8>, BadToken> {
     let mut page = Page::<ProblemKey, Problem>::new(&wanted.page())?;
-    let mut groups = Groups::<Named>::default();
-    each_open(&shown.incidents, |namespace, incident| {
+    let mut groups = Groups::<Named>::with(causes(&shown.incidents));
+    each_open(&shown.incidents, |workload_key, incident| {
         let compact = &incident.compact;
         if wanted.matches_compact(severity, compact)
-            && (wanted.namespace.is_none() || wanted.is_in_namespace_of(namespace, compact))
+            && (wanted.namespace.is_none()
+                || wanted.is_in_namespace_of(workload_key.map(|key| &*key.namespace), compact))
         {
             let finding = compact.finding();
             if let Some(named) = groups.add(&finding) {

@@ -304,7 +304,12 @@ static PASSES: LazyLock<Vec<(Regex, Hide)>> = LazyLock::new(|| {
         ),
         pass(r"(?i)(\b(?:requirepass|masterauth)\s+)(\S+)()", second),
         pass(
-            r"(?i)(<(?:[\w.:-]*(?:password|passwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<]+)(<|$)",
+            r"(?i)(<(?:[\w.:-]*(?:password|passwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<]+)(<)",
+            second,
+        ),
+        // Cut in the middle of the element; behind a placeholder such as `AUTH <password>` stands a blank.
+        pass(
+            r"(?i)(<(?:[\w.:-]*(?:password|passwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<\s][^<]*)($)",
             second,
         ),
     ]
@@ -710,5 +715,13 @@ mod tests {
         assert!(PASSES.len() > 10);
         assert!(HINT.is_match("password"));
         assert!(KEY.is_match("a=b"));
+    }
+
+    #[test]
+    fn a_placeholder_is_no_element_that_holds_a_secret() {
+        let words = "ERR AUTH <password> called without any password configured for the default user";
+        assert_eq!(redact(words), words);
+        assert_eq!(redact("<password>hunter2 and more"), "<password>[redacted]");
+        assert_eq!(redact("<password> hunter2 </password>"), "<password>[redacted]</password>");
     }
 }

@@ -181,6 +181,20 @@ fn join<P: std::borrow::Borrow<Part>>(parts: &[P]) -> String {
 
 /// The innermost parts that fit into so many characters; outer ones are left out whole.
 fn fit(parts: &[&Part], limit: usize) -> String {
+    // Of several lines that a program printed, each says first what it has to say.
+    let lines = parts.iter().any(|p| p.joint == "; ");
+    if lines && join(parts).chars().count() > limit {
+        let short = |p: &&Part| Part {
+            joint: p.joint,
+            text: sentences(&p.text, 24).trim_end_matches('.').to_owned(),
+        };
+        let short: Vec<Part> = parts.iter().map(short).collect();
+        return innermost(&short.iter().collect::<Vec<_>>(), limit);
+    }
+    innermost(parts, limit)
+}
+
+fn innermost(parts: &[&Part], limit: usize) -> String {
     let mut from = parts.len().saturating_sub(1);
     let mut length = parts.last().map_or(0, |p| p.text.chars().count());
     // Words like `permission denied` mean nothing without what was tried.

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::cause::CauseCode;
 use super::finding::{Cause, Finding, Scope, Stage};
 use super::reason::Severity;
+use super::victims::Causes;
 
 /// Several findings with one common cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,6 +66,7 @@ pub fn key(finding: &Finding) -> Option<ProblemKey> {
 /// Groups findings one at a time and keeps none of them. `M` is what else the caller notes of each group.
 #[derive(Clone, Debug, Default)]
 pub struct Groups<M> {
+    causes: Causes,
     by_key: BTreeMap<ProblemKey, Group<M>>,
     hasher: RandomState,
 }
@@ -96,12 +98,18 @@ impl Digests {
 }
 
 impl<M: Default> Groups<M> {
+    /// No groups yet. What follows from one of these findings is one problem with it.
+    pub fn with(causes: Causes) -> Self {
+        Self { causes, by_key: BTreeMap::new(), hasher: RandomState::new() }
+    }
+
     /// Adds a finding; none if it is not part of a problem.
     pub fn add(&mut self, finding: &Finding) -> Option<&mut M> {
         let hasher = &self.hasher;
-        let group = self.by_key.entry(key(finding)?).or_insert_with(|| Group {
-            cause: finding.cause.text.clone(),
-            severity: finding.severity,
+        let of = self.causes.of(finding).unwrap_or(finding);
+        let group = self.by_key.entry(key(of)?).or_insert_with(|| Group {
+            cause: of.cause.text.clone(),
+            severity: of.severity,
             findings: 0,
             more: M::default(),
             pods: Digests::default(),
@@ -139,9 +147,10 @@ impl<M> IntoIterator for Groups<M> {
     }
 }
 
-/// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete.
+/// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete. What follows from
+/// another finding is one problem with it.
 pub fn group(findings: &[impl Borrow<Finding>]) -> Vec<Problem> {
-    let mut groups = Groups::<Vec<usize>>::default();
+    let mut groups = Groups::<Vec<usize>>::with(Causes::among(findings.iter().map(Borrow::borrow)));
     for (at, finding) in findings.iter().enumerate() {
         if let Some(members) = groups.add(finding.borrow()) {
             members.push(at);

@@ -199,6 +199,8 @@ struct FlatVolume {
     persistent_volume_claim: Option<Claim>,
     #[serde(deserialize_with = "lenient::some_object")]
     config_map: Option<Named>,
+    #[serde(deserialize_with = "lenient::some_object")]
+    ephemeral: Option<Ephemeral>,
 }
 
 impl From<FlatVolume> for Volume {
@@ -208,6 +210,7 @@ impl From<FlatVolume> for Volume {
             secret: flat.secret,
             persistent_volume_claim: flat.persistent_volume_claim,
             config_map: flat.config_map.map(|reference| ConfigMapVolume { reference }),
+            ephemeral: flat.ephemeral,
         };
         Self { name: flat.name, source: Some(Box::new(source)) }
     }
@@ -229,11 +232,24 @@ pub struct VolumeSource {
     /// A ConfigMap, by name; its content is never read.
     #[prost(message, optional, tag = "19")]
     pub config_map: Option<ConfigMapVolume>,
+    /// A claim that is made for the pod.
+    #[prost(message, optional, tag = "29")]
+    pub ephemeral: Option<Ephemeral>,
+}
+
+impl Volume {
+    /// The claim behind the volume: one by name, or one that is made for the pod of this name.
+    pub fn claim(&self, pod: &str) -> Option<String> {
+        let source = self.source.as_ref()?;
+        let named = source.persistent_volume_claim.as_ref().map(|c| c.claim_name.clone());
+        named.or_else(|| source.ephemeral.as_ref().map(|_| format!("{pod}-{}", self.name)))
+    }
 }
 
 impl VolumeSource {
     fn is_wanted(&self) -> bool {
         self.persistent_volume_claim.is_some()
+            || self.ephemeral.is_some()
             || self.secret.is_some()
             || self.config_map.is_some()
             || self.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some())
@@ -282,6 +298,11 @@ pub struct Claim {
     #[serde(deserialize_with = "lenient::text")]
     pub claim_name: String,
 }
+
+/// `core/v1.EphemeralVolumeSource`, whose template says nothing that the analyzer needs.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Ephemeral {}
 
 /// `core/v1.Container`, without everything that can hold a secret.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
