@@ -677,14 +677,14 @@ fn over(
         return (Ending::Superseded, text);
     }
     if phase == "Failed" {
-        let reason = match crate::redact::clean(&pod.status.reason) {
+        let reason = match crate::redact::redact(&pod.status.reason) {
             reason if reason.is_empty() => "no reason is given".into(),
             reason => reason,
         };
         return (Ending::Superseded, format!("the pod has failed: {reason}"));
     }
     if let Some(status) = status {
-        let text = match status.state.waiting.as_deref().map(|w| crate::redact::clean(&w.reason)) {
+        let text = match status.state.waiting.as_deref().map(|w| crate::redact::redact(&w.reason)) {
             Some(reason) if !reason.is_empty() => format!("the container waits for something else: {reason}"),
             _ => "the container does not wait for this any more".to_owned(),
         };
