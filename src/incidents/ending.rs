@@ -7,7 +7,7 @@ use super::incident::Ending;
 use crate::diagnosis::WorkloadRef;
 use crate::diagnosis::container::views;
 use crate::objects::Pod;
-use crate::redact::clean;
+use crate::redact::{clean, redact};
 
 /// Why a finding about a pod that is still there has gone.
 pub(super) fn over(
@@ -49,14 +49,14 @@ pub(super) fn over(
         return (Ending::Superseded, text);
     }
     if phase == "Failed" {
-        let reason = match clean(&pod.status.reason) {
+        let reason = match redact(&pod.status.reason) {
             reason if reason.is_empty() => "no reason is given".into(),
             reason => reason,
         };
         return (Ending::Superseded, format!("the pod has failed: {reason}"));
     }
     if let Some(status) = status {
-        let text = match status.state.waiting.as_deref().map(|w| clean(&w.reason)) {
+        let text = match status.state.waiting.as_deref().map(|w| redact(&w.reason)) {
             Some(reason) if !reason.is_empty() => format!("the container waits for something else: {reason}"),
             _ => "the container does not wait for this any more".to_owned(),
         };

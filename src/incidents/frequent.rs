@@ -77,7 +77,7 @@ pub fn find(
         view.noun()
     );
     let what =
-        format!("last end: {} with exit code {}", crate::redact::clean(&newest.reason), newest.exit_code);
+        format!("last end: {} with exit code {}", crate::redact::redact(&newest.reason), newest.exit_code);
     let finding = Finding {
         reason: Reason::FrequentRestarts.into(),
         severity: Reason::FrequentRestarts.severity(),

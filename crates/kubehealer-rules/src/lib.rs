@@ -523,7 +523,7 @@ impl<'a> Subject<'a> {
             },
             restart_count: status.map(|s| s.restart_count),
             exit_code: ended.map(|e| e.exit_code),
-            image: container.map_or_else(String::new, |c| redact::clean(c.image()).into_owned()),
+            image: container.map_or_else(String::new, |c| redact::redact(c.image()).into_owned()),
             scope: None,
             evidence,
             next_steps,

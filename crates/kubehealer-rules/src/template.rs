@@ -76,7 +76,7 @@ impl Template {
                 Part::Value(checked) => match run.eval(&checked.node) {
                     Ok(value) => {
                         let shown = show(&value).unwrap_or_default();
-                        text.push_str(&redact::redact(redact::cut(&shown, MAX_TEXT)));
+                        text.push_str(redact::cut(&redact::redact(&shown), MAX_TEXT));
                     }
                     Err(failed) => {
                         text.push('?');

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::lenient::{self, Entry};
 use super::meta::as_map;
 use super::{Label, Object, ObjectMeta, Time, time};
+use crate::redact::redact_in_place;
 
 /// `core/v1.Pod`.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
@@ -62,6 +63,7 @@ impl Object for Pod {
     }
 
     fn trim(&mut self) {
+        self.hide_secrets();
         self.metadata.trim();
         let spec = &mut self.spec;
         spec.volumes.retain(|v| v.source.as_ref().is_some_and(|s| s.is_wanted()));
@@ -79,6 +81,50 @@ impl Object for Pod {
             container.trim(spec.init_containers.iter().find(|c| c.name == container.name));
         }
         status.ephemeral_container_statuses.iter_mut().for_each(|c| c.trim(None));
+    }
+}
+
+impl Pod {
+    /// Hides the secrets in all that is free text: whoever holds a pod that was decoded holds none of them.
+    fn hide_secrets(&mut self) {
+        let spec = &mut self.spec;
+        for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
+            redact_in_place(&mut container.image);
+            let hooks = container.lifecycle.iter_mut().filter_map(|l| l.pre_stop.as_mut()?.exec.as_mut());
+            hooks.for_each(|exec| redact_in_place(&mut exec.program));
+            for probe in
+                [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe]
+            {
+                let Some(probe) = probe else { continue };
+                probe.handler.exec.iter_mut().for_each(|exec| redact_in_place(&mut exec.program));
+                probe.handler.http_get.iter_mut().for_each(|get| redact_in_place(&mut get.path));
+            }
+        }
+        spec.ephemeral_containers.iter_mut().for_each(|c| redact_in_place(&mut c.common.image));
+        let status = &mut self.status;
+        redact_in_place(&mut status.message);
+        for condition in &mut status.conditions {
+            if !condition.message.is_empty() {
+                let mut message = std::mem::take(&mut condition.message).into_string();
+                redact_in_place(&mut message);
+                condition.message = message.into_boxed_str();
+            }
+        }
+        let lists = [
+            &mut status.container_statuses,
+            &mut status.init_container_statuses,
+            &mut status.ephemeral_container_statuses,
+        ];
+        for container in lists.into_iter().flatten() {
+            redact_in_place(&mut container.image);
+            for state in [&mut container.state, &mut container.last_state] {
+                state.waiting.iter_mut().for_each(|w| redact_in_place(&mut w.message));
+                state.terminated.iter_mut().for_each(|t| redact_in_place(&mut t.message));
+            }
+            for device in container.allocated_resources_status.iter_mut().flat_map(|s| &mut s.resources) {
+                device.message.iter_mut().for_each(redact_in_place);
+            }
+        }
     }
 }
 
