@@ -216,10 +216,10 @@ fn secrets(tool: &Tool, text: &str, words: &[Word], spans: &mut Vec<(usize, usiz
             if let Some(next) = next.filter(|n| n.glued && n.quoted) {
                 spans.push((next.start, next.end));
             }
-        } else if listed(tool.apart, written).is_some() {
-            if let Some(next) = next.filter(|n| !of(n).starts_with("--")) {
-                spans.push((next.start + scheme(of(next)), next.end));
-            }
+        } else if listed(tool.apart, written).is_some()
+            && let Some(next) = next.filter(|n| !of(n).starts_with("--"))
+        {
+            spans.push((next.start + scheme(of(next)), next.end));
         }
         let login = match glued(tool.login, written) {
             Some((_, from)) => Some((word.start + from, word.end)),
@@ -310,7 +310,8 @@ fn words(text: &str, from: usize) -> Vec<Word> {
         at = quotes;
         let start = at;
         while byte(at).is_some_and(|b| {
-            !b.is_ascii_whitespace() && !is_quote(b) && !(b == b'\\' && byte(at + 1).is_some_and(is_quote))
+            let is_escaped_quote = b == b'\\' && byte(at + 1).is_some_and(is_quote);
+            !(b.is_ascii_whitespace() || is_quote(b) || is_escaped_quote)
         }) {
             at += 1;
         }

@@ -56,7 +56,7 @@ pub fn of_private_key(lines: &[&str]) -> Vec<bool> {
 /// Whether a line ends in base64: one of 64 characters and more, and at the end of a key a shorter one.
 fn is_body(line: &str, last: bool) -> bool {
     let words = line.split(|c: char| c.is_whitespace() || "\"'`{},\\".contains(c)).filter(|w| !w.is_empty());
-    let Some(word) = words.clone().last() else { return true };
+    let Some(word) = words.clone().next_back() else { return true };
     let base64 = word.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/=".contains(&b));
     base64 && (last || word.len() >= 16 || word.ends_with('=') || words.count() == 1)
 }
