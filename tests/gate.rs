@@ -109,6 +109,12 @@ fn list(pods: u32, failing: f64, accept: &'static str) -> Vec<u8> {
 fn memory_and_allocations_have_not_grown_by_a_fifth() {
     let mut gate = Gate::default();
 
+    // The patterns that texts are looked through with are compiled when the first text asks for them, however many pods fail.
+    let kinds = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/secrets.txt"))
+        .unwrap();
+    let ((), patterns) = cost(|| kinds.lines().for_each(|line| drop(redact(line))));
+    gate.hold("heap of the patterns that hide secrets, bytes", patterns.held as f64, PATTERNS_HEAP);
+
     // A slim pod of the realistic mix.
     let recordings = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/recordings");
     let recorded = std::fs::read(recordings.join("final/pods.json")).unwrap();
@@ -187,9 +193,6 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
 
     // A pod that fails, with all that is known of it: what a storm multiplies.
     let failing = decode(&list(2_000, 1.0, "application/vnd.kubernetes.protobuf"), Encoding::Protobuf);
-    // The patterns that texts are looked through with are compiled once, however many pods fail.
-    let (_, patterns) = cost(|| redact("password=hunter2").into_owned());
-    gate.hold("heap of the patterns that hide secrets, bytes", patterns.held as f64, PATTERNS_HEAP);
     for pod in failing.iter().take(3) {
         diagnose(pod, &Context::pod_only(), now);
     }
@@ -227,7 +230,7 @@ const JSON_TIMES: f64 = 0.446;
 const JSON_ASKED: f64 = 0.145;
 const PB_TIMES: f64 = 0.376;
 const PB_ASKED: f64 = 0.128;
-const PATTERNS_HEAP: f64 = 2_784_000.0;
+const PATTERNS_HEAP: f64 = 7_115_000.0;
 const HEALTHY_HEAP: f64 = 274.0;
 const FAIL_HEAP: f64 = 2507.0;
 const SCRAPE_TIMES: f64 = 8.02;

@@ -176,7 +176,7 @@ const MUST_BE_SEEN: [(&str, u64); 42] = [
 
 /// A quarter of all histories: in four tests, so that they run at the same time.
 fn quarter(quarter: u64) {
-    let all = number("KUBEHEALER_HISTORIES", 40_000).div_ceil(HISTORIES_PER_RUN as u64);
+    let all = number("KUBEHEALER_HISTORIES", 20_000).div_ceil(HISTORIES_PER_RUN as u64);
     let runs: Vec<u64> = (0..all).filter(|n| n % 4 == quarter).collect();
     let mut seen = Coverage::default();
     for number in &runs {

@@ -228,7 +228,7 @@ fn what_cannot_be_created_is_told_from_a_wrong_command() {
         &look(&stuck("CreateContainerConfigError", contradiction, 900)),
         R::CreateContainerConfigError,
         C::RunAsNonRootViolated,
-        &["runAsUser 0"],
+        &["runAsUser breaks non-root policy"],
     );
 }
 

@@ -212,7 +212,7 @@ pub(super) static PASSES: [Pass; 35] = [
         r"\b(?:pbkdf2_sha\d+\$|scrypt:\d+:|SCRAM-SHA-(?:1|256)\$)[^\s\x22']{8,}|\bmd5[0-9a-f]{32}\b",
         all,
     ),
-    pass(&["key="], r"(?i)(<\w+\s+key=\\*\x22([\w.-]+)\\*\x22\s*>)([^<]+)(<)", named),
+    pass(&["key="], r"(?i)(<\w+\s+key=\\*\x22([\w.-]+)\\*\x22\s*>)([^<]+)(</)", named),
     // A variable as Kubernetes writes it, in JSON or in YAML, the name first or the value first.
     pass(
         &["name", "key", "property"],
@@ -294,7 +294,7 @@ pub(super) static PASSES: [Pass; 35] = [
             "privatekey>",
             "pwd>",
         ],
-        r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<]+)(<)",
+        r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<]+)(</)",
         second,
     ),
     // Cut within the element; behind a placeholder such as `AUTH <password>` stands a blank.
