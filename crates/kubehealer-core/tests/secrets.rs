@@ -47,7 +47,10 @@ fn snapshot(pods: &[Value]) -> Snapshot {
 }
 
 /// Each way in, by its name: a snapshot with the text in that place.
-const WAYS: &[(&str, fn(&str) -> Snapshot)] = &[
+/// What a way in is called, and a snapshot into which the text came by it.
+type Way = (&'static str, fn(&str) -> Snapshot);
+
+const WAYS: &[Way] = &[
     ("termination message", |text| {
         let pod = container(
             waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container"),
