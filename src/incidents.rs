@@ -15,6 +15,7 @@ pub(crate) mod bugs;
 pub mod compact;
 pub mod frequent;
 pub mod incident;
+pub mod steady;
 pub mod store;
 pub mod terminations;
 
@@ -709,7 +710,10 @@ fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32)
     if newest > created && others > 0 {
         return (Ending::Replaced, format!("a newer pod of {kind}/{name} has taken its place"));
     }
-    let text = if others == 0 {
+    let text = if matches!(kind.as_str(), "Job" | "CronJob") {
+        let left = if others == 0 { "no other pod".to_owned() } else { format!("{others} other pods") };
+        format!("{kind}/{name} has {left}, so the Job has finished, was deleted, or is about to retry")
+    } else if others == 0 {
         format!(
             "{kind}/{name} has no other pod, so it was scaled to zero, deleted, or is about to replace it"
         )
@@ -722,6 +726,17 @@ fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_not_scaled() {
+        for (others, left) in [(0, "no other pod"), (2, "2 other pods")] {
+            let job = WorkloadRef { kind: "Job".into(), name: "import".into() };
+            let (ending, text) = departed(&Pod::default(), &job, None, others);
+            let wanted =
+                format!("Job/import has {left}, so the Job has finished, was deleted, or is about to retry");
+            assert_eq!((ending, text), (Ending::Deleted, wanted));
+        }
+    }
 
     #[test]
     fn timers_that_are_set_anew_with_every_update_do_not_pile_up() {

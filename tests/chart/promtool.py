@@ -1,7 +1,7 @@
 """Builds promtool rule tests: minutes in, alerts out.
 
-One sample a minute. A series is a dict of labels and a function from minute to value, None for no sample: what is gone is
-marked stale, as Prometheus marks what a target no longer exposes.
+One sample a minute, or every `step` seconds. A series is a dict of labels and a function from minute to value, None for no
+sample: what is gone is marked stale, as Prometheus marks what a target no longer exposes.
 """
 
 import pathlib
@@ -26,10 +26,14 @@ def reasons(alert):
     return found[1].split("|") if found else []
 
 
+# Seconds between two samples, and between two evaluations.
+step = 60
+
+
 def series(name, labels, value, minutes):
     text, alive = [], False
-    for minute in range(minutes):
-        sample = value(minute)
+    for at in range(0, minutes * 60, step):
+        sample = value(at // 60 if at % 60 == 0 else at / 60)
         text.append(str(sample) if sample is not None else ("stale" if alive else "_"))
         alive = sample is not None
     inner = ",".join(f'{key}="{val}"' for key, val in labels.items())
@@ -40,7 +44,7 @@ def firing(alert, minute, labelsets):
     """At this minute exactly these fire (labels without the alert's name)."""
     return {
         "expr": f'ALERTS{{alertname="{alert}",alertstate="firing"}}',
-        "eval_time": f"{minute}m",
+        "eval_time": f"{round(minute * 60)}s",
         "exp_samples": [
             {
                 "labels": "ALERTS{"
@@ -53,10 +57,56 @@ def firing(alert, minute, labelsets):
     }
 
 
-def run(tmp_path, tests):
+SYNCED = "kubehealer_watch_synced"
+
+
+def gap(inputs, begin, end):
+    """Prometheus takes no samples from one minute to another, and marks nothing as stale."""
+    for one in inputs:
+        values = one["values"].split(" ")
+        cut = slice(round(begin * 60) // step, round(end * 60) // step)
+        values[cut] = ["_"] * len(values[cut])
+        one["values"] = " ".join(values)
+    return inputs
+
+
+def with_sources(inputs):
+    """Each instance of KubeHealer is scraped and knows its pods all the time, unless the test says otherwise."""
+    known = {key(one, "instance") for one in inputs if one["series"].startswith(SYNCED)}
+    more = {}
+    for one in inputs:
+        instance = key(one, "instance")
+        if one["series"].startswith("kubehealer_") and instance and instance not in known:
+            labels = {"job": key(one, "job"), "instance": instance, "resource": "pods"}
+            labels.update({"cluster": key(one, "cluster")} if key(one, "cluster") else {})
+            length = len(one["values"].split(" ")) * step // 60
+            more[instance] = series(SYNCED, labels, lambda minute: 1, length)
+    return inputs + list(more.values())
+
+
+def key(one, name):
+    found = re.search(rf'[{{,]{name}="([^"]*)"', one["series"])
+    return found and found[1]
+
+
+def alone(alert, tmp_path):
+    """A rule file with this alert alone, without its texts, for the tests that evaluate often."""
+    (group,) = yaml.safe_load(ALERTS.read_text())["groups"]
+    group["rules"] = [rule for rule in group["rules"] if rule.get("alert", alert) == alert]
+    for rule in group["rules"]:
+        rule.pop("annotations", None)
+    file = tmp_path / "rules.yaml"
+    file.write_text(yaml.safe_dump({"groups": [group]}))
+    return file
+
+
+def run(tmp_path, tests, rule_file=ALERTS):
     """Runs the tests with the real rules; returns promtool's complaint, empty if there is none."""
     # promtool takes rule files relative to the test file.
     file = tmp_path / "test.yaml"
-    file.write_text(yaml.safe_dump({"rule_files": [str(ALERTS)], "evaluation_interval": "1m", "tests": tests}))
+    for test in tests:
+        test["interval"] = f"{step}s"
+        test["input_series"] = with_sources(test["input_series"])
+    file.write_text(yaml.safe_dump({"rule_files": [str(rule_file)], "evaluation_interval": f"{step}s", "tests": tests}))
     done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stdout + done.stderr
