@@ -183,6 +183,11 @@ def kind_of(alert):
     return {"workload_kind": "Job"} if alert == "JobFailed" else {}
 
 
+def kept(alert):
+    """Minutes that it fires on after the end, for a pod that is about to be replaced."""
+    return int(RULES[alert].get("keep_firing_for", "0m")[:-1])
+
+
 def labels_of(alert, subject):
     severity = RULES[alert]["labels"]["severity"]
     # That of a rule of the user's comes from the rule; these scenarios have the usual one.
@@ -206,7 +211,7 @@ def test_fires_in_time_holds_through_a_restart_of_kubehealer_and_resolves(alert,
     one = [labels_of(alert, subject)]
     tests = [firing(alert, minute, []) for minute in range(0, max(fires, BEGIN))]
     tests += [firing(alert, minute, one) for minute in range(fires + 2, end)]
-    tests += [firing(alert, minute, []) for minute in range(end, minutes)]
+    tests += [firing(alert, minute, []) for minute in range(end + kept(alert), minutes)]
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
@@ -563,7 +568,7 @@ def test_the_page_of_alerts_names_each_with_its_severity_and_reasons():
         severity = RULES[alert]["labels"]["severity"]
         assert line.startswith(f"| {severity} |") or (alert == "RuleMatched" and line.startswith("| the rule's |"))
         assert set(re.findall(r"\[([\w-]+)\]", line)) == set(reasons(alert)), alert
-        if age := re.search(r":open\{[^}]*\} >= (\d+)", RULES[alert]["expr"]):
+        if age := re.search(r":pod_unhealthy:open\{[^}]*\} >= (\d+)", RULES[alert]["expr"]):
             assert f"{int(age[1]) // 60} minute" in line
         elif wait := RULES[alert].get("for"):
             assert wait[:-1] in line

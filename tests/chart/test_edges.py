@@ -5,7 +5,7 @@ import re
 import promtool
 import pytest
 from promtool import alone, firing, gap, run, series
-from test_alerts import A, B, BEGIN, INCIDENTS, OTHERS, RULES, alive, errors, labels_of, own, scenario
+from test_alerts import A, B, BEGIN, INCIDENTS, OTHERS, RULES, alive, errors, kept, labels_of, own, scenario
 
 STEP = 10 / 60  # one sample, in minutes
 ALERTS = [*INCIDENTS, *OTHERS]
@@ -40,7 +40,7 @@ def fires(alert, inputs, begin, end, minutes, tmp_path, one=None):
     tests, at = [], 0
     while at * STEP < minutes:
         minute = at * STEP
-        if begin is None or minute < begin - 1e-6 or minute >= end + 1e-6:
+        if begin is None or minute < begin - 1e-6 or minute >= end + kept(alert) + 1e-6:
             tests.append(firing(alert, minute, []))
         elif begin + 2 * STEP - 1e-6 <= minute < end - 1e-6:
             tests.append(firing(alert, minute, one))
@@ -63,7 +63,7 @@ def test_a_fault_that_heals_after_the_threshold_is_paged_until_it_heals(alert, t
     # Ten seconds after it; an alert whose threshold has passed needs one evaluation to see it.
     inputs = make(open_(BEGIN, at + STEP), minutes, A)
     one = [labels_of(alert, scenario(alert)[2])]
-    tests = [firing(alert, at, one), *(firing(alert, at + n * STEP, []) for n in range(1, 50))]
+    tests = [firing(alert, at, one), *(firing(alert, at + kept(alert) + n * STEP, []) for n in range(1, 20))]
     assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}], alone(alert, tmp_path)) == ""
 
 
