@@ -1,4 +1,4 @@
-//! What rules cost: pods in churn are decoded, diagnosed and booked, without rules, with 200 that apply here and there, and
+//! What rules cost: pods in churn are decoded, diagnosed and counted, without rules, with 200 that apply here and there, and
 //! with 200 whose `match` cannot apply. All in one run and in turns, measured by the CPU time of the thread.
 //!
 //! `cargo bench --bench rules`

@@ -127,7 +127,7 @@ fn history(random: &mut Random, per_hour: f64, ids: &mut u64, start: Timestamp) 
     (changes, kills)
 }
 
-fn booked(changes: &[Change], start: Timestamp) -> u64 {
+fn counted(changes: &[Change], start: Timestamp) -> u64 {
     let mut incidents = Incidents::new();
     let mark = incidents.mark();
     incidents.sweep(mark, None, start);
@@ -189,7 +189,7 @@ fn main() {
         changes.sort_by_key(|c| c.at);
         let share = |n: u64| format!("{n} ({:.0} %)", 100.0 * n as f64 / kills as f64);
         let line =
-            [booked(&changes, start), sampled(&changes, start, 15), sampled(&changes, start, 60)].map(share);
+            [counted(&changes, start), sampled(&changes, start, 15), sampled(&changes, start, 60)].map(share);
         table += &format!("| {per_hour} | {kills} | {} | {} | {} |\n", line[0], line[1], line[2]);
     }
     print!("{table}");

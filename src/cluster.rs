@@ -10,6 +10,7 @@ pub mod evidence;
 mod health;
 pub mod lean;
 mod proxy;
+pub mod review;
 pub mod snapshot;
 mod transport;
 pub mod watch;

@@ -11,14 +11,14 @@
 mod announce;
 mod engine;
 mod evidence;
-#[cfg(test)]
-mod histories;
+pub mod logging;
+mod queue;
 pub mod rules;
 mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
@@ -28,20 +28,22 @@ use kube::runtime::watcher;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::FORCED_LOG_DIRECTIVES;
 use crate::cluster::client::{Connect, ConnectError, connect};
+use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
 use crate::objects::Object;
 use crate::rules::RuleSet;
-use crate::server::{BindError, Bound, Shown};
+use crate::server::access::{self, Access, Verdict};
+use crate::server::hosts::Hosts;
+use crate::server::tls::{self, Certificate, TlsError};
+use crate::server::{self, BindError, Bound, Limits, Server, Shown};
 use engine::Engine;
 
 /// The time that incidents know: the real one, or a simulated cluster's.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
-/// The real time.
 pub fn wall_clock() -> Clock {
     Arc::new(wall_time)
 }
@@ -72,10 +74,17 @@ pub struct Settings {
     pub target: Target,
     /// Which pods to watch.
     pub selection: Selection,
-    /// How to watch.
     pub watch: watch::Settings,
     /// Where to serve; port 0 picks one.
     pub listen: SocketAddr,
+    /// Where to serve the probes alone, beside that.
+    pub probe_listen: Option<SocketAddr>,
+    /// Names in the `Host` header that are allowed beside addresses and names of Services.
+    pub allowed_hosts: Vec<String>,
+    /// Certificate and key, if it is to serve TLS.
+    pub tls: Option<tls::Files>,
+    /// Whether the API server is asked who may look.
+    pub authorization: bool,
     /// Whether events are read.
     pub events: bool,
     /// Whether the logs of failing containers are read.
@@ -90,7 +99,6 @@ pub struct Settings {
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
     pub rule_files: Vec<PathBuf>,
-    /// The time.
     pub clock: Clock,
 }
 
@@ -102,6 +110,10 @@ impl Settings {
             selection: Selection::default(),
             watch: watch::Settings::default(),
             listen: SocketAddr::from((Ipv6Addr::UNSPECIFIED, PORT)),
+            probe_listen: None,
+            allowed_hosts: Vec::new(),
+            tls: None,
+            authorization: false,
             events: true,
             logs: false,
             owners: true,
@@ -117,56 +129,22 @@ impl Settings {
 /// Why it cannot begin, or go on.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// The port.
     #[error(transparent)]
     Bind(#[from] BindError),
-    /// The kubeconfig.
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    /// Certificate and key.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// TLS itself.
+    #[error("cannot serve TLS: {0}")]
+    Rustls(#[from] rustls::Error),
     /// Two metrics have one name.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// A part of it has panicked; where, the panic itself has told.
+    /// A part of it has panicked; where, the panic itself has said.
     #[error("a part of the daemon has failed: it ends rather than go on without it")]
     Failed,
-}
-
-/// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One JSON object a line.
-    Json,
-}
-
-/// Begins to write log lines to stderr, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
-/// whatever it says. Does nothing if the process logs already.
-pub fn init_logging(format: LogFormat) {
-    use tracing_subscriber::filter::{EnvFilter, LevelFilter};
-
-    let info = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let (mut filter, wrong) = match info.from_env() {
-        Ok(filter) => (filter, None),
-        Err(error) => (info.parse_lossy(""), Some(error)),
-    };
-    for directive in FORCED_LOG_DIRECTIVES {
-        if let Ok(directive) = directive.parse() {
-            filter = filter.add_directive(directive);
-        }
-    }
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
-    // An error means that somebody else has set this up, which is as good.
-    let _ = match format {
-        LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),
-        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
-    };
-    if let Some(error) = wrong {
-        tracing::warn!(
-            "RUST_LOG cannot be read, info is used instead: {error}; write it as in: warn,kubehealer=debug"
-        );
-    }
 }
 
 /// Runs until a signal ends it: SIGTERM or Ctrl-C, and at once with a second one.
@@ -207,8 +185,9 @@ pub async fn end_signal() -> &'static str {
 
 /// A daemon that runs.
 pub struct Running {
-    /// Where it serves.
     pub address: SocketAddr,
+    /// Where it serves the probes alone.
+    pub probe_address: Option<SocketAddr>,
     /// The incidents, to be read.
     pub incidents: Arc<RwLock<Incidents>>,
     tasks: Tasks,
@@ -253,8 +232,15 @@ impl Tasks {
 
 /// Binds, connects, and begins to watch. Whether the cluster answers shows in `/readyz`.
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
-    let bound = Bound::to(settings.listen).await?;
+    let bound = Bound::to(settings.listen, "--listen")?;
     let address = bound.address().unwrap_or(settings.listen);
+    let probe_bound = match settings.probe_listen {
+        Some(address) => Some(Bound::to(address, "--probe-listen")?),
+        None => None,
+    };
+    let probe_address = probe_bound.as_ref().and_then(|bound| bound.address().ok());
+    let certificate = settings.tls.clone().map(Certificate::read).transpose()?;
+    let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;
     let (client, name) = match &settings.target {
         Target::Client(client, name) => (client.clone(), name.clone()),
         Target::Find(how) => {
@@ -262,15 +248,17 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             (found.client, format!("{} from {}", found.server, found.source))
         }
     };
-    tracing::info!(%address, "watching {name}; serving http://{address}/");
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Arc::new(Metrics::new(settings.max_series)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     metrics.sources.set_scope(settings.selection.scope());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
-    let (jobs, queue) = evidence::queue();
-    let engine = Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), jobs));
+    let queue = queue::Queue::default();
+    let engine =
+        Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), queue.clone()));
     let mut tasks = Tasks {
         running: JoinSet::new(),
         stop: CancellationToken::new(),
@@ -285,7 +273,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         tasks.watch(watch, Arc::clone(&engine).pods(namespace));
     }
     let watches = |resource: Resource| {
-        let scopes = settings.selection.others(&resource);
+        let scopes = settings.selection.scopes_of(&resource);
         scopes.into_iter().map(move |scope| Watch::new(resource, scope, settings.watch))
     };
     if settings.owners {
@@ -308,7 +296,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             tasks.watch(watch, Arc::clone(&engine).nodes());
         }
     }
-    for worker in evidence::workers(client, queue, &engine) {
+    for worker in evidence::workers(client.clone(), queue, &engine) {
         tasks.spawn(worker);
     }
     if !settings.rule_files.is_empty() {
@@ -325,12 +313,46 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         pulse,
         diagnosis: Box::new({
             let engine = Arc::clone(&engine);
-            move || engine.document()
+            move |wanted| engine.document(wanted)
         }),
     });
-    // It drains by itself when it is told to stop.
-    tasks.running.spawn(bound.serve(shown, tasks.stop.clone()));
-    Ok(Running { address, incidents, tasks })
+    // They drain by themselves when they are told to stop.
+    if let Some(bound) = probe_bound {
+        let probes = server::probes(Arc::clone(&shown));
+        tasks.running.spawn(bound.serve(probes, None, Limits::PROBES, tasks.stop.clone()));
+    }
+    if let Some(certificate) = certificate {
+        tasks.spawn(certificate.follow());
+    }
+    let access = settings.authorization.then(|| Access::new(reviews(client)));
+    let router = Server::new(shown, Hosts::new(&settings.allowed_hosts), access).router();
+    tasks.running.spawn(bound.serve(router, acceptor, Limits::MAIN, tasks.stop.clone()));
+    Ok(Running { address, probe_address, incidents, tasks })
+}
+
+/// Asks the API server who may look.
+fn reviews(client: Client) -> access::Review {
+    let is_failing = Arc::new(AtomicBool::new(false));
+    Box::new(move |token, path| {
+        let (client, is_failing) = (client.clone(), Arc::clone(&is_failing));
+        Box::pin(async move {
+            let reviewed = review::review(&client, &token, &path).await;
+            // One line for each change, however many ask.
+            let was_failing = is_failing.swap(reviewed.is_err(), Relaxed);
+            match &reviewed {
+                Err(failure) if !was_failing => {
+                    tracing::warn!(error = %failure, "cannot ask the API server who may look, nobody new is let in");
+                }
+                Ok(_) if was_failing => tracing::info!("the API server says again who may look"),
+                _ => {}
+            }
+            reviewed.map_err(|failure| failure.text).map(|review| match review {
+                Review::Allowed => Verdict::Allowed,
+                Review::Unknown => Verdict::Unknown,
+                Review::Forbidden(user) => Verdict::Forbidden(user),
+            })
+        })
+    })
 }
 
 /// How often is looked whether time alone has changed something. Costs nothing when it has not.

@@ -23,16 +23,23 @@ pub use newest::newest_time;
 
 /// How much is read of one file, in bytes: an input without end must not eat the memory.
 const MAX_FILE: u64 = 4 << 30;
+/// How many files and directories are looked at.
+const MAX_ENTRIES: usize = 200_000;
+/// How many logs are kept, of each its end.
+const MAX_LOGS: usize = 10_000;
 /// How deep directories are followed; must-gather needs 9.
 const MAX_DEPTH: usize = 24;
 
-/// What was read.
 #[derive(Debug, Default)]
 pub struct Dump {
     /// The objects, each in its newest state. Its `undecodable` are single documents of files that were read otherwise.
     pub snapshot: Snapshot,
     /// Files and directories that could not be read as a whole: what they held is missing from the look.
     pub broken: Vec<Broken>,
+    /// Files that were read.
+    pub read: usize,
+    /// Files that were not looked at, or that hold nothing to look at.
+    pub skipped: Vec<Skipped>,
     /// Documents of a kind that Kubernetes knows or that has at least a kind.
     pub objects: usize,
     /// Heartbeats of nodes and renewals of leases: what tells how old a dump without events is.
@@ -47,15 +54,48 @@ impl Dump {
     }
 }
 
+/// A file that was not looked at, or that holds nothing to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Skipped {
+    /// Its path.
+    pub place: String,
+    /// Why, in words.
+    pub why: &'static str,
+}
+
 /// A file or directory that could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Broken {
     /// Where, in a file down to the place.
     pub place: String,
-    /// Why, in words.
     pub why: String,
-    /// What to do.
     pub hint: &'static str,
+}
+
+/// What was read and what was not, in one line: `read 14 files, skipped 2: empty (a.json), hidden (.b)`. None where nothing was skipped.
+pub fn account(dump: &Dump) -> Option<String> {
+    const NAMED: usize = 3;
+    if dump.skipped.is_empty() {
+        return None;
+    }
+    let mut by_reason: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
+    for skipped in &dump.skipped {
+        by_reason.entry(skipped.why).or_default().push(&skipped.place);
+    }
+    let reasons = by_reason.into_iter().map(|(why, places)| {
+        let named = places.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        match places.len().saturating_sub(NAMED) {
+            0 => format!("{why} ({named})"),
+            more => format!("{why} ({named} and {more} more)"),
+        }
+    });
+    let plural = if dump.read == 1 { "" } else { "s" };
+    Some(format!(
+        "read {} file{plural}, skipped {}: {}",
+        dump.read,
+        dump.skipped.len(),
+        reasons.collect::<Vec<_>>().join("; ")
+    ))
 }
 
 impl fmt::Display for Broken {
@@ -80,7 +120,16 @@ pub fn read(paths: &[PathBuf], stdin: impl Read) -> Dump {
         }
         match fs::metadata(path) {
             Err(e) => reader.fail(path, &e),
-            Ok(meta) if meta.is_dir() => reader.directory(path, 0),
+            Ok(meta) if meta.is_dir() => {
+                reader.root = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+                reader.directory(path, 0);
+            }
+            // A pipe is fine here, as a shell's `<(...)` is one. A device may have no end.
+            Ok(meta) if is_device(&meta) => reader.broken.push(Broken {
+                place: path.display().to_string(),
+                why: "a device, not a file".to_owned(),
+                hint: HOW_TO_DUMP,
+            }),
             Ok(_) => reader.file(path, false),
         }
     }
@@ -93,9 +142,40 @@ struct Reader {
     logs: Vec<ContainerLog>,
     broken: Vec<Broken>,
     heartbeats: Vec<Timestamp>,
+    read: usize,
+    skipped: Vec<Skipped>,
+    /// Files and directories that were come by.
+    entries: usize,
+    /// The directory that was asked for, without links: nothing outside of it is read.
+    root: PathBuf,
+}
+
+#[cfg(unix)]
+fn is_device(meta: &fs::Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    meta.file_type().is_char_device() || meta.file_type().is_block_device()
+}
+
+#[cfg(not(unix))]
+fn is_device(_: &fs::Metadata) -> bool {
+    false
 }
 
 impl Reader {
+    fn skip(&mut self, path: &Path, why: &'static str) {
+        self.skipped.push(Skipped { place: path.display().to_string(), why });
+    }
+
+    /// Why a link is not followed: out of the directory it may lead to anything on this machine.
+    fn flaw_of_link(&self, link: &Path) -> Option<&'static str> {
+        let Ok(target) = fs::canonicalize(link) else { return Some("a link that leads nowhere") };
+        if !target.starts_with(&self.root) {
+            return Some("a link that leads out of the directory");
+        }
+        // It may lead back up, and what it leads to is read at its own place.
+        target.is_dir().then_some("a link to a directory")
+    }
+
     fn fail(&mut self, path: &Path, error: &io::Error) {
         let (why, hint) = match error.kind() {
             io::ErrorKind::NotFound => {
@@ -123,17 +203,45 @@ impl Reader {
         let mut entries: Vec<PathBuf> = entries.into_iter().map(|e| e.path()).collect();
         entries.sort();
         for entry in entries {
+            self.entries += 1;
+            if self.entries > MAX_ENTRIES {
+                return self.broken.push(Broken {
+                    place: entry.display().to_string(),
+                    why: format!("not read, nor what follows: more than {MAX_ENTRIES} files"),
+                    hint: "give the directories that matter one by one",
+                });
+            }
+            let meta = match fs::symlink_metadata(&entry) {
+                Ok(meta) => meta,
+                Err(e) => {
+                    self.fail(&entry, &e);
+                    continue;
+                }
+            };
             let hidden = entry.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
-            // A link to a directory may lead back up.
-            let Ok(meta) = fs::symlink_metadata(&entry) else { continue };
-            if hidden {
-                continue;
+            let flaw = if hidden {
+                Some("hidden")
+            } else if meta.is_symlink() {
+                self.flaw_of_link(&entry)
+            } else {
+                None
+            };
+            // Opening a pipe that nobody writes to would wait for ever.
+            let regular = fs::metadata(&entry).is_ok_and(|m| m.is_file());
+            if let Some(why) = flaw {
+                self.skip(&entry, why);
             } else if meta.is_dir() {
                 self.directory(&entry, depth + 1);
+            } else if !regular {
+                self.skip(&entry, "not a regular file");
             } else if let Some(log) = log_of(&entry) {
                 self.log(&entry, log);
-            } else if is_object_file(&entry) && entry.is_file() {
+            } else if is_object_file(&entry) {
                 self.file(&entry, true);
+            } else if is_compressed(&entry) {
+                self.skip(&entry, "compressed: unpack it first");
+            } else {
+                self.skip(&entry, "neither JSON, YAML nor a container's log by its name");
             }
         }
     }
@@ -162,21 +270,33 @@ impl Reader {
             Err((why, hint)) => self.broken.push(broken(why.to_owned(), hint)),
             // Tools that gather whole clusters leave empty files where there was nothing to gather.
             Ok(text) if text.trim().is_empty() => {
-                if !among_others {
+                if among_others {
+                    self.skip(Path::new(place), "empty");
+                } else {
                     self.broken.push(broken("empty".to_owned(), HOW_TO_DUMP));
                 }
             }
             Ok(text) => {
                 let beats = newest::heartbeats(&text);
                 self.heartbeats.extend(beats);
-                if let Err(cut) = self.collector.documents(place, &text, among_others) {
-                    self.broken.push(cut);
+                let before = self.collector.objects();
+                match self.collector.documents(place, &text, among_others) {
+                    Err(cut) => self.broken.push(cut),
+                    Ok(()) if self.collector.objects() == before => {
+                        if among_others {
+                            self.skip(Path::new(place), "no Kubernetes objects in it");
+                        }
+                    }
+                    Ok(()) => self.read += 1,
                 }
             }
         }
     }
 
     fn log(&mut self, path: &Path, log: LogName) {
+        if self.logs.len() >= MAX_LOGS {
+            return self.skip(path, "too many logs: the first 10000 are read");
+        }
         let tail = File::open(path).and_then(|mut file| {
             let length = file.seek(SeekFrom::End(0))?;
             file.seek(SeekFrom::Start(length.saturating_sub(MAX_BYTES as u64)))?;
@@ -187,6 +307,7 @@ impl Reader {
         let LogName { namespace, pod, container, previous } = log;
         match tail {
             Ok(tail) => {
+                self.read += 1;
                 self.logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None })
             }
             Err(e) => self.fail(path, &e),
@@ -194,11 +315,11 @@ impl Reader {
     }
 
     fn finish(self) -> Dump {
-        let Self { collector, logs, broken, heartbeats } = self;
+        let Self { collector, logs, broken, heartbeats, read, skipped, .. } = self;
         let (mut snapshot, objects) = collector.finish();
         snapshot.sources.logs = !logs.is_empty();
         snapshot.logs = logs;
-        Dump { snapshot, broken, objects, heartbeats }
+        Dump { snapshot, broken, read, skipped, objects, heartbeats }
     }
 }
 
@@ -206,6 +327,12 @@ fn is_object_file(path: &Path) -> bool {
     path.extension()
         .and_then(|e| e.to_str())
         .is_some_and(|e| ["json", "jsonl", "ndjson", "yaml", "yml"].iter().any(|x| e.eq_ignore_ascii_case(x)))
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
+        ["gz", "tgz", "zip", "xz", "zst", "bz2", "tar"].iter().any(|x| e.eq_ignore_ascii_case(x))
+    })
 }
 
 #[derive(Debug, PartialEq)]

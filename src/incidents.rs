@@ -10,9 +10,8 @@
 //! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/termination-accounting.md`.
 
 pub mod accounting;
-#[cfg(test)]
-pub(crate) mod bugs;
 pub mod compact;
+mod ending;
 pub mod frequent;
 pub mod incident;
 pub mod steady;
@@ -27,10 +26,11 @@ use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Reason, Stage, WorkloadRef, nodes};
+use crate::diagnosis::{Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
 use accounting::TerminationReason;
 use compact::{CompactFinding, Packed};
+use ending::{departed, over};
 use frequent::LongRun;
 use incident::NewFinding;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
@@ -45,6 +45,8 @@ const REMEMBERED: usize = 200;
 const SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// Clocks of the API server and of this process may differ by this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
+/// How long a watch may take to show the next state of a pod while it replays what was missed.
+const REPLAY: SignedDuration = SignedDuration::from_secs(2);
 
 /// How a pod was seen first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,28 +74,21 @@ pub struct Active {
 /// A termination of a container that is shown for a while.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecentTermination {
-    /// The container's name.
     pub container: Box<str>,
-    /// Why it terminated.
     pub reason: TerminationReason,
-    /// When.
     pub at: Timestamp,
 }
 
-/// An active pod.
 #[derive(Clone, Copy, Debug)]
 pub struct ActivePod<'a> {
-    /// Its uid.
     pub uid: Uid,
     /// Its namespace and workload.
     pub workload_key: &'a Arc<WorkloadKey>,
-    /// Its name.
     pub name: &'a str,
     /// Where it runs; empty until it is scheduled.
     pub node: &'a str,
     /// All that is found now, graces and recoveries included.
     pub findings: &'a [Arc<CompactFinding>],
-    /// Its open incidents.
     pub incidents: &'a [Incident],
     /// When its containers ended as they do when their node restarts, if they did and the pod goes on.
     pub ended_with_node: Option<Timestamp>,
@@ -135,7 +130,7 @@ pub struct Incidents {
     active: BTreeMap<u64, Uid>,
     next_place: u64,
     /// Incidents of what is no pod: workloads, nodes.
-    others: HashMap<Uid, Vec<Incident>>,
+    workloads_and_nodes: HashMap<Uid, Vec<Incident>>,
     timers: BinaryHeap<Reverse<(Timestamp, Uid)>>,
     terminations: Terminations,
     /// How many pods run on each node.
@@ -147,13 +142,9 @@ pub struct Incidents {
     stale: u64,
     /// When this process first saw a pod, or a list without one.
     began: Option<Timestamp>,
-    /// A bug put in on purpose, to show that the histories find it.
-    #[cfg(test)]
-    pub(crate) bug: Option<bugs::Bug>,
 }
 
 impl Incidents {
-    /// Nothing seen yet.
     pub fn new() -> Self {
         Self::default()
     }
@@ -163,7 +154,7 @@ impl Incidents {
         &mut self,
         pod: &Pod,
         workload: &WorkloadRef,
-        diagnosis: PodDiagnosis,
+        mut diagnosis: PodDiagnosis,
         seen: FirstSeen,
         now: Timestamp,
     ) -> Vec<IncidentEvent> {
@@ -185,8 +176,6 @@ impl Incidents {
                 && diagnosis.findings.is_empty()
                 && diagnosis.recheck.is_none()
                 && views(pod).all(|v| recent_terminations(pod, v, now).next().is_none());
-            #[cfg(test)]
-            let is_known = is_known && self.bug.is_none();
             if is_known {
                 record.version = version;
                 return Vec::new();
@@ -195,6 +184,9 @@ impl Incidents {
         let before =
             self.store.get(uid).map(|r| (r.runs.then(|| Arc::clone(&r.node)), Arc::clone(&r.workload_key)));
         let known = before.is_some();
+        if !known && seen == FirstSeen::Later {
+            hold_replayed(&mut diagnosis, now);
+        }
         let (ran_on, was_of) = before.unzip();
         let record = self.store.upsert(Identity {
             uid,
@@ -203,20 +195,12 @@ impl Incidents {
             node: &pod.spec.node_name,
             workload,
         });
-        #[cfg(test)]
-        let repeated = known && version == record.version;
         record.version = version;
         record.shown = shown;
         record.runs = runs;
         let workload_key = Arc::clone(&record.workload_key);
         let runs_on = record.runs.then(|| Arc::clone(&record.node));
-        let ran_on = ran_on.flatten();
-        if ran_on != runs_on {
-            self.left_node(ran_on.as_deref());
-            if let Some(node) = runs_on {
-                *self.on_node.entry(node).or_default() += 1;
-            }
-        }
+        self.moved(ran_on.flatten(), runs_on);
         let Some(record) = self.store.get(uid) else { return Vec::new() };
 
         // A pod that comes into view later and is older than this process was there unseen (its labels or our permissions
@@ -224,28 +208,15 @@ impl Incidents {
         let created = meta.creation_timestamp.get();
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
         let ours = known || (seen == FirstSeen::Later && !older);
-        #[cfg(test)]
-        let broken = self.bug.map(|_| bugs::break_pod(self.bug, ours, pod.clone()));
-        #[cfg(test)]
-        let (ours, pod) = broken.as_ref().map_or((ours, pod), |(ours, pod)| (*ours, pod));
-        let counted = &*record.counted;
-        #[cfg(test)]
-        let counted = bugs::break_memory(self.bug, repeated, counted);
-        let (terminations, mut memory) = accounting::count(ours.then_some(counted), pod);
-        accounting::keep_hidden(&record.counted, &mut memory);
+        let (terminations, memory) = accounting::count(ours.then_some(&*record.counted), pod);
+        let is_new =
+            memory.len() != record.counted.len() || !memory.iter().all(|m| record.counted.contains(m));
         let long_runs: Vec<LongRun> = terminations.iter().filter_map(LongRun::of).collect();
         for termination in &terminations {
             self.terminations.add(&workload_key, termination, now);
         }
-        if differs(&record.counted, &memory) {
-            let memory: Vec<(Arc<str>, i32, u64)> = memory
-                .into_iter()
-                .map(|(name, count, termination)| (Arc::from(name), count, termination))
-                .collect();
-            self.store.set_counted(
-                uid,
-                memory.iter().map(|(name, count, termination)| (&**name, *count, *termination)),
-            );
+        if is_new {
+            self.store.set_counted(uid, memory);
         }
         // When a pod was created does not change.
         let moved = was_of.is_none_or(|was| !Arc::ptr_eq(&was, &workload_key));
@@ -282,14 +253,7 @@ impl Incidents {
             for termination in &terminations {
                 self.terminations.add(&workload_key, termination, now);
             }
-            let mut new = new;
-            accounting::keep_hidden(&record.counted, &mut new);
-            let new = new.into_iter().map(|(name, restart_count, termination)| store::Counted {
-                container: name.into(),
-                restart_count,
-                termination,
-            });
-            memory = new.collect();
+            memory = new;
         }
         for termination in accounting::unobserved(&memory) {
             self.terminations.add(&workload_key, &termination, now);
@@ -316,25 +280,30 @@ impl Incidents {
     }
 
     /// All that is known of a workload or a node: its findings, none if there are none any more.
-    pub fn apply_other(&mut self, uid: &str, findings: Vec<Finding>, now: Timestamp) -> Vec<IncidentEvent> {
+    pub fn apply_workload_or_node(
+        &mut self,
+        uid: &str,
+        findings: Vec<Finding>,
+        now: Timestamp,
+    ) -> Vec<IncidentEvent> {
         let uid = Uid::of(uid);
         let first = self.began.is_none();
         let findings: Vec<NewFinding> = findings.into_iter().map(NewFinding::new).collect();
-        let mut incidents = self.others.remove(&uid).unwrap_or_default();
+        let mut incidents = self.workloads_and_nodes.remove(&uid).unwrap_or_default();
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
             (Ending::Recovered, format!("{} is over", f.reason.as_str()))
         });
         self.count(was, incidents.len(), &events);
         if !incidents.is_empty() {
-            self.others.insert(uid, incidents);
+            self.workloads_and_nodes.insert(uid, incidents);
         }
         events
     }
 
     /// A workload or a node is gone.
-    pub fn other_gone(&mut self, uid: &str, now: Timestamp) -> Vec<IncidentEvent> {
-        let Some(mut incidents) = self.others.remove(&Uid::of(uid)) else { return Vec::new() };
+    pub fn workload_or_node_gone(&mut self, uid: &str, now: Timestamp) -> Vec<IncidentEvent> {
+        let Some(mut incidents) = self.workloads_and_nodes.remove(&Uid::of(uid)) else { return Vec::new() };
         let was = incidents.len();
         let events = incident::reconcile(&mut incidents, &[], false, now, |_| {
             (Ending::Deleted, "it was deleted".to_owned())
@@ -352,8 +321,6 @@ impl Incidents {
     pub fn sweep(&mut self, mark: Mark, namespace: Option<&str>, now: Timestamp) -> Vec<IncidentEvent> {
         self.began.get_or_insert(now);
         let unseen = self.store.unseen(mark, namespace);
-        #[cfg(test)]
-        let unseen = if self.bug == Some(bugs::Bug::DropDeletesOfRelists) { Vec::new() } else { unseen };
         unseen.into_iter().flat_map(|uid| self.gone(uid, None, now)).collect()
     }
 
@@ -407,13 +374,13 @@ impl Incidents {
     }
 
     /// All open incidents of workloads and nodes, in no order.
-    pub fn others(&self) -> impl Iterator<Item = &Incident> {
-        self.others.values().flatten()
+    pub fn workloads_and_nodes(&self) -> impl Iterator<Item = &Incident> {
+        self.workloads_and_nodes.values().flatten()
     }
 
     /// All open incidents, in no order.
     pub fn open(&self) -> impl Iterator<Item = &Incident> {
-        self.active_pods().flat_map(|p| p.incidents).chain(self.others())
+        self.active_pods().flat_map(|p| p.incidents).chain(self.workloads_and_nodes())
     }
 
     /// How many incidents are open.
@@ -439,6 +406,15 @@ impl Incidents {
     /// How many pods run on a node, as [`nodes::runs`] tells.
     pub fn pods_on(&self, node: &str) -> u32 {
         self.on_node.get(node).copied().unwrap_or(0)
+    }
+
+    fn moved(&mut self, from: Option<Arc<str>>, to: Option<Arc<str>>) {
+        if from != to {
+            self.left_node(from.as_deref());
+            if let Some(node) = to {
+                *self.on_node.entry(node).or_default() += 1;
+            }
+        }
     }
 
     fn left_node(&mut self, node: Option<&str>) {
@@ -499,26 +475,19 @@ impl Incidents {
             }
         };
         let mut findings: Vec<NewFinding> = diagnosis.findings.into_iter().map(NewFinding::new).collect();
-        let mut recent = Vec::new();
-        for view in views(pod) {
-            for termination in recent_terminations(pod, view, now) {
-                look_at(termination.at.checked_add(RECENT).ok());
-                recent.push(termination);
-            }
-            // A container without a termination has nothing to flap with: the common case.
-            if view.status.restart_count == 0 {
-                continue;
-            }
+        let recent: Vec<_> = views(pod).flat_map(|view| recent_terminations(pod, view, now)).collect();
+        recent.iter().for_each(|termination| look_at(termination.at.checked_add(RECENT).ok()));
+        // A container without a termination has nothing to flap with: the common case.
+        for view in views(pod).filter(|view| view.status.restart_count != 0) {
             let flaps = frequent::find(pod, view, &long_runs, &workload_key.workload)
                 .map(|(finding, until)| (NewFinding::new(finding), until))
                 .or_else(|| still_flaps(&incidents, view, now));
-            if let Some((found, until)) = flaps {
-                look_at(Some(until));
-                let key = found.finding.key();
-                if !findings.iter().any(|f| f.compact.stage != Stage::Recovered && f.finding.key() == key) {
-                    findings.retain(|f| f.finding.key() != key);
-                    findings.push(found);
-                }
+            let Some((found, until)) = flaps else { continue };
+            look_at(Some(until));
+            let key = found.finding.key();
+            if !findings.iter().any(|f| f.compact.stage != Stage::Recovered && f.finding.key() == key) {
+                findings.retain(|f| f.finding.key() != key);
+                findings.push(found);
             }
         }
         look_at(frequent::recheck(&long_runs));
@@ -601,24 +570,16 @@ pub fn uid_of(pod: &Pod) -> Uid {
     }
 }
 
-fn differs(counted: &[store::Counted], memory: &[(&str, i32, u64)]) -> bool {
-    counted.len() != memory.len()
-        || !memory.iter().all(|(name, count, termination)| {
-            counted
-                .iter()
-                .any(|b| *b.container == **name && b.restart_count == *count && b.termination == *termination)
-        })
-}
-
 /// The terminations that a container's status shows, if they are recent and were not what was wanted: at most one per reason, newest
 /// first. The past of a pod that is being deleted is of no interest.
 fn recent_terminations(pod: &Pod, view: View<'_>, now: Timestamp) -> impl Iterator<Item = RecentTermination> {
     let deleting = pod.metadata.deletion_timestamp.is_known();
     let state = view.status.state.terminated.as_deref();
     let last = view.status.last_state.terminated.as_deref();
-    let last = last.filter(|l| state.is_none_or(|s| TerminationReason::of(s) != TerminationReason::of(l)));
+    let last = last
+        .filter(|l| state.is_none_or(|s| TerminationReason::of_record(s) != TerminationReason::of_record(l)));
     [state, last].into_iter().flatten().filter_map(move |termination| {
-        let (reason, at) = (TerminationReason::of(termination), termination.finished_at.get()?);
+        let (reason, at) = (TerminationReason::of_record(termination), termination.finished_at.get()?);
         let shown = !deleting && reason != TerminationReason::Completed && is_recent(at, now);
         shown.then(|| RecentTermination { container: view.name.into(), reason, at })
     })
@@ -638,89 +599,16 @@ fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option
     (now < until).then(|| (Arc::clone(compact).into(), until))
 }
 
-/// Why a finding about a pod that is still there has gone.
-fn over(
-    pod: &Pod,
-    finding: &CompactFinding,
-    workload: &WorkloadRef,
-    newest: Option<i64>,
-    others: u32,
-) -> (Ending, String) {
-    if pod.metadata.deletion_timestamp.is_known() {
-        let (ending, text) = departed(pod, workload, newest, others);
-        return (ending, format!("the pod is being deleted: {text}"));
+/// Holds what time alone has made a failure, for a pod that a watch shows for the first time: after an outage a watch replays
+/// what was missed, and the next state of the pod may be a moment away.
+fn hold_replayed(diagnosis: &mut PodDiagnosis, now: Timestamp) {
+    let has_grace = |f: &&mut Finding| f.reason.known().is_some_and(|r| r.grace() > SignedDuration::ZERO);
+    for finding in diagnosis.findings.iter_mut().filter(|f| f.is_active()).filter(has_grace) {
+        finding.stage = Stage::Pending;
+        finding.severity = Severity::Info;
+        let again = now + REPLAY;
+        diagnosis.recheck = Some(diagnosis.recheck.map_or(again, |at| at.min(again)));
     }
-    let status = views(pod).find(|v| *v.name == *finding.container).map(|v| v.status);
-    let phase = pod.status.phase.as_str();
-    if let Some(running) = status.and_then(|s| s.state.running.as_ref()) {
-        let since = running.started_at;
-        let ready = if status.is_some_and(|s| s.ready) { " and is ready" } else { "" };
-        let restarts = match status.map_or(0, |s| s.restart_count) {
-            ..=0 => String::new(),
-            1 => ", after 1 restart".to_owned(),
-            n => format!(", after {n} restarts"),
-        };
-        let text = format!("the container has been running since {since}{ready}{restarts}");
-        return (Ending::Recovered, text);
-    }
-    if phase == "Succeeded" {
-        return (Ending::Completed, "the pod has completed".to_owned());
-    }
-    if let Some(termination) = status.and_then(|s| s.state.terminated.as_deref()) {
-        if termination.exit_code == 0 {
-            return (
-                Ending::Completed,
-                format!("the container has ended with exit code 0 at {}", termination.finished_at),
-            );
-        }
-        let text =
-            format!("the container has ended for another reason, with exit code {}", termination.exit_code);
-        return (Ending::Superseded, text);
-    }
-    if phase == "Failed" {
-        let reason = match crate::redact::clean(&pod.status.reason) {
-            reason if reason.is_empty() => "no reason is given".into(),
-            reason => reason,
-        };
-        return (Ending::Superseded, format!("the pod has failed: {reason}"));
-    }
-    if let Some(status) = status {
-        let text = match status.state.waiting.as_deref().map(|w| crate::redact::clean(&w.reason)) {
-            Some(reason) if !reason.is_empty() => format!("the container waits for something else: {reason}"),
-            _ => "the container does not wait for this any more".to_owned(),
-        };
-        return (Ending::Recovered, text);
-    }
-    let node = crate::redact::clean(&pod.spec.node_name);
-    let text = if node.is_empty() {
-        "it is no longer so".to_owned()
-    } else {
-        format!("the pod is on node {node} and it is no longer so")
-    };
-    (Ending::Recovered, text)
-}
-
-/// Why a pod goes: what can be told from the other pods of its workload.
-fn departed(pod: &Pod, workload: &WorkloadRef, newest: Option<i64>, others: u32) -> (Ending, String) {
-    let created = pod.metadata.creation_timestamp.get().map(Timestamp::as_second);
-    let WorkloadRef { kind, name } = workload;
-    if kind == "Pod" {
-        return (Ending::Deleted, "it was deleted".to_owned());
-    }
-    if newest > created && others > 0 {
-        return (Ending::Replaced, format!("a newer pod of {kind}/{name} has taken its place"));
-    }
-    let text = if matches!(kind.as_str(), "Job" | "CronJob") {
-        let left = if others == 0 { "no other pod".to_owned() } else { format!("{others} other pods") };
-        format!("{kind}/{name} has {left}, so the Job has finished, was deleted, or is about to retry")
-    } else if others == 0 {
-        format!(
-            "{kind}/{name} has no other pod, so it was scaled to zero, deleted, or is about to replace it"
-        )
-    } else {
-        format!("{kind}/{name} keeps {others} other pods, so it was scaled down, or is about to replace it")
-    };
-    (Ending::Deleted, text)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! objects      what is read from Kubernetes: slim types, decoded leniently from JSON and protobuf
 //! diagnosis    the analyzer, pure: (objects, events, logs, now) -> findings
 //! rules        the user's own rules over pods and findings
-//! incidents    findings over time: open, update, resolve; every termination booked once; problems
+//! incidents    findings over time: open, update, resolve; every termination counted once; problems
 //! cluster      everything that touches a Kubernetes API: client, watch, logs, events
 //! metrics      what Prometheus scrapes, written from the incidents at scrape time
 //! server       /metrics, probes, API, status page
@@ -20,6 +20,7 @@
 //!
 //! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact` and `files` name no runtime, no client and no metrics
 //! library, and read no clock: time comes in as a [`jiff::Timestamp`]. A test holds who may know whom.
+#![allow(missing_docs, reason = "the libraries are kubehealer-core and kubehealer-rules")]
 
 pub use kubehealer_core::{API_VERSION, diagnosis, objects, redact, runbooks};
 pub use kubehealer_rules as rules;

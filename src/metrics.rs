@@ -8,8 +8,10 @@
 mod family;
 mod incidents;
 mod process;
+mod shares;
 mod sources;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
@@ -27,7 +29,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The metric by which the alert rules tell an end from a restart.
 const SYNCED: &str = "kubehealer_watch_synced";
 
-/// The metrics.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -66,7 +67,8 @@ impl Metrics {
         // would look as if they had ended.
         let synced = self.registry.gather().into_iter().find(|family| family.name() == SYNCED);
         let dropped = |metric, series| self.count_dropped(metric, series);
-        Scrape { incidents, now, max_series: self.max_series, out, dropped: &dropped }.write()?;
+        Scrape { incidents, now, max_series: self.max_series, out, dropped: &dropped, lost: BTreeMap::new() }
+            .write()?;
         let mut own = self.registry.gather();
         if let (Some(synced), Some(family)) = (synced, own.iter_mut().find(|f| f.name() == SYNCED)) {
             *family = synced;

@@ -18,10 +18,8 @@ pub use markdown::markdown;
 pub use page::{glossary, page};
 pub use table::table;
 
-/// What is reported.
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
-    /// What was found.
     pub survey: &'a Survey,
     /// What was looked at.
     pub snapshot: &'a Snapshot,
@@ -51,6 +49,9 @@ struct Document<'a> {
     sources: Sources,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     notes: &'a [String],
+    /// Where the next page begins, if the findings are only a part.
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
     findings: &'a [Finding],
     problems: &'a [Problem],
 }
@@ -63,6 +64,7 @@ fn document<'a>(look: &Look<'a>) -> Document<'a> {
         summary: look.survey.summary,
         sources: look.snapshot.sources,
         notes: look.notes,
+        next: None,
         findings: &look.survey.findings,
         problems: &look.survey.problems,
     }
@@ -70,8 +72,13 @@ fn document<'a>(look: &Look<'a>) -> Document<'a> {
 
 /// The report as JSON.
 pub fn json(look: &Look<'_>) -> String {
+    json_page(look, None)
+}
+
+/// A page of a report as JSON, and where the next one begins. The summary counts all pages; problems are those of this one.
+pub fn json_page(look: &Look<'_>, next: Option<&str>) -> String {
     // Strings, numbers and lists only: there is nothing that could fail.
-    let text = serde_json::to_string_pretty(&document(look)).unwrap_or_default();
+    let text = serde_json::to_string_pretty(&Document { next, ..document(look) }).unwrap_or_default();
     let mut out = String::with_capacity(text.len() + 1);
     // JSON allows them as they are, a terminal would obey them. They can only stand in strings, where they may be escaped.
     for c in text.chars() {

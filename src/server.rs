@@ -1,55 +1,56 @@
 //! HTTP for machines and people: metrics, probes, the API and the status page.
 //!
-//! Bound before anything else is begun, so that a taken port is said at once. It only reads: nothing here changes a state. A
-//! request may be of anyone: sizes, times and connections are limited.
+//! Bound before anything else is begun, so that a taken port is reported at once. It only reads: nothing here changes a state.
+//! A request may come from anyone: sizes, times, connections and answers are limited ([`listen`], [`answers`]), names are
+//! checked ([`hosts`]), and if it is asked for so is who may look ([`access`]).
 //!
 //! Must not know clusters, nor how incidents come about.
 
+pub mod access;
+mod answers;
 mod api;
+pub mod hosts;
+mod listen;
+pub mod page;
+pub mod tls;
 
 use std::io::{self, BufWriter, Write};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state, map_response};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use bytes::Bytes;
 use futures::stream;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 use crate::incidents::Incidents;
 use crate::metrics::{self, Metrics};
+use access::Access;
+use answers::{Answers, Budget, CHUNK, WHOLE, in_time};
+use hosts::Hosts;
+use listen::Client;
+pub use listen::{BindError, Bound, Limits};
+use page::BadToken;
 
-/// Open connections at most; more must wait.
-const CONNECTIONS: usize = 256;
-/// Bytes of a request's head at most.
-const HEAD: usize = 16 * 1024;
-/// How long a request's head may take, and how long a connection may idle.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// How long requests that are answered may go on when the program ends.
-const DRAIN: Duration = Duration::from_millis(1000);
-/// Bytes of the metrics that are sent at once.
-const CHUNK: usize = 64 * 1024;
+/// Scrapes at the same time; each takes a thread for as long as it is being sent.
+const SCRAPES: usize = 4;
 /// How old the last sign of life of the watch's task may be, seconds.
 const PULSE: i64 = 60;
 
+/// Makes a page of a diagnosis.
+pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
+
 /// What is served.
 pub struct Shown {
-    /// The incidents.
     pub incidents: Arc<RwLock<Incidents>>,
-    /// The metrics.
     pub metrics: Arc<Metrics>,
     /// The time that the incidents know.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
@@ -57,8 +58,8 @@ pub struct Shown {
     pub wall_clock: fn() -> Timestamp,
     /// Seconds since 1970 when the watch's task last gave a sign of life.
     pub pulse: Arc<AtomicI64>,
-    /// The document that `diagnose -A -o json` would print.
-    pub diagnosis: Box<dyn Fn() -> String + Send + Sync>,
+    /// The document that `diagnose -A -o json` would print, a page of it.
+    pub diagnosis: Diagnose,
 }
 
 impl Shown {
@@ -80,114 +81,76 @@ impl Shown {
     }
 }
 
-/// A port that is taken, or an address that is not ours.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot listen on {address}: {}", bind_trouble(.error))]
-pub struct BindError {
-    address: SocketAddr,
-    error: io::Error,
+/// Everything, with who may see it.
+pub struct Server {
+    shown: Arc<Shown>,
+    hosts: Hosts,
+    access: Option<Access>,
+    answers: Answers,
+    scrapes: Arc<Budget>,
 }
 
-fn bind_trouble(error: &io::Error) -> String {
-    match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            "the port is taken by another program; choose another one with --listen".to_owned()
-        }
-        io::ErrorKind::PermissionDenied => {
-            "permission denied; ports below 1024 need a privilege, choose another one with --listen"
-                .to_owned()
-        }
-        io::ErrorKind::AddrNotAvailable => {
-            "the address does not belong to this machine; choose another one with --listen".to_owned()
-        }
-        _ => error.to_string(),
-    }
-}
+type Served = State<Arc<Server>>;
 
-/// A port that is ours, not served yet.
-#[derive(Debug)]
-pub struct Bound(TcpListener);
-
-impl Bound {
-    /// Takes the port. Every address of IPv6 are those of IPv4 as well, and those alone where there is no IPv6.
-    pub async fn to(address: SocketAddr) -> Result<Self, BindError> {
-        use io::ErrorKind::{AddrInUse, PermissionDenied};
-        let failed = match TcpListener::bind(address).await {
-            Ok(listener) => return Ok(Self(listener)),
-            Err(error) => BindError { address, error },
-        };
-        if address.ip() != Ipv6Addr::UNSPECIFIED
-            || matches!(failed.error.kind(), AddrInUse | PermissionDenied)
-        {
-            return Err(failed);
-        }
-        TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await.map(Self).map_err(|_| failed)
+impl Server {
+    /// With `access`, who may look is asked of the API server.
+    pub fn new(shown: Arc<Shown>, hosts: Hosts, access: Option<Access>) -> Arc<Self> {
+        let scrapes = Budget::new(SCRAPES, SCRAPES / 2);
+        Arc::new(Self { shown, hosts, access, answers: Answers::new(), scrapes })
     }
 
-    /// Which one it is.
-    pub fn address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
-    }
-
-    /// Serves until `stop`, and then for a moment what is being answered.
-    pub async fn serve(self, shown: Arc<Shown>, stop: CancellationToken) {
-        let router = router(shown);
-        let slots = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = tokio::select! {
-                () = stop.cancelled() => break,
-                accepted = async {
-                    let slot = Arc::clone(&slots).acquire_owned().await;
-                    (self.0.accept().await, slot)
-                } => accepted,
-            };
-            let (stream, slot) = match accepted {
-                (Ok((stream, _)), slot) => (stream, slot),
-                (Err(error), _) => {
-                    // Out of file descriptors, mostly: what is open must end first.
-                    tracing::debug!("cannot accept a connection: {error}");
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                    continue;
-                }
-            };
-            let service = TowerToHyperService::new(router.clone());
-            let stop = stop.clone();
-            connections.spawn(async move {
-                let mut http = hyper::server::conn::http1::Builder::new();
-                http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).max_buf_size(HEAD);
-                let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
-                // A connection that breaks is the client's affair.
-                tokio::select! {
-                    _ = &mut connection => {}
-                    () = stop.cancelled() => {
-                        connection.as_mut().graceful_shutdown();
-                        let _ = connection.await;
-                    }
-                }
-                drop(slot);
-            });
-        }
-        drop(self.0);
-        let _ = tokio::time::timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    /// What the main listener serves.
+    pub fn router(self: Arc<Self>) -> Router {
+        let guarded = Router::new()
+            .route("/metrics", get(scrape))
+            .route("/api/v1/incidents", get(api::incidents))
+            .route("/api/v1/problems", get(api::problems))
+            .route("/api/v1/diagnosis", get(api::diagnosis))
+            .route("/", get(|| page(include_str!("server/status.html"), "text/html; charset=utf-8")))
+            .route("/status.css", get(|| page(include_str!("server/status.css"), "text/css; charset=utf-8")))
+            .route(
+                "/status.js",
+                get(|| page(include_str!("server/status.js"), "text/javascript; charset=utf-8")),
+            )
+            .layer(from_fn_with_state(Arc::clone(&self), guard))
+            .with_state(Arc::clone(&self));
+        probes(Arc::clone(&self.shown))
+            .merge(guarded)
+            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
+            .layer(map_response(headers))
     }
 }
 
-fn router(shown: Arc<Shown>) -> Router {
+/// The probes alone: what their own listener serves. They are cheap, and wait for no lock of the incidents.
+pub fn probes(shown: Arc<Shown>) -> Router {
     Router::new()
-        .route("/metrics", get(scrape))
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .route("/api/v1/incidents", get(|shown, asked| aside(|| api::incidents(shown, asked))))
-        .route("/api/v1/problems", get(|shown, asked| aside(|| api::problems(shown, asked))))
-        .route("/api/v1/diagnosis", get(diagnosis))
-        .route("/", get(|| page(include_str!("server/status.html"), "text/html; charset=utf-8")))
-        .route("/status.css", get(|| page(include_str!("server/status.css"), "text/css; charset=utf-8")))
-        .route("/status.js", get(|| page(include_str!("server/status.js"), "text/javascript; charset=utf-8")))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
-        .layer(axum::middleware::map_response(headers))
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /livez and /readyz\n") })
         .with_state(shown)
+}
+
+/// Names first: a page that rebinds its name must not even learn that there is something.
+async fn guard(
+    State(server): Served,
+    Extension(Client(from)): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
+    if let Some(host) = server.hosts.refuse(&request) {
+        let host = crate::redact::clean(crate::redact::cut(&host, 100)).into_owned();
+        let words = format!(
+            "this server is not known as {host}. If that name is yours, allow it with --allowed-hosts; \
+             addresses, localhost and NAME.NAMESPACE.svc are always allowed\n"
+        );
+        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+    }
+    if let Some(access) = &server.access
+        && let Err(refusal) = access.check(request.headers(), request.uri().path(), from).await
+    {
+        return refusal;
+    }
+    next.run(request).await
 }
 
 /// What every answer says: nothing may be guessed, framed or loaded from elsewhere.
@@ -213,31 +176,34 @@ async fn page(text: &'static str, content_type: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 
-/// Not in a task: in a storm it takes longer than an update may wait.
-async fn aside(work: impl FnOnce() -> Response + Send + 'static) -> Response {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
-}
-
 /// The text goes out as it is written, in chunks of which there are a few at a time. A failure breaks the answer off, so
 /// that a part of the text is never taken for the whole.
-async fn scrape(State(shown): State<Arc<Shown>>) -> Response {
+async fn scrape(State(server): Served, Extension(Client(from)): Extension<Client>) -> Response {
+    let share = match server.scrapes.take(from, 1).await {
+        Ok(share) => share,
+        Err(busy) => return busy.into_response(),
+    };
     let (sender, receiver) = mpsc::channel(1);
+    let until = Instant::now() + WHOLE;
     let writer = tokio::task::spawn_blocking(move || -> io::Result<()> {
+        let _share = share;
+        let shown = &server.shown;
         let mut out = BufWriter::with_capacity(CHUNK, Chunks(sender));
         let written = shown.metrics.write(&shown.incidents, (shown.clock)(), &mut out);
         written.map_err(io::Error::other)?;
         out.flush()
     });
-    let chunks = stream::try_unfold((receiver, Some(writer)), async |(mut receiver, mut writer)| {
-        if let Some(chunk) = receiver.recv().await {
-            return Ok(Some((chunk, (receiver, writer))));
-        }
-        match writer.take() {
-            Some(writer) => writer.await.map_err(io::Error::other).flatten().map(|()| None),
-            None => Ok(None),
-        }
-    });
+    let chunks =
+        stream::try_unfold((receiver, Some(writer), until), async |(mut receiver, mut writer, until)| {
+            in_time(until)?;
+            if let Some(chunk) = receiver.recv().await {
+                return Ok(Some((chunk, (receiver, writer, until))));
+            }
+            match writer.take() {
+                Some(writer) => writer.await.map_err(io::Error::other).flatten().map(|()| None),
+                None => Ok(None),
+            }
+        });
     ([(header::CONTENT_TYPE, metrics::CONTENT_TYPE)], Body::from_stream(chunks)).into_response()
 }
 
@@ -269,8 +235,4 @@ fn probe(result: Result<(), String>) -> Response {
         Ok(()) => "ok\n".into_response(),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, why + "\n").into_response(),
     }
-}
-
-async fn diagnosis(State(shown): State<Arc<Shown>>) -> Response {
-    aside(move || ([(header::CONTENT_TYPE, "application/json")], (shown.diagnosis)()).into_response()).await
 }

@@ -19,9 +19,12 @@ use kubehealer::metrics::Metrics;
 use kubehealer::objects::decode::{Encoding, protobuf_list, protobuf_object};
 use kubehealer::objects::{Object as _, Pod};
 use kubehealer::redact::redact;
-use kubehealer::simulator::bulk::Fleet;
 use kubehealer::simulator::{Cluster, client};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+
+#[path = "../benches/table/fleet.rs"]
+mod fleet;
+use fleet::Fleet;
 
 #[global_allocator]
 static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;

@@ -12,10 +12,10 @@ use kubehealer::incidents::{FirstSeen, Incidents, uid_of};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{protobuf_list, protobuf_object};
-use kubehealer::simulator::bulk::Fleet;
 use kubehealer::simulator::{Cluster, client};
 use prometheus::Encoder as _;
 
+use crate::fleet::Fleet;
 use crate::measure;
 use crate::parent::goal;
 

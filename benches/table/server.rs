@@ -3,9 +3,9 @@
 use std::io::{BufRead as _, Write as _};
 use std::time::{Duration, Instant};
 
-use kubehealer::simulator::bulk::{Fleet, State};
 use kubehealer::simulator::{Cluster, Cut, kubeconfig, serve};
 
+use crate::fleet::{Fleet, State};
 use crate::measure;
 
 pub fn run(pods: u32, failing: f64) {

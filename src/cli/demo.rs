@@ -90,7 +90,7 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
     let mut running = start(&args, &cluster).await?;
     output::print(&what_to_try(&running, &kubeconfig.0, &args))?;
     // Only now, so that what to try comes first.
-    daemon::init_logging(daemon::LogFormat::Text);
+    daemon::logging::init(daemon::logging::LogFormat::Text);
     tokio::select! {
         () = end(args.duration) => {}
         () = running.failed() => return Err(StartError::Failed.into()),

@@ -188,6 +188,10 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
         dump.snapshot.sources.logs = false;
     }
     let found = dump.objects > 0;
+    let account = files::account(&dump);
+    if let Some(account) = account.as_ref().filter(|_| found) {
+        output::note(account);
+    }
     for broken in &dump.broken {
         if !found {
             return Err(Trouble::new(broken, broken.hint));
@@ -197,7 +201,11 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     if !found {
         let places: Vec<String> = args.file.iter().map(|p| p.display().to_string()).collect();
         return Err(Trouble::new(
-            format_args!("{}: no Kubernetes objects in it", places.join(", ")),
+            format_args!(
+                "{}: no Kubernetes objects in it{}",
+                places.join(", "),
+                account.map_or(String::new(), |account| format!(": {account}"))
+            ),
             files::HOW_TO_DUMP,
         ));
     }

@@ -38,6 +38,11 @@ pub(super) fn complain(what: &str, hint: &str) {
     }
 }
 
+/// Prints one line about the work to stderr.
+pub(super) fn note(what: &str) {
+    let _ = writeln!(anstream::AutoStream::auto(io::stderr()), "kubehealer: {}", crate::redact::clean(what));
+}
+
 /// Does the work, and says on a terminal how far it has come once it takes longer than a second.
 pub(super) async fn with_progress<T>(progress: &Progress, work: impl Future<Output = T>) -> T {
     if !io::stderr().is_terminal() {

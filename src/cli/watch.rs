@@ -9,7 +9,8 @@ use super::Trouble;
 use super::select::Selector;
 use crate::cluster::client::Connect;
 use crate::cluster::watch::{Selection, Shard};
-use crate::daemon::{self, Settings, Target};
+use crate::daemon::{self, Settings, Target, logging};
+use crate::server::tls;
 
 /// Watch a cluster: the daemon, with metrics, an API and a status page.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,22 @@ pub(super) struct Args {
     /// Where metrics, probes, API and status page are served; [::] is every address, IPv4 and IPv6
     #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, daemon::PORT)), value_name = "ADDRESS")]
     listen: SocketAddr,
+    /// Where /livez and /readyz are served alone, such as [::]:8081: an attack on the other port does not reach the probes
+    #[arg(long, env = "KUBEHEALER_PROBE_LISTEN", value_name = "ADDRESS")]
+    probe_listen: Option<SocketAddr>,
+    /// Host names, separated by commas, under which it may be asked beside addresses, localhost and NAME.NAMESPACE.svc;
+    /// *.NAME is all names below it
+    #[arg(long, env = "KUBEHEALER_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAMES")]
+    allowed_hosts: Vec<String>,
+    /// Serve TLS with this certificate (PEM, with its intermediates); read again when it changes
+    #[arg(long, env = "KUBEHEALER_TLS_CERT_FILE", value_name = "FILE", requires = "tls_private_key_file")]
+    tls_cert_file: Option<PathBuf>,
+    /// The private key of --tls-cert-file
+    #[arg(long, env = "KUBEHEALER_TLS_PRIVATE_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
+    tls_private_key_file: Option<PathBuf>,
+    /// Ask the API server who may look: metrics, API and page need a bearer token whose user may get the path
+    #[arg(long, env = "KUBEHEALER_AUTHORIZATION", value_parser = clap::builder::FalseyValueParser::new())]
+    authorization: bool,
     /// How log lines are written; which, is said by RUST_LOG, such as warn,kubehealer=debug
     #[arg(long, env = "KUBEHEALER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
@@ -77,6 +94,8 @@ enum LogFormat {
     Text,
     /// One JSON object a line
     Json,
+    /// One JSON object a line, with the names of OpenTelemetry: k8s.pod.name, severity_text
+    OtelJson,
 }
 
 /// `INDEX/COUNT`.
@@ -112,6 +131,11 @@ impl Args {
             shard,
         };
         settings.listen = self.listen;
+        settings.probe_listen = self.probe_listen;
+        settings.allowed_hosts = self.allowed_hosts;
+        settings.tls =
+            self.tls_cert_file.zip(self.tls_private_key_file).map(|(cert, key)| tls::Files { cert, key });
+        settings.authorization = self.authorization;
         settings.events = !self.no_events;
         settings.owners = !self.no_owners;
         settings.nodes = !self.no_nodes;
@@ -136,11 +160,12 @@ fn share_of(name: &str, of: u32) -> Result<Shard, Trouble> {
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     let format = match args.log_format {
-        LogFormat::Text => daemon::LogFormat::Text,
-        LogFormat::Json => daemon::LogFormat::Json,
+        LogFormat::Text => logging::LogFormat::Text,
+        LogFormat::Json => logging::LogFormat::Json,
+        LogFormat::OtelJson => logging::LogFormat::OtelJson,
     };
     let settings = args.settings()?;
-    daemon::init_logging(format);
+    logging::init(format);
     super::blocking(daemon::run(settings))??;
     Ok(ExitCode::SUCCESS)
 }

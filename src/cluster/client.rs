@@ -29,7 +29,6 @@ pub struct Connect {
 /// A cluster that can be asked.
 #[derive(Clone)]
 pub struct Connected {
-    /// Its client.
     pub client: Client,
     /// From where the settings are, such as `the kubeconfig (context kind)` or `the service account`.
     pub source: String,

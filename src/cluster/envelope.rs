@@ -43,9 +43,7 @@ pub(super) fn list(body: Vec<u8>, encoding: Encoding, resource: &Resource) -> Re
 
 /// What a frame of a watch was.
 pub(super) enum Seen {
-    /// An object.
     Object(EventType),
-    /// A bookmark.
     Bookmark {
         /// It ends the first list.
         initial_events_end: bool,

@@ -21,14 +21,10 @@ const SIBLINGS: u32 = 100;
 /// Claims of one pod whose events are worth asking for.
 pub const MAX_CLAIMS: usize = 3;
 
-/// Whose log.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogOf {
-    /// Of the pod.
     pub namespace: String,
-    /// Its name.
     pub pod: String,
-    /// The container's name.
     pub container: String,
     /// Of the container before the present one.
     pub previous: bool,

@@ -46,7 +46,6 @@ pub struct WatchHealth {
     progress: AtomicBool,
 }
 
-/// What is wrong.
 #[derive(Debug)]
 struct Trouble {
     since: Instant,

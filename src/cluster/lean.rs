@@ -37,7 +37,6 @@ struct Inner<T> {
 }
 
 impl<T> Lean<T> {
-    /// The object.
     pub fn into_object(self) -> Result<T, Unread> {
         self.0.object
     }

@@ -58,11 +58,10 @@ impl Progress {
 /// What a look gave.
 #[derive(Debug)]
 pub struct Seen {
-    /// The objects.
     pub snapshot: Snapshot,
     /// What could not be read, in words.
     pub notes: Vec<String>,
-    /// The API server's own clock, where it told it.
+    /// The API server's own clock, where it gave it.
     pub server_time: Option<Timestamp>,
 }
 
@@ -170,7 +169,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
 /// The claims that a pod waits for, whose events are not among its own.
 fn claims_of(pod: &Pod) -> Vec<(String, String)> {
     let claims = scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS);
-    claims.map(|claim| (pod.metadata.namespace.clone(), claim.to_owned())).collect()
+    claims.map(|claim| (pod.metadata.namespace.clone(), claim)).collect()
 }
 
 /// What cannot be read is said once, and is empty.
@@ -199,7 +198,6 @@ impl Lacking<'_> {
     }
 }
 
-/// A whole list.
 struct List<T> {
     items: Vec<T>,
     unread: Vec<Unread>,

@@ -127,7 +127,7 @@ impl Wire {
         self.otherwise.swap(false, Relaxed)
     }
 
-    /// The API server's own clock, where it told it.
+    /// The API server's own clock, where it gave it.
     pub(super) fn server_time(&self) -> Option<Timestamp> {
         *lock(&self.server_time)
     }
@@ -206,7 +206,6 @@ fn with_query(uri: &Uri, query: &[&str]) -> Result<Uri, Failure> {
     uri.parse().map_err(|_| Failure::new(Kind::Refused, "the request cannot be written"))
 }
 
-/// The service.
 #[derive(Clone)]
 struct Transport {
     client: Client,

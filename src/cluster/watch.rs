@@ -121,8 +121,8 @@ impl Selection {
         one.in_each(&self.namespaces)
     }
 
-    /// The watches that show everything around them (events, owners, nodes): labels, nodes and shards are the pods' alone.
-    pub fn others(&self, resource: &Resource) -> Vec<WatchScope> {
+    /// The watches that show the rest (events, owners, nodes): labels, nodes and shards are the pods' alone.
+    pub fn scopes_of(&self, resource: &Resource) -> Vec<WatchScope> {
         let namespaces = if resource.namespaced { self.namespaces.as_slice() } else { &[] };
         WatchScope::default().in_each(namespaces)
     }
@@ -191,7 +191,6 @@ pub enum InitialList {
     Pages,
 }
 
-/// How to watch.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// How the first list is had.
@@ -455,9 +454,9 @@ mod tests {
         assert_eq!(pods.len(), 2);
         assert_eq!(pods[1].namespace.as_deref(), Some("b"));
         assert_eq!(pods[0].fields, "status.phase=Running,spec.nodeName=node-a");
-        assert_eq!(selection.others(&Resource::NODES), [WatchScope::default()]);
-        assert_eq!(selection.others(&Resource::JOBS).len(), 2);
-        assert_eq!(selection.others(&Resource::JOBS)[0].labels, "");
+        assert_eq!(selection.scopes_of(&Resource::NODES), [WatchScope::default()]);
+        assert_eq!(selection.scopes_of(&Resource::JOBS).len(), 2);
+        assert_eq!(selection.scopes_of(&Resource::JOBS)[0].labels, "");
         let unscheduled = Selection { unscheduled: true, ..Selection::default() };
         assert_eq!(unscheduled.pods()[0].fields, "spec.nodeName=");
     }

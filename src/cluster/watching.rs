@@ -77,7 +77,6 @@ impl Watching {
         }
     }
 
-    /// The next lines.
     pub(super) fn poll_lines(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Failure>>> {
         if self.is_over {
             return Poll::Ready(None);
@@ -218,7 +217,8 @@ impl Watching {
             }
             if !self.delivered && !self.is_open_for(STEADY, now) {
                 let open = now.duration_since(self.opened);
-                return Err(Failure::new(Kind::Protocol, format!("the watch was closed after {open:.1?}")));
+                let when = if open.is_zero() { "at once".to_owned() } else { format!("after {open:.1?}") };
+                return Err(Failure::new(Kind::Protocol, format!("the watch was closed {when}")));
             }
             Ok(())
         });

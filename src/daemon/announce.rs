@@ -18,7 +18,6 @@ const RATE: f64 = 10.0;
 /// How often what was held back is counted up.
 const SUMMARY: Duration = Duration::from_secs(10);
 
-/// Writes the lines.
 #[derive(Debug)]
 pub struct Announcer(Mutex<State>);
 

@@ -3,7 +3,9 @@
 //! Whatever a watch shows is dealt with at once, in the watch's own task, in microseconds. Two locks, always taken in this
 //! order: the state of the cluster (owners, nodes, evidence), then the incidents.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -14,19 +16,23 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::announce::Announcer;
-use super::evidence::{Events, Evidence, Job, Jobs};
+use super::evidence::{Events, Evidence, Job};
+use super::queue::Queue;
 use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
 use crate::diagnosis::world::Pods;
-use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, survey};
-use crate::incidents::compact::Packed;
+use crate::diagnosis::{
+    Finding, Severity, Snapshot, Sources, Stage, Start, Summary, Survey, WorkloadRef, survey,
+};
+use crate::incidents::compact::{CompactFinding, Packed};
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
 use crate::report;
 use crate::rules::RuleSet;
+use crate::server::page::{self, BadToken, FindingKey, Page};
 
 /// The state, and what is done with each change of it.
 pub(super) struct Engine {
@@ -36,7 +42,7 @@ pub(super) struct Engine {
     /// The findings of workloads and nodes.
     workloads_and_nodes: Mutex<WorkloadsAndNodes>,
     announcer: Announcer,
-    jobs: Jobs,
+    jobs: Queue,
     pub(super) metrics: Arc<Metrics>,
     /// Owners, nodes or findings have changed since workloads and nodes were judged.
     is_changed: AtomicBool,
@@ -65,7 +71,7 @@ impl Engine {
         settings: &Settings,
         incidents: Arc<RwLock<Incidents>>,
         metrics: Arc<Metrics>,
-        jobs: Jobs,
+        jobs: Queue,
     ) -> Self {
         let sources = Sources {
             events: settings.events,
@@ -116,17 +122,17 @@ impl Engine {
     /// The sink of a watch of pods. `namespace` is what it is limited to.
     pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
         let mut mark = None;
-        let mut sight = FirstSeen::InFirstList;
+        let mut seen = FirstSeen::InFirstList;
         move |event| match event {
             watcher::Event::Init => mark = Some(self.incidents().mark()),
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, sight),
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, seen),
             watcher::Event::Delete(pod) => {
                 let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
                 self.state().evidence.remove(&uid_of(&pod));
                 self.happened(&events);
             }
             watcher::Event::InitDone => {
-                sight = FirstSeen::Later;
+                seen = FirstSeen::Later;
                 if let Some(mark) = mark.take() {
                     let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
                     self.happened(&events);
@@ -136,15 +142,16 @@ impl Engine {
         }
     }
 
-    fn pod(&self, pod: &Pod, sight: FirstSeen) {
+    fn pod(&self, pod: &Pod, seen: FirstSeen) {
         let now = self.now();
         let uid = uid_of(pod);
         let mut state = self.state();
         let workload = state.world.owners.workload_of(pod);
         let diagnosis = state.judge(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
-        let events = incidents.apply(pod, &workload, diagnosis, sight, now);
-        let job = state.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask());
+        let events = incidents.apply(pod, &workload, diagnosis, seen, now);
+        let job =
+            state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
         drop(incidents);
         drop(state);
         self.happened(&events);
@@ -165,7 +172,7 @@ impl Engine {
         let job = if fresh_evidence {
             None
         } else {
-            state.wants_evidence(&incidents, uid, !events.is_empty(), || self.may_ask())
+            state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace))
         };
         drop(incidents);
         drop(state);
@@ -196,16 +203,19 @@ impl Engine {
         let (uid, node, revision) = (job.uid, job.node.clone(), job.siblings.as_ref().map(|s| s.revision));
         let mut state = self.state();
         // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
-        if !self.jobs.push(job) {
+        let left_out = self.jobs.push(job);
+        if let Some(left_out) = &left_out {
             self.metrics.sources.count_evidence("all", "dropped");
-            return;
+            state.not_asked(left_out.uid);
         }
-        state.asked(uid, node, revision);
+        if left_out.is_none_or(|left_out| left_out.uid != uid) {
+            state.asked(uid, node, revision);
+        }
     }
 
     /// Whether there is room for a job: without it, none is made up.
-    fn may_ask(&self) -> bool {
-        let room = self.jobs.have_room();
+    fn may_ask(&self, namespace: &str) -> bool {
+        let room = self.jobs.has_room(namespace);
         if !room {
             self.metrics.sources.count_evidence("all", "dropped");
         }
@@ -391,13 +401,13 @@ impl Engine {
         let mut events = Vec::new();
         for (uid, old) in last.findings.iter().filter(|(uid, _)| !by_uid.contains_key(*uid)) {
             events.extend(if state.exists(old) {
-                incidents.apply_other(uid, Vec::new(), now)
+                incidents.apply_workload_or_node(uid, Vec::new(), now)
             } else {
-                incidents.other_gone(uid, now)
+                incidents.workload_or_node_gone(uid, now)
             });
         }
         for (uid, findings) in &by_uid {
-            events.extend(incidents.apply_other(uid, findings.clone(), now));
+            events.extend(incidents.apply_workload_or_node(uid, findings.clone(), now));
         }
         drop(incidents);
         drop(state);
@@ -428,20 +438,63 @@ impl Engine {
         }
     }
 
-    /// What `diagnose -A -o json` would print.
-    pub(super) fn document(&self) -> String {
-        let mut findings = self.findings_of(self.active_uids().iter());
-        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
+    /// What `diagnose -A -o json` would print, a page of it. Findings are unpacked one at a time, and only those of the page
+    /// are kept: in a storm there are tens of thousands.
+    pub(super) fn document(&self, wanted: &page::Wanted) -> Result<String, BadToken> {
+        let mut page = Page::<FindingKey, Arc<CompactFinding>>::new(wanted)?;
+        let mut summary = Summary::default();
+        let mut unhealthy = HashSet::new();
+        let hasher = foldhash::quality::RandomState::default();
+        let mut count = |finding: &Finding| {
+            *match finding.severity {
+                Severity::Critical => &mut summary.critical,
+                Severity::Warning => &mut summary.warning,
+                Severity::Info => &mut summary.info,
+            } += 1;
+            if finding.severity > Severity::Info && !finding.pod.is_empty() {
+                unhealthy.insert(hasher.hash_one((&finding.namespace, &finding.pod)));
+            }
+        };
+        let uids = self.active_uids();
+        let mut findings = Vec::new();
+        for chunk in uids.chunks(100) {
+            self.in_chunks(chunk, |pod| findings.extend(pod.findings.iter().map(Arc::clone).enumerate()));
+            for (number, compact) in findings.drain(..) {
+                let finding = compact.finding();
+                count(&finding);
+                page.offer(key_of(finding, number), || compact);
+            }
+        }
         let last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
-        findings.extend(last.findings.values().flatten().cloned());
+        for (number, finding) in last.findings.values().flatten().enumerate() {
+            count(finding);
+            page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
+        }
         drop(last);
+        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
         let mut sources = self.state().world.sources;
         sources.owners &= self.metrics.sources.is_synced(OWNERS);
         sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
         let snapshot = Snapshot { sources, ..Snapshot::default() };
-        let survey = Survey::of(findings, pods, self.now());
-        report::json(&report::Look { survey: &survey, snapshot: &snapshot, notes: &[] })
+        let (findings, next) = page.done(|compact| compact.size());
+        let findings = findings.iter().map(|compact| compact.finding()).collect();
+        let mut survey = Survey::of(findings, pods, self.now());
+        survey.summary = Summary { pods, unhealthy_pods: unhealthy.len(), ..summary };
+        let look = report::Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+        Ok(report::json_page(&look, next.as_deref()))
     }
+}
+
+/// The place of a finding in a diagnosis, as [`survey::worst_first`] has it.
+fn key_of(f: Finding, number: usize) -> FindingKey {
+    let stage = match f.stage {
+        Stage::Active => 0,
+        Stage::Pending => 1,
+        Stage::Recovered => 2,
+    };
+    let workload = f.workload.map(|w| (w.kind, w.name));
+    let reason = f.reason.as_str().to_owned();
+    (Reverse(f.severity as u8), stage, reason, f.namespace, f.pod, workload, f.container, f.uid, number)
 }
 
 /// The pods of the incidents, as far as workloads and nodes are judged by them.
@@ -469,8 +522,8 @@ impl<'e> ActivePods<'e> {
 
 impl Pods for ActivePods<'_> {
     fn findings_of(&self, namespace: &str, workload: &WorkloadRef) -> Vec<Finding> {
-        let home = WorkloadKey::new(namespace, workload);
-        self.engine.findings_of(self.by_workload.get(&home).into_iter().flatten())
+        let workload_key = WorkloadKey::new(namespace, workload);
+        self.engine.findings_of(self.by_workload.get(&workload_key).into_iter().flatten())
     }
 
     fn on_node(&self, node: &str) -> usize {
@@ -499,20 +552,22 @@ pub(super) fn kind_of(resource: &Resource) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use super::super::evidence;
     use super::*;
     use crate::daemon::Target;
     use crate::diagnosis::{self, workload_of};
 
     #[tokio::test(start_paused = true)]
     async fn what_a_full_queue_drops_is_asked_for_at_the_next_look_its_surroundings_included() {
-        let (jobs, queue) = evidence::queue();
         let incidents = Arc::new(RwLock::new(Incidents::new()));
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let settings = Settings::new(target);
-        let engine =
-            Engine::new(&settings, Arc::clone(&incidents), Arc::new(Metrics::new(100).unwrap()), jobs);
+        let engine = Engine::new(
+            &settings,
+            Arc::clone(&incidents),
+            Arc::new(Metrics::new(100).unwrap()),
+            Queue::default(),
+        );
         let pod: Pod = serde_json::from_value(serde_json::json!({
             "metadata": {
                 "namespace": "shop", "name": "cart-5d8f9c7b6d-abcde", "uid": "a",
@@ -536,7 +591,7 @@ mod tests {
         engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
             let incidents = engine.incidents();
-            let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, || engine.may_ask());
+            let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, |ns| engine.may_ask(ns));
             drop(incidents);
             let made = job.is_some();
             engine.ask(job);
@@ -544,26 +599,27 @@ mod tests {
         };
 
         let other = || Job::of_workload(Uid::of("other"), "shop", "other", "other");
-        let full = (0..).take_while(|_| engine.jobs.push(other())).count();
+        let full = (0..).take_while(|_| engine.jobs.push(other()).is_none()).count();
         // Made while there was room, and dropped since there is none any more.
         let job = {
             let incidents = engine.incidents();
-            engine.state().wants_evidence(&incidents, Uid::of("a"), false, || true)
+            engine.state().wants_evidence(&incidents, Uid::of("a"), false, |_| true)
         };
         assert_eq!(job.as_ref().and_then(|j| j.node.as_deref()), Some("node-a"));
         engine.ask(job);
         assert!(!look(), "a job is made up for a queue that is full");
 
-        let mut queue = queue.lock().await;
-        (0..full).for_each(|_| drop(queue.try_recv().unwrap()));
+        for _ in 0..full {
+            drop(engine.jobs.pop().await);
+        }
         assert!(look());
-        assert_eq!(queue.try_recv().unwrap().node.as_deref(), Some("node-a"));
+        assert_eq!(engine.jobs.pop().await.node.as_deref(), Some("node-a"));
         assert!(engine.state().node_events.contains_key("node-a"));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pod_without_a_node_that_is_seen_before_the_nodes_is_judged_again_when_they_come() {
-        let (jobs, _queue) = evidence::queue();
+        let jobs = Queue::default();
         let target =
             Target::Client(crate::simulator::client(&crate::simulator::Cluster::new()), String::new());
         let mut settings = Settings::new(target);

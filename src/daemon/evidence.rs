@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::Client;
-use tokio::sync::{Mutex, mpsc};
 use tokio::time::Instant;
 
 use super::engine::Engine;
+use super::queue::Queue;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
 use crate::diagnosis::container::views;
@@ -20,9 +20,6 @@ use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
 use crate::objects::{Annotation, Event, Pod};
 
-/// Jobs that may wait: about what the workers do in the time after which evidence is old, and would be asked for again.
-const QUEUE: usize = 1_000;
-/// Workers.
 const WORKERS: usize = 2;
 /// The pause of a worker between two requests.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -52,7 +49,6 @@ pub(super) struct Events {
 }
 
 impl Evidence {
-    /// Its events.
     pub(super) fn events(&self) -> Vec<Event> {
         self.events.unpack().items
     }
@@ -63,11 +59,10 @@ impl Evidence {
     }
 }
 
-/// What to fetch.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) uid: Uid,
-    namespace: String,
+    pub(super) namespace: String,
     name: String,
     /// Under which uids the events are.
     uids: Vec<String>,
@@ -129,7 +124,7 @@ impl Job {
             name: meta.name.clone(),
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
-            claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).map(str::to_owned).collect(),
+            claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).collect(),
             logs: logs.take(LOGS).collect(),
             node: None,
             siblings: None,
@@ -166,31 +161,6 @@ impl Job {
     }
 }
 
-/// Where jobs are left.
-#[derive(Clone, Debug)]
-pub(super) struct Jobs(mpsc::Sender<Job>);
-
-impl Jobs {
-    /// Whether there was room.
-    pub(super) fn push(&self, job: Job) -> bool {
-        self.0.try_send(job).is_ok()
-    }
-
-    /// Whether there is room now.
-    pub(super) fn have_room(&self) -> bool {
-        self.0.capacity() > 0
-    }
-}
-
-/// The jobs that wait.
-pub(super) type Queue = Arc<Mutex<mpsc::Receiver<Job>>>;
-
-/// A queue.
-pub(super) fn queue() -> (Jobs, Queue) {
-    let (sender, receiver) = mpsc::channel(QUEUE);
-    (Jobs(sender), Arc::new(Mutex::new(receiver)))
-}
-
 /// The workers.
 pub(super) fn workers(
     client: Client,
@@ -200,7 +170,7 @@ pub(super) fn workers(
     let engine = Arc::clone(engine);
     (0..WORKERS).map(move |_| {
         let worker = Worker { client: client.clone(), engine: Arc::clone(&engine), refused: [None; 2] };
-        worker.run(Arc::clone(&queue))
+        worker.run(queue.clone())
     })
 }
 
@@ -216,8 +186,7 @@ const SOURCES: [&str; 2] = ["events", "logs"];
 impl Worker {
     async fn run(mut self, queue: Queue) {
         loop {
-            let Some(job) = queue.lock().await.recv().await else { return };
-            self.work(job).await;
+            self.work(queue.pop().await).await;
         }
     }
 
@@ -247,18 +216,27 @@ impl Worker {
         }
         let mut logs = Vec::new();
         for (log, exit_code) in job.logs {
-            if !self.may_ask(1) {
-                break;
-            }
-            let tail = within(evidence::log(&self.client, &log)).await;
-            if let Some(tail) = self.result(1, tail) {
-                let LogOf { namespace, pod, container, previous } = log;
-                let mut log = ContainerLog { namespace, pod, container, previous, tail, reading: None };
+            // Where the log of the run that terminated is gone or says nothing, that of the run beside it may.
+            let runs = if exit_code.is_some() { 2 } else { 1 };
+            for previous in [log.previous, !log.previous].into_iter().take(runs) {
+                if !self.may_ask(1) {
+                    break;
+                }
+                let of = LogOf { previous, ..log.clone() };
+                let tail = within(evidence::log(&self.client, &of)).await;
+                let tail = self.result(1, tail);
+                tokio::time::sleep(PAUSE).await;
+                let Some(tail) = tail else { continue };
+                let LogOf { namespace, pod, container, previous } = of;
+                let mut read = ContainerLog { namespace, pod, container, previous, tail, reading: None };
                 // Here rather than where it is looked at: there the watch would wait for it.
-                log.settle(exit_code);
-                logs.push(log);
+                read.settle(exit_code);
+                let is_telling = read.reading.as_ref().is_some_and(|reading| reading.verdict.is_some());
+                logs.push(read);
+                if is_telling {
+                    break;
+                }
             }
-            tokio::time::sleep(PAUSE).await;
         }
         if !logs.is_empty() {
             self.engine.evidence(job.uid, |e| e.logs = logs);

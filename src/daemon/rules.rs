@@ -1,7 +1,7 @@
 //! Keeps the user's rules up to date: reads their files again and again, and puts a new version in force once it has been
 //! checked. A bad version is refused with the reason, and the old one stays.
 //!
-//! The content is what counts, not names or times: a ConfigMap changes by a link that is set anew. Must not know what rules
+//! The content is what counts, not names or times: a ConfigMap changes by a link that is replaced. Must not know what rules
 //! do.
 
 use std::path::PathBuf;
@@ -21,7 +21,6 @@ const SETTLED: Duration = Duration::from_millis(200);
 /// What a look at the files shows.
 #[derive(Debug)]
 pub enum Reload {
-    /// Nothing new.
     Same,
     /// A new version that is good.
     New(RuleSet),

@@ -144,6 +144,13 @@ impl ClusterState {
         }
     }
 
+    /// What was asked for is not coming: it may be asked for again.
+    pub(super) fn not_asked(&mut self, uid: Uid) {
+        if let Some(evidence) = self.evidence.get_mut(&uid) {
+            evidence.asked = None;
+        }
+    }
+
     /// Events about a node have come. Whether they say something new.
     pub(super) fn put_node_events(&mut self, node: &str, events: Packed<Events>) -> bool {
         self.node_events.retain(|_, (_, asked)| asked.elapsed() < MAX_EVIDENCE_AGE);
@@ -217,7 +224,7 @@ impl ClusterState {
         incidents: &Incidents,
         uid: Uid,
         at_once: bool,
-        may_ask: impl FnOnce() -> bool,
+        may_ask: impl FnOnce(&str) -> bool,
     ) -> Option<Job> {
         if !self.world.sources.events && !self.world.sources.logs {
             return None;
@@ -231,7 +238,7 @@ impl ClusterState {
         let now = Instant::now();
         let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
         let asked = self.evidence.get(&uid).and_then(|e| e.asked);
-        if asked.is_some_and(|at| now.duration_since(at) < age) || !may_ask() {
+        if asked.is_some_and(|at| now.duration_since(at) < age) || !may_ask(&active.workload_key.namespace) {
             return None;
         }
         let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();

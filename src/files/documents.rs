@@ -164,6 +164,11 @@ enum Stop {
 }
 
 impl Collector {
+    /// How many documents were Kubernetes objects.
+    pub(super) fn objects(&self) -> usize {
+        self.objects
+    }
+
     /// Takes all documents of a text in. An error is about the text as a whole: nothing of it, or only a part, was taken.
     /// Among other files (in a directory) one may well be something else.
     pub(super) fn documents(&mut self, place: &str, text: &str, among_others: bool) -> Result<(), Broken> {
@@ -443,7 +448,6 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Body<'_, P> {
     }
 }
 
-/// One object.
 struct Item<'a, P> {
     collector: &'a mut Collector,
     kind: Option<Kind>,

@@ -46,7 +46,6 @@ pub fn expand(paths: &[PathBuf], wanted: impl Fn(&Path) -> bool) -> Result<Vec<P
     Ok(all)
 }
 
-/// Reads one file.
 pub fn read_text(path: &Path) -> Result<String, String> {
     let mut bytes = Vec::new();
     File::open(path)

@@ -18,6 +18,7 @@
 //! Pure: must not know of findings, workloads, or the time.
 
 use std::hash::{BuildHasher as _, Hash, Hasher};
+use std::sync::Arc;
 
 use foldhash::quality::FixedState;
 use jiff::{SignedDuration, Timestamp};
@@ -27,76 +28,42 @@ use crate::diagnosis::ContainerType;
 use crate::diagnosis::container::{View, views};
 use crate::objects::{Pod, Terminated};
 
-/// Why a container terminated, as the kubelet and the runtime call it: a bounded set, since it labels metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TerminationReason {
-    /// Exit 0.
-    Completed,
-    /// Another exit.
-    Error,
-    /// The memory limit.
-    OOMKilled,
-    /// It could not be started (containerd).
-    StartError,
-    /// It could not be started (dockershim).
-    ContainerCannotRun,
-    /// The runtime was restarted and the task was gone (containerd).
-    Unknown,
-    /// The container vanished from the runtime.
-    ContainerStatusUnknown,
-    /// A rule of another container's restarts all.
-    RestartingAllContainers,
-    /// A system call that seccomp forbids (CRI-O).
-    SeccompKilled,
-    /// A word that is not among these.
-    Other,
-    /// It happened, and no status showed it.
-    Unobserved,
+kubehealer_core::words! {
+    /// Why a container terminated, as the kubelet and the runtime call it: a bounded set, since it labels metrics.
+    pub enum TerminationReason {
+        /// Exit 0.
+        Completed = "Completed",
+        /// Another exit.
+        Error = "Error",
+        /// The memory limit.
+        OOMKilled = "OOMKilled",
+        /// It could not be started (containerd).
+        StartError = "StartError",
+        /// It could not be started (dockershim).
+        ContainerCannotRun = "ContainerCannotRun",
+        /// The runtime was restarted and the task was gone (containerd).
+        Unknown = "Unknown",
+        /// The container vanished from the runtime.
+        ContainerStatusUnknown = "ContainerStatusUnknown",
+        /// A rule of another container's restarts all.
+        RestartingAllContainers = "RestartingAllContainers",
+        /// A system call that seccomp forbids (CRI-O).
+        SeccompKilled = "SeccompKilled",
+        /// A word that is not among these.
+        Other = "Other",
+        /// It happened, and no status showed it.
+        Unobserved = "Unobserved",
+    }
 }
 
 impl TerminationReason {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
-        Self::Completed,
-        Self::Error,
-        Self::OOMKilled,
-        Self::StartError,
-        Self::ContainerCannotRun,
-        Self::Unknown,
-        Self::ContainerStatusUnknown,
-        Self::RestartingAllContainers,
-        Self::SeccompKilled,
-        Self::Other,
-        Self::Unobserved,
-    ];
-
-    /// The word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Completed => "Completed",
-            Self::Error => "Error",
-            Self::OOMKilled => "OOMKilled",
-            Self::StartError => "StartError",
-            Self::ContainerCannotRun => "ContainerCannotRun",
-            Self::Unknown => "Unknown",
-            Self::ContainerStatusUnknown => "ContainerStatusUnknown",
-            Self::RestartingAllContainers => "RestartingAllContainers",
-            Self::SeccompKilled => "SeccompKilled",
-            Self::Other => "Other",
-            Self::Unobserved => "Unobserved",
-        }
-    }
-
     /// Of a terminated record. Runtimes may leave the reason out: then the exit code tells.
-    pub fn of(termination: &Terminated) -> Self {
+    pub fn of_record(termination: &Terminated) -> Self {
         match termination.reason.as_str() {
             "" if termination.exit_code == 0 => Self::Completed,
             "" => Self::Error,
             "seccomp killed" => Self::SeccompKilled,
-            word => Self::ALL
-                .into_iter()
-                .find(|r| r.as_str() == word && *r != Self::Unobserved)
-                .unwrap_or(Self::Other),
+            word => Self::of(word).filter(|r| *r != Self::Unobserved).unwrap_or(Self::Other),
         }
     }
 }
@@ -104,11 +71,8 @@ impl TerminationReason {
 /// One termination of a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Termination<'a> {
-    /// The container's name.
     pub container: &'a str,
-    /// Its kind.
     pub container_type: ContainerType,
-    /// Why.
     pub reason: TerminationReason,
     /// The exit code, unless nobody saw it.
     pub exit_code: Option<i32>,
@@ -233,35 +197,29 @@ impl Hash for Shown<'_> {
 /// Counts what `pod` shows beyond `memory`.
 ///
 /// `memory` is what is counted so far, or none for a pod whose past is not to be counted: one that was there before the first
-/// look. Returns the terminations, oldest first per container, and the new memory.
-pub fn count<'a>(
-    memory: Option<&[Counted]>,
-    pod: &'a Pod,
-) -> (Vec<Termination<'a>>, Vec<(&'a str, i32, u64)>) {
+/// look. Returns the terminations, oldest first per container, and the new memory. Containers whose status is not shown any more
+/// keep what is counted of them.
+pub fn count<'a>(memory: Option<&[Counted]>, pod: &'a Pod) -> (Vec<Termination<'a>>, Vec<Counted>) {
     let mut terminations = Vec::new();
-    let mut new_memory = Vec::new();
+    let mut new_memory: Vec<Counted> = Vec::new();
+    let counted = memory.unwrap_or_default();
     for view in views(pod) {
         let name = view.status.name.as_str();
-        let before = memory.map(|m| m.iter().find(|b| *b.container == *name).map(Memory::unpack));
+        let known = counted.iter().find(|c| *c.container == *name);
         let from = terminations.len();
-        let after = look(before.flatten(), view, &mut terminations);
-        if before.is_none() {
+        let after = look(known.map(Memory::unpack), view, &mut terminations);
+        if memory.is_none() {
             terminations.truncate(from);
         }
         if let Some(after) = after {
-            new_memory.push((name, after.count, after.pack()));
+            let container = known.map_or_else(|| name.into(), |c| Arc::clone(&c.container));
+            new_memory.push(Counted { container, restart_count: after.count, termination: after.pack() });
         }
     }
+    let hidden = counted.iter().filter(|c| !new_memory.iter().any(|new| new.container == c.container));
+    let hidden: Vec<Counted> = hidden.cloned().collect();
+    new_memory.extend(hidden);
     (terminations, new_memory)
-}
-
-/// The containers whose status is not shown any more keep what is counted of them.
-pub fn keep_hidden<'a>(memory: &'a [Counted], new: &mut Vec<(&'a str, i32, u64)>) {
-    for counted in memory {
-        if !new.iter().any(|(name, ..)| *name == &*counted.container) {
-            new.push((&counted.container, counted.restart_count, counted.termination));
-        }
-    }
 }
 
 /// The containers that were running when their pod went away: they have terminated, and nobody saw how.
@@ -399,7 +357,7 @@ fn push<'a>(
     let termination = |record: Option<&Terminated>, times| Termination {
         container: &view.status.name,
         container_type: view.kind,
-        reason: record.map_or(TerminationReason::Unobserved, TerminationReason::of),
+        reason: record.map_or(TerminationReason::Unobserved, TerminationReason::of_record),
         exit_code: record.map(|r| r.exit_code),
         at: record.and_then(|r| r.finished_at.get()),
         uptime: record.and_then(|r| {
@@ -454,19 +412,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
         #[test]
-        fn what_is_shown_again_is_not_booked_again_and_leaves_the_memory_as_it_is(
+        fn what_is_shown_again_is_not_counted_again_and_leaves_the_memory_as_it_is(
             pods in prop::collection::vec(pod(), 1..5),
         ) {
             let mut memory: Option<Vec<Counted>> = None;
             for pod in &pods {
                 let mut before = None;
                 for again in [false, true] {
-                    let (terminations, mut new) = count(memory.as_deref(), pod);
-                    keep_hidden(memory.as_deref().unwrap_or_default(), &mut new);
-                    let new: Vec<_> = new
-                        .into_iter()
-                        .map(|(name, restart_count, termination)| Counted { container: name.into(), restart_count, termination })
-                        .collect();
+                    let (terminations, new) = count(memory.as_deref(), pod);
                     if again {
                         prop_assert_eq!(&terminations, &[]);
                         prop_assert_eq!(before.as_ref(), Some(&new));

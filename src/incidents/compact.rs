@@ -21,7 +21,6 @@ pub struct Packed<T> {
 }
 
 impl<T: prost::Message + Default> Packed<T> {
-    /// Packs it.
     pub fn new(object: &T) -> Self {
         Self { bytes: object.encode_to_vec().into(), of: PhantomData }
     }
@@ -162,7 +161,6 @@ impl From<&Finding> for Texts {
 }
 
 impl CompactFinding {
-    /// Keeps a finding.
     pub fn new(finding: &Finding) -> Self {
         Self {
             reason: finding.reason.clone(),
@@ -181,6 +179,11 @@ impl CompactFinding {
             },
             texts: Packed::new(&finding.into()),
         }
+    }
+
+    /// Bytes of its texts as they are kept.
+    pub fn size(&self) -> usize {
+        self.texts.bytes.len()
     }
 
     /// The finding. Unpacks it, which takes a microsecond or two.

@@ -1,4 +1,4 @@
-//! The slow flapper: a container that ends again and again after running for so long that the kubelet's back-off forgets it.
+//! The slow flapper: a container that terminates over and over after running for so long that the kubelet's back-off forgets it.
 //!
 //! No look at the pod alone shows it: it needs the times of the last terminations. This is the one thing that a restart of this
 //! program forgets, for up to an hour; what `restartCount` and the pod's age prove, the analyzer says at once.
@@ -77,7 +77,7 @@ pub fn find(
         view.noun()
     );
     let what =
-        format!("last end: {} with exit code {}", crate::redact::clean(&newest.reason), newest.exit_code);
+        format!("last end: {} with exit code {}", crate::redact::redact(&newest.reason), newest.exit_code);
     let finding = Finding {
         reason: Reason::FrequentRestarts.into(),
         severity: Reason::FrequentRestarts.severity(),

@@ -1,6 +1,6 @@
 //! A finding over time: one incident from its first proof to its end, whatever it flickers through.
 //!
-//! Pure: must not know pods, stores or the time; it is told what is found and why a finding may be gone.
+//! Pure: must not know pods, stores or the time; it is given what is found and why a finding may be gone.
 
 use std::fmt;
 use std::sync::Arc;
@@ -58,7 +58,6 @@ pub struct NewFinding {
 }
 
 impl NewFinding {
-    /// A finding.
     pub fn new(finding: Finding) -> Self {
         Self { compact: Arc::new(CompactFinding::new(&finding)), finding: Arc::new(finding) }
     }
@@ -70,10 +69,8 @@ impl From<Arc<CompactFinding>> for NewFinding {
     }
 }
 
-/// An open incident.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Incident {
-    /// Its name.
     pub id: IncidentId,
     /// What is found now.
     pub compact: Arc<CompactFinding>,
@@ -109,7 +106,6 @@ kubehealer_core::words! {
 /// What happened to an incident.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// It is new.
     Opened,
     /// It was there when this process first looked: no news, but good to know.
     Found,
@@ -120,12 +116,10 @@ pub enum What {
         /// The code of the cause until now.
         from_cause: CauseCode,
     },
-    /// It is over.
     Resolved(Ending),
 }
 
 impl What {
-    /// The word.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Opened => "opened",
@@ -139,15 +133,12 @@ impl What {
 /// One thing that happened to an incident.
 #[derive(Clone, Debug, PartialEq)]
 pub struct IncidentEvent {
-    /// What.
     pub what: What,
-    /// To which.
     pub id: IncidentId,
     /// Its finding; when it is over, the last one.
     pub finding: Arc<Finding>,
     /// When it was noticed.
     pub noticed: Timestamp,
-    /// When this happened.
     pub at: Timestamp,
     /// In words: the summary, or how it ended.
     pub text: String,
@@ -190,7 +181,7 @@ pub fn reconcile(
                 });
                 open.push(Incident { id, compact: Arc::clone(&found.compact), noticed: now, before: None });
             }
-            // Its grace began anew, or another failure of its family has begun: not over yet.
+            // Its grace began again, or another failure of its family has begun: not over yet.
             (Some(incident), Stage::Pending) => open.push(incident),
             (Some(incident), Stage::Recovered) => {
                 events.push(resolved(incident, Ending::Recovered, finding.summary.clone(), now));

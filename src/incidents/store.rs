@@ -64,7 +64,6 @@ fn fnv128(bytes: &[u8]) -> u128 {
 /// How far the terminations of one container are counted. A container that has not begun has none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
-    /// The container's name.
     pub container: Arc<str>,
     /// Its `restartCount` when it was last seen.
     pub restart_count: i32,
@@ -75,9 +74,7 @@ pub struct Counted {
 /// Where a pod belongs: shared by all pods of a workload.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkloadKey {
-    /// The namespace.
     pub namespace: String,
-    /// The top controller.
     pub workload: WorkloadRef,
 }
 
@@ -91,9 +88,7 @@ impl WorkloadKey {
 /// A pod, as long as it exists.
 #[derive(Debug)]
 pub struct Record<A> {
-    /// Its uid.
     pub uid: Uid,
-    /// Its name.
     pub name: Box<str>,
     /// Its namespace and its top controller, as far as that is known.
     pub workload_key: Arc<WorkloadKey>,
@@ -118,13 +113,9 @@ pub struct Record<A> {
 pub struct Identity<'a> {
     /// `metadata.uid`, or namespace and name joined where a file has none.
     pub uid: Uid,
-    /// `metadata.namespace`.
     pub namespace: &'a str,
-    /// `metadata.name`.
     pub name: &'a str,
-    /// `spec.nodeName`.
     pub node: &'a str,
-    /// The top controller.
     pub workload: &'a WorkloadRef,
 }
 
@@ -233,25 +224,16 @@ impl<A> Store<A> {
         record
     }
 
-    /// Sets what is counted of a pod; entries that say nothing are left out.
-    pub fn set_counted(&mut self, uid: Uid, counted: impl IntoIterator<Item = (impl AsRef<str>, i32, u64)>) {
+    /// Sets what is counted of a pod.
+    pub fn set_counted(&mut self, uid: Uid, mut counted: Vec<Counted>) {
         let found = self.pods.find_mut(self.hasher.hash_one(uid), |r| r.uid == uid);
         let Some(record) = found else { return };
-        let new = counted
-            .into_iter()
-            .filter(|(_, restarts, termination)| *restarts != 0 || *termination != 0)
-            .map(|(name, restart_count, termination)| Counted {
-                container: self.names.get(name.as_ref()),
-                restart_count,
-                termination,
-            })
-            .collect();
-        for old in std::mem::replace(&mut record.counted, new) {
+        counted.iter_mut().for_each(|c| c.container = self.names.get(&c.container));
+        for old in std::mem::replace(&mut record.counted, counted.into()) {
             self.names.give_back(&old.container);
         }
     }
 
-    /// Forgets a pod.
     pub fn remove(&mut self, uid: Uid) -> Option<Record<A>> {
         let found = self.pods.find_entry(self.hasher.hash_one(uid), |r| r.uid == uid).ok()?;
         let (record, _) = found.remove();
@@ -380,6 +362,10 @@ mod tests {
         store.upsert(Identity { uid, namespace, name, node: "node-a", workload: &workload("web") })
     }
 
+    fn counted(container: &str, restart_count: i32) -> Counted {
+        Counted { container: container.into(), restart_count, termination: 7 }
+    }
+
     #[test]
     fn uuids_are_kept_and_other_texts_are_told_apart() {
         let a = Uid::of("0a1b2c3d-0000-4000-8000-00000000000f");
@@ -444,21 +430,20 @@ mod tests {
                 node: "node-a",
                 workload: &workload,
             });
-            store.set_counted(uid, [("dump", 1, 7), ("quiet", 0, 0)]);
-            assert_eq!(store.get(uid).unwrap().counted.len(), 1);
-            store.set_counted(uid, [("dump", 2, 8)]);
+            store.set_counted(uid, vec![counted("dump", 1)]);
+            store.set_counted(uid, vec![counted("dump", 2), counted("other", 1)]);
             store.remove(uid);
         }
         assert!(store.names.0.is_empty() && store.workloads.0.is_empty() && store.by_name.is_empty());
     }
 
     #[test]
-    fn a_pod_that_gets_a_node_or_another_owner_keeps_what_is_booked() {
+    fn a_pod_that_gets_a_node_or_another_owner_keeps_what_is_counted() {
         let mut store = Store::<()>::default();
         let uid = Uid::of("1");
         let web = workload("web");
         store.upsert(Identity { uid, namespace: "shop", name: "x", node: "", workload: &web });
-        store.set_counted(uid, [("app", 3, 9)]);
+        store.set_counted(uid, vec![counted("app", 3)]);
         let other = workload("other");
         let record =
             store.upsert(Identity { uid, namespace: "shop", name: "x", node: "node-b", workload: &other });

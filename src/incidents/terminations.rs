@@ -1,7 +1,7 @@
 //! The counters of container terminations: per workload, so that they outlive the pod.
 //!
-//! A row leaves [`IDLE`] after its last termination; a workload that goes on to fail keeps its rows for ever. Bounded by the
-//! number of workloads and containers, not of pods.
+//! A row leaves [`IDLE`] after its last termination; a workload that goes on to fail keeps its rows for ever. There are
+//! [`MAX_ROWS`] at most: where names come and go faster than that, those without a termination for longest leave first.
 //!
 //! Pure: must not know how terminations are found, nor read a clock.
 
@@ -18,14 +18,14 @@ use crate::diagnosis::ContainerType;
 /// How long the counters of a container without a termination are kept.
 pub const IDLE: SignedDuration = SignedDuration::from_hours(24);
 
+/// Containers that are counted at a time.
+pub const MAX_ROWS: usize = 20_000;
+
 /// The terminations of one container over all pods of its workload.
 #[derive(Debug)]
 pub struct ContainerTerminations {
-    /// Namespace and workload.
     pub workload_key: Arc<WorkloadKey>,
-    /// The container's name.
     pub container: Arc<str>,
-    /// Its kind.
     pub container_type: ContainerType,
     by_reason: [u64; TerminationReason::ALL.len()],
     last: Timestamp,
@@ -34,11 +34,10 @@ pub struct ContainerTerminations {
 impl ContainerTerminations {
     /// How often each reason has occurred; those that never did are left out.
     pub fn by_reason(&self) -> impl Iterator<Item = (TerminationReason, u64)> {
-        TerminationReason::ALL.into_iter().zip(self.by_reason).filter(|(_, count)| *count > 0)
+        TerminationReason::ALL.iter().copied().zip(self.by_reason).filter(|(_, count)| *count > 0)
     }
 }
 
-/// All counters.
 #[derive(Debug, Default)]
 pub struct Terminations {
     /// In the order of their first terminations.
@@ -49,7 +48,6 @@ pub struct Terminations {
 }
 
 impl Terminations {
-    /// Counts a termination.
     pub fn add(&mut self, workload_key: &Arc<WorkloadKey>, termination: &Termination<'_>, now: Timestamp) {
         let key = (Arc::clone(workload_key), Arc::from(termination.container), termination.container_type);
         let place =
@@ -70,11 +68,29 @@ impl Terminations {
         if let Some(count) = row.by_reason.get_mut(termination.reason as usize) {
             *count += u64::from(termination.times);
         }
+        if self.rows.len() > MAX_ROWS {
+            self.make_room();
+        }
+    }
+
+    /// Removes the twentieth of all rows that has had no termination for longest.
+    fn make_room(&mut self) {
+        let mut idle: Vec<(Timestamp, u64)> =
+            self.rows.iter().map(|(place, row)| (row.last, *place)).collect();
+        let (longest, ..) = idle.select_nth_unstable(MAX_ROWS / 20);
+        longest.iter().for_each(|(_, place)| drop(self.rows.remove(place)));
+        let Self { rows, places, .. } = self;
+        places.retain(|_, place| rows.contains_key(place));
     }
 
     /// Every container with terminations, in the order of their first ones.
     pub fn iter(&self) -> impl Iterator<Item = &ContainerTerminations> {
         self.rows.values()
+    }
+
+    /// How many containers have terminations.
+    pub fn containers(&self) -> usize {
+        self.rows.len()
     }
 
     /// The same from a place on, each with its place.
@@ -102,5 +118,43 @@ impl Terminations {
     /// All terminations of a reason.
     pub fn total(&self, reason: TerminationReason) -> u64 {
         self.iter().flat_map(|row| row.by_reason()).filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::WorkloadRef;
+
+    #[test]
+    fn counters_of_names_that_come_and_go_are_bounded_and_those_of_a_steady_failure_stay() {
+        let mut terminations = Terminations::default();
+        let mut now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let mut end = |name: &str, now: Timestamp| {
+            let workload = WorkloadRef { kind: "Pod".to_owned(), name: name.to_owned() };
+            let key = Arc::new(WorkloadKey { namespace: "churn".to_owned(), workload });
+            let termination = Termination {
+                container: "app",
+                container_type: ContainerType::App,
+                reason: TerminationReason::Error,
+                exit_code: Some(1),
+                at: Some(now),
+                uptime: None,
+                times: 1,
+            };
+            terminations.add(&key, &termination, now);
+        };
+        for n in 0..200_000 {
+            now += SignedDuration::from_millis(100);
+            end(&format!("job-{n}"), now);
+            if n % 10_000 == 0 {
+                end("steady", now);
+            }
+        }
+        assert!(
+            terminations.containers() <= MAX_ROWS && terminations.places.len() == terminations.containers()
+        );
+        let steady = terminations.iter().find(|row| row.workload_key.workload.name == "steady");
+        assert_eq!(steady.unwrap().by_reason().map(|(_, n)| n).sum::<u64>(), 20);
     }
 }

@@ -13,11 +13,9 @@ use crate::redact::clean;
 /// A metric: its name, type, help and labels are a contract.
 #[derive(Debug)]
 pub struct Family {
-    /// Its name.
     pub name: &'static str,
     /// A gauge or a counter.
     pub kind: MetricType,
-    /// What it means.
     pub help: &'static str,
     /// The names of its labels, in the order in which their values are given.
     pub labels: &'static [&'static str],

@@ -5,6 +5,7 @@
 //! moment newer than what was written before.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
@@ -14,6 +15,7 @@ use jiff::Timestamp;
 use prometheus::Result;
 
 use super::family::{Family, Part};
+use super::shares::Shares;
 use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, Severity, WorkloadRef};
 use crate::incidents::compact::CompactFinding;
 use crate::incidents::store::WorkloadKey;
@@ -83,6 +85,13 @@ const PROBLEM_PODS: Family = Family::gauge(
     "Pods with an open incident that share a cause, where there are at least two.",
     &["cause", "scope_kind", "scope"],
 );
+const LOST: Family = Family::gauge(
+    "kubehealer_namespace_series_dropped",
+    "Series of a namespace that --max-series has left out of this scrape, over all metrics; of at most 100 namespaces.",
+    &["namespace"],
+);
+/// Namespaces that are named in it.
+const MAX_LOST: usize = 100;
 const TRACKED_PODS: Family = Family::gauge("kubehealer_tracked_pods", "Pods that are watched.", &[]);
 const OPEN_INCIDENTS: Family = Family::gauge("kubehealer_open_incidents", "Incidents that are open.", &[]);
 const STALE_UPDATES: Family = Family::counter(
@@ -105,9 +114,7 @@ pub const LIMITED: [&str; 8] = [
 
 /// One scrape of the incidents.
 pub struct Scrape<'a> {
-    /// What is read.
     pub incidents: &'a RwLock<Incidents>,
-    /// When.
     pub now: Timestamp,
     /// Series of a family at most.
     pub max_series: usize,
@@ -115,23 +122,25 @@ pub struct Scrape<'a> {
     pub out: &'a mut dyn Write,
     /// Told of each limited family how many series were left out.
     pub dropped: &'a dyn Fn(&'static str, u64),
+    /// How many series each namespace lost.
+    pub lost: BTreeMap<String, u64>,
 }
 
 impl Scrape<'_> {
-    /// Writes all families.
     pub fn write(mut self) -> Result<()> {
         let counts = self.pods_and_others()?;
         self.info(counts.sentences)?;
         self.workloads(&counts.workloads)?;
         self.terminations()?;
         self.problems(counts.causes)?;
+        self.lost()?;
         self.totals()
     }
 
     /// What is open, since when, and the newest terminations. Gives what is counted over all pods.
     fn pods_and_others(&mut self) -> Result<Counts> {
         let others = self.others();
-        // What becomes active from here on is for the next scrape: a pod that is active anew would be written twice.
+        // What becomes active from here on is for the next scrape: a pod that is active again would be written twice.
         let end = self.read().next_place();
         let now = self.now;
         let mut counts = Counts::default();
@@ -140,7 +149,9 @@ impl Scrape<'_> {
         }
         self.family(&UNHEALTHY, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
-                counts.add(pod.workload_key, pod.incidents);
+                if !family.shares.is_counting() {
+                    counts.add(pod.workload_key, pod.incidents);
+                }
                 let of = Labels::of(pod);
                 pod.incidents.iter().for_each(|incident| of.unhealthy(family, &incident.compact));
             })?;
@@ -254,7 +265,7 @@ impl Scrape<'_> {
 
     fn problems(&mut self, causes: HashMap<(CauseCode, Scope), u64>) -> Result<()> {
         let mut problems: Vec<_> = causes.into_iter().filter(|(_, pods)| *pods > 1).collect();
-        problems.sort_unstable();
+        problems.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         self.family(&PROBLEM_PODS, |scrape, family| {
             for chunk in problems.chunks(CHUNK) {
                 for ((cause, scope), pods) in chunk {
@@ -264,6 +275,17 @@ impl Scrape<'_> {
             }
             Ok(())
         })
+    }
+
+    /// Which namespaces the limit has cut, the most cut first.
+    fn lost(&mut self) -> Result<()> {
+        let mut lost: Vec<_> = std::mem::take(&mut self.lost).into_iter().collect();
+        lost.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+        let mut part = Part::new(&LOST);
+        for (namespace, series) in lost.iter().take(MAX_LOST) {
+            part.add(&[namespace], *series as f64);
+        }
+        part.write(true, &mut Vec::new(), self.out)
     }
 
     fn totals(&mut self) -> Result<()> {
@@ -289,27 +311,37 @@ impl Scrape<'_> {
 
     /// The incidents of workloads and nodes, always in the same order.
     fn others(&self) -> Vec<(Finding, Incident)> {
-        let others: Vec<_> = self.read().others().cloned().collect();
+        let others: Vec<_> = self.read().workloads_and_nodes().cloned().collect();
         let mut others: Vec<_> = others.into_iter().map(|incident| (incident.finding(), incident)).collect();
         others.sort_by_key(|(f, _)| f.key());
         others
     }
 
+    /// Writes a family. Where not all of its series may fit, it is filled twice: first to count who has how many.
     fn family(
         &mut self,
         family: &'static Family,
-        fill: impl FnOnce(&mut Self, &mut Limited) -> Result<()>,
+        mut fill: impl FnMut(&mut Self, &mut Limited) -> Result<()>,
     ) -> Result<()> {
-        let mut limited = Limited {
-            part: Part::new(family),
-            limit: self.max_series,
-            series: 0,
-            is_first: true,
-            text: Vec::new(),
+        let mut limited = Limited::new(family, self.max_series);
+        let may_be_too_many = {
+            let incidents = self.read();
+            // A container may have a few series of one family.
+            incidents.open_count().max(incidents.terminations().containers()).saturating_mul(4)
+                > self.max_series
         };
+        if may_be_too_many {
+            fill(self, &mut limited)?;
+            limited.shares.divide(self.max_series);
+        } else {
+            limited.shares.divide(usize::MAX);
+        }
         fill(self, &mut limited)?;
         limited.write(self.out)?;
-        (self.dropped)(family.name, limited.series.saturating_sub(limited.limit) as u64);
+        (self.dropped)(family.name, limited.dropped);
+        for (namespace, dropped) in limited.shares.lost() {
+            *self.lost.entry(namespace.to_owned()).or_default() += dropped;
+        }
         Ok(())
     }
 
@@ -342,24 +374,39 @@ impl Scrape<'_> {
 /// A family on its way out.
 struct Limited {
     part: Part,
+    shares: Shares,
     limit: usize,
-    /// Those included that are left out.
-    series: usize,
+    written: usize,
+    dropped: u64,
     is_first: bool,
     text: Vec<u8>,
 }
 
 impl Limited {
-    fn add(&mut self, values: &[&str], value: f64) {
-        self.series += 1;
-        if self.series <= self.limit {
-            self.part.add(values, value);
+    fn new(family: &'static Family, limit: usize) -> Self {
+        Self {
+            part: Part::new(family),
+            shares: Shares::of(family),
+            limit,
+            written: 0,
+            dropped: 0,
+            is_first: true,
+            text: Vec::new(),
         }
+    }
+
+    fn add(&mut self, values: &[&str], value: f64) {
+        if !self.shares.take(values, self.written < self.limit) {
+            self.dropped += u64::from(!self.shares.is_counting());
+            return;
+        }
+        self.written += 1;
+        self.part.add(values, value);
     }
 
     fn write(&mut self, out: &mut dyn Write) -> Result<()> {
         self.part.write(self.is_first, &mut self.text, out)?;
-        self.is_first &= self.series == 0;
+        self.is_first &= self.written == 0;
         Ok(())
     }
 }

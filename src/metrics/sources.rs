@@ -90,7 +90,6 @@ pub struct Sources {
     rules: Mutex<Rules>,
 }
 
-/// The user's rules.
 #[derive(Debug, Default)]
 struct Rules {
     counters: RuleCounters,
@@ -133,7 +132,6 @@ impl Sources {
         let _ = self.scope.set(scope);
     }
 
-    /// The watches.
     pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
         lock(&self.watches).clone()
     }

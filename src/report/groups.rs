@@ -37,7 +37,6 @@ impl<'a> Group<'a> {
         reasons.into_iter().map(|(_, reason)| reason).collect()
     }
 
-    /// Distinct pods.
     pub(super) fn pods(&self) -> BTreeSet<(&'a str, &'a str)> {
         let pods = self.findings.iter().filter(|f| !f.pod.is_empty());
         pods.map(|f| (f.namespace.as_str(), f.pod.as_str())).collect()
@@ -53,7 +52,6 @@ impl<'a> Group<'a> {
             .collect()
     }
 
-    /// Distinct nodes.
     pub(super) fn nodes(&self) -> BTreeSet<&'a str> {
         self.findings.iter().map(|f| f.node.as_str()).filter(|n| !n.is_empty()).collect()
     }

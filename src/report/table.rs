@@ -17,7 +17,6 @@ const NAMES: usize = 4;
 /// Lines of text are not longer than this, however wide the terminal is: the eye loses the next line.
 const READABLE: usize = 140;
 
-/// The table.
 pub fn table(look: &Look<'_>, style: &Style) -> String {
     let paint = Paint { on: style.colour };
     let groups = groups(look.survey, style.wide);

@@ -2,6 +2,7 @@
 "use strict";
 (() => {
   const PERIOD = 5000;
+  const SLOWEST = 60000;
   const SHOWN = 300;
   const byId = (id) => document.getElementById(id);
   let last = null;
@@ -137,7 +138,7 @@
     byId("none").hidden = last.total > 0 || Boolean(last.notReady);
     const hidden = last.total - Math.min(matching.length, SHOWN);
     byId("more").hidden = hidden <= 0;
-    byId("more").textContent = hidden + " more are not shown here: use the filter, or api/v1/incidents?namespace=NAME&limit=10000";
+    byId("more").textContent = hidden + " more are not shown here: use the filter, or api/v1/incidents?namespace=NAME&limit=5000";
     show(byId("resolved"), last.resolved || [], resolvedLine);
     byId("resolved-section").hidden = !(last.resolved || []).length;
     show(byId("problems"), problems.slice(0, 20), problemCard);
@@ -151,18 +152,34 @@
     state.className = bad ? "bad" : "";
   }
 
+  // What has not changed since it was last asked for is not sent again.
+  const seen = new Map();
+  async function list(path) {
+    const before = seen.get(path);
+    const response = await fetch(path, before ? { headers: { "If-None-Match": before.tag } } : {});
+    if (response.status === 304) return { ...before.list, observedAt: new Date(response.headers.get("date")).toISOString() };
+    if (!response.ok) throw new Error("HTTP " + response.status);
+    const list = await response.json();
+    seen.set(path, { tag: response.headers.get("etag"), list });
+    return list;
+  }
+
+  // A page that nobody looks at asks for nothing, and one that is not answered asks less and less often.
+  let pause = PERIOD;
   async function load() {
-    try {
-      const [a, b] = await Promise.all([fetch("api/v1/incidents?limit=1000"), fetch("api/v1/problems?limit=50")]);
-      if (!a.ok || !b.ok) throw new Error("HTTP " + (a.ok ? b.status : a.status));
-      last = await a.json();
-      problems = (await b.json()).items;
-      say(last.notReady ? "Not up to date: " + last.notReady : "As of " + last.observedAt.slice(0, 19).replace("T", " ") + " UTC", Boolean(last.notReady));
-      draw();
-    } catch (error) {
-      say("KubeHealer does not answer (" + error.message + "); what is shown may be old.", true);
+    if (!document.hidden) {
+      try {
+        last = await list("api/v1/incidents?limit=" + SHOWN);
+        problems = (await list("api/v1/problems?limit=20")).items;
+        say(last.notReady ? "Not up to date: " + last.notReady : "As of " + last.observedAt.slice(0, 19).replace("T", " ") + " UTC", Boolean(last.notReady));
+        draw();
+        pause = PERIOD;
+      } catch (error) {
+        say("KubeHealer does not answer (" + error.message + "); what is shown may be old.", true);
+        pause = Math.min(pause * 2, SLOWEST);
+      }
     }
-    setTimeout(load, PERIOD);
+    setTimeout(load, pause);
   }
 
   byId("filter").addEventListener("input", draw);

@@ -153,6 +153,9 @@ REFUSED = {
     "a monitor without a service": ({"serviceMonitor": {"enabled": True}, "service": {"create": False}}, "service.create"),
     "two monitors": ({"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}, "twice"),
     "a DaemonSet without cluster rights": ({"mode": "DaemonSet", "rbac": {"useClusterRole": False}}, "useClusterRole"),
+    "TLS without a certificate": ({"secureServing": {"enabled": True}}, "secureServing.secretName"),
+    "a PodMonitor without a token": ({"secureServing": {"enabled": True, "secretName": "a"}, "podMonitor": {"enabled": True}}, "monitorToken"),
+    "one port for two listeners": ({"probePort": 8080}, "must differ"),
     "an alert that there is not": ({"prometheusRule": {"alerts": {"PodEvited": {"enabled": False}}}}, "PodEvited"),
     "an age for a rule that has none": (
         {"prometheusRule": {"enabled": True, "alerts": {"ContainerCrashLooping": {"olderThan": 5}}}},
@@ -234,7 +237,7 @@ def granted(objects):
     found = {}
     for role in kinds(objects, "Role", "ClusterRole"):
         for rule in role["rules"]:
-            for resource in rule["resources"]:
+            for resource in rule.get("resources", []):
                 found.setdefault(resource, set()).update(rule["verbs"])
     return found
 
@@ -242,6 +245,9 @@ def granted(objects):
 @pytest.mark.parametrize("values", CI, ids=lambda file: file.stem)
 def test_nothing_is_granted_but_reading_and_never_secrets(values):
     rights = granted(render("--values", str(values)))
+    # To ask who may look is no change of anything, and only with authorization.
+    for review in ("tokenreviews", "subjectaccessreviews"):
+        assert rights.pop(review, {"create"}) == {"create"}
     assert set().union(*rights.values()) <= {"get", "list", "watch"}
     assert not {"secrets", "configmaps", "*", "pods/exec", "pods/attach", "pods/portforward"} & set(rights)
 
@@ -312,6 +318,56 @@ def test_it_listens_on_addresses_of_both_families():
     assert "--listen=[::]:9000" in args_of(with_values({"containerPort": 9000}))
 
 
+def test_probes_have_a_port_of_their_own():
+    for values in ({}, {"probePort": 9001}, {"secureServing": {"enabled": True, "secretName": "tls"}}):
+        objects = with_values(values)
+        port = values.get("probePort", 8081)
+        assert f"--probe-listen=[::]:{port}" in args_of(objects)
+        (container,) = pods_of(objects)[0]["spec"]["containers"]
+        assert {"name": "probes", "containerPort": port, "protocol": "TCP"} in container["ports"]
+        for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+            assert container[probe]["httpGet"]["port"] == "probes" and "scheme" not in container[probe]["httpGet"]
+        # It is no part of the Service.
+        assert [p["targetPort"] for p in one(objects, "Service")["spec"]["ports"]] == ["http"]
+
+
+def test_the_names_of_the_service_and_those_of_the_user_are_allowed():
+    assert "--allowed-hosts=rel-kubehealer.mon" in args_of(render())
+    assert "--allowed-hosts=rel-kubehealer.mon,a.example,*.b.example" in args_of(with_values({"allowedHosts": ["a.example", "*.b.example"]}))
+
+
+def test_one_switch_sets_tls_authorization_and_all_that_goes_with_it():
+    flags = {"--authorization", "--tls-cert-file=/etc/kubehealer/tls/tls.crt", "--tls-private-key-file=/etc/kubehealer/tls/tls.key"}
+    off = with_values({"serviceMonitor": {"enabled": True}})
+    assert not flags & set(args_of(off)) and not {"tokenreviews", "subjectaccessreviews"} & set(granted(off))
+    assert not set(one(off, "ServiceMonitor")["spec"]["endpoints"][0]) & {"scheme", "tlsConfig", "bearerTokenFile"}
+
+    prometheus = {"kind": "ServiceAccount", "name": "prometheus", "namespace": "monitoring"}
+    secure = {"enabled": True, "secretName": "tls", "readers": [prometheus]}
+    on = with_values({"serviceMonitor": {"enabled": True}, "secureServing": secure})
+    assert flags <= set(args_of(on))
+    pod = pods_of(on)[0]["spec"]
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "tls"]
+    assert volume["secret"]["secretName"] == "tls"
+    # As a directory: a file mounted alone would never be rotated.
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "tls"]
+    assert mount["mountPath"] == "/etc/kubehealer/tls" and "subPath" not in mount
+    assert granted(on)["tokenreviews"] == granted(on)["subjectaccessreviews"] == {"create"}
+    bindings = {b["roleRef"]["name"]: b["subjects"] for b in kinds(on, "ClusterRoleBinding")}
+    assert bindings["mon-rel-kubehealer-reader"] == [prometheus]
+    assert bindings["mon-rel-kubehealer-reviewer"] == [{"kind": "ServiceAccount", "name": "rel-kubehealer", "namespace": "mon"}]
+    (reader,) = [r for r in kinds(on, "ClusterRole") if r["metadata"]["name"].endswith("-reader")]
+    assert reader["rules"] == [{"nonResourceURLs": ["/metrics", "/api/v1/*", "/", "/status.css", "/status.js"], "verbs": ["get"]}]
+    (endpoint,) = one(on, "ServiceMonitor")["spec"]["endpoints"]
+    assert (endpoint["scheme"], endpoint["tlsConfig"]) == ("https", {"insecureSkipVerify": True})
+    assert endpoint["bearerTokenFile"].endswith("serviceaccount/token")
+
+    token = {**secure, "monitorToken": {"name": "token", "key": "token"}}
+    (endpoint,) = one(with_values({"podMonitor": {"enabled": True}, "secureServing": token}), "PodMonitor")["spec"]["podMetricsEndpoints"]
+    assert endpoint["authorization"] == {"type": "Bearer", "credentials": {"name": "token", "key": "token"}}
+    assert "bearerTokenFile" not in endpoint
+
+
 def test_two_releases_do_not_share_a_cluster_role():
     first, second = (one(render(release=release), "ClusterRole")["metadata"]["name"] for release in ("a", "b"))
     assert first != second
@@ -377,7 +433,8 @@ def test_the_network_policy_leaves_the_way_to_the_api_server_and_dns():
     policy = one(with_values({"networkPolicy": {"enabled": True}}), "NetworkPolicy")["spec"]
     ports = {(port["port"], port["protocol"]) for rule in policy["egress"] for port in rule["ports"]}
     assert ports == {(53, "UDP"), (53, "TCP"), (443, "TCP"), (6443, "TCP")}
-    assert policy["ingress"] == [{"ports": [{"port": "http", "protocol": "TCP"}]}]
+    http, probes = ([{"port": name, "protocol": "TCP"}] for name in ("http", "probes"))
+    assert policy["ingress"] == [{"ports": http, "from": [{"namespaceSelector": {}}]}, {"ports": probes}]
 
 
 def test_a_digest_wins_over_the_tag_and_a_global_registry_over_the_own():
@@ -391,7 +448,7 @@ def test_a_digest_wins_over_the_tag_and_a_global_registry_over_the_own():
 # --- The Operator's kinds: no schema of theirs is to be had, so their fields are looked at here
 
 MONITOR_FIELDS = {"jobLabel", "targetLabels", "podTargetLabels", "sampleLimit", "namespaceSelector", "selector", "endpoints", "podMetricsEndpoints"}
-ENDPOINT_FIELDS = {"port", "path", "honorLabels", "interval", "scrapeTimeout", "relabelings", "metricRelabelings"}
+ENDPOINT_FIELDS = {"scheme", "tlsConfig", "bearerTokenFile", "authorization", "port", "path", "honorLabels", "interval", "scrapeTimeout", "relabelings", "metricRelabelings"}
 RULE_FIELDS = {"alert", "record", "expr", "for", "keep_firing_for", "labels", "annotations"}
 
 

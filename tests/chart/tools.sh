@@ -14,7 +14,8 @@ flock 9
 missing=()
 command -v prometheus >/dev/null || missing+=(prometheus)
 command -v prometheus-alertmanager >/dev/null || missing+=(prometheus-alertmanager)
-# The image is built and run by root only.
+# The image is built by root, or in a user namespace of buildah, in which nothing can be installed.
+is_root() { [ "$(id -u)" = 0 ] && [ -z "${_CONTAINERS_USERNS_CONFIGURED:-}" ]; }
 if [ "$(id -u)" = 0 ]; then
   command -v buildah >/dev/null || missing+=(buildah)
   command -v ip >/dev/null || missing+=(iproute2)
@@ -23,7 +24,7 @@ fi
 command -v python3 >/dev/null || missing+=(python3 python3-venv)
 command -v unzip >/dev/null || missing+=(unzip)
 if [ ${#missing[@]} -gt 0 ]; then
-  [ "$(id -u)" = 0 ] || { echo "install these packages first (or run once as root): ${missing[*]}" >&2; exit 1; }
+  is_root || { echo "install these packages first (or run once as root): ${missing[*]}" >&2; exit 1; }
   echo "installing ${missing[*]}" >&2
   # apt sometimes loses its temporary folder when two run at once; a second try is enough.
   for try in 1 2 3; do

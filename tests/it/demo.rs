@@ -178,7 +178,7 @@ fn what_keeps_demo_and_watch_from_beginning_is_said_in_words() {
         (vec!["watch", "--shards", "3"], "--shard-from-name"),
         (vec!["watch", "--shards", "3", "--shard-from-name", "kubehealer-3"], "kubehealer-3"),
         (vec!["watch", "--namespaces", "a b"], "namespace"),
-        (vec!["watch", "--selector", "a="], "cluster"),
+        (vec!["watch", "--listen", "127.0.0.1:0", "--selector", "a="], "cluster"),
     ] {
         let run = kubehealer(&args);
         assert_eq!(run.code, 2, "{args:?}: {}", run.err);

@@ -942,7 +942,7 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&http, "HTTP probe failed with statuscode: 503".to_owned(), "GET :8080/healthz: HTTP status 503", "the program itself reports"),
         (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "answers itself"),
         (&http, "HTTP probe failed with statuscode: 404".to_owned(), "HTTP status 404", "does not exist"),
-        (&http, format!("{get}tls: first record does not look like a TLS handshake"), "speaks HTTP, not HTTPS", "scheme to HTTP"),
+        (&http, format!("{get}tls: first record does not look like a TLS handshake"), "server gave HTTP response", "scheme to HTTP"),
         (&http, format!("{get}net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x00\\x00\\x12\""), "does not speak plain HTTP", "gRPC"),
         (&http, format!("{get}read tcp 10.1.1.2:45->10.1.1.1:8080: read: connection reset by peer"), "the connection is reset", "port and scheme"),
         (&http, "Readiness probe errored: strconv.Atoi: parsing \"http\": invalid syntax".to_owned(), "not one of the container's", "names in ports"),
@@ -1242,7 +1242,7 @@ fn a_start_that_fails_for_its_configuration_says_which_in_the_first_line() {
         (
             "CreateContainerConfigError",
             "container has runAsNonRoot and image will run as root (pod: \"cart_shop(0a1b)\", container: app)",
-            "would run as root",
+            "image will run as root",
         ),
         (
             "CreateContainerConfigError",

@@ -7,7 +7,7 @@ use kubehealer::diagnosis::logs::MAX_BYTES;
 use kubehealer::files::{self, Dump};
 use serde_json::json;
 
-use super::cli::{FINAL, folder, with_input};
+use super::cli::{FINAL, folder, kubehealer, with_input};
 
 fn read(path: &Path) -> Dump {
     files::read(&[path.to_owned()], std::io::empty())
@@ -180,4 +180,97 @@ fn several_paths_are_one_look() {
     let stdin = pod("shop", "c");
     let dump = files::read(&paths, stdin.as_slice());
     assert_eq!(dump.snapshot.pods.len(), 3);
+}
+
+fn skipped(dump: &Dump) -> Vec<(&str, &str)> {
+    let name = |s: &files::Skipped| s.place.rsplit('/').next().unwrap_or_default().to_owned();
+    let mut all: Vec<(String, &str)> = dump.skipped.iter().map(|s| (name(s), s.why)).collect();
+    all.sort();
+    all.into_iter().map(|(name, why)| (&*name.leak(), why)).collect()
+}
+
+#[test]
+fn every_file_of_a_directory_is_read_or_said_to_be_skipped_and_why() {
+    let folder = folder(&[
+        ("pods.json", &pod("shop", "cart-1")),
+        ("pods.json.gz", b"\x1f\x8b"),
+        ("notes.txt", b"hello"),
+        ("empty.yaml", b""),
+        ("secrets.yaml", b"hello: world\n"),
+        (".hidden.json", &pod("shop", "cart-2")),
+        ("shop.cart-1.cart.previous.log", b"boom\n"),
+    ]);
+    let dump = read(folder.path());
+    assert_eq!(dump.read, 2);
+    assert_eq!(
+        skipped(&dump),
+        [
+            (".hidden.json", "hidden"),
+            ("empty.yaml", "empty"),
+            ("notes.txt", "neither JSON, YAML nor a container's log by its name"),
+            ("pods.json.gz", "compressed: unpack it first"),
+            ("secrets.yaml", "no Kubernetes objects in it"),
+        ]
+    );
+    let run = kubehealer(&["diagnose", "-f", folder.path().to_str().unwrap()]);
+    assert!(run.err.contains("read 2 files, skipped 5: "), "{}", run.err);
+    assert!(
+        run.err.contains("compressed: unpack it first (") && run.err.contains("pods.json.gz"),
+        "{}",
+        run.err
+    );
+    assert_eq!(run.code, 0);
+}
+
+#[test]
+fn a_pipe_or_a_socket_in_a_directory_holds_nothing_up_and_is_said() {
+    let folder = folder(&[("pods.json", &pod("shop", "cart-1"))]);
+    let pipe = |name: &str| {
+        let made = std::process::Command::new("mkfifo").arg(folder.path().join(name)).status().unwrap();
+        assert!(made.success());
+    };
+    pipe("more.json");
+    pipe("shop.cart-1.cart.previous.log");
+    let _socket = std::os::unix::net::UnixListener::bind(folder.path().join("s.json")).unwrap();
+    let dump = read(folder.path());
+    assert_eq!((dump.read, dump.snapshot.logs.len()), (1, 0));
+    let why = "not a regular file";
+    assert_eq!(skipped(&dump), [("more.json", why), ("s.json", why), ("shop.cart-1.cart.previous.log", why)]);
+}
+
+#[test]
+fn links_are_followed_within_the_directory_only() {
+    let outside = folder(&[("secret.log", b"root:x:0:0\n"), ("pods.json", &pod("shop", "stranger"))]);
+    let folder =
+        folder(&[("pods.json", &pod("shop", "cart-1")), ("data/v1/nodes.json", &pod("shop", "cart-2"))]);
+    let link =
+        |target: &Path, name: &str| std::os::unix::fs::symlink(target, folder.path().join(name)).unwrap();
+    link(&outside.path().join("secret.log"), "shop.cart-1.cart.previous.log");
+    link(&outside.path().join("pods.json"), "stranger.json");
+    link(Path::new("/dev/zero"), "zero.json");
+    link(Path::new("nowhere"), "gone.json");
+    link(Path::new("."), "self");
+    link(Path::new("data/v1/nodes.json"), "inside.json");
+    let dump = read(folder.path());
+    let mut names: Vec<&str> = dump.snapshot.pods.iter().map(|p| p.metadata.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!((names, dump.read, dump.snapshot.logs.len()), (vec!["cart-1", "cart-2"], 3, 0));
+    let out = "a link that leads out of the directory";
+    assert_eq!(
+        skipped(&dump),
+        [
+            ("gone.json", "a link that leads nowhere"),
+            ("self", "a link to a directory"),
+            ("shop.cart-1.cart.previous.log", out),
+            ("stranger.json", out),
+            ("zero.json", out),
+        ]
+    );
+}
+
+#[test]
+fn a_device_is_refused_in_words() {
+    let run = kubehealer(&["diagnose", "-f", "/dev/zero"]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("/dev/zero: a device, not a file"), "{}", run.err);
 }

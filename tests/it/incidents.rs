@@ -168,6 +168,27 @@ fn an_old_state_from_before_its_node_was_known_does_not_count_a_pod_twice() {
 }
 
 #[test]
+fn the_first_state_of_a_pod_that_a_watch_replays_after_an_outage_is_no_incident_if_the_next_state_is_well() {
+    let mut unscheduled = pod("u1", "cart-5d8f-a", json!({"state": {"waiting": {}}, "restartCount": 0}));
+    unscheduled.spec.node_name.clear();
+    unscheduled.status.conditions.clear();
+    unscheduled.status.container_statuses.clear();
+    unscheduled.status.phase = "Pending".to_owned();
+
+    let mut watcher = Watcher::default();
+    watcher.see(&unscheduled, FirstSeen::Later, 90);
+    watcher.see(&pod("u1", "cart-5d8f-a", running(0, 2, 2)), FirstSeen::Later, 90);
+    watcher.wait(200);
+    assert!(watcher.log.is_empty(), "{:?}", watcher.log);
+
+    // A pod that stays so is told two seconds later.
+    let mut watcher = Watcher::default();
+    watcher.see(&unscheduled, FirstSeen::Later, 90);
+    watcher.wait(96);
+    assert_eq!(watcher.log.len(), 1, "{:?}", watcher.log);
+}
+
+#[test]
 fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     let mut watcher = Watcher::default();
     for n in 0..50 {
@@ -184,6 +205,51 @@ fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     assert!(text.contains("kubehealer_open_incidents 50\n"));
     let problems: Vec<&str> = text.lines().filter(|l| l.starts_with("kubehealer_problem_pods{")).collect();
     assert!(problems.len() == 1 && problems[0].ends_with("} 50"), "one image for all: {problems:?}");
+}
+
+/// A pod without a controller that cannot get its image.
+fn bare(namespace: &str, name: &str) -> Pod {
+    let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+    let mut pod = pod(&format!("{namespace}-{name}"), name, image);
+    pod.metadata.namespace = namespace.to_owned();
+    pod.metadata.owner_references.clear();
+    pod.metadata.labels.clear();
+    pod
+}
+
+#[test]
+fn a_storm_of_one_tenant_does_not_hide_the_failures_of_another() {
+    let mut watcher = Watcher::default();
+    for n in 0..500 {
+        watcher.see(&bare("storm", &format!("job-{n}")), FirstSeen::InFirstList, 100);
+    }
+    let image = waiting("ImagePullBackOff", "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+    let mut own = pod("w", "web-5d8f-a", image.clone());
+    own.metadata.namespace = "storm".to_owned();
+    watcher.see(&own, FirstSeen::InFirstList, 100);
+    watcher.see(&bare("other", "late"), FirstSeen::InFirstList, 100);
+    watcher.see(&pod("u", "cart-5d8f-a", image), FirstSeen::InFirstList, 100);
+
+    let text = watcher.metrics(100, 200);
+    let count = |start: &str| text.lines().filter(|l| l.starts_with(start)).count();
+    for family in
+        ["kubehealer_pod_unhealthy", "kubehealer_workload_unhealthy_pods", "kubehealer_workload_pods"]
+    {
+        assert_eq!(count(&format!("{family}{{namespace=\"storm\"")), 98, "{family}");
+        assert_eq!(count(&format!("{family}{{namespace=\"other\"")), 1, "{family}");
+        assert_eq!(count(&format!("{family}{{namespace=\"shop\"")), 1, "{family}");
+    }
+    // The Deployment in the storm's own namespace is not pushed out either.
+    let own = "kubehealer_workload_pods{namespace=\"storm\",workload_kind=\"Deployment\"";
+    assert_eq!(count(own), 1);
+    assert!(
+        text.contains("kubehealer_series_dropped_total{metric=\"kubehealer_pod_unhealthy\"} 403\n"),
+        "{text}"
+    );
+    let cut: Vec<&str> =
+        text.lines().filter(|l| l.starts_with("kubehealer_namespace_series_dropped{")).collect();
+    assert_eq!(cut.len(), 1, "{cut:?}");
+    assert!(cut[0].starts_with("kubehealer_namespace_series_dropped{namespace=\"storm\"} 1"), "{cut:?}");
 }
 
 #[test]

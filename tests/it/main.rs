@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 mod accuracy;
+mod agree;
 mod cli;
 mod contract;
 mod daemon;
@@ -11,6 +12,8 @@ mod diagnosis;
 mod faults;
 mod field;
 mod files;
+#[path = "../../benches/table/fleet.rs"]
+mod fleet;
 mod generated;
 mod incidents;
 mod layers;
@@ -23,6 +26,7 @@ mod report;
 mod rules;
 mod runbooks;
 mod says;
+mod server;
 mod simulator;
 mod steady;
 mod watch;

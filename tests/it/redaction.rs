@@ -52,11 +52,11 @@ fn every_secret_of_the_corpus_is_hidden_and_every_look_alike_stays_readable() {
 }
 
 #[test]
-fn the_corpus_has_at_least_sixty_samples_of_secrets_and_of_look_alikes() {
+fn the_corpus_has_at_least_a_hundred_look_alikes() {
     let samples = corpus();
     let secrets = samples.iter().filter(|sample| sample.shown.contains(MARK)).count();
     assert!(secrets >= 60, "{secrets} secrets");
-    assert!(samples.len() - secrets >= 40, "{} look-alikes", samples.len() - secrets);
+    assert!(samples.len() - secrets >= 100, "{} look-alikes", samples.len() - secrets);
 }
 
 #[test]

@@ -206,7 +206,7 @@ fn expected_totals() -> BTreeMap<String, BTreeMap<String, u64>> {
 }
 
 #[test]
-fn the_recorded_terminations_are_booked_by_workload_container_and_reason() {
+fn the_recorded_terminations_are_counted_by_workload_container_and_reason() {
     let mut watcher = Watcher::default();
     for (now, step) in &steps("watch", false) {
         watcher.step(*now, step);
@@ -303,7 +303,7 @@ fn a_restart_in_between_leaves_the_same_incidents_open() {
         fresh.relist(&there.values().copied().collect::<Vec<_>>(), FirstSeen::InFirstList, end);
         assert_eq!(fresh.open(), whole.open(), "{folder}");
         assert_eq!(series(&mut fresh, end), series(&mut whole, end), "{folder}");
-        assert_eq!(fresh.totals(), BTreeMap::new(), "the past is not booked");
+        assert_eq!(fresh.totals(), BTreeMap::new(), "the past is not counted");
         assert!(fresh.log.iter().all(|e| e.what == What::Found), "no news at a start");
     }
 }

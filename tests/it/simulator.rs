@@ -709,9 +709,9 @@ async fn protobuf_says_what_json_says_in_lists_and_watches() {
 
 #[tokio::test]
 async fn many_pods_are_each_their_own_and_as_long_as_real_ones() {
+    use crate::fleet::{Fleet, State};
     use kubehealer::objects::Pod as Slim;
     use kubehealer::objects::decode::Encoding;
-    use kubehealer::simulator::bulk::{Fleet, State};
     let cluster = Cluster::new();
     let fleet = Fleet::new(&cluster, 2_000, 0.02);
     let api = pods(&cluster);

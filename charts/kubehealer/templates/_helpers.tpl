@@ -173,6 +173,13 @@ spec:
       args:
         - watch
         - {{ printf "--listen=[::]:%d" (int $values.containerPort) | quote }}
+        - {{ printf "--probe-listen=[::]:%d" (int $values.probePort) | quote }}
+        - {{ printf "--allowed-hosts=%s" (include "kubehealer.hosts" $root) | quote }}
+        {{- if $values.secureServing.enabled }}
+        - --tls-cert-file=/etc/kubehealer/tls/tls.crt
+        - --tls-private-key-file=/etc/kubehealer/tls/tls.key
+        - --authorization
+        {{- end }}
         - --log-format={{ $values.log.format }}
         {{- with include "kubehealer.namespaces" $root | fromJsonArray }}
         - --namespaces={{ join "," . }}
@@ -225,6 +232,9 @@ spec:
         - name: http
           containerPort: {{ $values.containerPort }}
           protocol: TCP
+        - name: probes
+          containerPort: {{ $values.probePort }}
+          protocol: TCP
       {{- with $values.startupProbe }}
       startupProbe:
         {{- toYaml . | nindent 8 }}
@@ -243,8 +253,13 @@ spec:
       resources:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- if or $values.rules $values.extraVolumeMounts }}
+      {{- if or $values.rules $values.extraVolumeMounts $values.secureServing.enabled }}
       volumeMounts:
+        {{- if $values.secureServing.enabled }}
+        - name: tls
+          mountPath: /etc/kubehealer/tls
+          readOnly: true
+        {{- end }}
         {{- if $values.rules }}
         - name: rules
           mountPath: /etc/kubehealer/rules
@@ -254,8 +269,14 @@ spec:
         {{- toYaml . | nindent 8 }}
         {{- end }}
       {{- end }}
-  {{- if or $values.rules $values.extraVolumes }}
+  {{- if or $values.rules $values.extraVolumes $values.secureServing.enabled }}
   volumes:
+    {{- if $values.secureServing.enabled }}
+    - name: tls
+      secret:
+        secretName: {{ $values.secureServing.secretName }}
+        defaultMode: 0440
+    {{- end }}
     {{- if $values.rules }}
     - name: rules
       configMap:
@@ -283,8 +304,28 @@ spec:
   {{- end }}
 {{- end }}
 
+{{/* The names under which the Service is asked inside the cluster, and those that are allowed beside them. */}}
+{{- define "kubehealer.hosts" -}}
+{{- $name := printf "%s.%s" (include "kubehealer.fullname" .) (include "kubehealer.namespace" .) -}}
+{{- join "," (concat (list $name) .Values.allowedHosts) }}
+{{- end }}
+
+{{- define "kubehealer.clusterName" -}}
+{{- $name := include "kubehealer.fullname" . -}}
+{{- if eq $name (include "kubehealer.namespace" .) }}{{ $name }}{{ else }}{{ printf "%s-%s" (include "kubehealer.namespace" .) $name }}{{ end }}
+{{- end }}
+
 {{/* Fails on what the schema cannot say. */}}
 {{- define "kubehealer.validate" -}}
+{{- if and .Values.secureServing.enabled (not .Values.secureServing.secretName) }}
+{{- fail "secureServing.enabled needs secureServing.secretName: a Secret of type kubernetes.io/tls" }}
+{{- end }}
+{{- if and .Values.secureServing.enabled .Values.podMonitor.enabled (not .Values.secureServing.monitorToken) }}
+{{- fail "podMonitor.enabled with secureServing.enabled needs secureServing.monitorToken: a PodMonitor cannot send the token of Prometheus' own service account" }}
+{{- end }}
+{{- if eq (int .Values.containerPort) (int .Values.probePort) }}
+{{- fail "containerPort and probePort must differ" }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.create) }}
 {{- fail "serviceMonitor.enabled needs service.create; without a Service use podMonitor.enabled" }}
 {{- end }}

@@ -31,6 +31,7 @@ pub mod starts;
 pub mod steps;
 pub mod survey;
 pub mod text;
+pub mod victims;
 mod volume;
 pub mod world;
 

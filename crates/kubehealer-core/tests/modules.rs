@@ -139,3 +139,37 @@ fn importing_the_analyzer_pulls_in_few_crates_and_no_runtime() {
         assert!(!crates.contains(heavy), "{heavy} is pulled in");
     }
 }
+
+/// The functions of a text, with their lines: rustfmt closes each at the column where it began.
+fn functions(code: &str) -> Vec<(String, usize)> {
+    let lines: Vec<&str> = code.lines().collect();
+    let mut found = Vec::new();
+    for (from, line) in lines.iter().enumerate() {
+        let trimmed = line.trim_start();
+        let words = ["pub ", "pub(super) ", "pub(crate) ", "const ", "fn "];
+        let Some((_, rest)) =
+            trimmed.split_once("fn ").filter(|_| words.iter().any(|w| trimmed.starts_with(w)))
+        else {
+            continue;
+        };
+        let end = format!("{}}}", &line[..line.len() - trimmed.len()]);
+        if let Some(length) = lines[from..].iter().position(|l| *l == end) {
+            let name = rest.split(['(', '<']).next().unwrap().to_owned();
+            found.push((name, length + 1));
+        }
+    }
+    found
+}
+
+#[test]
+fn no_function_of_the_analyzer_is_longer_than_80_lines() {
+    let mut all = BTreeMap::new();
+    modules(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src/diagnosis"), "", &mut all);
+    let lengths: Vec<(String, String, usize)> = all
+        .iter()
+        .flat_map(|(module, code)| functions(code).into_iter().map(|(name, n)| (module.clone(), name, n)))
+        .collect();
+    assert!(lengths.len() > 500, "the search finds only {} functions", lengths.len());
+    let long: Vec<_> = lengths.iter().filter(|(_, _, lines)| *lines > 80).collect();
+    assert!(long.is_empty(), "{long:#?}");
+}

@@ -430,14 +430,8 @@ impl<'s> Checker<'s> {
             }
             _ if !is_name(name) => wrong(at, format!("{name} cannot be used here")),
             _ => {
-                let mut nodes = Vec::new();
-                let mut types = Vec::new();
-                for arg in args {
-                    let (node, of) = self.check(arg)?;
-                    nodes.push(node);
-                    types.push(of);
-                }
-                self.function(name, false, nodes, &types, at)
+                let checked = args.iter().map(|arg| self.check(arg)).collect::<Result<Vec<_>, _>>()?;
+                self.function(name, false, checked, at)
             }
         }
     }
@@ -490,24 +484,21 @@ impl<'s> Checker<'s> {
             };
             return Ok((Op::Calendar(part, Box::new(target), zone), Type::Int));
         }
-        let mut nodes = vec![target];
-        let mut types = vec![target_of];
+        let mut checked = vec![(target, target_of)];
         for arg in args {
-            let (node, of) = self.check(arg)?;
-            nodes.push(node);
-            types.push(of);
+            checked.push(self.check(arg)?);
         }
-        self.function(name, true, nodes, &types, at)
+        self.function(name, true, checked, at)
     }
 
     fn function(
         &mut self,
         name: &str,
         method: bool,
-        nodes: Vec<Node>,
-        types: &[Type],
+        checked: Vec<(Node, Type)>,
         at: usize,
     ) -> Result<(Op, Type), Wrong> {
+        let (nodes, types): (Vec<Node>, Vec<Type>) = checked.into_iter().unzip();
         let of_name: Vec<&'static Function> =
             FUNCTIONS.iter().filter(|f| f.name == name && f.method == method).collect();
         let first = types.first();
@@ -515,11 +506,11 @@ impl<'s> Checker<'s> {
             f.takes.len() == types.len()
                 && f.takes
                     .iter()
-                    .zip(types)
+                    .zip(&types)
                     .all(|(takes, given)| takes.fits(given, first.unwrap_or(&Type::Any)))
         });
         let Some(function) = found else {
-            return wrong(at, self.no_such_function(name, method, &of_name, types));
+            return wrong(at, self.no_such_function(name, method, &of_name, &types));
         };
         // What is written out is computed now, so that a mistake in it is found now.
         if let [Node { op: Op::Text(text), .. }] = nodes.as_slice() {

@@ -15,9 +15,9 @@ use super::eval::{Arithmetic, Fail, Run, fail, mistyped};
 use super::value::{Kind, Obj, Type, Value};
 use kubehealer_core::objects::quantity;
 
-/// A type that an argument may have.
+/// A type that an argument or a result may have.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Takes {
+pub(super) enum Sort {
     Bool,
     Int,
     Double,
@@ -39,21 +39,6 @@ pub(super) enum Takes {
     Element,
 }
 
-/// The type of a result.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Gives {
-    Bool,
-    Int,
-    Double,
-    Text,
-    Duration,
-    Time,
-    Quantity,
-    Texts,
-    /// What the list holds that is the first argument.
-    Element,
-}
-
 type Call = for<'a> fn(&mut Run<'a>, &[Value<'a>]) -> Result<Value<'a>, Fail>;
 
 /// A function, or one of its forms.
@@ -61,8 +46,8 @@ pub(super) struct Function {
     pub(super) name: &'static str,
     /// Called as `x.f(y)`; the receiver is the first argument.
     pub(super) method: bool,
-    pub(super) takes: &'static [Takes],
-    pub(super) gives: Gives,
+    pub(super) takes: &'static [Sort],
+    pub(super) gives: Sort,
     pub(super) call: Call,
 }
 
@@ -84,7 +69,7 @@ impl fmt::Display for Function {
     }
 }
 
-impl Takes {
+impl Sort {
     fn word(self) -> &'static str {
         match self {
             Self::Bool => "bool",
@@ -105,19 +90,28 @@ impl Takes {
         }
     }
 
+    /// The type of a result, given the type of the first argument.
+    pub(super) fn of(self, first: Option<&Type>) -> Type {
+        match (self, first) {
+            (Self::Bool, _) => Type::Bool,
+            (Self::Int, _) => Type::Int,
+            (Self::Double, _) => Type::Double,
+            (Self::Text, _) => Type::Text,
+            (Self::Duration, _) => Type::Duration,
+            (Self::Time, _) => Type::Time,
+            (Self::Quantity, _) => Type::Quantity,
+            (Self::Texts, _) => Type::list(Type::Text),
+            (Self::Element, Some(Type::List(of))) => (**of).clone(),
+            _ => Type::Any,
+        }
+    }
+
     /// Whether a value of this type will do; `first` is the type of the first argument.
     pub(super) fn fits(self, given: &Type, first: &Type) -> bool {
         if *given == Type::Any {
             return true;
         }
         match self {
-            Self::Bool => *given == Type::Bool,
-            Self::Int => *given == Type::Int,
-            Self::Double => *given == Type::Double,
-            Self::Text => *given == Type::Text,
-            Self::Duration => *given == Type::Duration,
-            Self::Time => *given == Type::Time,
-            Self::Quantity => *given == Type::Quantity,
             Self::List => matches!(given, Type::List(_)),
             Self::Texts => matches!(given, Type::List(of) if matches!(**of, Type::Text | Type::Any)),
             Self::Ordered => matches!(given, Type::List(of) if is_ordered(of)),
@@ -127,6 +121,7 @@ impl Takes {
             Self::Map => matches!(given, Type::Map(_)),
             Self::Container => *given == Type::Object(Kind::Container),
             Self::Element => matches!(first, Type::List(of) if of.fits(given) && is_comparable(given)),
+            one => *given == one.of(None),
         }
     }
 }
@@ -145,34 +140,14 @@ pub(super) fn is_comparable(of: &Type) -> bool {
     }
 }
 
-impl Gives {
-    /// The type, given the type of the first argument.
-    pub(super) fn of(self, first: Option<&Type>) -> Type {
-        match self {
-            Self::Bool => Type::Bool,
-            Self::Int => Type::Int,
-            Self::Double => Type::Double,
-            Self::Text => Type::Text,
-            Self::Duration => Type::Duration,
-            Self::Time => Type::Time,
-            Self::Quantity => Type::Quantity,
-            Self::Texts => Type::list(Type::Text),
-            Self::Element => match first {
-                Some(Type::List(of)) => (**of).clone(),
-                _ => Type::Any,
-            },
-        }
-    }
-}
-
 macro_rules! function {
     ($name:literal, [$($takes:ident),*] -> $gives:ident, $call:expr) => {
-        Function { name: $name, method: false, takes: &[$(Takes::$takes),*], gives: Gives::$gives, call: $call }
+        Function { name: $name, method: false, takes: &[$(Sort::$takes),*], gives: Sort::$gives, call: $call }
     };
 }
 macro_rules! method {
     ($name:literal, [$($takes:ident),*] -> $gives:ident, $call:expr) => {
-        Function { name: $name, method: true, takes: &[$(Takes::$takes),*], gives: Gives::$gives, call: $call }
+        Function { name: $name, method: true, takes: &[$(Sort::$takes),*], gives: Sort::$gives, call: $call }
     };
 }
 

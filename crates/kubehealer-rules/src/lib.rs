@@ -523,7 +523,7 @@ impl<'a> Subject<'a> {
             },
             restart_count: status.map(|s| s.restart_count),
             exit_code: ended.map(|e| e.exit_code),
-            image: container.map_or_else(String::new, |c| redact::clean(c.image()).into_owned()),
+            image: container.map_or_else(String::new, |c| redact::redact(c.image()).into_owned()),
             scope: None,
             evidence,
             next_steps,
@@ -666,12 +666,12 @@ impl RuleDescription {
     }
 }
 
-/// How often each rule has done something, and whether its errors have been told yet. One for the life of the process:
+/// How often each rule has done something, and whether its errors have been logged yet. One for the life of the process:
 /// rules that come back after a reload go on counting.
 #[derive(Clone, Debug, Default)]
 pub struct RuleCounters {
     counts: BTreeMap<Arc<str>, RuleCounts>,
-    told: BTreeSet<Arc<str>>,
+    logged: BTreeSet<Arc<str>>,
 }
 
 /// How often a rule has done something, per look at a pod.
@@ -698,7 +698,7 @@ impl RuleCounters {
         let mut new = Vec::new();
         for error in &applied.errors {
             self.counts.entry(Arc::clone(&error.rule)).or_default().errors += 1;
-            if self.told.insert(Arc::clone(&error.rule)) {
+            if self.logged.insert(Arc::clone(&error.rule)) {
                 new.push(error.clone());
             }
         }
@@ -708,7 +708,7 @@ impl RuleCounters {
     /// Rules have been loaded: every one of them has its counts from now on, and may tell its errors again. Counts of rules
     /// that are gone are dropped.
     pub fn reloaded(&mut self, rules: &RuleSet) {
-        self.told.clear();
+        self.logged.clear();
         let old = std::mem::take(&mut self.counts);
         self.counts = rules
             .names()

@@ -15,12 +15,12 @@ const MAX_TEXT: usize = 1024;
 /// A text with expressions in it.
 #[derive(Debug)]
 pub(super) struct Template {
-    pieces: Vec<Piece>,
+    parts: Vec<Part>,
     pub(super) uses: Uses,
 }
 
 #[derive(Debug)]
-enum Piece {
+enum Part {
     Text(Box<str>),
     Value(Checked),
 }
@@ -28,7 +28,7 @@ enum Piece {
 impl Template {
     /// Reads a template. A mistake is placed by the byte of the template.
     pub(super) fn parse(source: &str) -> Result<Self, Wrong> {
-        let mut pieces = Vec::new();
+        let mut parts = Vec::new();
         let mut uses = Uses::default();
         let mut rest = source;
         let mut at = 0;
@@ -40,7 +40,7 @@ impl Template {
         }
         while let Some(open) = rest.find("{{") {
             let (before, inside) = rest.split_at(open);
-            pieces.push(Piece::Text(before.into()));
+            parts.push(Part::Text(before.into()));
             at += open + 2;
             let inside = inside.get(2..).unwrap_or_default();
             let close =
@@ -56,13 +56,13 @@ impl Template {
                 });
             }
             uses = uses.and(checked.uses);
-            pieces.push(Piece::Value(checked));
+            parts.push(Part::Value(checked));
             at += close + 2;
             rest = inside.get(close + 2..).unwrap_or_default();
         }
-        pieces.push(Piece::Text(rest.into()));
-        pieces.retain(|p| !matches!(p, Piece::Text(t) if t.is_empty()));
-        Ok(Self { pieces, uses })
+        parts.push(Part::Text(rest.into()));
+        parts.retain(|p| !matches!(p, Part::Text(t) if t.is_empty()));
+        Ok(Self { parts, uses })
     }
 
     /// The text for one pod. What has no value is written as `?`, and comes out as the failure: a finding is not lost for
@@ -70,13 +70,13 @@ impl Template {
     pub(super) fn render<'a>(&'a self, run: &mut Run<'a>) -> (String, Option<Failure>) {
         let mut text = String::new();
         let mut failure = None;
-        for piece in &self.pieces {
-            match piece {
-                Piece::Text(fixed) => text.push_str(fixed),
-                Piece::Value(checked) => match run.eval(&checked.node) {
+        for part in &self.parts {
+            match part {
+                Part::Text(fixed) => text.push_str(fixed),
+                Part::Value(checked) => match run.eval(&checked.node) {
                     Ok(value) => {
                         let shown = show(&value).unwrap_or_default();
-                        text.push_str(&redact::redact(redact::cut(&shown, MAX_TEXT)));
+                        text.push_str(redact::cut(&redact::redact(&shown), MAX_TEXT));
                     }
                     Err(failed) => {
                         text.push('?');

@@ -21,6 +21,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::cluster::{self, Cluster, Object};
+use super::encoding::{Encoding, PROTOBUF};
 use super::fault::Fault;
 use super::resources::{EVENTS, RESOURCES, Resource, api_groups, api_resources, api_versions, version};
 use super::selector::Filter;
@@ -30,8 +31,8 @@ use super::{logs, protobuf, table};
 /// The body of an answer: a watch's has no end that is known beforehand.
 pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
-/// A piece of a list's body is about this long.
-const PIECE: usize = 64 * 1024;
+/// A chunk of a list's body is about this long.
+const CHUNK: usize = 64 * 1024;
 /// What a watch without `timeoutSeconds` gets; the API server takes 30 to 60 minutes at random.
 const WATCH_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
@@ -42,7 +43,6 @@ pub struct Api {
 }
 
 impl Api {
-    /// Serves this cluster.
     pub fn new(cluster: Cluster) -> Self {
         Self { cluster }
     }
@@ -166,6 +166,15 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
             Fault::RefuseProtobuf => refuse_protobuf = true,
             Fault::CutList => cut_list = true,
             Fault::BadItem { at, json } => bad = Some((at, json)),
+            Fault::Answer { status, content_type, headers, body } => {
+                return Ok(fixed(status, content_type, headers, body));
+            }
+            Fault::Drip { every } => return Ok(drip(every)),
+            Fault::BrokenProtobuf if accept.trim_start().starts_with(PROTOBUF) => {
+                let kind =
+                    if watching { "application/vnd.kubernetes.protobuf;stream=watch" } else { PROTOBUF };
+                return Ok(fixed(200, kind, &[], b"k8s\0\xff\xfe\xfd\x12\x7fmore of no message"));
+            }
             other => refuse_for(&other, verb, &resource, at, &query)?,
         }
     }
@@ -175,7 +184,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
     let Some(target) = target else {
         return document(path);
     };
-    if target.group == "authorization.k8s.io" {
+    if matches!(target.group, "authorization.k8s.io" | "authentication.k8s.io") {
         return review(cluster, &target, verb, body);
     }
     let found = Resource::named(target.resource).filter(|at| {
@@ -224,6 +233,28 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
     Ok(list.respond(encoding, cluster.now(), cut_list, bad))
 }
 
+fn fixed(
+    status: u16,
+    content_type: &'static str,
+    headers: &'static [(&'static str, &'static str)],
+    body: &'static [u8],
+) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = respond(status, content_type, Bytes::from_static(body));
+    for (name, value) in headers {
+        response.headers_mut().insert(*name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+fn drip(every: Duration) -> Response<Body> {
+    let spaces = futures::stream::repeat(Bytes::from_static(b" ")).then(move |space| async move {
+        tokio::time::sleep(every).await;
+        Ok(Frame::data(space))
+    });
+    stream_or_full(StatusCode::OK, "application/json", StreamBody::new(spaces).boxed_unsync())
+}
+
 /// The body of an answer that no API server gives; none if the fault is another one.
 fn hostile_body(
     fault: &Fault,
@@ -268,7 +299,7 @@ fn hostile_body(
                     br#"{"kind":"PodList","metadata":{"resourceVersion":"5"},"items":[{"metadata":{"name":""#
                 }
             };
-            let rest = futures::stream::repeat(Bytes::from(vec![b'a'; PIECE]));
+            let rest = futures::stream::repeat(Bytes::from(vec![b'a'; CHUNK]));
             let all = futures::stream::once(std::future::ready(Bytes::copy_from_slice(head))).chain(rest);
             StreamBody::new(all.map(|bytes| Ok(Frame::data(bytes)))).boxed_unsync()
         }
@@ -429,7 +460,6 @@ pub(super) fn stream_or_full(code: StatusCode, content_type: &'static str, body:
     response
 }
 
-/// The decoded query.
 pub(super) struct Params(Vec<(String, String)>);
 
 impl Params {
@@ -459,6 +489,9 @@ fn review(
     verb: &str,
     body: &Bytes,
 ) -> Result<Response<Body>, Refusal> {
+    if verb == "create" && matches!(target.resource, "tokenreviews" | "subjectaccessreviews") {
+        return review_user(cluster, target.resource, body);
+    }
     if target.resource != "selfsubjectaccessreviews" || verb != "create" {
         return Err(refuse(404, "NotFound", "the server could not find the requested resource"));
     }
@@ -486,6 +519,38 @@ fn review(
     });
     review["status"] =
         json!({"allowed": !denied, "reason": if denied { "" } else { "RBAC: allowed by the simulator" }});
+    Ok(respond(StatusCode::CREATED, "application/json", review.to_string()))
+}
+
+/// Whose a token is, and what that user may get beside resources.
+fn review_user(cluster: &Cluster, resource: &str, body: &Bytes) -> Result<Response<Body>, Refusal> {
+    let mut review: Value = serde_json::from_slice(body)
+        .ok()
+        .filter(Value::is_object)
+        .ok_or_else(|| refuse(400, "BadRequest", "the body is no review"))?;
+    let spec = &review["spec"];
+    let status = if resource == "tokenreviews" {
+        match cluster.user_of(spec["token"].as_str().unwrap_or("")) {
+            Some(name) => json!({"authenticated": true, "user": {
+                "username": name, "uid": format!("uid-of-{name}"), "groups": ["system:authenticated"],
+                "extra": {"authentication.kubernetes.io/credential-id": ["JTI=1"]}}}),
+            None => json!({"user": {}, "error": "invalid bearer token"}),
+        }
+    } else {
+        let asked = &spec["nonResourceAttributes"];
+        let user = spec["user"].as_str().unwrap_or("");
+        // As RBAC would, whoever is asked about without what the token review said is somebody else.
+        let is_whole = spec["uid"] == format!("uid-of-{user}").as_str()
+            && spec["groups"] == json!(["system:authenticated"])
+            && spec["extra"].is_object();
+        let allowed =
+            is_whole && asked["verb"] == "get" && cluster.may_get(user, asked["path"].as_str().unwrap_or(""));
+        json!({"allowed": allowed})
+    };
+    review["status"] = status;
+    if let Some(spec) = review["spec"].as_object_mut() {
+        spec.remove("token");
+    }
     Ok(respond(StatusCode::CREATED, "application/json", review.to_string()))
 }
 
@@ -628,14 +693,14 @@ impl List {
         let mut items = self.items.into_iter().enumerate().peekable();
         let half = items.len() / 2;
         let mut head = Some(head);
-        // Rendered piece by piece: a list of a large cluster is a gigabyte.
-        let pieces = std::iter::from_fn(move || {
+        // Rendered chunk by chunk: a list of a large cluster is a gigabyte.
+        let chunks = std::iter::from_fn(move || {
             let (mut out, mut last) = match head.take() {
                 Some(head) => (head.into_bytes(), items.len() == 0),
                 None if items.len() == 0 => return None,
-                None => (Vec::with_capacity(PIECE + PIECE / 4), false),
+                None => (Vec::with_capacity(CHUNK + CHUNK / 4), false),
             };
-            while out.len() < PIECE
+            while out.len() < CHUNK
                 && let Some((at, object)) = items.next()
             {
                 if cut && at >= half {
@@ -657,13 +722,13 @@ impl List {
             }
             Some(Ok(Frame::data(Bytes::from(out))))
         });
-        let body = StreamBody::new(futures::stream::iter(pieces)).boxed_unsync();
+        let body = StreamBody::new(futures::stream::iter(chunks)).boxed_unsync();
         stream_or_full(StatusCode::OK, content_type, body)
     }
 }
 
 impl List {
-    /// In one piece, since its length comes first.
+    /// In one chunk, since its length comes first.
     fn protobuf(self, cut: bool, bad: Option<(usize, Bytes)>) -> Response<Body> {
         let kind = format!("{}List", RESOURCES[self.resource].kind);
         let mut raw = protobuf::list_head(&self.metadata());
@@ -679,173 +744,11 @@ impl List {
         }
         body.truncate(body.len() / 2);
         let error = io::Error::new(io::ErrorKind::ConnectionReset, "the simulated connection broke");
-        let pieces = [Ok(Frame::data(Bytes::from(body))), Err(error)];
+        let chunks = [Ok(Frame::data(Bytes::from(body))), Err(error)];
         stream_or_full(
             StatusCode::OK,
             PROTOBUF,
-            StreamBody::new(futures::stream::iter(pieces)).boxed_unsync(),
+            StreamBody::new(futures::stream::iter(chunks)).boxed_unsync(),
         )
     }
-}
-
-/// The media type of Kubernetes' protobuf.
-const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
-
-/// How objects are written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Encoding {
-    Json,
-    /// Events under their names in `events.k8s.io/v1`.
-    NewEvents,
-    /// What kubectl prints: the server chooses the columns.
-    Table,
-    /// Pods and events alone.
-    Protobuf,
-}
-
-impl Encoding {
-    /// The first of the accepted media types that can be served.
-    fn negotiate(accept: &str, resource: usize, group: &str, refuse_protobuf: bool) -> Option<Self> {
-        let json = if group == "events.k8s.io" { Self::NewEvents } else { Self::Json };
-        if accept.trim().is_empty() {
-            return Some(json);
-        }
-        accept.split(',').find_map(|alternative| {
-            let mut parts = alternative.split(';').map(str::trim);
-            let media = parts.next().unwrap_or("");
-            let transform = parts.find_map(|p| p.strip_prefix("as="));
-            match (media, transform) {
-                ("application/json" | "*/*" | "application/*", None) => Some(json),
-                ("application/json", Some("Table")) if table::has(resource) && json == Self::Json => {
-                    Some(Self::Table)
-                }
-                (PROTOBUF, None)
-                    if !refuse_protobuf
-                        && json == Self::Json
-                        && protobuf::knows(RESOURCES[resource].kind) =>
-                {
-                    Some(Self::Protobuf)
-                }
-                _ => None,
-            }
-        })
-    }
-
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => PROTOBUF,
-            _ => "application/json",
-        }
-    }
-
-    fn stream_type(self) -> &'static str {
-        match self {
-            Self::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
-            _ => "application/json",
-        }
-    }
-
-    fn api_version(self, resource: &Resource) -> String {
-        match self {
-            Self::NewEvents => "events.k8s.io/v1".to_owned(),
-            _ => resource.api_version(),
-        }
-    }
-
-    fn write_item(self, object: &Object, out: &mut Vec<u8>) {
-        match self {
-            Self::NewEvents => out.extend_from_slice(new_event(object.value()).to_string().as_bytes()),
-            _ => object.write_item(out),
-        }
-    }
-
-    fn write_object(self, object: &Arc<Object>, now: Timestamp, out: &mut Vec<u8>) {
-        match self {
-            Self::Json => object.write_whole(out),
-            Self::NewEvents => self.write_item(object, out),
-            Self::Protobuf => {
-                let kind = RESOURCES[object.resource].kind;
-                out.extend_from_slice(&protobuf::enveloped("v1", kind, &object.protobuf()));
-            }
-            Self::Table => {
-                let table = table::table(object.resource, std::slice::from_ref(object), true, now);
-                out.extend_from_slice(table.to_string().as_bytes());
-            }
-        }
-    }
-
-    /// One frame of a watch. Only the first of a watch of tables names the columns.
-    pub(super) fn write_event(
-        self,
-        kind: &str,
-        object: &Arc<Object>,
-        first: bool,
-        now: Timestamp,
-        out: &mut Vec<u8>,
-    ) {
-        if self == Self::Protobuf {
-            let mut whole = Vec::new();
-            self.write_object(object, now, &mut whole);
-            return protobuf::frame(kind, &whole, out);
-        }
-        out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-        match self {
-            Self::Table => {
-                let table = table::table(object.resource, std::slice::from_ref(object), first, now);
-                out.extend_from_slice(table.to_string().as_bytes());
-            }
-            _ => self.write_object(object, now, out),
-        }
-        out.extend_from_slice(b"}\n");
-    }
-
-    /// A frame whose object is none of the cluster's: a bookmark, or a Status.
-    pub(super) fn write_value_event(self, kind: &str, object: &Value, out: &mut Vec<u8>) {
-        if self == Self::Protobuf {
-            let name = object["kind"].as_str().unwrap_or("Status");
-            let whole = protobuf::enveloped("v1", name, &protobuf::message(name, object));
-            return protobuf::frame(kind, &whole, out);
-        }
-        out.extend_from_slice(format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").as_bytes());
-    }
-
-    /// A frame whose object is these bytes, whatever they are.
-    pub(super) fn write_raw_event(self, kind: &str, object: &[u8], out: &mut Vec<u8>) {
-        if self == Self::Protobuf {
-            return protobuf::frame(kind, object, out);
-        }
-        out.extend_from_slice(format!(r#"{{"type":"{kind}","object":"#).as_bytes());
-        out.extend_from_slice(object);
-        out.extend_from_slice(b"}\n");
-    }
-
-    /// The beginning of a frame that never ends.
-    pub(super) fn write_half_event(self, out: &mut Vec<u8>) {
-        match self {
-            Self::Protobuf => out.extend_from_slice(&[0, 0, 4, 0, 10, 8, b'M', b'O', b'D']),
-            _ => out.extend_from_slice(br#"{"type":"MODIFIED","object":{"kind":"Pod","apiVers"#),
-        }
-    }
-}
-
-/// A core/v1 event under the names that events.k8s.io/v1 gives its fields.
-fn new_event(mut event: Value) -> Value {
-    let Some(map) = event.as_object_mut() else {
-        return event;
-    };
-    map.insert("apiVersion".to_owned(), json!("events.k8s.io/v1"));
-    for (old, new) in [
-        ("involvedObject", "regarding"),
-        ("message", "note"),
-        ("reportingComponent", "reportingController"),
-        ("source", "deprecatedSource"),
-        ("count", "deprecatedCount"),
-        ("firstTimestamp", "deprecatedFirstTimestamp"),
-        ("lastTimestamp", "deprecatedLastTimestamp"),
-    ] {
-        if let Some(value) = map.remove(old) {
-            map.insert(new.to_owned(), value);
-        }
-    }
-    event
 }

@@ -12,11 +12,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::bulk::Template;
 use super::fault::{Cut, Fault};
 use super::kubelet::hash;
 use super::protobuf;
-use super::resources::{RESOURCES, Resource};
+use super::resources::{PODS, RESOURCES, Resource};
 
 /// How many changes per kind can be watched after the fact, until [`Cluster::set_history`] says otherwise.
 const HISTORY: usize = 10_000;
@@ -30,11 +29,8 @@ const SNAPSHOTS: usize = 32;
 pub struct Object {
     /// Empty for nodes and namespaces.
     pub namespace: String,
-    /// `metadata.name`.
     pub name: String,
-    /// `metadata.uid`.
     pub uid: String,
-    /// `metadata.resourceVersion`.
     pub version: u64,
     pub(super) resource: usize,
     pub(super) labels: Vec<(String, String)>,
@@ -50,7 +46,29 @@ pub(super) enum Body {
     /// The object's JSON without its first brace, `kind` and `apiVersion`, which lists leave out.
     Rendered(Bytes),
     /// One of many that are alike.
-    Stamped { template: Arc<Template>, pod: u32 },
+    Stamped { template: Arc<dyn Template>, number: u32 },
+}
+
+/// Writes pods that are alike but for a number: so that very many of them take little memory.
+pub trait Template: std::fmt::Debug + Send + Sync {
+    /// Appends a pod's JSON without its first brace, `kind` and `apiVersion`.
+    fn write_json(&self, number: u32, version: u64, out: &mut Vec<u8>);
+
+    /// A pod's message in protobuf.
+    fn protobuf(&self, number: u32, version: u64) -> Vec<u8>;
+}
+
+/// A pod that a [`Template`] writes, and what it can be selected by.
+#[derive(Debug)]
+pub struct Stamped {
+    pub namespace: String,
+    pub name: String,
+    pub uid: String,
+    pub labels: Vec<(String, String)>,
+    pub fields: Vec<(&'static str, String)>,
+    pub template: Arc<dyn Template>,
+    /// Its number there.
+    pub number: u32,
 }
 
 impl Object {
@@ -84,7 +102,7 @@ impl Object {
     fn write_rest(&self, out: &mut Vec<u8>) {
         match &self.body {
             Body::Rendered(rest) => out.extend_from_slice(rest),
-            Body::Stamped { template, pod } => template.write_json(*pod, self.version, out),
+            Body::Stamped { template, number } => template.write_json(*number, self.version, out),
         }
     }
 
@@ -96,7 +114,7 @@ impl Object {
                 .encoded
                 .get_or_init(|| protobuf::message(RESOURCES[self.resource].kind, &self.value()).into())
                 .clone(),
-            Body::Stamped { template, pod } => template.protobuf(*pod, self.version).into(),
+            Body::Stamped { template, number } => template.protobuf(*number, self.version).into(),
         }
     }
 
@@ -181,9 +199,7 @@ pub struct Request {
     pub namespace: String,
     /// Empty for lists and watches.
     pub name: String,
-    /// The query, undecoded.
     pub query: String,
-    /// The `Accept` header.
     pub accept: String,
 }
 
@@ -224,6 +240,10 @@ struct State {
     faults: Vec<(String, Fault)>,
     /// Per open watch, by a number: the kind, and the version up to which it has said everything.
     watches: BTreeMap<u64, (usize, u64)>,
+    /// Whose each token is.
+    tokens: HashMap<String, String>,
+    /// The paths that each user may get; one that ends with `*` is all that begin so.
+    paths: HashMap<String, Vec<String>>,
     clock: Clock,
 }
 
@@ -255,7 +275,7 @@ pub enum Error {
 #[derive(Clone)]
 pub struct Cluster {
     state: Arc<Mutex<State>>,
-    /// One per kind, told of each write, cut or fault.
+    /// One per kind, notified of each write, cut or fault.
     wakers: Arc<Vec<watch::Sender<()>>>,
 }
 
@@ -281,6 +301,8 @@ impl Cluster {
             asked: HashMap::new(),
             faults: Vec::new(),
             watches: BTreeMap::new(),
+            tokens: HashMap::new(),
+            paths: HashMap::new(),
             clock: Clock { start: real_time(), origin: Instant::now(), speed: 1.0 },
         };
         Self {
@@ -308,6 +330,33 @@ impl Cluster {
         self.wakers[resource].subscribe()
     }
 
+    /// From now on this token is this user's, as `TokenReview` tells; with none it is nobody's any more.
+    pub fn set_token(&self, token: &str, user: Option<&str>) {
+        let mut state = self.lock();
+        match user {
+            Some(user) => state.tokens.insert(token.to_owned(), user.to_owned()),
+            None => state.tokens.remove(token),
+        };
+    }
+
+    /// From now on this user may `get` these paths, as `SubjectAccessReview` tells; `/api/*` is all that begin so.
+    pub fn allow_paths(&self, user: &str, paths: &[&str]) {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        self.lock().paths.insert(user.to_owned(), paths);
+    }
+
+    pub(super) fn user_of(&self, token: &str) -> Option<String> {
+        self.lock().tokens.get(token).cloned()
+    }
+
+    pub(super) fn may_get(&self, user: &str, path: &str) -> bool {
+        let matches = |allowed: &String| match allowed.strip_suffix('*') {
+            Some(start) => path.starts_with(start),
+            None => allowed == path,
+        };
+        self.lock().paths.get(user).is_some_and(|paths| paths.iter().any(matches))
+    }
+
     /// The cluster's time: what creation and status times are taken from.
     pub fn now(&self) -> Timestamp {
         let Clock { start, origin, speed } = self.lock().clock;
@@ -333,7 +382,6 @@ impl Cluster {
         self.lock().clock.speed
     }
 
-    /// The newest resourceVersion.
     pub fn version(&self) -> u64 {
         self.lock().version
     }
@@ -399,25 +447,29 @@ impl Cluster {
         Ok(version)
     }
 
-    /// Writes an object that is made for the next version, whole, in place of the one with its name.
-    pub(super) fn put(&self, resource: usize, make: impl FnOnce(u64) -> Object) {
+    /// Writes one of many pods that are alike.
+    pub fn put_stamped(&self, pod: Stamped) {
+        let Stamped { namespace, name, uid, labels, fields, template, number } = pod;
+        let key = (namespace.clone(), name.clone());
         let mut state = self.lock();
         let version = state.version + 1;
-        let new = Arc::new(make(version));
-        let key = (new.namespace.clone(), new.name.clone());
-        let old = state.collections[resource].objects.insert(key, new.clone());
-        state.push(resource, Change { version, old, new, deleted: false });
+        let body = Body::Stamped { template, number };
+        let encoded = OnceLock::new();
+        let new =
+            Arc::new(Object { namespace, name, uid, version, resource: PODS, labels, fields, body, encoded });
+        let old = state.collections[PODS].objects.insert(key, new.clone());
+        state.push(PODS, Change { version, old, new, deleted: false });
         drop(state);
-        self.wake(resource);
+        self.wake(PODS);
     }
 
     /// Lets versions go on from this one, with an empty past.
-    pub(super) fn skip_to(&self, version: u64) {
+    pub fn skip_to(&self, version: u64) {
         self.lock().version = version;
         self.compact();
     }
 
-    /// Writes an object anew as `change` leaves it; false when there is none.
+    /// Writes an object again as `change` leaves it; false when there is none.
     pub fn update(
         &self,
         resource: &str,
@@ -575,7 +627,7 @@ impl Cluster {
     }
 
     /// The version up to which every open watch of a kind has said everything; none when no watch is open.
-    pub fn told(&self, resource: &str) -> Option<u64> {
+    pub fn delivered(&self, resource: &str) -> Option<u64> {
         let resource = Resource::named(resource)?;
         self.lock().watches.values().filter(|(of, _)| *of == resource).map(|(_, version)| *version).min()
     }
@@ -662,8 +714,8 @@ pub(super) struct Opened {
 impl Opened {
     /// Everything up to this version has been said.
     pub(super) fn said(&self, version: u64) {
-        if let Some((_, told)) = self.cluster.lock().watches.get_mut(&self.number) {
-            *told = version;
+        if let Some((_, delivered)) = self.cluster.lock().watches.get_mut(&self.number) {
+            *delivered = version;
         }
     }
 }

@@ -86,6 +86,24 @@ pub enum Fault {
     RepeatContinue,
     /// The body of a list, or the first frame of a watch, has no end.
     Endless,
+    /// The same answer to every request, as of a proxy or a broken server.
+    Answer {
+        /// The HTTP status.
+        status: u16,
+        /// The `Content-Type`.
+        content_type: &'static str,
+        /// Other headers.
+        headers: &'static [(&'static str, &'static str)],
+        /// The whole body.
+        body: &'static [u8],
+    },
+    /// The head of an answer, then a space now and then, for ever.
+    Drip {
+        /// The pause before each.
+        every: Duration,
+    },
+    /// What is asked for as protobuf is answered with bytes that are none.
+    BrokenProtobuf,
 }
 
 /// How open watches are ended at once, by [`super::Cluster::cut_watches`].

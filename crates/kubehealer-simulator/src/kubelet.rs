@@ -10,9 +10,9 @@ use serde_json::{Value, json};
 use super::cluster::{Cluster, Error, Log, seconds};
 use super::resources::PODS;
 
-/// How a container ended.
+/// How a container terminated.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct End {
+pub struct Termination {
     /// As the runtime gives it: 137 for a kill.
     pub exit_code: i32,
     /// `Error`, `OOMKilled`, `Completed`, `Unknown` ...
@@ -21,7 +21,7 @@ pub struct End {
     pub message: String,
 }
 
-impl End {
+impl Termination {
     /// By itself: `Completed` for 0, else `Error`.
     pub fn exit(exit_code: i32) -> Self {
         let reason = if exit_code == 0 { "Completed" } else { "Error" };
@@ -85,17 +85,14 @@ impl Pod {
         Ok(pod)
     }
 
-    /// `metadata.namespace`.
     pub fn namespace(&self) -> &str {
         self.object["metadata"]["namespace"].as_str().unwrap_or("")
     }
 
-    /// `metadata.name`.
     pub fn name(&self) -> &str {
         self.object["metadata"]["name"].as_str().unwrap_or("")
     }
 
-    /// `metadata.uid`.
     pub fn uid(&self) -> &str {
         self.object["metadata"]["uid"].as_str().unwrap_or("")
     }
@@ -172,10 +169,10 @@ impl Pod {
         self.condition("PodReadyToStartContainers", true, "", "");
     }
 
-    /// The container waits: `ErrImagePull`, `CrashLoopBackOff`, `CreateContainerConfigError` ... An end becomes `lastState`.
+    /// The container waits: `ErrImagePull`, `CrashLoopBackOff`, `CreateContainerConfigError` ... A termination becomes `lastState`.
     pub fn wait(&mut self, container: &str, reason: &str, message: &str) {
         let Some(status) = self.status(container) else { return };
-        keep_end(status);
+        keep_termination(status);
         let mut waiting = json!({"reason": reason});
         if !message.is_empty() {
             waiting["message"] = json!(message);
@@ -186,13 +183,13 @@ impl Pod {
         self.copy_log(container);
     }
 
-    /// The container runs, anew if it ran before: then `restartCount` rises.
+    /// The container runs, again if it ran before: then `restartCount` rises.
     pub fn start(&mut self, container: &str) {
         let probe = |of: &Value, name: &str| of[name].is_object();
         let spec = self.spec(container).cloned().unwrap_or_default();
         let (now, id) = (self.now(), self.container_id());
         let Some(status) = self.status(container) else { return };
-        keep_end(status);
+        keep_termination(status);
         made(status, &id);
         status["state"] = json!({"running": {"startedAt": now}});
         status["started"] = json!(!probe(&spec, "startupProbe"));
@@ -203,20 +200,20 @@ impl Pod {
         self.copy_log(container);
     }
 
-    /// The container ended.
-    pub fn end(&mut self, container: &str, end: &End) {
+    /// The container terminated.
+    pub fn terminate(&mut self, container: &str, termination: &Termination) {
         let (now, init) = (self.now(), self.is_init(container));
         let Some(status) = self.status(container) else { return };
-        let mut ended = json!({
-            "exitCode": end.exit_code, "reason": end.reason, "startedAt": status["state"]["running"]["startedAt"],
+        let mut terminated = json!({
+            "exitCode": termination.exit_code, "reason": termination.reason, "startedAt": status["state"]["running"]["startedAt"],
             "finishedAt": now, "containerID": status["containerID"]
         });
-        if !end.message.is_empty() {
-            ended["message"] = json!(end.message);
+        if !termination.message.is_empty() {
+            terminated["message"] = json!(termination.message);
         }
-        status["state"] = json!({ "terminated": ended });
+        status["state"] = json!({ "terminated": terminated });
         // A completed init container counts as ready.
-        status["ready"] = json!(init && end.exit_code == 0);
+        status["ready"] = json!(init && termination.exit_code == 0);
         status["started"] = json!(false);
     }
 
@@ -234,7 +231,7 @@ impl Pod {
         status["started"] = json!(false);
     }
 
-    /// A container that ran is not to be found in the runtime: the kubelet counts it, and makes up its end without id and times.
+    /// A container that ran is not to be found in the runtime: the kubelet counts it, and makes up its termination without id and times.
     pub fn vanish(&mut self, container: &str) {
         let Some(status) = self.status(container) else { return };
         status["lastState"] = json!({"terminated": {
@@ -248,7 +245,7 @@ impl Pod {
         status["started"] = json!(false);
     }
 
-    /// The container runs anew, and is counted from 0 again: what was left of its runs before was removed from the node.
+    /// The container runs again, and is counted from 0 again: what was left of its runs before was removed from the node.
     pub fn start_uncounted(&mut self, container: &str) {
         self.start(container);
         let Some(status) = self.status(container) else { return };
@@ -288,7 +285,7 @@ impl Pod {
         self.cluster.set_log(self.namespace(), self.name(), container, false, log);
     }
 
-    /// A container that has ended is the previous one from now on.
+    /// A container that has terminated is the previous one from now on.
     fn copy_log(&self, container: &str) {
         let ended = self.look(container).is_some_and(|status| status["lastState"]["terminated"].is_object());
         if let Some(log) = self.cluster.log(self.namespace(), self.name(), container, false).filter(|_| ended)
@@ -478,7 +475,7 @@ struct Settled {
 }
 
 /// What was `state.terminated` becomes `lastState`.
-fn keep_end(status: &mut Value) {
+fn keep_termination(status: &mut Value) {
     if status["state"]["terminated"].is_object() {
         status["lastState"] = status["state"].take();
     }

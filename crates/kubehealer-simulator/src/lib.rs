@@ -5,10 +5,11 @@
 //! line's `demo`, tests and benchmarks may use this module, and it knows nothing of diagnosis or incidents.
 //!
 //! Time is tokio's, so that a test with paused time can let minutes pass in no time.
+#![allow(missing_docs, reason = "for this repository alone")]
 
 mod api;
-pub mod bulk;
 mod cluster;
+mod encoding;
 mod fault;
 pub mod kubelet;
 mod logs;
@@ -28,8 +29,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 pub use self::api::{Api, Body};
-pub use self::cluster::{Cluster, Error, Log, Object, Request};
+pub use self::cluster::{Cluster, Error, Log, Object, Request, Stamped, Template};
 pub use self::fault::{Cut, Fault};
+pub use self::protobuf::message as protobuf_message;
 pub use self::resources::{RESOURCES, Resource};
 
 /// A client of the simulated cluster that needs no socket.

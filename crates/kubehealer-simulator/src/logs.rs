@@ -51,7 +51,7 @@ pub(super) fn answer(
     let limits = (query.number::<usize>("tailLines")?, query.number::<usize>("limitBytes")?);
     let log = match cluster.log(namespace, name, &container, previous) {
         Some(log) => log,
-        None => unwritten(&pod, name, &container, previous)?,
+        None => unwritten(cluster, &pod, &container, previous)?,
     };
     Ok(match log {
         Log::Text(text) => {
@@ -66,19 +66,22 @@ pub(super) fn answer(
             format!("unable to retrieve container logs for {container_id}"),
         ),
         Log::Failed(message) => return Err(refuse(500, "InternalError", &message)),
-        Log::Slow(pieces) => {
-            let frames = futures::stream::unfold(pieces.into_iter(), async |mut pieces| {
-                let (pause, piece): (Duration, Bytes) = pieces.next()?;
+        Log::Slow(chunks) => {
+            let frames = futures::stream::unfold(chunks.into_iter(), async |mut chunks| {
+                let (pause, chunk): (Duration, Bytes) = chunks.next()?;
                 tokio::time::sleep(pause).await;
-                Some((Ok::<_, io::Error>(Frame::data(piece)), pieces))
+                Some((Ok::<_, io::Error>(Frame::data(chunk)), chunks))
             });
             stream_or_full(StatusCode::OK, "text/plain", StreamBody::new(frames).boxed_unsync())
         }
     })
 }
 
-/// For a container whose log nobody set: empty when it has run, else the kubelet's reason why there is none.
-fn unwritten(pod: &Value, name: &str, container: &str, previous: bool) -> Result<Log, Refusal> {
+/// For a container whose log nobody set: the previous one while it waits to run again, empty when it has run, else the
+/// kubelet's reason why there is none.
+fn unwritten(cluster: &Cluster, pod: &Value, container: &str, previous: bool) -> Result<Log, Refusal> {
+    let word = |key: &str| pod["metadata"][key].as_str().unwrap_or("");
+    let name = word("name");
     let bad = |message: String| refuse(400, "BadRequest", &message);
     let status = ["containerStatuses", "initContainerStatuses", "ephemeralContainerStatuses"]
         .iter()
@@ -104,6 +107,10 @@ fn unwritten(pod: &Value, name: &str, container: &str, previous: bool) -> Result
             other => other.to_owned(),
         };
         return Err(bad(format!("container \"{container}\" in pod \"{name}\" is waiting to start: {why}")));
+    } else if waiting.is_object()
+        && let Some(log) = cluster.log(word("namespace"), name, container, true)
+    {
+        return Ok(log);
     }
     Ok(Log::Text(Bytes::new()))
 }

@@ -153,7 +153,7 @@ pub(super) fn knows(kind: &str) -> bool {
 }
 
 /// The message of an object, without what stands around it.
-pub(super) fn message(kind: &str, object: &Value) -> Vec<u8> {
+pub fn message(kind: &str, object: &Value) -> Vec<u8> {
     let mut out = Vec::with_capacity(4096);
     encode(kind, object, &mut out);
     out

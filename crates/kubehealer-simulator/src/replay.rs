@@ -15,7 +15,6 @@ use serde_json::Value;
 use super::cluster::{self, Cluster, Log};
 use super::resources::{RESOURCES, Resource};
 
-/// One recorded write.
 #[derive(Debug, Clone)]
 pub struct Line {
     /// The newest time that this or an earlier line knows of: about when it was written.
@@ -41,7 +40,6 @@ pub enum Error {
     Json {
         /// Counted from 1.
         number: usize,
-        /// Where, and why.
         error: serde_json::Error,
     },
     /// There is nothing to play in it.
@@ -54,7 +52,6 @@ pub enum Error {
     Object {
         /// Counted from 1.
         number: usize,
-        /// Why.
         error: cluster::Error,
     },
 }
@@ -197,17 +194,11 @@ pub enum LoadError {
     Read {
         /// The file or folder.
         path: PathBuf,
-        /// Why.
         error: io::Error,
     },
     /// A file is not JSON.
     #[error("{} is not JSON: {error}", path.display())]
-    Json {
-        /// The file.
-        path: PathBuf,
-        /// Where, and why.
-        error: serde_json::Error,
-    },
+    Json { path: PathBuf, error: serde_json::Error },
     /// An object cannot be written.
     #[error(transparent)]
     Object(#[from] cluster::Error),

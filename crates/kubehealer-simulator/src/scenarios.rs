@@ -1,7 +1,7 @@
 //! The demo's cluster: workloads that fail, heal or behave, each as one line of events in the cluster's own time.
 //!
 //! The order of statuses and the waits between them are those of the recorded kubelet: the first restart is immediate, the
-//! back-off doubles from 10 s to 5 min, `CrashLoopBackOff` is written at the sync after the end and not at the end itself.
+//! back-off doubles from 10 s to 5 min, `CrashLoopBackOff` is written at the sync after the termination and not at once.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use futures::future::{BoxFuture, join_all};
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, seconds};
-use super::kubelet::{End, Pod, hash, write_event};
+use super::kubelet::{Pod, Termination, hash, write_event};
 
 const NODE: &str = "node-a";
 const REGISTRY: &str = "registry.example.com";
@@ -63,7 +63,7 @@ async fn crash_loop(c: &Cluster) {
         begin(c, &mut pod).await;
         let log = "INFO cart starting version=2.4.1\nINFO connecting to redis at redis.shop.svc:6379\n\
                    ERROR dial tcp: lookup redis.shop.svc: no such host\npanic: could not connect to redis\n";
-        restart_for_ever(c, &mut pod, "cart", 3, &End::exit(1), log, None).await;
+        restart_for_ever(c, &mut pod, "cart", 3, &Termination::exit(1), log, None).await;
     });
     join_all(pods).await;
 }
@@ -77,7 +77,7 @@ async fn out_of_memory(c: &Cluster) {
         &mut pod,
         "trainer",
         12,
-        &End::oom(),
+        &Termination::oom(),
         "loading the model\nepoch 1: 4096 samples\n",
         None,
     )
@@ -90,7 +90,7 @@ async fn out_of_memory_once(c: &Cluster) {
     begin(c, &mut pod).await;
     run(c, &mut pod, "store", "serving features\ncompaction started\n").await;
     wait(c, 60).await;
-    pod.end("store", &End::oom());
+    pod.terminate("store", &Termination::oom());
     pod.publish();
     wait(c, 2).await;
     run(c, &mut pod, "store", "serving features\n").await;
@@ -166,7 +166,7 @@ async fn crash_loop_that_recovers(c: &Cluster) {
     begin(c, &mut pod).await;
     let log = "INFO payouts starting\nERROR migration 42 not applied yet, giving up\n";
     // Until its database has been migrated, by a person, after three minutes.
-    restart_for_ever(c, &mut pod, "payouts", 4, &End::exit(1), log, Some(180)).await;
+    restart_for_ever(c, &mut pod, "payouts", 4, &Termination::exit(1), log, Some(180)).await;
     run(c, &mut pod, "payouts", "INFO payouts starting\nINFO ready\n").await;
 }
 
@@ -197,9 +197,9 @@ async fn liveness(c: &Cluster) {
             Some("proxy"),
         );
         wait(c, 2).await;
-        pod.end("proxy", &End::exit(137));
+        pod.terminate("proxy", &Termination::exit(137));
         if restarts == 0 {
-            // The first restart comes with the same sync: the end is only ever seen in lastState.
+            // The first restart comes with the same sync: the termination is only ever seen in lastState.
             restarts += 1;
             continue;
         }
@@ -231,7 +231,7 @@ async fn init_crash_loop(c: &Cluster) {
     let Some(mut pod) = accounts.pod(0) else { return };
     begin(c, &mut pod).await;
     let log = "applying 0042_add_iban.sql\nERROR: relation \"accounts\" already exists\n";
-    restart_for_ever(c, &mut pod, "migrate", 2, &End::exit(1), log, None).await;
+    restart_for_ever(c, &mut pod, "migrate", 2, &Termination::exit(1), log, None).await;
 }
 
 async fn unschedulable(c: &Cluster) {
@@ -256,7 +256,7 @@ async fn stuck_terminating(c: &Cluster) {
     pod.publish();
     pod.event("Normal", "Killing", "Stopping container audit", Some("audit"));
     wait(c, 31).await;
-    pod.end("audit", &End::exit(137));
+    pod.terminate("audit", &Termination::exit(137));
     // Nobody takes the finalizer away, so the pod stays.
     pod.publish();
 }
@@ -269,7 +269,7 @@ async fn failing_job(c: &Cluster) {
         run(c, &mut pod, "report", "querying the warehouse\nERROR: permission denied for schema finance\n")
             .await;
         wait(c, 4).await;
-        pod.end("report", &End::exit(3));
+        pod.terminate("report", &Termination::exit(3));
         pod.publish();
         wait(c, 10 * (1 << attempt)).await;
     }
@@ -282,7 +282,7 @@ async fn completing_job(c: &Cluster) {
     begin(c, &mut pod).await;
     run(c, &mut pod, "seed", "done\n").await;
     wait(c, 10).await;
-    pod.end("seed", &End::exit(0));
+    pod.terminate("seed", &Termination::exit(0));
     pod.publish();
     wait(c, 1).await;
     job.finish(1, true);
@@ -300,7 +300,7 @@ async fn rollout_of_a_healthy_deployment(c: &Cluster) {
             run(c, &mut pod, "frontend", "listening on :3000\n").await;
             if old.len() == 2 {
                 let mut gone = std::mem::replace(&mut old[at], pod);
-                delete(c, &mut gone, "frontend", Some(&End::exit(143))).await;
+                delete(c, &mut gone, "frontend", Some(&Termination::exit(143))).await;
             } else {
                 old.push(pod);
             }
@@ -355,7 +355,7 @@ fn pause(restarts: u32) -> i64 {
     }
 }
 
-/// From an end to the next start. `seen` says that another sync soon shows `CrashLoopBackOff`, as after a kill.
+/// From a termination to the next start. `seen` says that another sync soon shows `CrashLoopBackOff`, as after a kill.
 async fn back_off(c: &Cluster, pod: &mut Pod, container: &str, restarts: u32, seen: bool) {
     let until = c.now().as_second() + pause(restarts);
     let words = match pause(restarts) {
@@ -389,13 +389,13 @@ async fn back_off(c: &Cluster, pod: &mut Pod, container: &str, restarts: u32, se
     }
 }
 
-/// Runs, ends, backs off, again and again; after `until` seconds it gives up, with the container waiting.
+/// Runs, terminates, backs off, over and over; after `until` seconds it gives up, with the container waiting.
 async fn restart_for_ever(
     c: &Cluster,
     pod: &mut Pod,
     container: &str,
     runs: i64,
-    end: &End,
+    termination: &Termination,
     log: &str,
     until: Option<i64>,
 ) {
@@ -403,7 +403,7 @@ async fn restart_for_ever(
     for restarts in 0.. {
         run(c, pod, container, log).await;
         wait(c, runs).await;
-        pod.end(container, end);
+        pod.terminate(container, termination);
         if restarts == 0 {
             pod.publish();
         } else {
@@ -446,14 +446,14 @@ async fn fail_to_pull(c: &Cluster, pod: &mut Pod, container: &str, why: impl Fn(
     }
 }
 
-/// A graceful delete. `end` is how the container takes it, none if it never ran.
-async fn delete(c: &Cluster, pod: &mut Pod, container: &str, end: Option<&End>) {
+/// A graceful delete. `termination` is how the container takes it, none if it never ran.
+async fn delete(c: &Cluster, pod: &mut Pod, container: &str, termination: Option<&Termination>) {
     pod.mark_deleted(30);
     pod.publish();
-    if let Some(end) = end {
+    if let Some(termination) = termination {
         pod.event("Normal", "Killing", &format!("Stopping container {container}"), Some(container));
         wait(c, 2).await;
-        pod.end(container, end);
+        pod.terminate(container, termination);
         pod.publish();
     }
     wait(c, 1).await;

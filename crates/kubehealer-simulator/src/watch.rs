@@ -11,15 +11,16 @@ use serde_json::{Value, json};
 use tokio::sync::watch::Receiver;
 use tokio::time::{Instant, sleep_until};
 
-use super::api::{Encoding, status};
+use super::api::status;
 use super::cluster::{Change, Cluster, Object, Opened};
+use super::encoding::Encoding;
 use super::fault::{Cut, Fault};
 use super::resources::RESOURCES;
 use super::selector::Filter;
 
 /// Bookmarks come about once a minute, as the API server's do.
 const BOOKMARK: Duration = Duration::from_secs(60);
-/// Frames are gathered into pieces of about this size.
+/// Frames are gathered into chunks of about this size.
 const PIECE: usize = 32 * 1024;
 
 /// How a watch begins.
@@ -118,8 +119,8 @@ impl Watch {
                 self.opened.said(self.cursor);
             }
             if !self.out.is_empty() {
-                let piece = Bytes::from(std::mem::take(&mut self.out));
-                return Some((Ok(Frame::data(piece)), self));
+                let chunk = Bytes::from(std::mem::take(&mut self.out));
+                return Some((Ok(Frame::data(chunk)), self));
             }
             match self.end.take() {
                 Some(End::Ordered) => return None,

@@ -29,30 +29,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
     let of = |reason| Finding::of_pod(pod, reason);
     let mut finding = match status.reason.as_str() {
         "Evicted" => evicted(of(Reason::Evicted), &status.message),
-        "DeadlineExceeded" => {
-            let limit = pod
-                .spec
-                .active_deadline_seconds
-                .map(|s| format!(" of {s}s (activeDeadlineSeconds)"))
-                .unwrap_or_default();
-            let finding = of(Reason::DeadlineExceeded)
-                .summary(format!("the pod was stopped: it ran longer than its deadline{limit}"))
-                .cause(CauseCode::DeadlineReached, format!("it was active longer than its deadline{limit}"));
-            match never_started(pod) {
-                // More time would not have helped.
-                Some(why) => {
-                    let describe = finding.kubectl_pod("describe pod");
-                    let mut finding = finding.next_step(describe);
-                    finding.summary = format!("{}; {why}", finding.summary);
-                    finding.cause.text = format!("{}; {why}", finding.cause.text);
-                    finding
-                }
-                None => {
-                    let logs = finding.kubectl_pod("logs");
-                    finding.next_step(logs).next_step("if the work needs longer, raise activeDeadlineSeconds")
-                }
-            }
-        }
+        "DeadlineExceeded" => over_deadline(of(Reason::DeadlineExceeded), pod),
         "Preempting" => of(Reason::Preempted)
             .summary("the kubelet stopped the pod to make room for a critical one")
             .cause(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
@@ -98,6 +75,24 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         );
     }
     Some(finding)
+}
+
+fn over_deadline(finding: Finding, pod: &Pod) -> Finding {
+    let limit = pod.spec.active_deadline_seconds;
+    let limit = limit.map(|s| format!(" of {s}s (activeDeadlineSeconds)")).unwrap_or_default();
+    let finding = finding
+        .summary(format!("the pod was stopped: it ran longer than its deadline{limit}"))
+        .cause(CauseCode::DeadlineReached, format!("it was active longer than its deadline{limit}"));
+    // More time would not have helped one that never started.
+    if let Some(why) = never_started(pod) {
+        let describe = finding.kubectl_pod("describe pod");
+        let mut finding = finding.next_step(describe);
+        finding.summary = format!("{}; {why}", finding.summary);
+        finding.cause.text = format!("{}; {why}", finding.cause.text);
+        return finding;
+    }
+    let logs = finding.kubectl_pod("logs");
+    finding.next_step(logs).next_step("if the work needs longer, raise activeDeadlineSeconds")
 }
 
 /// Adds how the containers of an ended pod ended.

@@ -78,7 +78,7 @@ fn sentence(
         C::ImagePlatformMismatch => (
             format!("no image for the node's platform: {image}: {said}"),
             format!(
-                "image {image} does not exist for the node's CPU architecture or operating system: {detail}"
+                "image {image} has no build for the node's CPU architecture or operating system: {detail}"
             ),
         ),
         C::KubeletPullThrottled => (

@@ -107,25 +107,31 @@ impl TailReader {
         self.end_line();
         let mut lines = Vec::with_capacity(self.lines.len());
         let mut timed = Vec::with_capacity(self.lines.len());
+        let texts: Vec<String> = self
+            .lines
+            .iter()
+            .map(|raw| redact::clean(&String::from_utf8_lossy(raw)).into_owned())
+            .filter(|text| !without_time(text).trim().is_empty())
+            .collect();
+        // A private key has a line of its own for each 64 characters.
+        let is_key = redact::of_private_key(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         let mut in_key = false;
-        for raw in &self.lines {
-            let text = String::from_utf8_lossy(raw);
-            let text = redact::clean(&text);
+        for (text, is_key) in texts.iter().zip(is_key) {
             let whole = text.len();
-            let text = without_time(&text);
-            if text.trim().is_empty() {
+            let text = without_time(text);
+            if is_key {
+                if !in_key {
+                    timed.push(text.len() < whole);
+                    lines.push(redact::MARK.to_owned());
+                }
+                in_key = true;
                 continue;
             }
-            // The body of a private key has a line of its own for each 64 characters.
-            if in_key && key_body(text) {
-                in_key = !text.contains("-----END");
-                continue;
-            }
-            in_key =
-                text.contains("PRIVATE KEY") && text.contains("-----BEGIN") && !text.contains("-----END");
+            in_key = false;
             timed.push(text.len() < whole);
-            lines.push(redact::redact(text).trim_end().to_owned());
+            lines.push(text.to_owned());
         }
+        let lines = redacted(&lines);
         // `kubectl logs --timestamps` dates the frames of a stack, too.
         let continued = |line: &String| line.starts_with(' ') || record::is_frame(line);
         if lines.iter().zip(&timed).any(|(line, timed)| *timed && continued(line)) {
@@ -133,6 +139,33 @@ impl TailReader {
         }
         LogTail { lines, timed }
     }
+}
+
+/// Each line without its secrets. Lines of YAML that follow each other are looked at together: a name may stand in one, and its
+/// value in the next.
+fn redacted(lines: &[String]) -> Vec<String> {
+    static PAIR: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^\s*(?:- )?["']?[\w.-]+["']?:(?:\s|$)"#));
+    let is_yaml = |at: usize| {
+        let continued = at
+            .checked_sub(1)
+            .and_then(|before| lines.get(before))
+            .is_some_and(|l| l.ends_with(['|', '>', '-']));
+        continued || lines.get(at).is_some_and(|line| PAIR.is_match(line))
+    };
+    let mut shown: Vec<String> = Vec::with_capacity(lines.len());
+    while let Some(line) = lines.get(shown.len()) {
+        let from = shown.len();
+        let length = (from..lines.len()).take_while(|at| is_yaml(*at)).count();
+        let run = lines.get(from..from + length).unwrap_or_default();
+        let joined = run.join("\n");
+        let hidden = redact::redact_text(&joined);
+        if length > 1 && joined.len() < redact::MAX_TEXT && hidden.matches('\n').count() + 1 == length {
+            shown.extend(hidden.split('\n').map(|line| redact::redact(line).trim_end().to_owned()));
+        } else {
+            shown.push(redact::redact(line).trim_end().to_owned());
+        }
+    }
+    shown
 }
 
 /// Takes the frames out of a stack trace that JSON holds in one line: the causes are behind them.
@@ -153,11 +186,6 @@ fn fold_frames(line: &mut Vec<u8>) {
         rest = rest.get(1..).unwrap_or_default();
     }
     *line = folded;
-}
-
-fn key_body(text: &str) -> bool {
-    text.contains("-----END")
-        || text.trim().bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=:,- ".contains(&byte))
 }
 
 /// The line without the time that `kubectl logs --timestamps`, the container runtime or the program put in front.

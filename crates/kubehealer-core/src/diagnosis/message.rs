@@ -47,12 +47,13 @@ pub struct Message {
 impl Message {
     /// Takes a message apart.
     pub fn read(message: &str) -> Self {
-        let message = redact::cut(message, MAX_READ);
-        let error = chain::read(&unwrap::prepare(message), 0);
+        // Before anything is cut: half of a secret is known to no pattern.
+        let message = redact::redact_text(message);
+        let error = chain::read(&unwrap::prepare(redact::cut(&message, MAX_READ)), 0);
         let parts: Vec<Part> = error
             .parts
             .into_iter()
-            .map(|p| Part { joint: p.joint, text: tidy(&redact::redact(&p.text)) })
+            .map(|p| Part { joint: p.joint, text: tidy(&redact::clean(&p.text)) })
             .filter(|p| !p.text.is_empty())
             .collect();
         let parts = decided(parts);
@@ -85,7 +86,7 @@ impl Message {
     pub fn others(&self) -> Vec<String> {
         let all = self.others.iter().map(|parts| {
             let parts: Vec<&Part> = unwrap::decisive(parts);
-            tidy(&redact::redact(&fit(&parts, SHORT)))
+            tidy(&fit(&parts, SHORT))
         });
         let own = self.cause();
         let mut all: Vec<String> = all.filter(|o| !o.is_empty() && *o != own).collect();
@@ -181,6 +182,20 @@ fn join<P: std::borrow::Borrow<Part>>(parts: &[P]) -> String {
 
 /// The innermost parts that fit into so many characters; outer ones are left out whole.
 fn fit(parts: &[&Part], limit: usize) -> String {
+    // Of several lines that a program printed, each says first what it has to say.
+    let lines = parts.iter().any(|p| p.joint == "; ");
+    if lines && join(parts).chars().count() > limit {
+        let short = |p: &&Part| Part {
+            joint: p.joint,
+            text: sentences(&p.text, 24).trim_end_matches('.').to_owned(),
+        };
+        let short: Vec<Part> = parts.iter().map(short).collect();
+        return innermost(&short.iter().collect::<Vec<_>>(), limit);
+    }
+    innermost(parts, limit)
+}
+
+fn innermost(parts: &[&Part], limit: usize) -> String {
     let mut from = parts.len().saturating_sub(1);
     let mut length = parts.last().map_or(0, |p| p.text.chars().count());
     // Words like `permission denied` mean nothing without what was tried.
@@ -194,9 +209,9 @@ fn fit(parts: &[&Part], limit: usize) -> String {
     }
     let shown = parts.get(from..).unwrap_or_default();
     match shown {
-        [only] => text::quote(sentences(&only.text, limit)),
+        [only] => text::shown(sentences(&only.text, limit)),
         // What is in front of a long part may name it: a webhook, a policy.
-        _ => text::quote(&join(shown)),
+        _ => text::shown(&join(shown)),
     }
 }
 

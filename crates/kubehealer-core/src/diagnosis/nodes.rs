@@ -10,6 +10,7 @@ use super::finding::{Confidence, Finding, Source};
 use super::reason::{Reason, Severity};
 use super::text;
 use crate::objects::node::NodeCondition;
+use crate::objects::quantity;
 use crate::objects::{Node, Pod};
 
 /// Ends of containers that belong together.
@@ -86,13 +87,19 @@ fn pressure(node: &Node, condition: &NodeCondition, reason: Reason, look: &mut L
     let name = text::name(&node.metadata.name);
     let since = condition.last_transition_time.get();
     let said = text::quote(&condition.message);
-    let what = match reason {
-        Reason::MemoryPressure => "memory",
-        Reason::DiskPressure => "disk space",
-        _ => "process IDs",
+    let (what, resource) = match reason {
+        Reason::MemoryPressure => ("memory", "memory"),
+        Reason::DiskPressure => ("disk space", "ephemeral-storage"),
+        _ => ("process IDs", ""),
     };
+    // The condition has no numbers of its own.
+    let amount = node.allocatable(resource).and_then(quantity::parse);
+    let of = amount.map(|bytes| format!(", {} for pods", quantity::bytes(bytes)));
+    let of = of.unwrap_or_default();
     of_node(node, reason)
-        .summary(format!("node {name} is short of {what} ({reason}): it evicts pods and takes no new ones"))
+        .summary(format!(
+            "node {name} is short of {what} ({reason}{of}): it evicts pods and takes no new ones"
+        ))
         .cause(CauseCode::NodePressure, format!("the kubelet says: {said}"))
         .with(Source::Node, format!("{reason} True: {said}"), since)
         .scope("node", name.clone())

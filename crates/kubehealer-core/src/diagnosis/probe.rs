@@ -176,7 +176,7 @@ const RULES: &[Rule] = &[
             "first record does not look like a tls handshake",
         ],
         with: &[],
-        short: "the port speaks HTTP, not HTTPS",
+        short: "server gave HTTP response to HTTPS client",
         hint: "the port speaks HTTP and the probe HTTPS: set the probe's scheme to HTTP",
         may_be_slow: false,
         of_program: false,

@@ -2,13 +2,16 @@
 //! scope, so its identity does not change as pods come and go.
 
 use std::borrow::Borrow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{BuildHasher as _, Hash};
 
 use serde::Serialize;
 
 use super::cause::CauseCode;
 use super::finding::{Cause, Finding, Scope, Stage};
 use super::reason::Severity;
+use super::victims::Causes;
 
 /// Several findings with one common cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,42 +63,111 @@ pub fn key(finding: &Finding) -> Option<ProblemKey> {
     Some(ProblemKey { code: finding.cause.code, scope })
 }
 
-/// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete.
+/// Groups findings one at a time and keeps none of them. `M` is what else the caller notes of each group.
+#[derive(Clone, Debug, Default)]
+pub struct Groups<M> {
+    causes: Causes,
+    by_key: BTreeMap<ProblemKey, Group<M>>,
+    hasher: RandomState,
+}
+
+/// What is known of the findings of one group.
+#[derive(Clone, Debug)]
+pub struct Group<M> {
+    /// The sentence of the first one's cause.
+    pub cause: String,
+    /// The worst of them.
+    pub severity: Severity,
+    /// How many there are.
+    pub findings: usize,
+    /// What the caller has noted.
+    pub more: M,
+    pods: Digests,
+    workloads: Digests,
+    nodes: Digests,
+}
+
+/// Distinct names, by digest: there may be tens of thousands.
+#[derive(Clone, Debug, Default)]
+struct Digests(HashSet<u64>);
+
+impl Digests {
+    fn add(&mut self, hasher: &RandomState, name: impl Hash) {
+        self.0.insert(hasher.hash_one(name));
+    }
+}
+
+impl<M: Default> Groups<M> {
+    /// No groups yet. What follows from one of these findings is one problem with it.
+    pub fn with(causes: Causes) -> Self {
+        Self { causes, by_key: BTreeMap::new(), hasher: RandomState::new() }
+    }
+
+    /// Adds a finding; none if it is not part of a problem.
+    pub fn add(&mut self, finding: &Finding) -> Option<&mut M> {
+        let hasher = &self.hasher;
+        let of = self.causes.of(finding).unwrap_or(finding);
+        let group = self.by_key.entry(key(of)?).or_insert_with(|| Group {
+            cause: of.cause.text.clone(),
+            severity: of.severity,
+            findings: 0,
+            more: M::default(),
+            pods: Digests::default(),
+            workloads: Digests::default(),
+            nodes: Digests::default(),
+        });
+        group.findings += 1;
+        group.severity = group.severity.max(finding.severity);
+        if !finding.pod.is_empty() {
+            group.pods.add(hasher, (&finding.namespace, &finding.pod));
+        }
+        if let Some(workload) = &finding.workload {
+            group.workloads.add(hasher, (&finding.namespace, workload));
+        }
+        if !finding.node.is_empty() {
+            group.nodes.add(hasher, &finding.node);
+        }
+        Some(&mut group.more)
+    }
+}
+
+impl<M> Group<M> {
+    /// How far they reach.
+    pub fn reach(&self) -> Reach {
+        Reach { pods: self.pods.0.len(), workloads: self.workloads.0.len(), nodes: self.nodes.0.len() }
+    }
+}
+
+impl<M> IntoIterator for Groups<M> {
+    type Item = (ProblemKey, Group<M>);
+    type IntoIter = std::collections::btree_map::IntoIter<ProblemKey, Group<M>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.by_key.into_iter()
+    }
+}
+
+/// Groups findings, farthest reach first. One finding alone is a problem as well: the list is complete. What follows from
+/// another finding is one problem with it.
 pub fn group(findings: &[impl Borrow<Finding>]) -> Vec<Problem> {
-    let mut groups: BTreeMap<ProblemKey, Vec<usize>> = BTreeMap::new();
-    for (i, finding) in findings.iter().enumerate() {
-        if let Some(key) = key(finding.borrow()) {
-            groups.entry(key).or_default().push(i);
+    let mut groups = Groups::<Vec<usize>>::with(Causes::among(findings.iter().map(Borrow::borrow)));
+    for (at, finding) in findings.iter().enumerate() {
+        if let Some(members) = groups.add(finding.borrow()) {
+            members.push(at);
         }
     }
-    let mut problems: Vec<Problem> = groups
-        .into_iter()
-        .filter_map(|(key, members)| {
-            let of: Vec<&Finding> =
-                members.iter().filter_map(|&i| findings.get(i)).map(Borrow::borrow).collect();
-            let first = of.first()?;
-            Some(Problem {
-                cause: Cause { code: key.code, text: first.cause.text.clone() },
-                scope: key.scope,
-                severity: of.iter().map(|f| f.severity).max()?,
-                reach: reach(&of),
-                findings: members,
-            })
-        })
-        .collect();
+    let problem = |(key, group): (ProblemKey, Group<Vec<usize>>)| Problem {
+        reach: group.reach(),
+        cause: Cause { code: key.code, text: group.cause },
+        scope: key.scope,
+        severity: group.severity,
+        findings: group.more,
+    };
+    let mut problems: Vec<Problem> = groups.into_iter().map(problem).collect();
     problems.sort_by(|a, b| {
         (b.severity, b.reach.pods, b.reach.workloads)
             .cmp(&(a.severity, a.reach.pods, a.reach.workloads))
             .then_with(|| (a.cause.code.as_str(), &a.scope).cmp(&(b.cause.code.as_str(), &b.scope)))
     });
     problems
-}
-
-fn reach(findings: &[&Finding]) -> Reach {
-    let pods: BTreeSet<_> =
-        findings.iter().filter(|f| !f.pod.is_empty()).map(|f| (&f.namespace, &f.pod)).collect();
-    let workloads: BTreeSet<_> =
-        findings.iter().filter_map(|f| f.workload.as_ref().map(|w| (&f.namespace, w))).collect();
-    let nodes: BTreeSet<_> = findings.iter().filter(|f| !f.node.is_empty()).map(|f| &f.node).collect();
-    Reach { pods: pods.len(), workloads: workloads.len(), nodes: nodes.len() }
 }

@@ -184,7 +184,7 @@ fn kind(words: &str) -> CauseCode {
 }
 
 /// The claims that a pod without a node may wait for, by name, where its scheduler says that it waits for one.
-pub fn awaited_claims(pod: &Pod) -> impl Iterator<Item = &str> {
+pub fn awaited_claims(pod: &Pod) -> impl Iterator<Item = String> {
     let of_volumes = |message: &str| kind_of_all(message).contains(&CauseCode::VolumeUnavailable);
     // Without a condition only the events about the claims may tell what the pod waits for.
     let waits = pod.spec.node_name.is_empty()
@@ -193,7 +193,7 @@ pub fn awaited_claims(pod: &Pod) -> impl Iterator<Item = &str> {
             .condition(&ConditionType::PodScheduled)
             .is_none_or(|c| c.is_false() && of_volumes(&c.message));
     let claims = pod.spec.volumes.iter().filter(move |_| waits);
-    claims.filter_map(|v| Some(v.source.as_ref()?.persistent_volume_claim.as_ref()?.claim_name.as_str()))
+    claims.filter_map(|v| v.claim(&pod.metadata.name))
 }
 
 fn kind_of_all(message: &str) -> Vec<CauseCode> {
@@ -711,8 +711,8 @@ pub fn host_ports(pod: &Pod) -> Vec<String> {
 }
 
 fn claims_of(pod: &Pod) -> Vec<String> {
-    let claims = pod.spec.volumes.iter().filter_map(|v| v.source.as_ref()?.persistent_volume_claim.as_ref());
-    claims.map(|c| text::name(&c.claim_name)).collect()
+    let claims = pod.spec.volumes.iter().filter_map(|v| v.claim(&pod.metadata.name));
+    claims.map(|claim| text::name(&claim)).collect()
 }
 
 /// What the pod asks for, where that is what does not fit.

@@ -27,86 +27,18 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         "ErrImagePull" | "ImagePullBackOff" | "RegistryUnavailable" => Reason::ImagePullBackOff,
         known => Reason::of(known).filter(|r| r.family() == super::Family::Start).unwrap_or(Reason::Other),
     };
-    let who = who(view);
     let mut finding = Finding::of_container(view, reason);
     finding.image = text::name(view.image);
     let message = waiting.message.as_str();
     finding = match reason {
         Reason::ImagePullBackOff => pull(finding, view, context, message),
-        Reason::InvalidImageName => {
-            let why =
-                format!("{} is not a valid image name{}", text::name(view.image), flaw(view.image, message));
-            let image = text::name(view.image);
-            finding
-                .summary(format!(
-                    "{who}: {why}"
-                ))
-                .cause(CauseCode::InvalidImageReference, why)
-                .scope("image", image)
-                .next_step("correct the image in the workload's pod template: it is tried again and again as it stands")
-        }
-        Reason::ErrImageNeverPull => {
-            let image = text::name(view.image);
-            let why = format!(
-                "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids to pull it",
-                text::name(&view.pod.spec.node_name)
-            );
-            finding
-                .summary(format!("{who}: image {image} is not on the node and must not be pulled"))
-                .cause(CauseCode::ImageNotPresent, why)
-                .scope("image", image)
-                .next_step("load the image onto the node, or set imagePullPolicy IfNotPresent")
-        }
-        Reason::SignatureValidationFailed => {
-            let image = text::name(view.image);
-            finding
-                .summary(format!("{who}: the signature of image {image} is not accepted"))
-                .cause(
-                    CauseCode::ImageSignature,
-                    format!("the signature of image {image} is missing or not accepted"),
-                )
-                .scope("image", image)
-                .next_step(
-                    "sign the image, or correct the node's policy (with CRI-O: /etc/containers/policy.json)",
-                )
-        }
-        Reason::ImageInspectError => {
-            let error = image::classify(view.image, &view.pod.spec.node_name, message);
-            // Nothing is asked of a registry here: what does not answer is the runtime.
-            let code = error.as_ref().map_or(CauseCode::RuntimeError, |e| match e.code {
-                CauseCode::RegistryUnreachable => CauseCode::RuntimeTimeout,
-                CauseCode::ImageShortName | CauseCode::NodeDiskFull | CauseCode::InvalidImageReference => {
-                    e.code
-                }
-                CauseCode::ImageCorrupt => e.code,
-                _ => CauseCode::RuntimeError,
-            });
-            let image = text::name(view.image);
-            let why = format!("cannot inspect image {image}: {}", runtime::innermost(message));
-            finding.summary(format!("{who}: {why}")).cause(code, why).next_step(match code {
-                CauseCode::ImageShortName => {
-                    "write the image with its registry: registry/repository:tag".to_owned()
-                }
-                _ => runtime::on_node(&view.pod.spec.node_name),
-            })
-        }
+        Reason::InvalidImageName => invalid_name(finding, view, message),
+        Reason::ErrImageNeverPull => never_pulled(finding, view),
+        Reason::SignatureValidationFailed => signature(finding, view),
+        Reason::ImageInspectError => not_inspected(finding, view, message),
         Reason::CreateContainerConfigError => config(finding, view, message),
         Reason::CreateContainerError => create(finding, view, message),
-        _ => {
-            // A kubelet that blocks the pod says why of the pod as a whole.
-            let said = [message, view.pod.status.message.as_str(), waiting.reason.as_str()];
-            let why = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
-            let (code, why) = runtime::error(why);
-            finding
-                .summary(format!("{who}: cannot start: {why}"))
-                .cause(code, why)
-                .next_step(runtime::on_node(&view.pod.spec.node_name))
-                .confidence(if reason == Reason::Other {
-                    Confidence::Possible
-                } else {
-                    Confidence::Confirmed
-                })
-        }
+        _ => other(finding, view, message, &waiting.reason),
     };
     let fact = if message.is_empty() {
         format!("waiting: {}", text::name(&waiting.reason))
@@ -125,6 +57,79 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
         finding.severity = Severity::Info;
     }
     Some(finding)
+}
+
+fn invalid_name(finding: Finding, view: &View<'_>, message: &str) -> Finding {
+    let image = text::name(view.image);
+    let why = format!("{image} is not a valid image name{}", flaw(view.image, message));
+    finding
+        .summary(format!("{}: {why}", who(view)))
+        .cause(CauseCode::InvalidImageReference, why)
+        .scope("image", image)
+        .next_step(
+            "correct the image in the workload's pod template: it is tried again and again as it stands",
+        )
+}
+
+fn never_pulled(finding: Finding, view: &View<'_>) -> Finding {
+    let image = text::name(view.image);
+    let why = format!(
+        "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids to pull it",
+        text::name(&view.pod.spec.node_name)
+    );
+    finding
+        .summary(format!("{}: image {image} is not on the node and must not be pulled", who(view)))
+        .cause(CauseCode::ImageNotPresent, why)
+        .scope("image", image)
+        .next_step("load the image onto the node, or set imagePullPolicy IfNotPresent")
+}
+
+fn signature(finding: Finding, view: &View<'_>) -> Finding {
+    let image = text::name(view.image);
+    finding
+        .summary(format!("{}: the signature of image {image} is not accepted", who(view)))
+        .cause(
+            CauseCode::ImageSignature,
+            format!("the signature of image {image} is missing or not accepted"),
+        )
+        .scope("image", image)
+        .next_step("sign the image, or correct the node's policy (with CRI-O: /etc/containers/policy.json)")
+}
+
+fn not_inspected(finding: Finding, view: &View<'_>, message: &str) -> Finding {
+    let node = &view.pod.spec.node_name;
+    let error = image::classify(view.image, node, message);
+    // Nothing is asked of a registry here: what does not answer is the runtime.
+    let code = error.as_ref().map_or(CauseCode::RuntimeError, |e| match e.code {
+        CauseCode::RegistryUnreachable => CauseCode::RuntimeTimeout,
+        CauseCode::ImageShortName
+        | CauseCode::NodeDiskFull
+        | CauseCode::InvalidImageReference
+        | CauseCode::ImageCorrupt => e.code,
+        _ => CauseCode::RuntimeError,
+    });
+    let why = format!("cannot inspect image {}: {}", text::name(view.image), runtime::innermost(message));
+    finding.summary(format!("{}: {why}", who(view))).cause(code, why).next_step(match code {
+        CauseCode::ImageShortName => "write the image with its registry: registry/repository:tag".to_owned(),
+        _ => runtime::on_node(node),
+    })
+}
+
+fn other(finding: Finding, view: &View<'_>, message: &str, reason: &str) -> Finding {
+    // A kubelet that blocks the pod says why of the pod as a whole.
+    let said = [message, view.pod.status.message.as_str(), reason];
+    let why = said.into_iter().find(|s| !s.is_empty()).unwrap_or_default();
+    let (code, why) = runtime::error(why);
+    let confidence = if finding.reason.known() == Some(Reason::Other) {
+        Confidence::Possible
+    } else {
+        Confidence::Confirmed
+    };
+    finding
+        .summary(format!("{}: cannot start: {why}", who(view)))
+        .cause(code, why)
+        .next_step(runtime::on_node(&view.pod.spec.node_name))
+        .confidence(confidence)
 }
 
 /// Words of virtual kubelets for a container that is on its way: no error, like `ContainerCreating`.
@@ -258,85 +263,18 @@ fn flaw(image: &str, message: &str) -> &'static str {
 
 fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     let who = who(view);
-    let namespace = finding.namespace.clone();
-    let missing = |kind: &str| {
-        let name = text::between(message, &format!("{kind} \""), "\" not found")?;
-        Some(text::name(name))
-    };
-    if let Some(name) = missing("configmap") {
-        let step = finding.kubectl(&format!("get configmap {}", text::arg(&name)));
-        return finding
-            .summary(format!("{who}: ConfigMap {name} does not exist"))
-            .cause(
-                CauseCode::MissingConfigMap,
-                format!("ConfigMap {name} was not found in namespace {namespace}"),
-            )
-            .scope("configmap", format!("{namespace}/{name}"))
-            .next_step(step)
-            .next_step("create it, or mark the reference optional");
-    }
-    if let Some(name) = missing("secret") {
-        let step = finding.kubectl(&format!("get secret {}", text::arg(&name)));
-        return finding
-            .summary(format!("{who}: Secret {name} does not exist"))
-            .cause(CauseCode::MissingSecret, format!("Secret {name} was not found in namespace {namespace}"))
-            .scope("secret", format!("{namespace}/{name}"))
-            .next_step(step)
-            .next_step("create it, or mark the reference optional");
+    if let Some((kind, name)) = missing_object(message) {
+        return without_object(finding, &who, kind, &name);
     }
     if let Some(rest) = message.strip_prefix("couldn't find key ") {
-        let (key, rest) = rest.split_once(" in ").unwrap_or((rest, ""));
-        let (kind, object) = rest.split_once(' ').unwrap_or(("Secret", rest));
-        let object = object.trim();
-        let (key, object) = (text::name(key), text::name(object));
-        let name = object.rsplit('/').next().unwrap_or(&object).to_owned();
-        let (code, scope, resource) = if kind == "ConfigMap" {
-            (CauseCode::MissingConfigMapKey, "configmap", "configmap")
-        } else {
-            (CauseCode::MissingSecretKey, "secret", "secret")
-        };
-        let step = finding.kubectl(&format!("describe {resource} {}", text::arg(&name)));
-        let kind = if scope == "configmap" { "ConfigMap" } else { "Secret" };
-        return finding
-            .summary(format!("{who}: {kind} {name} has no key {key}"))
-            .cause(code, format!("key {key} was not found in {kind} {object}"))
-            .scope(scope, object.clone())
-            .next_step(step)
-            .next_step("add the key, or correct its name in the pod");
+        return without_key(finding, &who, rest);
     }
     if message.contains("runAsNonRoot") || message.contains("non-root") {
-        let why = if message.contains("non-numeric user") {
-            let user = text::between(message, "non-numeric user (", ")").map(text::name).unwrap_or_default();
-            format!(
-                "runAsNonRoot is set and the image's user {user} is non-numeric, so the kubelet cannot tell that it is not root"
-            )
-        } else if message.contains("runAsUser breaks") {
-            "runAsNonRoot is set, and runAsUser 0 (root) with it".to_owned()
-        } else {
-            "runAsNonRoot is set and the container would run as root".to_owned()
-        };
-        return finding
-            .summary(format!("{who}: cannot start: {why}"))
-            .cause(CauseCode::RunAsNonRootViolated, why)
-            .next_step("set runAsUser to a number other than 0, or build the image with a numeric USER");
+        return as_root(finding, &who, message);
     }
     let late = message.contains("failed to sync") && message.contains("cache");
     if late || message.contains("have not yet been read") {
-        let node = finding.node.clone();
-        return finding
-            .summary(format!("{who}: the kubelet has not read yet what it needs from the API server"))
-            .cause(
-                CauseCode::RuntimeTimeout,
-                format!(
-                    "the kubelet could not read it from the API server in time: {}",
-                    text::quote(message)
-                ),
-            )
-            .scope("node", node.clone())
-            .next_step(format!(
-                "if it lasts, look whether the kubelet reaches the API server; {}",
-                runtime::on_node(&node)
-            ));
+        return not_read(finding, &who, message);
     }
     if let Some(key) = message.strip_prefix("environment variable key ") {
         return finding
@@ -357,6 +295,73 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     let code = if code == CauseCode::RuntimeError { CauseCode::InvalidConfiguration } else { code };
     let finding = finding.summary(format!("{who}: cannot start: {why}")).cause(code, why);
     if code == CauseCode::InvalidConfiguration { finding } else { runtime::advice(finding, message) }
+}
+
+/// The ConfigMap or Secret that was not found.
+fn missing_object(message: &str) -> Option<(&'static str, String)> {
+    ["ConfigMap", "Secret"].into_iter().find_map(|kind| {
+        let name = text::between(message, &format!("{} \"", kind.to_lowercase()), "\" not found")?;
+        Some((kind, text::name(name)))
+    })
+}
+
+fn without_object(finding: Finding, who: &str, kind: &str, name: &str) -> Finding {
+    let namespace = finding.namespace.clone();
+    let resource = kind.to_lowercase();
+    let code = if kind == "ConfigMap" { CauseCode::MissingConfigMap } else { CauseCode::MissingSecret };
+    let step = finding.kubectl(&format!("get {resource} {}", text::arg(name)));
+    finding
+        .summary(format!("{who}: {kind} {name} does not exist"))
+        .cause(code, format!("{kind} {name} was not found in namespace {namespace}"))
+        .scope(if kind == "ConfigMap" { "configmap" } else { "secret" }, format!("{namespace}/{name}"))
+        .next_step(step)
+        .next_step("create it, or mark the reference optional")
+}
+
+/// A ConfigMap or Secret without a key: `KEY in Secret namespace/name`.
+fn without_key(finding: Finding, who: &str, rest: &str) -> Finding {
+    let (key, rest) = rest.split_once(" in ").unwrap_or((rest, ""));
+    let (kind, object) = rest.split_once(' ').unwrap_or(("Secret", rest));
+    let (key, object) = (text::name(key), text::name(object.trim()));
+    let name = object.rsplit('/').next().unwrap_or(&object).to_owned();
+    let (code, kind, resource) = if kind == "ConfigMap" {
+        (CauseCode::MissingConfigMapKey, "ConfigMap", "configmap")
+    } else {
+        (CauseCode::MissingSecretKey, "Secret", "secret")
+    };
+    let step = finding.kubectl(&format!("describe {resource} {}", text::arg(&name)));
+    finding
+        .summary(format!("{who}: {kind} {name} has no key {key}"))
+        .cause(code, format!("key {key} was not found in {kind} {object}"))
+        .scope(resource, object.clone())
+        .next_step(step)
+        .next_step("add the key, or correct its name in the pod")
+}
+
+/// The kubelet's own words on `runAsNonRoot`, without the pod behind them.
+fn as_root(finding: Finding, who: &str, message: &str) -> Finding {
+    let said = message.split_once(" (pod: ").map_or(message, |(said, _)| said);
+    let why = text::quote(&text::normalise(said));
+    finding
+        .summary(format!("{who}: cannot start: {why}"))
+        .cause(CauseCode::RunAsNonRootViolated, why)
+        .next_step("set runAsUser to a number other than 0, or build the image with a numeric USER")
+}
+
+fn not_read(finding: Finding, who: &str, message: &str) -> Finding {
+    let node = finding.node.clone();
+    let said = text::quote(message);
+    finding
+        .summary(format!("{who}: the kubelet has not read yet what it needs from the API server"))
+        .cause(
+            CauseCode::RuntimeTimeout,
+            format!("the kubelet could not read it from the API server in time: {said}"),
+        )
+        .scope("node", node.clone())
+        .next_step(format!(
+            "if it lasts, look whether the kubelet reaches the API server; {}",
+            runtime::on_node(&node)
+        ))
 }
 
 /// What is wrong with a subPath, where the kubelet says it.

@@ -199,8 +199,13 @@ impl<'s> Seen<'s> {
     }
 
     fn claim_events(&self, pod: &Pod) -> Vec<Event> {
-        let of = |claim| self.claim_events.get(&(pod.metadata.namespace.as_str(), claim));
-        scheduling::awaited_claims(pod).flat_map(|claim| of(claim).into_iter().flatten().cloned()).collect()
+        let of = |claim: String| {
+            self.claim_events
+                .get(&(pod.metadata.namespace.as_str(), claim.as_str()))
+                .cloned()
+                .unwrap_or_default()
+        };
+        scheduling::awaited_claims(pod).flat_map(of).collect()
     }
 
     fn logs(&self, pod: &'s Pod) -> &[ContainerLog] {

@@ -9,7 +9,13 @@ const MAX_QUOTE: usize = 1000;
 
 /// A text from the cluster, fit to be shown: one clean line, secrets hidden, bounded.
 pub fn quote(text: &str) -> String {
-    let line = redact::redact(text);
+    shown(&redact::redact(text))
+}
+
+/// The same of a text whose secrets are hidden already: once parts of it are joined anew, words stand behind names that they
+/// are no values of.
+pub fn shown(text: &str) -> String {
+    let line = redact::clean(text);
     let line = line.trim();
     let cut = redact::cut(line, MAX_QUOTE);
     if cut.len() < line.len() { format!("{cut} ...") } else { cut.to_owned() }
@@ -23,8 +29,13 @@ pub fn head(text: &str, shown: usize) -> String {
     }
 }
 
-/// A name from the cluster: clean, and no longer than Kubernetes lets names be.
+/// A name from the cluster: clean, and no longer than Kubernetes lets names be. What is more than a name, such as an image
+/// with credentials in it, has its secrets hidden.
 pub fn name(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'.';
+    if !text.bytes().all(plain) {
+        return redact::cut(&redact::redact(text), 253).to_owned();
+    }
     redact::cut(&redact::clean(text), 253).to_owned()
 }
 

@@ -95,11 +95,7 @@ fn other(finding: Finding, pod: &Pod, event: &Event, volume: &str, message: &str
     let read = Message::read(&message.replacen(&format!(" for volume \"{volume}\""), "", 1));
     let rule = messages::find(messages::volume::RULES, &read);
     let code = if attach { CauseCode::VolumeAttachFailed } else { CauseCode::VolumeMountFailed };
-    let claims = pod
-        .spec
-        .volumes
-        .iter()
-        .filter_map(|v| v.source.as_ref()?.persistent_volume_claim.as_ref().map(|c| (v, c)));
+    let claims = pod.spec.volumes.iter().filter_map(|v| v.claim(&pod.metadata.name).map(|claim| (v, claim)));
     let claims: Vec<_> = claims.collect();
     // A volume that is bound to a claim is called by its own name, not by the pod's. What is attached or staged is one; of
     // what is only set up the name tells, since it may as well be a volume of the pod that is no claim at all.
@@ -108,16 +104,16 @@ fn other(finding: Finding, pod: &Pod, event: &Event, volume: &str, message: &str
         .iter()
         .find(|(v, _)| v.name == *volume)
         .or_else(|| claims.first().filter(|_| claims.len() == 1 && bound && !is_of_the_pod(pod, volume)));
-    let claim = named.map(|(_, claim)| text::name(&claim.claim_name));
+    let claim = named.map(|(_, claim)| text::name(claim));
     let names = Names::of(&finding)
         .and_of(&read)
         .with("volume", Some(volume.to_owned()))
         .with("claim", claim.clone());
     // The pod's own name of the volume is the shorter one; that of what is bound to the claim stands in the event.
     let what = match (named, volume) {
-        (Some((_, claim)), "") => format!("claim {}", text::name(&claim.claim_name)),
+        (Some((_, claim)), "") => format!("claim {}", text::name(claim)),
         (Some((of_pod, claim)), _) => {
-            format!("volume {} (claim {})", text::name(&of_pod.name), text::name(&claim.claim_name))
+            format!("volume {} (claim {})", text::name(&of_pod.name), text::name(claim))
         }
         (None, volume) => format!("volume {volume}"),
     };
@@ -141,15 +137,15 @@ fn other(finding: Finding, pod: &Pod, event: &Event, volume: &str, message: &str
 
 /// The objects that must be there before the pod's volumes can be.
 pub fn needs(pod: &Pod) -> Vec<String> {
-    let sources = pod.spec.volumes.iter().filter_map(|v| v.source.as_deref());
-    let named = sources.flat_map(|s| {
+    let volumes = pod.spec.volumes.iter().filter_map(|v| Some((v, v.source.as_deref()?)));
+    let named = volumes.flat_map(|(v, s)| {
         [
-            s.config_map.as_ref().map(|m| ("ConfigMap", &m.reference.name)),
-            s.secret.as_ref().map(|m| ("Secret", &m.secret_name)),
-            s.persistent_volume_claim.as_ref().map(|c| ("claim", &c.claim_name)),
+            s.config_map.as_ref().map(|m| ("ConfigMap", m.reference.name.clone())),
+            s.secret.as_ref().map(|m| ("Secret", m.secret_name.clone())),
+            v.claim(&pod.metadata.name).map(|claim| ("claim", claim)),
         ]
     });
-    named.flatten().map(|(kind, name)| format!("{kind} {}", text::name(name))).collect()
+    named.flatten().map(|(kind, name)| format!("{kind} {}", text::name(&name))).collect()
 }
 
 /// Whether the pod itself calls a volume so, claims aside.

@@ -209,38 +209,21 @@ pub struct ListMeta {
     pub continue_token: String,
 }
 
-/// The type of a watch event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum EventType {
-    /// An object is new, or begins to match the selectors.
-    Added,
-    /// An object has changed.
-    Modified,
-    /// An object is gone, or matches no more; as it was last.
-    Deleted,
-    /// Nothing changed up to here.
-    Bookmark,
-    /// The watch failed.
-    Error,
-}
-
-impl EventType {
-    /// As it is written in a watch.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Added => "ADDED",
-            Self::Modified => "MODIFIED",
-            Self::Deleted => "DELETED",
-            Self::Bookmark => "BOOKMARK",
-            Self::Error => "ERROR",
-        }
-    }
-
-    fn of(text: &[u8]) -> Option<Self> {
-        [Self::Added, Self::Modified, Self::Deleted, Self::Bookmark, Self::Error]
-            .into_iter()
-            .find(|kind| kind.as_str().as_bytes() == text)
+words! {
+    /// The type of a watch event.
+    #[derive(Deserialize)]
+    #[serde(rename_all = "UPPERCASE")]
+    pub enum EventType {
+        /// An object is new, or begins to match the selectors.
+        Added = "ADDED",
+        /// An object has changed.
+        Modified = "MODIFIED",
+        /// An object is gone, or matches no more; as it was last.
+        Deleted = "DELETED",
+        /// Nothing changed up to here.
+        Bookmark = "BOOKMARK",
+        /// The watch failed.
+        Error = "ERROR",
     }
 }
 
@@ -440,7 +423,8 @@ impl<'a> ProtobufEvent<'a> {
         // WatchEvent: type = 1, object = 2, a RawExtension whose raw = 1 is `k8s\0` and an Unknown.
         let object = Fields(frame).find(2).and_then(|o| Fields(o).find(1)).and_then(unknown);
         let Some(Unknown { raw: object, .. }) = object else { return Err(Unread::default()) };
-        match Fields(frame).find(1).and_then(EventType::of) {
+        let kind = Fields(frame).find(1).and_then(|word| EventType::of(std::str::from_utf8(word).ok()?));
+        match kind {
             Some(kind) => Ok(Self { kind, object }),
             None => Err(unread(Partial::decode(object).unwrap_or_default())),
         }

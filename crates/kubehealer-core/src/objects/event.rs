@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{Object, ObjectMeta, Time, lenient, time};
+use crate::redact::redact_in_place;
 
 /// `core/v1.Event`; in JSON also `events.k8s.io/v1.Event`, whose fields have other names for the same things.
 /// (Its protobuf form has other field numbers: ask for `core/v1` there.)
@@ -100,6 +101,7 @@ impl Object for Event {
     }
     fn compact(&mut self) {
         self.metadata.compact();
+        redact_in_place(&mut self.message);
     }
 }
 

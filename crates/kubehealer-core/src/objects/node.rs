@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::pod::{ResourceQuantity, quantities_as_map};
 use super::{Object, ObjectMeta, lenient};
+use crate::redact::redact_in_place;
 
 /// `core/v1.Node`.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
@@ -29,6 +30,7 @@ impl Object for Node {
     }
     fn compact(&mut self) {
         self.metadata.compact();
+        self.status.conditions.iter_mut().for_each(NodeCondition::hide_secrets);
         self.status.conditions.shrink_to_fit();
         self.spec.taints.shrink_to_fit();
         self.status.allocatable.shrink_to_fit();
@@ -126,6 +128,13 @@ pub struct NodeCondition {
     #[prost(string, tag = "6")]
     #[serde(deserialize_with = "lenient::text")]
     pub message: String,
+}
+
+impl NodeCondition {
+    /// Hides the secrets in what it says.
+    pub(super) fn hide_secrets(&mut self) {
+        redact_in_place(&mut self.message);
+    }
 }
 
 /// `core/v1.NodeSystemInfo`.

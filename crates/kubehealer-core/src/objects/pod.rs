@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::lenient::{self, Entry};
 use super::meta::as_map;
 use super::{Label, Object, ObjectMeta, Time, time};
+use crate::redact::redact_in_place;
 
 /// `core/v1.Pod`.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
@@ -62,6 +63,7 @@ impl Object for Pod {
     }
 
     fn trim(&mut self) {
+        self.hide_secrets();
         self.metadata.trim();
         let spec = &mut self.spec;
         spec.volumes.retain(|v| v.source.as_ref().is_some_and(|s| s.is_wanted()));
@@ -79,6 +81,50 @@ impl Object for Pod {
             container.trim(spec.init_containers.iter().find(|c| c.name == container.name));
         }
         status.ephemeral_container_statuses.iter_mut().for_each(|c| c.trim(None));
+    }
+}
+
+impl Pod {
+    /// Hides the secrets in all that is free text: whoever holds a pod that was decoded holds none of them.
+    fn hide_secrets(&mut self) {
+        let spec = &mut self.spec;
+        for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
+            redact_in_place(&mut container.image);
+            let hooks = container.lifecycle.iter_mut().filter_map(|l| l.pre_stop.as_mut()?.exec.as_mut());
+            hooks.for_each(|exec| redact_in_place(&mut exec.program));
+            for probe in
+                [&mut container.liveness_probe, &mut container.readiness_probe, &mut container.startup_probe]
+            {
+                let Some(probe) = probe else { continue };
+                probe.handler.exec.iter_mut().for_each(|exec| redact_in_place(&mut exec.program));
+                probe.handler.http_get.iter_mut().for_each(|get| redact_in_place(&mut get.path));
+            }
+        }
+        spec.ephemeral_containers.iter_mut().for_each(|c| redact_in_place(&mut c.common.image));
+        let status = &mut self.status;
+        redact_in_place(&mut status.message);
+        for condition in &mut status.conditions {
+            if !condition.message.is_empty() {
+                let mut message = std::mem::take(&mut condition.message).into_string();
+                redact_in_place(&mut message);
+                condition.message = message.into_boxed_str();
+            }
+        }
+        let lists = [
+            &mut status.container_statuses,
+            &mut status.init_container_statuses,
+            &mut status.ephemeral_container_statuses,
+        ];
+        for container in lists.into_iter().flatten() {
+            redact_in_place(&mut container.image);
+            for state in [&mut container.state, &mut container.last_state] {
+                state.waiting.iter_mut().for_each(|w| redact_in_place(&mut w.message));
+                state.terminated.iter_mut().for_each(|t| redact_in_place(&mut t.message));
+            }
+            for device in container.allocated_resources_status.iter_mut().flat_map(|s| &mut s.resources) {
+                device.message.iter_mut().for_each(redact_in_place);
+            }
+        }
     }
 }
 
@@ -199,6 +245,8 @@ struct FlatVolume {
     persistent_volume_claim: Option<Claim>,
     #[serde(deserialize_with = "lenient::some_object")]
     config_map: Option<Named>,
+    #[serde(deserialize_with = "lenient::some_object")]
+    ephemeral: Option<Ephemeral>,
 }
 
 impl From<FlatVolume> for Volume {
@@ -208,6 +256,7 @@ impl From<FlatVolume> for Volume {
             secret: flat.secret,
             persistent_volume_claim: flat.persistent_volume_claim,
             config_map: flat.config_map.map(|reference| ConfigMapVolume { reference }),
+            ephemeral: flat.ephemeral,
         };
         Self { name: flat.name, source: Some(Box::new(source)) }
     }
@@ -229,11 +278,24 @@ pub struct VolumeSource {
     /// A ConfigMap, by name; its content is never read.
     #[prost(message, optional, tag = "19")]
     pub config_map: Option<ConfigMapVolume>,
+    /// A claim that is made for the pod.
+    #[prost(message, optional, tag = "29")]
+    pub ephemeral: Option<Ephemeral>,
+}
+
+impl Volume {
+    /// The claim behind the volume: one by name, or one that is made for the pod of this name.
+    pub fn claim(&self, pod: &str) -> Option<String> {
+        let source = self.source.as_ref()?;
+        let named = source.persistent_volume_claim.as_ref().map(|c| c.claim_name.clone());
+        named.or_else(|| source.ephemeral.as_ref().map(|_| format!("{pod}-{}", self.name)))
+    }
 }
 
 impl VolumeSource {
     fn is_wanted(&self) -> bool {
         self.persistent_volume_claim.is_some()
+            || self.ephemeral.is_some()
             || self.secret.is_some()
             || self.config_map.is_some()
             || self.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some())
@@ -282,6 +344,11 @@ pub struct Claim {
     #[serde(deserialize_with = "lenient::text")]
     pub claim_name: String,
 }
+
+/// `core/v1.EphemeralVolumeSource`, whose template says nothing that the analyzer needs.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Ephemeral {}
 
 /// `core/v1.Container`, without everything that can hold a secret.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
@@ -855,34 +922,17 @@ impl ConditionType {
     }
 }
 
-/// The status of a condition.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ConditionStatus {
-    /// It holds.
-    True,
-    /// It does not.
-    False,
-    /// Nobody knows, or an unknown word.
-    #[default]
-    Unknown,
-}
-
-impl ConditionStatus {
-    fn of(text: &str) -> Self {
-        match text {
-            "True" => Self::True,
-            "False" => Self::False,
-            _ => Self::Unknown,
-        }
-    }
-
-    /// Kubernetes' own word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::True => "True",
-            Self::False => "False",
-            Self::Unknown => "Unknown",
-        }
+words! {
+    /// The status of a condition.
+    #[derive(Default)]
+    pub enum ConditionStatus {
+        /// It holds.
+        True = "True",
+        /// It does not.
+        False = "False",
+        /// Nobody knows, or an unknown word.
+        #[default]
+        Unknown = "Unknown",
     }
 }
 
@@ -946,7 +996,7 @@ impl<'de> Deserialize<'de> for Condition {
         let w = Wire::deserialize(d)?;
         Ok(Self {
             kind: ConditionType::of(&w.kind),
-            status: ConditionStatus::of(&w.status),
+            status: ConditionStatus::of(&w.status).unwrap_or_default(),
             reason: w.reason.into(),
             message: w.message.into(),
             last_transition_time: w.last_transition_time,
@@ -990,7 +1040,7 @@ impl prost::Message for Condition {
         };
         match tag {
             1 => self.kind = ConditionType::of(&text()?),
-            2 => self.status = ConditionStatus::of(&text()?),
+            2 => self.status = ConditionStatus::of(&text()?).unwrap_or_default(),
             4 => return encoding::message::merge(wire_type, &mut self.last_transition_time, buf, ctx),
             5 => self.reason = text()?.into(),
             6 => self.message = text()?.into(),

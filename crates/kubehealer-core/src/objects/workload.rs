@@ -29,6 +29,7 @@ impl Object for Workload {
         &self.metadata
     }
     fn compact(&mut self) {
+        self.status.conditions.iter_mut().for_each(NodeCondition::hide_secrets);
         self.metadata.compact();
     }
 }
@@ -118,6 +119,7 @@ impl Object for Job {
         &self.metadata
     }
     fn compact(&mut self) {
+        self.status.conditions.iter_mut().for_each(NodeCondition::hide_secrets);
         self.metadata.compact();
     }
 }

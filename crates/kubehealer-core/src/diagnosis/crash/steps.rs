@@ -11,20 +11,12 @@ use crate::diagnosis::{CauseCode, Finding, Reason, text};
 /// Steps for a cause code. They must fit whatever the words of the cause are.
 const STEPS: &[(CauseCode, &str)] = &[
     (
-        CauseCode::HeapExhausted,
-        "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less",
-    ),
-    (
         CauseCode::AddressInUse,
         "give one of the two processes another port; with hostNetwork, another pod on the node may have it",
     ),
     (
         CauseCode::DatabaseSchema,
         "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema",
-    ),
-    (
-        CauseCode::LibraryNotFound,
-        "use an image that has the named library, runtime or module in the needed version",
     ),
     (
         CauseCode::BadArguments,
@@ -90,6 +82,8 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
         CauseCode::PermissionDenied => steps.push(of_permission(&said)),
         CauseCode::ResourceExhausted => steps.push(of_resource(&said).to_owned()),
         CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
+        CauseCode::HeapExhausted => steps.push(of_memory(&said).to_owned()),
+        CauseCode::LibraryNotFound => steps.push(of_library(&said).to_owned()),
         CauseCode::DependencyError
             if said.to_lowercase().contains("throttl")
                 || said.contains("ate exceeded")
@@ -178,7 +172,9 @@ fn of_resource(said: &str) -> &'static str {
         "raise fs.inotify.max_user_instances and max_user_watches (sysctl) on the node"
     } else if has(&["max_map_count", "virtual memory areas"]) {
         "raise vm.max_map_count (sysctl) on the node"
-    } else if has(&["shared memory", "/dev/shm"]) {
+    } else if has(&["max_locks", "lock table"]) {
+        "raise the named setting of the database server"
+    } else if has(&["/dev/shm", "shared memory limit", "shared memory segment"]) {
         "mount an emptyDir of medium Memory at /dev/shm"
     } else if has(&["no space left", "disk full", "disk is full", "enospc", "quota exceeded"]) {
         "free space on the volume or raise its size; without a volume, free space on the node's disk"
@@ -193,10 +189,43 @@ fn of_resource(said: &str) -> &'static str {
 
 fn of_data(said: &str) -> &'static str {
     let lower = said.to_lowercase();
-    let newer = ["newer", "higher", "more recent", "downgrad"].iter().any(|word| lower.contains(word));
-    if newer {
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&["newer", "higher", "more recent", "downgrad"]) {
         "use an image at least as new as the data on the volume; going back needs a backup of that time"
-    } else {
+    } else if has(&[
+        "corrupt",
+        "malformed",
+        "bad file format",
+        "checksum",
+        "crc ",
+        "magic",
+        "checkpoint record",
+    ]) {
+        "keep a copy of the data, then let the program's own tool check and repair them, or restore a backup"
+    } else if has(&["data", "database", "volume", "directory", "format", "rdb", "redo log", "upgrad"]) {
         "compare the version of the image with that of the data on the volume before you change either; keep a backup"
+    } else {
+        "compare the named versions or ids on both sides before you change either"
+    }
+}
+
+/// A limit of the program's own, or the system's answer.
+fn of_memory(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    let own =
+        ["heap", "outofmemoryerror", "metaspace", "allowed memory size", "gc overhead", "direct buffer"];
+    if own.iter().any(|word| lower.contains(word)) {
+        "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less"
+    } else {
+        "the system gave the program no more memory: compare what it asks for with the container's memory limit and with ulimit -v"
+    }
+}
+
+fn of_library(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    if ["cuda", "nvidia", "nvml"].iter().any(|word| lower.contains(word)) {
+        "check that the pod requests a GPU, and that the node's driver and device plugin work and are new enough for the image"
+    } else {
+        "use an image that has the named library, runtime or module in the needed version"
     }
 }

@@ -200,7 +200,11 @@ impl<'a> Line<'a> {
                 if key != name || said.is_empty() || matches!(said, "null" | "true" | "false" | "{}") {
                     continue;
                 }
-                if said.contains('\n') {
+                if let Some(item) = first_item(said).filter(|_| !STACKS.contains(name)) {
+                    if self.error.is_empty() && !self.text.contains(item) {
+                        self.error = item.to_owned();
+                    }
+                } else if said.contains('\n') {
                     if self.trace.is_empty() {
                         self.trace = said.lines().map(str::to_owned).collect();
                     }
@@ -221,6 +225,21 @@ impl<'a> Line<'a> {
             self.class.clone_from(class);
         }
     }
+}
+
+/// The first of several errors, one a line, that begin alike: a heading in front of them says nothing.
+fn first_item(said: &str) -> Option<&str> {
+    let start = |line: &str| {
+        let start = line.split_once(": ").map(|(start, _)| start.to_owned());
+        start.filter(|s| s.len() > 3 && s != "Caused by" && s != "Suppressed")
+    };
+    let mut lines = said.lines().map(str::trim);
+    while let Some(line) = lines.next() {
+        if start(line).is_some_and(|s| lines.clone().any(|other| start(other).as_ref() == Some(&s))) {
+            return Some(line);
+        }
+    }
+    None
 }
 
 const LEVELS: &[&str] = &[
@@ -406,6 +425,8 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<redis>\d+:[mscx] \d+ [a-z]{{3}} \d{{4}} [\d:.]+ [#*.-])\s",
             r"|(?P<ruby>[diwefa], \[[^\]]{{1,60}}\]\s)",
             r"|[\[<(|]\s*(?:[\w-]+:)?(?P<bracket>{names})\s*[\]>)|]:?",
+            // What is left of `[time: LEVEL/Process]`.
+            r"|(?P<process>{names})/[\w-]+\]",
             r"|(?P<dotnet>crit|fail|warn|info|dbug|trce): [\w.]+\[\d+\]",
             r"|[\w./-]{{1,60}}: (?P<middle>info|notice|debug|warn|warning|error|fatal|emerg):\s",
             r"|(?P<colon>{names}):(?:\s|$)",
@@ -431,7 +452,9 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
         if found.name("other").is_some() && !headed {
             break;
         }
-        let word = ["bracket", "colon", "caps", "dotnet", "middle"].iter().find_map(|name| found.name(name));
+        let word = ["bracket", "colon", "caps", "dotnet", "middle", "process"]
+            .iter()
+            .find_map(|name| found.name(name));
         if let Some(word) = word {
             let of = Level::of(match word.as_str().to_ascii_lowercase().as_str() {
                 "dbug" => "debug",

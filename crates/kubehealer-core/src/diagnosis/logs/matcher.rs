@@ -23,6 +23,7 @@ pub(super) struct Matcher {
     /// For each word the rules that need it.
     rules: Vec<Vec<usize>>,
     patterns: Vec<OnceLock<Regex>>,
+    refuted: Vec<OnceLock<Regex>>,
 }
 
 pub(super) static MATCHER: LazyLock<Matcher> = LazyLock::new(|| {
@@ -38,7 +39,8 @@ pub(super) static MATCHER: LazyLock<Matcher> = LazyLock::new(|| {
         .ascii_case_insensitive(true)
         .build(words)
         .expect("too many words in the log table");
-    Matcher { words, rules, patterns: table::RULES.iter().map(|_| OnceLock::new()).collect() }
+    let locks = || table::RULES.iter().map(|_| OnceLock::new()).collect();
+    Matcher { words, rules, patterns: locks(), refuted: locks() }
 });
 
 /// A rule that knows a text.
@@ -71,11 +73,19 @@ impl Matcher {
                 let Some(found) = compiled.get_or_init(|| of_table(rule.find)).captures(text) else {
                     continue;
                 };
+                if self.is_refuted(candidate, rule, whole) {
+                    continue;
+                }
                 let words = found.get(0).map_or("", |words| words.as_str()).trim().to_owned();
                 best = Some(Found { rule, rank, words, hint: phrase(rule.hint, &found) });
             }
         }
         best
+    }
+
+    fn is_refuted(&self, at: usize, rule: &Rule, whole: &str) -> bool {
+        let lock = self.refuted.get(at).filter(|_| !rule.unless.is_empty());
+        lock.is_some_and(|lock| lock.get_or_init(|| of_table(rule.unless)).is_match(whole))
     }
 
     /// The rules that may match the line, in the order of the table.
@@ -176,8 +186,67 @@ mod tests {
     fn every_pattern_compiles_and_needs_a_word() {
         for rule in table::RULES {
             of_table(rule.find);
+            of_table(rule.unless);
             let shortest = words(rule.find).iter().map(String::len).min().unwrap_or(0);
             assert!(shortest >= 3, "{} would be run on too many lines: {:?}", rule.name, words(rule.find));
+        }
+    }
+
+    /// Records that have the words of a rule, and others that refute it.
+    const REFUTED: &[(&str, &str)] = &[
+        (
+            "chown-capability",
+            "chown: changing ownership of '/mnt/nfs': Operation not permitted (root squash)",
+        ),
+        ("setgid-capability", "setgid(33) failed: Operation not permitted, on nfs with root squash"),
+        ("setuid-capability", "setuid(33) failed: Operation not permitted, on nfs with root squash"),
+        (
+            "thread-not-permitted",
+            "pthread_create failed (EPERM), then EAGAIN: Resource temporarily unavailable",
+        ),
+        ("data-newer", "schema version 12 is newer than the database (10): run the migrations"),
+        ("instance-metadata", "cannot parse instance metadata: unexpected field"),
+    ];
+
+    /// Hints that follow from the words of their pattern alone, whatever else is there.
+    const CERTAIN: &[(&str, &str)] = &[
+        ("exec-format", "the kernel's ENOEXEC has these causes and no other"),
+        ("interpreter", "ENOENT of execve is of the file, its interpreter or its loader"),
+        ("bad-interpreter", "the shell names the interpreter"),
+        ("shebang-cr", "the carriage return is in the message"),
+        ("carriage-return", "the carriage return is what is reported"),
+        ("host-tool-missing", "nsenter names the tool"),
+        ("jvm-heap", "the JVM throws it at its own limit"),
+        ("node-heap", "V8 aborts at its own limit"),
+        ("shared-memory", "the segment or the limit is named"),
+        ("php-memory", "PHP names its own limit"),
+        ("mlock", "the capability is what lifts the limit"),
+        ("worker-killed", "the signal is named, its reason is only called frequent"),
+        ("shell-killed", "the shell prints it for SIGKILL"),
+        ("usage", "it is what the text is"),
+        ("endpoint-not-configured", "the server reads its upstreams there"),
+    ];
+
+    #[test]
+    fn each_hint_has_what_refutes_it_or_is_certain() {
+        for rule in table::RULES {
+            let refuted = REFUTED.iter().find(|(name, _)| *name == rule.name);
+            assert_eq!(!rule.unless.is_empty(), refuted.is_some(), "{}", rule.name);
+            if let Some((_, record)) = refuted {
+                assert!(of_table(rule.find).is_match(record), "{}: its words are not in {record}", rule.name);
+                let best = MATCHER.best(record, "", None);
+                assert!(
+                    best.is_none_or(|found| found.rule.name != rule.name),
+                    "{} is not refuted",
+                    rule.name
+                );
+            } else if !rule.hint.is_empty() {
+                assert!(
+                    CERTAIN.iter().any(|(name, _)| *name == rule.name),
+                    "{}: what refutes it?",
+                    rule.name
+                );
+            }
         }
     }
 }

@@ -67,7 +67,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
 /// Advice, links and the epilogues of runtimes and package managers.
 static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
-        r"^(?:for (?:more|further|additional|full) (?:details|information|help)|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
+        r"^(?:for (?:more|further|additional|full) (?:details|information|help)|\d+[.)] (?-i:[A-Z]\w+ing)\b|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
         r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
         r"|usage\b|options:|flags:|global flags|commands:|available (?:sub)?commands|examples?:|aliases:|arguments:|positional arguments|action:|documentation:",
         r"|a complete log of this run|npm (?:err!?|error|notice|warn)\s*(?:$|code|errno|syscall|path|dest|a complete|this is|there is|failed at|exit status|command|lifecycle|node |npm |cwd|at |    |\w+@|workspace|location|/)|info visit|error command failed with exit code|node\.js v\d",
@@ -112,6 +112,9 @@ static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// A line of an access log: a request that was answered.
+static ACCESS: LazyLock<Regex> = LazyLock::new(|| pattern(r"HTTP/[\d.]+\x22 [1-5]\d\d\b"));
+
 /// Warnings of that sort.
 static MILD: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
@@ -144,13 +147,23 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         if !shape.is_empty() && !weighed.insert(shape) {
             continue;
         }
-        let (score, choice) = weigh(record, part, repetitions(&shapes, index), lines, exit_code, concluding);
+        let (mut score, choice) =
+            weigh(record, part, repetitions(&shapes, index), lines, exit_code, concluding);
+        // Some loggers give the error of a call as a field of a note, and complain at once of what came of it.
+        let next = records.get(index + 1..).unwrap_or_default().iter().take(2);
+        if record.level == Level::Chatter
+            && has_substance(&record.error)
+            && next.into_iter().any(|r| r.level == Level::Fatal)
+        {
+            score += 50;
+        }
         let score = score - distance.min(90);
         if score >= 14 && best.as_ref().is_none_or(|(best, _)| *best < score) {
             best = Some((score, Choice { record: index, ..choice }));
         }
         if part == Part::Candidate {
-            concluding = false;
+            // Words without a name conclude nothing: what they follow from stands before them.
+            concluding &= !has_substance(&record.whole());
             distance += 1;
         }
     }
@@ -176,23 +189,32 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
 }
 
 /// What was thrown is often logged first, with words on what it was about, and printed again bare when nobody caught it:
-/// the first is worth more.
+/// the first is worth more. So is what said before whom the program spoke to, where the end only says how that went.
 fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
-    let root =
-        |record: &Record| record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).cloned();
-    let Some(chosen) = records.get(choice.record).filter(|record| record.text.is_empty()) else {
-        return choice;
+    let root = |record: &Record| {
+        record.thrown.iter().rev().find(|thrown| !thrown.message.is_empty()).map(|t| t.message.clone())
     };
-    let Some(thrown) = root(chosen) else { return choice };
+    let Some(chosen) = records.get(choice.record) else { return choice };
+    let Some(said) = root(chosen) else { return choice };
     let from = choice.record.saturating_sub(4);
+    let nameless = !names_peer(&chosen.whole());
     for (at, other) in records.iter().enumerate().take(choice.record).skip(from) {
-        let same = root(other).is_some_and(|other| other.message == thrown.message);
-        if same && !other.text.is_empty() && other.level <= Level::Error {
+        let serious = !other.text.is_empty() && other.level <= Level::Error;
+        let same = chosen.text.is_empty() && root(other).is_some_and(|root| root == said);
+        let peer = || nameless && said.len() > 10 && other.text.contains(&said) && names_peer(&other.text);
+        if serious && (same || peer()) {
             choice.record = at;
             break;
         }
     }
     choice
+}
+
+/// Whether a text names a host with its port, or an address.
+fn names_peer(text: &str) -> bool {
+    static PEER: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"\w+://[^\s/]|[\w-]\.[\w.-]+:\d{2,5}\b|\b\w[\w-]+:\d{4,5}\b"));
+    PEER.is_match(text)
 }
 
 /// How much a record tells.
@@ -233,7 +255,7 @@ fn weigh(
         score += same.min(3) * 2;
         // What the program concludes with; a known but general word is not worth more for that.
         let general = found.as_ref().is_some_and(|found| found.rule.rank < 80);
-        if concluding && part == Part::Candidate && !general {
+        if concluding && part == Part::Candidate && !general && (found.is_some() || has_substance(&whole)) {
             score += if level >= 50 { 18 } else { 10 };
         }
         if found.is_none() && !has_substance(&whole) {
@@ -291,6 +313,9 @@ fn part(record: &Record) -> Part {
         return Part::Noise;
     }
     let serious = record.level <= Level::Error || record.stack;
+    if !serious && ACCESS.is_match(text) {
+        return Part::Progress;
+    }
     if ADVICE.is_match(text) && record.thrown.is_empty() && record.error.is_empty() {
         return Part::Noise;
     }

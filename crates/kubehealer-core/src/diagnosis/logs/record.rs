@@ -106,7 +106,7 @@ static FRAME: LazyLock<Regex> = LazyLock::new(|| {
     pattern(concat!(
         r"^(?:at [\w$.<>/@\[(*{]|\.\.\. \d+ |\d+: +(?:0x|[\w<:])|File \x22|goroutine \d+|created by |from /|from [\w./-]+:\d+:in|",
         r"(?:[A-Z]:)?[\w./@<>+-]+\.(?:rb|go|rs|py|js|mjs|ts|java|cs|php|ex|exs|erl|cc|cpp|c|h):\d+(?::\d+)?(?::in\b.*| \+0x.*|\)?)$|",
-        r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|",
+        r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|\d+\. [^\n]* @ 0x[\da-f]+|",
         r"[\w./*$@:{}\[\]()-]*[./:][\w.*$\[\]{}()-]+\([^()]*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
     ))
 });
@@ -125,7 +125,7 @@ pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
         let mut head = None;
         if let Some(current) = &mut open
             && !(own && current.depth == 0)
-            && current.takes(line, &mut head)
+            && current.takes(line, lines.get(index + 1..).unwrap_or_default(), &mut head)
         {
             continue;
         }
@@ -158,6 +158,8 @@ struct Open<'a> {
     announced: bool,
     /// How many lines it may still take for that.
     room: usize,
+    /// Its last line is the message of an exception.
+    message: bool,
 }
 
 impl<'a> Open<'a> {
@@ -176,6 +178,7 @@ impl<'a> Open<'a> {
             go,
             announced: false,
             room: 0,
+            message: EXCEPTION.is_match(text),
             head,
             lines: vec![line],
         };
@@ -195,15 +198,18 @@ impl<'a> Open<'a> {
     }
 
     /// Takes the line if it continues the record; leaves its header in `head` where that was read.
-    fn takes(&mut self, line: &'a str, head: &mut Option<Line<'a>>) -> bool {
-        if self.lines.len() >= MAX_LINES || !self.continues(line, head) {
+    fn takes(&mut self, line: &'a str, rest: &[String], head: &mut Option<Line<'a>>) -> bool {
+        if self.lines.len() >= MAX_LINES || !self.continues(line, rest, head) {
             return false;
         }
+        // The message of an exception may have several lines.
+        let text = line.trim();
+        self.message = EXCEPTION.is_match(text) || CAUSE.is_match(text) || self.message && !is_frame(text);
         self.lines.push(line);
         true
     }
 
-    fn continues(&mut self, line: &'a str, read: &mut Option<Line<'a>>) -> bool {
+    fn continues(&mut self, line: &'a str, rest: &[String], read: &mut Option<Line<'a>>) -> bool {
         let text = line.trim();
         if self.depth > 0 {
             self.depth += braces(text);
@@ -233,6 +239,9 @@ impl<'a> Open<'a> {
             && !self.words_of_python(text)
         {
             return false;
+        }
+        if self.message && !is_frame(text) && frame_follows(rest) {
+            return true;
         }
         if is_chain_mark(text) || starts_traceback(text) {
             let joins = self.has_stack() || (self.head.headed && self.head.level <= Level::Warning);
@@ -332,6 +341,16 @@ impl<'a> Open<'a> {
             stack,
         }
     }
+}
+
+/// Whether frames of a stack come within a few lines, and nothing begins anew before.
+fn frame_follows(lines: &[String]) -> bool {
+    let frame = |line: &String| {
+        let line = line.trim_start();
+        line.starts_with("at ") || line.starts_with("... ")
+    };
+    let at = lines.iter().take(8).position(frame);
+    at.is_some_and(|at| !lines.iter().take(at).any(|line| Line::of(line).headed))
 }
 
 /// A level in capitals begins a line of its own, also behind a blank.
@@ -584,6 +603,13 @@ mod tests {
             (
                 "/app/a.rb:1:in 'load': no such file (LoadError)\n\tfrom /app/b.rb:2:in 'x'",
                 vec!["LoadError: no such file"],
+            ),
+            (
+                "ERROR [main] o.s.Boot - run failed\na.BError: Validate failed\n\tat a.b.C.d(C.java:1)\nCaused by: a.CException: Validate failed\nchecksum mismatch for version 12\n-> Applied : 14\n\tat a.b.C.d(C.java:2)\n\t... 12 more",
+                vec![
+                    "BError: Validate failed",
+                    "CException: Validate failed checksum mismatch for version 12 -> Applied : 14",
+                ],
             ),
             ("a.B: prose\n", vec![]),
         ] {

@@ -15,6 +15,8 @@ pub(super) struct Rule {
     /// What is certain and the words do not say, for behind them in parentheses: `{x}` is the capture `x`; a part in
     /// brackets is left out where a capture in it is missing. Mostly empty: the program says it best itself.
     pub hint: &'static str,
+    /// What refutes it: a pattern in the same record; empty for none.
+    pub unless: &'static str,
 }
 
 /// The pattern with the ASCII meaning of its classes: those of Unicode made the table several times slower to compile.

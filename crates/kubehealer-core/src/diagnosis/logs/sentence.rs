@@ -26,7 +26,7 @@ pub(super) fn of(record: &Record, matched: Option<&str>) -> String {
     } else {
         said
     };
-    let fitted = fit(&said, matched);
+    let fitted = fit(without_advice(&said, matched), matched);
     redact::redact(&fitted).trim_end_matches(['.', ',', ';', ':', ' ']).to_owned()
 }
 
@@ -105,6 +105,22 @@ fn tidy(text: &str) -> String {
     let inner =
         said.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')).filter(|inner| !inner.contains('"'));
     inner.unwrap_or(said).to_owned()
+}
+
+/// A text that is too long without the advice behind its first sentences, unless what a rule knows comes only then.
+fn without_advice<'a>(text: &'a str, matched: Option<&str>) -> &'a str {
+    static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r"[.!] (?-i:You (?:can|may|should|could|need)|Please|See|Try|Consider|If you|To fix|For more|This means|Make sure|Ensure)\b",
+        )
+    });
+    if text.len() <= MAX_SENTENCE {
+        return text;
+    }
+    let advice = ADVICE.find_iter(text).find(|found| found.start() > 24);
+    let before = advice.and_then(|found| text.get(..found.start())).unwrap_or(text);
+    let known = matched.map(tidy).filter(|words| text.contains(words.as_str()));
+    if known.is_some_and(|words| !before.contains(&words)) { text } else { before }
 }
 
 /// As much of a text as a first line holds: of a chain `a: b: c` its end, where the cause is.

@@ -10,7 +10,12 @@ use super::rule::Rule;
 use crate::diagnosis::cause::CauseCode as C;
 
 const fn rule(name: &'static str, cause: C, rank: i32, find: &'static str, hint: &'static str) -> Rule {
-    Rule { name, cause, rank, find, hint }
+    Rule { name, cause, rank, find, hint, unless: "" }
+}
+
+/// A rule whose words mean something else beside others.
+const fn unless(rule: Rule, unless: &'static str) -> Rule {
+    Rule { unless, ..rule }
 }
 
 #[rustfmt::skip]
@@ -18,7 +23,7 @@ pub(super) const RULES: &[Rule] = &[
     // The program does not start at all.
     rule("exec-format", C::ExecFormatError, 100,
         r#"(?:(?:exec |: )?(?P<file>/[^\s:"']+)["']?: )?(?:cannot execute binary file|exec format error)|Bad CPU type in executable"#,
-        "built for another CPU architecture, or a script without #! line"),
+        "built for another CPU architecture, a script without #! line, or a damaged file"),
     rule("interpreter", C::CommandNotFound, 100,
         r#"^(?:standard_init_linux\.go:\d+: )?exec (?:user process caused[^:]*|["']?(?P<file>[^\s:"']+)["']?): ["']?no such file or directory|\btini \(\d+\)\] exec (?P<tini>\S+) failed: No such file|^\[dumb-init\] (?P<init>[^\s:]+): No such file"#,
         "the file, or the interpreter or loader that it names, is not in the image"),
@@ -65,20 +70,20 @@ pub(super) const RULES: &[Rule] = &[
     rule("java-agent", C::FileNotFound, 98, r"Error opening zip file or JAR manifest missing ?: ?(?P<file>\S+)", ""),
     rule("icu", C::LibraryNotFound, 97, r"Couldn't find a valid ICU package", ""),
 
-    rule("chown-capability", C::PermissionDenied, 95, r"\bchown\b[^\n]{0,120}(?:Operation not permitted|EPERM)|Operation not permitted[^\n]{0,40}\bchown\b|(?:failed to |cannot |unable to )?chang(?:e|ing) (?:the )?ownership of [^\n]{1,120}Operation not permitted", "needs CAP_CHOWN"),
-    rule("setgid-capability", C::PermissionDenied, 95, r"\b(?:setgid|setgroups|initgroups|setresgid)\b[^\n]{0,60}(?:Operation not permitted|EPERM|failed \(1:)", "needs CAP_SETGID"),
-    rule("setuid-capability", C::PermissionDenied, 95, r"\b(?:setuid|setresuid|seteuid)\b[^\n]{0,60}(?:Operation not permitted|EPERM|failed \(1:)", "needs CAP_SETUID"),
-    rule("thread-not-permitted", C::PermissionDenied, 110, r"(?:pthread_create|clone3?)\b[^\n]{0,40}(?:EPERM|Operation not permitted)", "a seccomp profile that does not know clone3 refuses it"),
+    unless(rule("chown-capability", C::PermissionDenied, 95, r"\bchown\b[^\n]{0,120}(?:Operation not permitted|EPERM)|Operation not permitted[^\n]{0,40}\bchown\b|(?:failed to |cannot |unable to )?chang(?:e|ing) (?:the )?ownership of [^\n]{1,120}Operation not permitted", "needs CAP_CHOWN"), r"\bnfs|squash"),
+    unless(rule("setgid-capability", C::PermissionDenied, 95, r"\b(?:setgid|setgroups|initgroups|setresgid)\b[^\n]{0,60}(?:Operation not permitted|EPERM|failed \(1:)", "needs CAP_SETGID"), r"\bnfs|squash"),
+    unless(rule("setuid-capability", C::PermissionDenied, 95, r"\b(?:setuid|setresuid|seteuid)\b[^\n]{0,60}(?:Operation not permitted|EPERM|failed \(1:)", "needs CAP_SETUID"), r"\bnfs|squash"),
+    unless(rule("thread-not-permitted", C::PermissionDenied, 110, r"(?:pthread_create|clone3?)\b[^\n]{0,40}(?:EPERM|Operation not permitted)", "refused, not out of memory: a seccomp profile may do that"), r"EAGAIN|Resource temporarily unavailable"),
     rule("bus-error", C::BusError, 84, r"\bBus error|\bSIGBUS|caught signal 7\b", ""),
-    rule("data-newer", C::DataIncompatible, 94, r"(?:version of the data|data(?:base)? (?:directory |schema )?version|schema version|on-disk (?:format|version)|stored version)[^\n]{0,60}(?:is|are) (?:higher|newer|greater|later)[^\n]{0,120}|belongs to a more recent version|downgrad(?:e|ing) is not supported|data (?:was|were|is|are|has been|have been) (?:written|created|initiali[sz]ed) (?:by|with) a (?:newer|later|more recent) version", "the data are newer than the program"),
+    unless(rule("data-newer", C::DataIncompatible, 94, r"(?:version of the data|data(?:base)? (?:directory |schema )?version|schema version|on-disk (?:format|version)|stored version)[^\n]{0,60}(?:is|are) (?:higher|newer|greater|later)[^\n]{0,120}|belongs to a more recent version|downgrad(?:e|ing) is not supported|data (?:was|were|is|are|has been|have been) (?:written|created|initiali[sz]ed) (?:by|with) a (?:newer|later|more recent) version", "the data are newer than the program"), r"(?:newer|higher|greater|later|recent)(?: version)? than (?:the |that of the )?(?:data(?:base)?|stored|installed|current|volume)"),
     rule("plugin-version", C::LibraryNotFound, 92, r"plugin \S+ (?:was|is) (?:built|compiled) for[^\n]{0,80}version|depends on [\w.-]+:[\w.-]+, but there is an older version|(?:plugin|module|extension|library)[^\n]{0,60} (?:requires|needs) [^\n]{0,40}version [^\n]{0,60}(?:but|found|have|is)", ""),
     rule("version-mismatch", C::DataIncompatible, 80, r"version mismatch for [^\n]+|version (?:compatibility )?check failed[^\n]*|expected version:? ?\S+[^\n]{0,60}actual version:? ?\S+|wrong \w+ version\b[^\n]*", ""),
-    rule("host-tool-missing", C::CommandNotFound, 96, r"nsenter: failed to execute (?P<name>\S+): No such file or directory", "{name} is not installed on the node"),
+    rule("host-tool-missing", C::CommandNotFound, 96, r"nsenter: failed to execute (?P<name>\S+): No such file or directory", "not found in the namespace that nsenter entered, as a rule that of the node"),
     rule("feature-gate", C::BadArguments, 92, r"unrecognized feature gate: (?P<name>\w+)", ""),
     rule("throttled", C::DependencyError, 84, r"\bThrottling(?:Exception)?: [^\n]{1,80}|Rate exceeded|SlowDown: ", ""),
     rule("worker-signal", C::Aborted, 76, r"Worker \(pid:\d+\) was sent (?:code \d+|SIG\w+)!", ""),
     rule("kms-denied", C::PermissionDenied, 94, r"Permission '(?P<name>[\w.]+)' denied on resource '?(?P<what>[^'\s]+)", ""),
-    rule("endpoint-not-configured", C::MissingConfiguration, 80, r"no nameservers found", "the node's resolv.conf names none"),
+    rule("endpoint-not-configured", C::MissingConfiguration, 80, r"no nameservers found", "in the resolv.conf that it reads"),
 
     // Its own memory limits.
     rule("jvm-heap", C::HeapExhausted, 100, r"OutOfMemoryError: (?P<what>Java heap space|GC overhead limit exceeded)",
@@ -97,8 +102,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("go-memory", C::HeapExhausted, 99, r"fatal error: (?:runtime: )?(?P<what>out of memory|cannot allocate memory|failed to reserve page summary memory)",
         ""),
     rule("python-memory", C::HeapExhausted, 96, r"^(?:[\w.]+\.)?(?:_Array)?MemoryError(?:: (?P<what>.+))?", ""),
-    rule("shared-memory", C::ResourceExhausted, 99, r"out of shared memory|shared memory limit|could not resize shared memory segment|/dev/shm[^\n]{0,60}No space left",
+    rule("shared-memory", C::ResourceExhausted, 99, r"shared memory limit|could not resize shared memory segment|/dev/shm[^\n]{0,60}No space left",
         "/dev/shm, 64Mi by default"),
+    rule("shared-memory-locks", C::ResourceExhausted, 98, r"out of shared memory|max_locks_per_transaction", ""),
     rule("gpu-memory", C::ResourceExhausted, 98, r"CUDA out of memory|CUDA_ERROR_OUT_OF_MEMORY|cudaErrorMemoryAllocation|HIP out of memory",
         ""),
     rule("rust-memory", C::HeapExhausted, 98, r"memory allocation of (?P<size>\d+) bytes failed", ""),
@@ -121,8 +127,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("worker-crashed", C::SegmentationFault, 80,
         r"(?P<who>(?:worker|child|subprocess|process|server process)\b[^;\n]{0,60}?) (?:was )?(?:killed by|terminated by|exited (?:on|with)|exit) '?(?:signal (?:11|SIGSEGV)|SIGSEGV)",
         ""),
-    rule("worker-timeout", C::DependencyUnreachable, 70, r"WORKER TIMEOUT", ""),
-    rule("shell-killed", C::Killed, 74, r"(?:^|\d+ )Killed\b(?:\s|$)", "SIGKILL, often for lack of memory"),
+    rule("worker-timeout", C::LoggedError, 70, r"WORKER TIMEOUT", ""),
+    rule("shell-killed", C::Killed, 74, r"(?:^|\d+ )Killed(?: {2,}|\s*$)", "SIGKILL, often for lack of memory"),
 
     // Its own sockets.
     rule("address-in-use", C::AddressInUse, 94,
@@ -174,7 +180,7 @@ pub(super) const RULES: &[Rule] = &[
         r"Connection to node -?\d+ \((?P<host>[^)]+)\) could not be established|(?P<broker>[\w.-]+:\d+)/bootstrap: Connect to .* failed|Topic (?P<topic>\S+) not present in metadata|Timed out waiting for a node assignment|kafka: client has run out of available brokers",
         ""),
     rule("refused-rabbit", C::DependencyUnreachable, 92, r"timeout_waiting_for_tables[^\w\n]{0,4}(?:rabbit@(?P<host>[\w.-]+))?", ""),
-    rule("instance-metadata", C::DependencyUnreachable, 91, r"EC2 IMDS|ec2imds|(?:instance|ec2) metadata", "instance metadata service (IMDS)"),
+    unless(rule("instance-metadata", C::DependencyUnreachable, 91, r"EC2 IMDS|ec2imds|(?:instance|ec2) metadata", "instance metadata service (IMDS)"), r"pars(?:e|ing)|decod|unmarshal"),
     rule("refused-mongo", C::DependencyUnreachable, 82,
         r"MongoServerSelectionError|MongoNetworkError|ServerSelectionTimeoutError|server selection (?:error|timed out|timeout)|No suitable servers found|No servers available for reads",
         ""),
@@ -186,12 +192,13 @@ pub(super) const RULES: &[Rule] = &[
         ""),
     rule("no-route", C::DependencyUnreachable, 80, r"no route to host|network is unreachable|EHOSTUNREACH|ENETUNREACH|host is unreachable",
         ""),
-    rule("pool-timeout", C::DependencyUnreachable, 82,
+    rule("pool-timeout", C::DependencyError, 82,
         r"(?P<pool>[\w.-]+) - Connection is not available, request timed out after (?P<time>\d+ms)|QueuePool limit of size|ConnectionAcquireTimeoutError|remaining connection slots are reserved|too many connections|too many clients already|Timeout acquiring a connection",
         ""),
     rule("wait-timeout", C::DependencyUnreachable, 50,
-        r"timeout occurred after waiting \d+ seconds for (?P<host>[\w.:-]+)|Timeout after \S+ waiting on dependencies|timed out waiting for (?P<what>caches? to (?:be )?sync\w*|the condition|[\w.-]+:\d+)|failed to wait for (?P<kind>.{1,80}) caches to sync",
+        r"timeout occurred after waiting \d+ seconds for (?P<host>[\w.:-]+)|Timeout after \S+ waiting on dependencies|timed out waiting for (?P<what>[\w.-]+:\d+)",
         ""),
+    rule("cache-sync", C::LoggedError, 50, r"timed out waiting for (?:caches? to (?:be )?sync\w*|the condition)|failed to wait for (?P<kind>.{1,80}) caches to sync", ""),
     rule("timeout", C::DependencyUnreachable, 76,
         r"i/o timeout|ETIMEDOUT|ESOCKETTIMEDOUT|connection timed out|connect timed out|context deadline exceeded|SocketTimeoutException|ConnectTimeout|connection attempt timed out|connect timeout|Operation timed out|DEADLINE_EXCEEDED|request timed out|Timed out waiting for connection",
         ""),
@@ -250,8 +257,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("kubernetes-client", C::MissingConfiguration, 97,
         r"unable to load in-cluster configuration|KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined|no configuration has been provided, try setting KUBERNETES_MASTER",
         ""),
-    rule("leader-lost", C::DependencyUnreachable, 84, r"leader ?election lost|lost leader(?:ship| election)|failed to renew lease (?P<name>\S+)",
-        "the API server was slow or not reachable"),
+    rule("leader-lost", C::LoggedError, 84, r"leader ?election lost|lost leader(?:ship| election)|failed to renew lease (?P<name>\S+)", ""),
     rule("http-unauthorized", C::AuthenticationFailed, 80,
         r"\b401 Unauthorized|status(?: code)?[ :]*401\b|HTTP(?:/[\d.]+)? 401\b|Unauthorized: |invalid_client|invalid_grant|Bad credentials|Authentication failed for '(?P<name>[^']+)'|Invalid credentials|authentication required|must be logged in to the server|code = Unauthenticated",
         ""),
@@ -395,7 +401,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("command-unknown", C::BadArguments, 90, r#"unknown (?:sub)?command:? ["'`](?P<name>[^"'`]+)["'`]|No such command ['"](?P<click>[^'"]+)['"]|unrecognized subcommand '(?P<clap>[^']+)'"#, ""),
     rule("jvm-heap-order", C::BadArguments, 95, r"Initial heap size set to a larger value than the maximum heap size", ""),
     rule("jvm-start", C::BadArguments, 80, r"Could not create the Java Virtual Machine", ""),
-    rule("usage", C::BadArguments, 50, r"^usage: (?P<name>\S+)", "usage message: its arguments are not accepted"),
+    rule("usage", C::BadArguments, 50, r"^usage: (?P<name>\S+)", "usage message"),
 
     // Databases.
     rule("schema-relation", C::DatabaseSchema, 93,
@@ -414,7 +420,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Locks.
     rule("lock-held", C::LockHeld, 88,
-        r#"lock (?:is )?(?:already )?(?:held|taken|owned) by (?P<who>[^\n]{1,80})|(?:could not|cannot|failed to|unable to|can't) (?:obtain|acquire|get|lock)[^\n]{0,40}?(?:lock|DB directory|database|/\S+)|error acquiring the \w+ lock|lock DB directory|failed to obtain node locks|Unable to lock \S+ error|lock file "(?P<file>[^"]+)" already exists|A server is already running|Waiting for changelog lock|database is locked|database file is locked|LOCK: Resource temporarily unavailable|already locked"#,
+        r#"lock (?:is )?(?:already )?(?:held|taken|owned) by (?P<who>[^\n]{1,80})|(?:could not|cannot|failed to|unable to|can't) (?:(?:obtain|acquire|get|take) (?:[\w'-]+ ){0,4}?(?:file)?locks?\b|lock (?:the )?(?:DB directory|database|/\S+))|error acquiring the \w+ lock|lock DB directory|failed to obtain node locks|Unable to lock \S+ error|lock file "(?P<file>[^"]+)" already exists|A server is already running|Waiting for changelog lock|database is locked|database file is locked|LOCK: Resource temporarily unavailable|already locked"#,
         ""),
 
     // Disks and limits.
@@ -429,7 +435,7 @@ pub(super) const RULES: &[Rule] = &[
 
     // Data on disk.
     rule("data-version", C::DataIncompatible, 92,
-        r"database files are incompatible with server|Upgrading from MySQL \S+ and earlier is not supported|Data Dictionary initialization failed|cannot downgrade|invalid featureCompatibilityVersion|Cannot upgrade server earlier than|Unsupported redo log format|Can't handle RDB format version \d+|Invalid MySQL server (?:upgrade|downgrade)|cannot (?:be )?upgrade[d]? (?:a node )?from version",
+        r"database files are incompatible with server|Upgrading from MySQL \S+ and earlier is not supported|cannot downgrade|invalid featureCompatibilityVersion|Cannot upgrade server earlier than|Unsupported redo log format|Can't handle RDB format version \d+|Invalid MySQL server (?:upgrade|downgrade)|cannot (?:be )?upgrade[d]? (?:a node )?from version",
         ""),
     rule("data-version-postgres", C::DataIncompatible, 99, r"initialized by PostgreSQL version (?P<old>[\d.]+), which is not compatible with this version (?P<new>[\d.]+)",
         ""),
@@ -440,7 +446,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("data-corrupt", C::DataIncompatible, 92,
         r"could not locate a valid checkpoint record|invalid page in block|\bcrc mismatch|InnoDB: .*corrupt|database disk image is malformed|file is not a database|Bad file format reading the append only file|Wrong signature trying to load|Short read or OOM loading DB|Unable to load database on disk|WiredTiger error|corrupt(?:ed|ion)? (?:data|block|file|index|log|segment|wal|database)|(?:index|block|segment|database|wal|table) (?:is )?corrupt|data corruption|CorruptIndexException|checksum (?:error|mismatch)|unexpected magic|invalid magic",
         ""),
-    rule("mismatch", C::DataIncompatible, 56, r"(?P<what>[\w. -]{3,60}?) (?:mismatch|does not match|doesn't match)\b", ""),
+    rule("mismatch", C::LoggedError, 56, r"(?P<what>[\w. -]{3,60}?) (?:mismatch|does not match|doesn't match)\b", ""),
     rule("runtime-version", C::InvalidConfiguration, 88, r#"engine "node" is incompatible|requires (?:Node(?:\.js)?|Python|Ruby|PHP|Java) (?:version )?(?P<version>[^\n]{1,40})|Your Ruby version is (?P<ruby>[\d.]+)|Unsupported engine"#, ""),
 
     // Licences, services.

@@ -1,16 +1,14 @@
 //! Very many pods at little cost, for benchmarks: written from templates, at the places where pods differ.
 //!
 //! A pod takes a few hundred bytes here rather than its 7.5 KB, and writing one, in either encoding, is a copy.
+#![allow(dead_code, reason = "each of the benchmarks and tests that take it in needs a part of it")]
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use kubehealer::simulator::kubelet::{Pod, Termination};
+use kubehealer::simulator::{Cluster, Stamped, Template, protobuf_message};
 use serde_json::{Value, json};
-
-use super::cluster::{Body, Cluster, Object, seconds};
-use super::kubelet::{End, Pod};
-use super::protobuf;
-use super::resources::PODS;
 
 /// Pods of one workload.
 const REPLICAS: u32 = 10;
@@ -64,7 +62,7 @@ impl Mark {
 
 /// A pod in both encodings, with marks.
 #[derive(Debug)]
-pub(super) struct Template {
+struct PodTemplate {
     json: Marked,
     protobuf: Marked,
 }
@@ -105,7 +103,7 @@ impl Marked {
     }
 }
 
-impl Template {
+impl PodTemplate {
     fn new(pod: &Value) -> Self {
         let mut bare = pod.clone();
         if let Some(map) = bare.as_object_mut() {
@@ -113,14 +111,16 @@ impl Template {
             map.remove("apiVersion");
         }
         let json = bare.to_string().into_bytes().split_off(1);
-        Self { json: Marked::new(json), protobuf: Marked::new(protobuf::message("Pod", pod)) }
+        Self { json: Marked::new(json), protobuf: Marked::new(protobuf_message("Pod", pod)) }
     }
+}
 
-    pub(super) fn write_json(&self, pod: u32, version: u64, out: &mut Vec<u8>) {
+impl Template for PodTemplate {
+    fn write_json(&self, pod: u32, version: u64, out: &mut Vec<u8>) {
         self.json.write(pod, version, out);
     }
 
-    pub(super) fn protobuf(&self, pod: u32, version: u64) -> Vec<u8> {
+    fn protobuf(&self, pod: u32, version: u64) -> Vec<u8> {
         let mut out = Vec::new();
         self.protobuf.write(pod, version, &mut out);
         out
@@ -158,7 +158,7 @@ pub enum State {
 pub struct Fleet {
     cluster: Cluster,
     count: u32,
-    templates: Mutex<HashMap<State, Arc<Template>>>,
+    templates: Mutex<HashMap<State, Arc<PodTemplate>>>,
 }
 
 impl Fleet {
@@ -201,26 +201,20 @@ impl Fleet {
     pub fn set(&self, pod: u32, state: State) {
         let template = self.template(state);
         let (namespace, name) = self.name(pod);
-        self.cluster.put(PODS, |version| {
-            let phase = if state == State::NoImage { "Pending" } else { "Running" };
-            let labels = [
-                ("app", format!("app-{:05}", pod / REPLICAS)),
-                ("pod-template-hash", "5d8f9c7b6d".to_owned()),
-            ];
-            Object {
-                namespace,
-                name,
-                uid: format!("5f3c9a1e-7b2d-4c6f-8a1b-00000{pod:07}"),
-                version,
-                resource: PODS,
-                labels: labels.map(|(key, value)| (key.to_owned(), value)).into(),
-                fields: vec![
-                    ("spec.nodeName", format!("node-{:04}", pod / PER_NODE)),
-                    ("status.phase", phase.to_owned()),
-                ],
-                encoded: Default::default(),
-                body: Body::Stamped { template, pod },
-            }
+        let phase = if state == State::NoImage { "Pending" } else { "Running" };
+        let labels =
+            [("app", format!("app-{:05}", pod / REPLICAS)), ("pod-template-hash", "5d8f9c7b6d".to_owned())];
+        self.cluster.put_stamped(Stamped {
+            namespace,
+            name,
+            uid: format!("5f3c9a1e-7b2d-4c6f-8a1b-00000{pod:07}"),
+            labels: labels.map(|(key, value)| (key.to_owned(), value)).into(),
+            fields: vec![
+                ("spec.nodeName", format!("node-{:04}", pod / PER_NODE)),
+                ("status.phase", phase.to_owned()),
+            ],
+            template,
+            number: pod,
         });
     }
 
@@ -230,9 +224,12 @@ impl Fleet {
         self.cluster.delete("pods", &namespace, &name);
     }
 
-    fn template(&self, state: State) -> Arc<Template> {
+    fn template(&self, state: State) -> Arc<PodTemplate> {
         let mut templates = self.templates.lock().unwrap_or_else(PoisonError::into_inner);
-        templates.entry(state).or_insert_with(|| Arc::new(Template::new(&pod(state, &self.cluster)))).clone()
+        templates
+            .entry(state)
+            .or_insert_with(|| Arc::new(PodTemplate::new(&pod(state, &self.cluster))))
+            .clone()
     }
 }
 
@@ -242,7 +239,10 @@ fn pod(state: State, around: &Cluster) -> Value {
     let begun = around.now();
     cluster.set_clock(begun, 0.0);
     let after = |seconds: u32| begun + jiff::SignedDuration::from_secs(seconds.into());
-    let Ok(mut pod) = Pod::create(&cluster, manifest(&seconds(begun))) else { return Value::Null };
+    let Ok(mut pod) = Pod::create(&cluster, manifest(&begun.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
+    else {
+        return Value::Null;
+    };
     pod.bind("node-~hh~");
     pod.accept();
     pod.sandbox();
@@ -257,17 +257,17 @@ fn pod(state: State, around: &Cluster) -> Value {
     for restart in 0..=restarts {
         cluster.set_clock(after(restart * 60), 0.0);
         if restart > 0 {
-            pod.end("app", &End::exit(1));
+            pod.terminate("app", &Termination::exit(1));
         }
         pod.start("app");
     }
     cluster.set_clock(after(restarts * 60 + 20), 0.0);
     match state {
         State::Running { .. } => {}
-        State::Crashed { .. } => pod.end("app", &End::exit(1)),
-        State::OutOfMemory { .. } => pod.end("app", &End::oom()),
+        State::Crashed { .. } => pod.terminate("app", &Termination::exit(1)),
+        State::OutOfMemory { .. } => pod.terminate("app", &Termination::oom()),
         State::BackOff { .. } => {
-            pod.end("app", &End::exit(1));
+            pod.terminate("app", &Termination::exit(1));
             let message = format!(
                 "back-off 5m0s restarting failed container=app pod={}_{}({})",
                 pod.name(),
@@ -277,7 +277,11 @@ fn pod(state: State, around: &Cluster) -> Value {
             pod.wait("app", "CrashLoopBackOff", &message);
         }
         State::NoImage => {
-            let Ok(fresh) = Pod::create(&cluster, manifest(&seconds(begun))) else { return Value::Null };
+            let Ok(fresh) =
+                Pod::create(&cluster, manifest(&begun.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()))
+            else {
+                return Value::Null;
+            };
             pod = fresh;
             pod.bind("node-~hh~");
             pod.accept();

@@ -1,0 +1,217 @@
+//! How the log lines of the daemon are written: for people, as JSON, or as JSON in the names of OpenTelemetry's semantic
+//! conventions, for pipelines that join logs by them.
+
+use std::fmt;
+
+use serde_json::{Map, Value, json};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+use crate::cluster::FORCED_LOG_DIRECTIVES;
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// One JSON object a line: OpenTelemetry's log record, with `k8s.pod.name` and the like as attributes.
+    OtelJson,
+}
+
+/// Begins to write log lines to stderr, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
+/// whatever it says. Does nothing if the process logs already.
+pub fn init(format: LogFormat) {
+    let info = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let (mut filter, wrong) = match info.from_env() {
+        Ok(filter) => (filter, None),
+        Err(error) => (info.parse_lossy(""), Some(error)),
+    };
+    for directive in FORCED_LOG_DIRECTIVES {
+        if let Ok(directive) = directive.parse() {
+            filter = filter.add_directive(directive);
+        }
+    }
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colour = anstream::AutoStream::choice(&std::io::stderr()) != anstream::ColorChoice::Never;
+    // An error means that somebody else has set this up, which is as good.
+    let _ = match format {
+        LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+        LogFormat::OtelJson => lines.event_format(OtelJson).try_init(),
+    };
+    if let Some(error) = wrong {
+        tracing::warn!(
+            "RUST_LOG cannot be read, info is used instead: {error}; write it as in: warn,kubehealer=debug"
+        );
+    }
+}
+
+/// A log record as OpenTelemetry's data model has it, one a line.
+pub struct OtelJson;
+
+#[allow(clippy::disallowed_methods, reason = "the time of the line itself")]
+impl<S, N> FormatEvent<S, N> for OtelJson
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut record = Record::default();
+        event.record(&mut record);
+        let level = *event.metadata().level();
+        let line = json!({
+            "timestamp": jiff::Timestamp::now().to_string(),
+            "severity_text": level.as_str(),
+            "severity_number": severity_number(level),
+            "body": record.body,
+            "attributes": record.attributes,
+            "resource": {"service.name": "kubehealer", "service.version": env!("CARGO_PKG_VERSION")},
+            "scope": {"name": event.metadata().target()},
+        });
+        writeln!(writer, "{line}")
+    }
+}
+
+/// The first number of the range that the data model gives each severity.
+fn severity_number(level: Level) -> u8 {
+    match level {
+        Level::TRACE => 1,
+        Level::DEBUG => 5,
+        Level::INFO => 9,
+        Level::WARN => 13,
+        Level::ERROR => 17,
+    }
+}
+
+#[derive(Default)]
+struct Record {
+    body: String,
+    attributes: Map<String, Value>,
+}
+
+impl Record {
+    fn put(&mut self, field: &Field, value: Value) {
+        let text = value.as_str();
+        let name = match (field.name(), text.and_then(|text| text.split_once('/'))) {
+            ("message", _) => {
+                self.body = text.unwrap_or_default().to_owned();
+                return;
+            }
+            ("workload", Some((kind, name))) => {
+                let kind = kind.to_lowercase();
+                // The conventions have no other kinds.
+                if matches!(
+                    kind.as_str(),
+                    "deployment" | "statefulset" | "daemonset" | "replicaset" | "job" | "cronjob"
+                ) {
+                    self.attributes.insert(format!("k8s.{kind}.name"), name.into());
+                }
+                "kubehealer.workload".to_owned()
+            }
+            ("event", _) => {
+                let event = format!("kubehealer.incident.{}", text.unwrap_or_default());
+                self.attributes.insert("event.name".to_owned(), event.into());
+                return;
+            }
+            (name @ ("namespace" | "pod" | "container" | "node" | "cluster"), _) => {
+                format!("k8s.{name}.name")
+            }
+            (name, _) => format!("kubehealer.{name}"),
+        };
+        self.attributes.insert(name, value);
+    }
+}
+
+impl Visit for Record {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}").into());
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.put(field, value.into());
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.put(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.put(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.put(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_names_of_the_semantic_conventions() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber =
+            tracing_subscriber::fmt().event_format(OtelJson).with_writer(move || writer.clone()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(
+                event = "opened",
+                namespace = "shop",
+                pod = "cart-1",
+                container = Some("app"),
+                node = None::<&str>,
+                workload = "Deployment/cart",
+                reason = "OOMKilled",
+                "killed: \"memory\"\u{1b}"
+            );
+        });
+        let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        let line: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["body"], "killed: \"memory\"\u{1b}");
+        assert_eq!(
+            (line["severity_text"].as_str(), line["severity_number"].as_u64()),
+            (Some("WARN"), Some(13))
+        );
+        assert!(line["timestamp"].as_str().is_some_and(|at| at.parse::<jiff::Timestamp>().is_ok()));
+        let attributes = json!({
+            "event.name": "kubehealer.incident.opened", "k8s.namespace.name": "shop", "k8s.pod.name": "cart-1",
+            "k8s.container.name": "app", "k8s.deployment.name": "cart", "kubehealer.workload": "Deployment/cart",
+            "kubehealer.reason": "OOMKilled",
+        });
+        assert_eq!(line["attributes"], attributes);
+    }
+}

@@ -1,0 +1,304 @@
+//! Expensive answers, shared and bounded: the same question within a second is answered by one rendering, and what all of
+//! them take together has a limit, of which one client address may use half.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::Hasher as _;
+use std::io;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures::stream;
+use tokio::sync::{Notify, OnceCell};
+use tokio::time::{Instant, timeout_at};
+
+/// How long a rendering answers the same question.
+const FRESH: Duration = Duration::from_secs(1);
+/// How long a request waits for its turn.
+pub const PATIENCE: Duration = Duration::from_secs(3);
+/// How long an answer may take to be sent, whatever its client does.
+pub const WHOLE: Duration = Duration::from_secs(60);
+/// Bytes of all renderings that are being sent.
+const BYTES: usize = 16 << 20;
+/// Requests that wait for a rendering.
+const WAITING: usize = 32;
+/// Different questions that are remembered.
+const QUESTIONS: usize = 64;
+/// Bytes that are sent at once.
+pub const CHUNK: usize = 64 * 1024;
+
+/// The server has enough to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Busy;
+
+impl IntoResponse for Busy {
+    fn into_response(self) -> Response {
+        let words = "too many answers are being made or sent at the moment; try again in a second\n";
+        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], words).into_response()
+    }
+}
+
+/// A number of things, of which one address may have a part.
+#[derive(Debug)]
+pub(super) struct Budget {
+    total: usize,
+    per_address: usize,
+    used: Mutex<HashMap<IpAddr, usize>>,
+    freed: Notify,
+}
+
+impl Budget {
+    pub(super) fn new(total: usize, per_address: usize) -> Arc<Self> {
+        Arc::new(Self { total, per_address, used: Mutex::default(), freed: Notify::new() })
+    }
+
+    pub(super) fn try_take(self: &Arc<Self>, address: IpAddr, amount: usize) -> Result<Share, Busy> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_all: usize = used.values().sum();
+        let own = used.get(&address).copied().unwrap_or(0);
+        if of_all + amount > self.total || own + amount > self.per_address {
+            return Err(Busy);
+        }
+        used.insert(address, own + amount);
+        Ok(Share { budget: Arc::clone(self), address, amount })
+    }
+
+    /// Waits for it, for as long as a request may.
+    pub(super) async fn take(self: &Arc<Self>, address: IpAddr, amount: usize) -> Result<Share, Busy> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let freed = self.freed.notified();
+            if let Ok(share) = self.try_take(address, amount) {
+                return Ok(share);
+            }
+            timeout_at(until, freed).await.map_err(|_| Busy)?;
+        }
+    }
+}
+
+/// A part of a budget, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Share {
+    budget: Arc<Budget>,
+    address: IpAddr,
+    amount: usize,
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut used = self.budget.used.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(own) = used.get_mut(&self.address) {
+            *own -= self.amount;
+            if *own == 0 {
+                used.remove(&self.address);
+            }
+        }
+        drop(used);
+        self.budget.freed.notify_waiters();
+    }
+}
+
+/// An answer that is ready, for everyone who asks the same.
+#[derive(Debug)]
+struct Rendering {
+    bytes: Bytes,
+    tag: HeaderValue,
+    made: Instant,
+    _share: Share,
+}
+
+type Cell = Arc<OnceCell<Arc<Rendering>>>;
+
+/// The answers.
+#[derive(Debug)]
+pub(super) struct Answers {
+    by_question: Mutex<HashMap<String, Cell>>,
+    /// One is made at a time: it takes a core.
+    making: Arc<tokio::sync::Semaphore>,
+    waiting: Arc<Budget>,
+    bytes: Arc<Budget>,
+}
+
+impl Answers {
+    pub(super) fn new() -> Self {
+        Self {
+            by_question: Mutex::default(),
+            making: Arc::new(tokio::sync::Semaphore::new(1)),
+            waiting: Budget::new(WAITING, WAITING / 2),
+            bytes: Budget::new(BYTES, BYTES / 2),
+        }
+    }
+
+    /// The JSON that `render` makes, or that it has made for somebody else just now.
+    pub(super) async fn answer(
+        &self,
+        question: String,
+        from: IpAddr,
+        asked: &HeaderMap,
+        render: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Response {
+        let rendering = match self.cell(question) {
+            Ok(cell) => cell.get_or_try_init(|| self.make(from, render)).await.map(Arc::clone),
+            Err(busy) => Err(busy),
+        };
+        match rendering {
+            Ok(rendering) => respond(rendering, asked),
+            Err(busy) => busy.into_response(),
+        }
+    }
+
+    fn cell(&self, question: String) -> Result<Cell, Busy> {
+        let mut all = self.by_question.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        all.retain(|_, cell| match cell.get() {
+            Some(rendering) => now < rendering.made + FRESH,
+            // Nobody waits for it any more.
+            None => Arc::strong_count(cell) > 1,
+        });
+        match all.get(&question) {
+            Some(cell) => Ok(Arc::clone(cell)),
+            None if all.len() >= QUESTIONS => Err(Busy),
+            None => Ok(Arc::clone(all.entry(question).or_default())),
+        }
+    }
+
+    async fn make(
+        &self,
+        from: IpAddr,
+        render: impl FnOnce() -> Vec<u8> + Send + 'static,
+    ) -> Result<Arc<Rendering>, Busy> {
+        let waiting = self.waiting.try_take(from, 1)?;
+        let turn = timeout_at(Instant::now() + PATIENCE, Arc::clone(&self.making).acquire_owned()).await;
+        let turn = turn.map_err(|_| Busy)?.map_err(|_| Busy)?;
+        drop(waiting);
+        let budget = Arc::clone(&self.bytes);
+        // Not in a task: in a storm it takes longer than an update may wait. The turn lasts until it is done, even if whoever
+        // asked has gone meanwhile.
+        let made = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let bytes = render();
+            let share = budget.try_take(from, bytes.len())?;
+            let tag = tag(&bytes);
+            Ok(Arc::new(Rendering { bytes: bytes.into(), tag, made: Instant::now(), _share: share }))
+        });
+        made.await.map_err(|_| Busy)?
+    }
+}
+
+/// Names the content, the time of the look left out: the same content has the same tag.
+fn tag(bytes: &[u8]) -> HeaderValue {
+    const FIELD: &[u8] = b"\"observedAt\":";
+    let head = bytes.get(..300).unwrap_or(bytes);
+    let time = memchr::memmem::find(head, FIELD).map(|at| at + FIELD.len());
+    let rest = time.and_then(|at| Some(at + memchr::memchr(b',', bytes.get(at..)?)?));
+    let mut hasher = DefaultHasher::new();
+    hasher.write(bytes.get(..time.unwrap_or(0)).unwrap_or_default());
+    hasher.write(bytes.get(rest.unwrap_or(0)..).unwrap_or_default());
+    let text = format!("\"{:016x}-{:x}\"", hasher.finish(), bytes.len());
+    HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
+}
+
+fn respond(rendering: Arc<Rendering>, asked: &HeaderMap) -> Response {
+    let tag = (header::ETAG, rendering.tag.clone());
+    let known = asked.get_all(header::IF_NONE_MATCH).iter().any(|value| value == rendering.tag);
+    if known {
+        return (StatusCode::NOT_MODIFIED, [tag]).into_response();
+    }
+    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let length = (header::CONTENT_LENGTH, HeaderValue::from(rendering.bytes.len()));
+    let until = Instant::now() + WHOLE;
+    // In chunks, so that it is noticed when the client is too slow. Each holds on to the rendering, and it to its budget.
+    let chunks = stream::try_unfold((rendering, 0), move |(rendering, at)| async move {
+        in_time(until)?;
+        let end = rendering.bytes.len().min(at + CHUNK);
+        Ok::<_, io::Error>((at < end).then(|| (rendering.bytes.slice(at..end), (rendering, end))))
+    });
+    ([kind, length, tag], Body::from_stream(chunks)).into_response()
+}
+
+/// An error that breaks an answer off whose time is over.
+pub(super) fn in_time(until: Instant) -> io::Result<()> {
+    if Instant::now() < until { Ok(()) } else { Err(io::ErrorKind::TimedOut.into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    async fn body(response: Response) -> Bytes {
+        axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn two_hundred_clients_that_ask_the_same_within_a_second_share_one_rendering() {
+        let answers = Arc::new(Answers::new());
+        let made = Arc::new(AtomicUsize::new(0));
+        let ask = || {
+            let (answers, made) = (Arc::clone(&answers), Arc::clone(&made));
+            async move {
+                let render = move || made.fetch_add(1, Relaxed).to_string().into_bytes();
+                answers.answer("a".to_owned(), HERE, &HeaderMap::new(), render).await
+            }
+        };
+        let all = futures::future::join_all((0..200).map(|_| ask())).await;
+        for response in all {
+            assert_eq!((response.status(), body(response).await), (StatusCode::OK, "0".into()));
+        }
+        tokio::time::advance(FRESH).await;
+        assert_eq!(body(ask().await).await, "1");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_being_sent_has_a_limit_and_an_address_has_half_of_it() {
+        let answers = Answers::new();
+        let ask = async |question: &str, from: IpAddr| {
+            answers.answer(question.to_owned(), from, &HeaderMap::new(), || vec![b' '; BYTES / 4]).await
+        };
+        let (first, _second) = (ask("1", HERE).await, ask("2", HERE).await);
+        let busy = ask("3", HERE).await;
+        assert_eq!(busy.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(busy.headers()[header::RETRY_AFTER], "1");
+        // The same question costs nothing more, and others have their own half.
+        assert_eq!(ask("1", HERE).await.status(), StatusCode::OK);
+        assert_eq!(ask("3", [10, 0, 0, 1].into()).await.status(), StatusCode::OK);
+        drop(first);
+        tokio::time::advance(FRESH).await;
+        assert_eq!(ask("4", HERE).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_breaks_off_when_its_time_is_over() {
+        let answers = Answers::new();
+        let response = answers.answer(String::new(), HERE, &HeaderMap::new(), || vec![b' '; 3 * CHUNK]).await;
+        tokio::time::advance(WHOLE).await;
+        assert!(axum::body::to_bytes(response.into_body(), usize::MAX).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_has_not_changed_is_not_sent_again_whatever_the_time_of_the_look() {
+        let answers = Answers::new();
+        let ask = async |text: &'static str, tag: Option<&HeaderValue>| {
+            tokio::time::advance(FRESH).await;
+            let asked = tag.map(|tag| (header::IF_NONE_MATCH, tag.clone())).into_iter().collect();
+            answers.answer(String::new(), HERE, &asked, || text.into()).await
+        };
+        let first = ask(r#"{"observedAt":"2026-12-01T10:00:00.5Z","items":[]}"#, None).await;
+        let tag = first.headers()[header::ETAG].clone();
+        let same = ask(r#"{"observedAt":"2026-12-01T10:00:01.7Z","items":[]}"#, Some(&tag)).await;
+        assert_eq!(same.status(), StatusCode::NOT_MODIFIED);
+        let other = ask(r#"{"observedAt":"2026-12-01T10:00:01.7Z","items":[1]}"#, Some(&tag)).await;
+        assert_eq!(
+            (other.status(), body(other).await.len()),
+            (StatusCode::OK, r#"{"observedAt":"2026-12-01T10:00:01.7Z","items":[1]}"#.len())
+        );
+    }
+}

@@ -1,0 +1,439 @@
+//! A port and its connections: how many there may be, of whom, and how long each may take.
+//!
+//! A new connection is always taken. Where there are too many, that one is closed that has got on least: of the address that
+//! has the most, or of the newcomer's own if that has its share. So nobody keeps others out by holding connections open.
+//!
+//! Must not know what is served.
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, Sleep, timeout};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+
+/// Bytes of a request's head at most.
+const HEAD: usize = 16 * 1024;
+/// Bytes of an answer that the system holds for a slow reader: they count as memory of the container.
+const SEND_BUFFER: u32 = 128 * 1024;
+/// Connections that the system holds until they are accepted.
+const BACKLOG: u32 = 1024;
+/// How long requests that are answered may go on when the program ends.
+const DRAIN: Duration = Duration::from_millis(1000);
+/// A reader that gets on takes at least so many bytes within the time that it has.
+const PROGRESS: usize = 16 * 1024;
+
+/// Bounds of a listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Open connections.
+    pub connections: usize,
+    /// Open connections of one client address.
+    pub per_address: usize,
+    /// How long a TLS handshake or a request's head may take, and how long a connection may idle.
+    pub head: Duration,
+    /// How long a client may take nothing of an answer.
+    pub stall: Duration,
+}
+
+impl Limits {
+    /// Of the listener for metrics, API and page.
+    pub const MAIN: Self = Self {
+        connections: 256,
+        per_address: 64,
+        head: Duration::from_secs(10),
+        stall: Duration::from_secs(10),
+    };
+    /// Of the listener for probes: the kubelet asks one at a time.
+    pub const PROBES: Self = Self {
+        connections: 64,
+        per_address: 16,
+        head: Duration::from_secs(5),
+        stall: Duration::from_secs(5),
+    };
+}
+
+/// The address of the client of a request.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client(pub(super) IpAddr);
+
+/// A port that is taken, or an address that is not ours.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {}", trouble(.error, .flag))]
+pub struct BindError {
+    address: SocketAddr,
+    /// The flag that sets the address.
+    flag: &'static str,
+    error: io::Error,
+}
+
+fn trouble(error: &io::Error, flag: &str) -> String {
+    let what = match error.kind() {
+        io::ErrorKind::AddrInUse => "the port is taken by another program; choose another one",
+        io::ErrorKind::PermissionDenied => {
+            "permission denied; ports below 1024 need a privilege, choose another one"
+        }
+        io::ErrorKind::AddrNotAvailable => "the address does not belong to this machine; choose another one",
+        _ => return error.to_string(),
+    };
+    format!("{what} with {flag}")
+}
+
+/// A port that is ours, not served yet.
+#[derive(Debug)]
+pub struct Bound(TcpListener);
+
+impl Bound {
+    /// Takes the port. Every address of IPv6 are those of IPv4 as well, and those alone where there is no IPv6.
+    pub fn to(address: SocketAddr, flag: &'static str) -> Result<Self, BindError> {
+        use io::ErrorKind::{AddrInUse, PermissionDenied};
+        let failed = match bind(address) {
+            Ok(listener) => return Ok(Self(listener)),
+            Err(error) => BindError { address, flag, error },
+        };
+        if address.ip() != Ipv6Addr::UNSPECIFIED
+            || matches!(failed.error.kind(), AddrInUse | PermissionDenied)
+        {
+            return Err(failed);
+        }
+        bind((Ipv4Addr::UNSPECIFIED, address.port()).into()).map(Self).map_err(|_| failed)
+    }
+
+    /// Which one it is.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Serves until `stop`, and then for a moment what is being answered.
+    pub async fn serve(
+        self,
+        router: Router,
+        tls: Option<TlsAcceptor>,
+        limits: Limits,
+        stop: CancellationToken,
+    ) {
+        let table = Arc::new(Table { limits, began: Instant::now(), open: Mutex::default() });
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.0.accept() => accepted,
+            };
+            let (stream, from) = match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, mostly: what is open must end first.
+                    tracing::debug!("cannot accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    continue;
+                }
+            };
+            let slot = table.admit(from.ip().to_canonical());
+            connections.spawn(connection(stream, slot, router.clone(), tls.clone(), limits, stop.clone()));
+            // What was closed for this one frees its memory before the next one comes.
+            tokio::task::yield_now().await;
+        }
+        drop(self.0);
+        let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv6() { TcpSocket::new_v6()? } else { TcpSocket::new_v4()? };
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    // Connections inherit it.
+    socket.set_send_buffer_size(SEND_BUFFER)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn connection(
+    stream: TcpStream,
+    slot: Slot,
+    router: Router,
+    tls: Option<TlsAcceptor>,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let _ = stream.set_nodelay(true);
+    let stream = Paced::new(stream, limits.stall, slot.progress.clone());
+    let work = async {
+        match tls {
+            None => serve(stream, router, slot.address, limits, stop).await,
+            Some(tls) => {
+                // One that breaks, or speaks no TLS, is the client's affair.
+                if let Ok(Ok(stream)) = timeout(limits.head, tls.accept(stream)).await {
+                    serve(stream, router, slot.address, limits, stop).await;
+                }
+            }
+        }
+    };
+    tokio::select! {
+        () = slot.close.cancelled() => {}
+        () = work => {}
+    }
+}
+
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    from: IpAddr,
+    limits: Limits,
+    stop: CancellationToken,
+) {
+    let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let router = router.clone();
+        async move {
+            let mut request: Request = request.map(axum::body::Body::new);
+            request.extensions_mut().insert(Client(from));
+            let answer = router.oneshot(request).await;
+            Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
+        }
+    });
+    let mut http = hyper::server::conn::http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(limits.head).max_buf_size(HEAD);
+    let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+    // A connection that breaks is the client's affair.
+    tokio::select! {
+        _ = &mut connection => {}
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            let _ = connection.await;
+        }
+    }
+}
+
+/// When a connection last got on: it began, or its client took a part of an answer. Milliseconds since the listener began.
+#[derive(Clone, Debug)]
+struct Progress {
+    began: Instant,
+    last: Arc<AtomicU64>,
+}
+
+impl Progress {
+    fn note(&self) {
+        self.last.store(self.began.elapsed().as_millis() as u64, Relaxed);
+    }
+}
+
+/// The open connections.
+#[derive(Debug)]
+struct Table {
+    limits: Limits,
+    began: Instant,
+    open: Mutex<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    next: u64,
+    by_id: HashMap<u64, Entry>,
+    by_address: HashMap<IpAddr, usize>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    address: IpAddr,
+    progress: Progress,
+    close: CancellationToken,
+}
+
+impl Open {
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let entry = self.by_id.remove(&id)?;
+        if let Some(count) = self.by_address.get_mut(&entry.address) {
+            *count -= 1;
+            if *count == 0 {
+                self.by_address.remove(&entry.address);
+            }
+        }
+        Some(entry)
+    }
+
+    /// The address of which a connection must go before one of `newcomer` comes.
+    fn crowd(&self, newcomer: IpAddr, limits: &Limits) -> Option<IpAddr> {
+        if self.by_address.get(&newcomer).is_some_and(|count| *count >= limits.per_address) {
+            return Some(newcomer);
+        }
+        if self.by_id.len() < limits.connections {
+            return None;
+        }
+        self.by_address
+            .iter()
+            .max_by_key(|(address, count)| (**count, **address))
+            .map(|(address, _)| *address)
+    }
+}
+
+impl Table {
+    fn open(&self) -> MutexGuard<'_, Open> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn admit(self: &Arc<Self>, address: IpAddr) -> Slot {
+        let mut open = self.open();
+        if let Some(crowd) = open.crowd(address, &self.limits) {
+            let of_crowd = open.by_id.iter().filter(|(_, entry)| entry.address == crowd);
+            let last = of_crowd.min_by_key(|(id, entry)| (entry.progress.last.load(Relaxed), **id));
+            if let Some(entry) = last.map(|(id, _)| *id).and_then(|id| open.remove(id)) {
+                entry.close.cancel();
+            }
+        }
+        let progress = Progress { began: self.began, last: Arc::default() };
+        progress.note();
+        let (id, close) = (open.next, CancellationToken::new());
+        open.next += 1;
+        *open.by_address.entry(address).or_default() += 1;
+        open.by_id.insert(id, Entry { address, progress: progress.clone(), close: close.clone() });
+        Slot { table: Arc::clone(self), id, address, progress, close }
+    }
+}
+
+/// The place of one connection.
+#[derive(Debug)]
+struct Slot {
+    table: Arc<Table>,
+    id: u64,
+    address: IpAddr,
+    progress: Progress,
+    /// It has to give way to another one.
+    close: CancellationToken,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.table.open().remove(self.id);
+    }
+}
+
+/// A stream that breaks when its reader takes too little of what is written for too long.
+struct Paced {
+    stream: TcpStream,
+    stall: Duration,
+    progress: Progress,
+    /// Until when the reader must have taken something, once it has kept a write waiting.
+    deadline: Pin<Box<Sleep>>,
+    is_waiting: bool,
+    taken: usize,
+}
+
+impl Paced {
+    fn new(stream: TcpStream, stall: Duration, progress: Progress) -> Self {
+        let deadline = Box::pin(tokio::time::sleep(stall));
+        Self { stream, stall, progress, deadline, is_waiting: false, taken: 0 }
+    }
+
+    fn wrote(&mut self, bytes: usize) {
+        self.taken += bytes;
+        if self.taken >= PROGRESS {
+            self.taken = 0;
+            self.is_waiting = false;
+            self.progress.note();
+        }
+    }
+
+    fn pending<T>(&mut self, context: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if !self.is_waiting {
+            self.is_waiting = true;
+            self.taken = 0;
+            let until = Instant::now() + self.stall;
+            self.deadline.as_mut().reset(until);
+        }
+        match self.deadline.as_mut().poll(context) {
+            Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl AsyncRead for Paced {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Paced {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match Pin::new(&mut self.stream).poll_write(context, bytes) {
+            Poll::Pending => self.pending(context),
+            Poll::Ready(written) => Poll::Ready(written.inspect(|bytes| self.wrote(*bytes))),
+        }
+    }
+
+    /// Asked once all that there was has been written: the reader has kept up.
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.is_waiting = false;
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    fn table(connections: usize, per_address: usize) -> Arc<Table> {
+        let limits = Limits { connections, per_address, ..Limits::MAIN };
+        Arc::new(Table { limits, began: Instant::now(), open: Mutex::default() })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_takes_the_place_of_the_one_that_got_on_least_of_the_address_with_the_most() {
+        let table = table(4, 3);
+        let mut slots = Vec::new();
+        for last in [1, 1, 2, 1] {
+            slots.push(table.admit(address(last)));
+            tokio::time::advance(Duration::from_millis(10)).await;
+        }
+        // The first one takes its answer; the others only wait.
+        slots[0].progress.note();
+        let of_others = table.admit(address(3));
+        assert!(slots[1].close.is_cancelled(), "the oldest that waits, of the address with the most");
+        // Here two addresses have two; the own share of 2 is not used up.
+        let more: Vec<Slot> = (0..2).map(|_| table.admit(address(2))).collect();
+        assert!(!of_others.close.is_cancelled() && !more[1].close.is_cancelled());
+        assert_eq!(table.open().by_id.len(), 4);
+        drop((slots, more, of_others));
+        assert!(table.open().by_id.is_empty() && table.open().by_address.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_address_with_its_share_makes_room_among_its_own() {
+        let table = table(100, 2);
+        let other = table.admit(address(1));
+        let slots: Vec<Slot> = (0..50).map(|_| table.admit(address(2))).collect();
+        assert_eq!(slots.iter().filter(|slot| !slot.close.is_cancelled()).count(), 2);
+        assert!(!other.close.is_cancelled() && !slots[49].close.is_cancelled());
+    }
+}
