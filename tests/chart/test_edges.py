@@ -4,7 +4,7 @@ import re
 
 import promtool
 import pytest
-from promtool import alone, firing, gap, run, series
+from promtool import firing, gap, run, series
 from test_alerts import A, B, BEGIN, INCIDENTS, OTHERS, RULES, alive, errors, kept, labels_of, own, scenario
 
 STEP = 10 / 60  # one sample, in minutes
@@ -45,7 +45,7 @@ def fires(alert, inputs, begin, end, minutes, tmp_path, one=None):
         elif begin + 2 * STEP - 1e-6 <= minute < end - 1e-6:
             tests.append(firing(alert, minute, one))
         at += 1
-    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}], alone(alert, tmp_path)) == ""
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
 @pytest.mark.parametrize("early", [STEP, 45 / 60, 0])
@@ -64,7 +64,7 @@ def test_a_fault_that_heals_after_the_threshold_is_paged_until_it_heals(alert, t
     inputs = make(open_(BEGIN, at + STEP), minutes, A)
     one = [labels_of(alert, scenario(alert)[2])]
     tests = [firing(alert, at, one), *(firing(alert, at + kept(alert) + n * STEP, []) for n in range(1, 20))]
-    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}], alone(alert, tmp_path)) == ""
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
 @pytest.mark.parametrize("alert", ALERTS)
@@ -78,7 +78,7 @@ def test_a_restart_of_kubehealer_across_the_threshold_delays_at_most_by_its_own_
     late = back + 1 + 2 * STEP
     tests = [firing(alert, n * STEP, []) for n in range(round(at / STEP))] if threshold(alert) else []
     tests += [firing(alert, n * STEP, one) for n in range(round(late / STEP), round(minutes / STEP))]
-    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}], alone(alert, tmp_path)) == ""
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
 @pytest.mark.parametrize("alert", WAITING)
@@ -126,7 +126,7 @@ def test_a_gap_of_prometheus_across_the_threshold_delays_at_most_by_its_own_time
     inputs = make(open_(BEGIN, minutes), minutes, A) + [alive(open_(0, minutes), minutes, A)]
     one = [labels_of(alert, scenario(alert)[2])]
     tests = [firing(alert, n * STEP, one) for n in range(round((begin + 3 + 2 * STEP) / STEP), round(minutes / STEP))]
-    assert run(tmp_path, [{"input_series": gap(inputs, begin, begin + 2), "promql_expr_test": tests}], alone(alert, tmp_path)) == ""
+    assert run(tmp_path, [{"input_series": gap(inputs, begin, begin + 2), "promql_expr_test": tests}]) == ""
 
 
 @pytest.mark.parametrize("alert", WAITING)
@@ -215,4 +215,4 @@ def test_kubehealers_own_alerts_walk_the_edge(alert, late, tmp_path):
     at = 5 + wait + (STEP if alert == "KubeHealerWatchStale" else 0)
     inputs = make(open_(5, at + late))
     tests = [firing(alert, n * STEP, one if late > 0 and n == round(at / STEP) else []) for n in range(40 * 6)]
-    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}], alone(alert, tmp_path)) == ""
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
