@@ -26,7 +26,7 @@ use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
+use crate::diagnosis::{Family, Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
 use accounting::TerminationReason;
 use compact::{CompactFinding, Packed};
@@ -491,6 +491,7 @@ impl Incidents {
             }
         }
         look_at(frequent::recheck(&long_runs));
+        hold_forgotten(&mut findings, &incidents, pod);
 
         let open = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
@@ -597,6 +598,30 @@ fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option
     let compact = incidents.iter().map(|i| &i.compact).find(|f| flaps(f))?;
     let until = view.newest_end()?.finished_at.get()?.checked_add(frequent::WINDOW).ok()?;
     (now < until).then(|| (Arc::clone(compact).into(), until))
+}
+
+/// Holds what kept a container from starting. A kubelet that has restarted has forgotten it, and shows the container as being
+/// created until it has tried again.
+fn hold_forgotten(findings: &mut Vec<NewFinding>, incidents: &[Incident], pod: &Pod) {
+    let vague = Reason::PodNotStarted.into();
+    for view in views(pod) {
+        let is_created = |reason: &str| matches!(reason, "ContainerCreating" | "PodInitializing" | "");
+        if !view.waiting().is_some_and(|w| is_created(w.reason.as_str())) {
+            continue;
+        }
+        let started_not = |f: &CompactFinding| {
+            *f.container == *view.name && f.reason.known().is_some_and(|r| r.family() == Family::Start)
+        };
+        let Some(compact) = incidents.iter().map(|i| &i.compact).find(|f| started_not(f)) else { continue };
+        let is_known = findings.iter().any(|f| {
+            (f.compact.container.is_empty() && f.compact.reason != vague)
+                || *f.compact.container == *view.name
+        });
+        if !is_known {
+            findings.retain(|f| f.compact.reason != vague);
+            findings.push(Arc::clone(compact).into());
+        }
+    }
 }
 
 /// Holds what time alone has made a failure, for a pod that a watch shows for the first time: after an outage a watch replays

@@ -254,6 +254,23 @@ fn a_storm_of_one_tenant_does_not_hide_the_failures_of_another() {
 }
 
 #[test]
+fn a_restart_of_the_kubelet_neither_ends_nor_changes_what_keeps_a_container_from_starting() {
+    let mut watcher = Watcher::default();
+    let pull = |reason| waiting(reason, "Back-off pulling image \"cart:1\": ErrImagePull: not found");
+    watcher.see(&pod("u1", "cart-5d8f-a", pull("ImagePullBackOff")), FirstSeen::InFirstList, 400);
+    assert_eq!(watcher.words(), ["found ImagePullBackOff"]);
+    // The kubelet has forgotten the pull, and tries it again.
+    watcher.see(&pod("u1", "cart-5d8f-a", waiting("ContainerCreating", "")), FirstSeen::Later, 460);
+    watcher.see(&pod("u1", "cart-5d8f-a", pull("ErrImagePull")), FirstSeen::Later, 475);
+    watcher.see(&pod("u1", "cart-5d8f-a", pull("ImagePullBackOff")), FirstSeen::Later, 490);
+    assert_eq!(watcher.words(), ["found ImagePullBackOff"]);
+    // It is over when the container runs.
+    watcher.see(&pod("u1", "cart-5d8f-a", waiting("ContainerCreating", "")), FirstSeen::Later, 500);
+    watcher.see(&pod("u1", "cart-5d8f-a", running(0, 510, 0)), FirstSeen::Later, 510);
+    assert_eq!(watcher.words(), ["found ImagePullBackOff", "resolved ImagePullBackOff"]);
+}
+
+#[test]
 fn a_pod_that_is_gone_takes_its_series_along_and_leaves_its_terminations() {
     let mut watcher = Watcher::default();
     let looping = |run, since| pod("u1", "cart-5d8f-a", running(run, since, since - 2));
