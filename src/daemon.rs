@@ -254,6 +254,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Arc::new(Metrics::new(settings.max_series)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
+    metrics.sources.set_scope(settings.selection.scope());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let queue = queue::Queue::default();
     let engine =

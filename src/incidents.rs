@@ -14,6 +14,7 @@ pub mod compact;
 mod ending;
 pub mod frequent;
 pub mod incident;
+pub mod steady;
 pub mod store;
 pub mod terminations;
 
@@ -25,7 +26,7 @@ use foldhash::HashMap;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
-use crate::diagnosis::{Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
+use crate::diagnosis::{Family, Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
 use accounting::TerminationReason;
 use compact::{CompactFinding, Packed};
@@ -490,6 +491,7 @@ impl Incidents {
             }
         }
         look_at(frequent::recheck(&long_runs));
+        hold_forgotten(&mut findings, &incidents, pod);
 
         let open = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
@@ -598,6 +600,30 @@ fn still_flaps(incidents: &[Incident], view: View<'_>, now: Timestamp) -> Option
     (now < until).then(|| (Arc::clone(compact).into(), until))
 }
 
+/// Holds what kept a container from starting. A kubelet that has restarted has forgotten it, and shows the container as being
+/// created until it has tried again.
+fn hold_forgotten(findings: &mut Vec<NewFinding>, incidents: &[Incident], pod: &Pod) {
+    let vague = Reason::PodNotStarted.into();
+    for view in views(pod) {
+        let is_created = |reason: &str| matches!(reason, "ContainerCreating" | "PodInitializing" | "");
+        if !view.waiting().is_some_and(|w| is_created(w.reason.as_str())) {
+            continue;
+        }
+        let started_not = |f: &CompactFinding| {
+            *f.container == *view.name && f.reason.known().is_some_and(|r| r.family() == Family::Start)
+        };
+        let Some(compact) = incidents.iter().map(|i| &i.compact).find(|f| started_not(f)) else { continue };
+        let is_known = findings.iter().any(|f| {
+            (f.compact.container.is_empty() && f.compact.reason != vague)
+                || *f.compact.container == *view.name
+        });
+        if !is_known {
+            findings.retain(|f| f.compact.reason != vague);
+            findings.push(Arc::clone(compact).into());
+        }
+    }
+}
+
 /// Holds what time alone has made a failure, for a pod that a watch shows for the first time: after an outage a watch replays
 /// what was missed, and the next state of the pod may be a moment away.
 fn hold_replayed(diagnosis: &mut PodDiagnosis, now: Timestamp) {
@@ -613,6 +639,17 @@ fn hold_replayed(diagnosis: &mut PodDiagnosis, now: Timestamp) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_is_not_scaled() {
+        for (others, left) in [(0, "no other pod"), (2, "2 other pods")] {
+            let job = WorkloadRef { kind: "Job".into(), name: "import".into() };
+            let (ending, text) = departed(&Pod::default(), &job, None, others);
+            let wanted =
+                format!("Job/import has {left}, so the Job has finished, was deleted, or is about to retry");
+            assert_eq!((ending, text), (Ending::Deleted, wanted));
+        }
+    }
 
     #[test]
     fn timers_that_are_set_anew_with_every_update_do_not_pile_up() {

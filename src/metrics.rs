@@ -26,6 +26,9 @@ pub use sources::{OWNERS, Sources};
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// The metric by which the alert rules tell an end from a restart.
+const SYNCED: &str = "kubehealer_watch_synced";
+
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
@@ -60,11 +63,18 @@ impl Metrics {
     /// Writes the text. Takes a tenth of a second or more in a storm, and waits for `out`, so it is not for a task; the lock is
     /// free while it waits.
     pub fn write(&self, incidents: &RwLock<Incidents>, now: Timestamp, out: &mut dyn Write) -> Result<()> {
+        // Read before the incidents: a list that is completed meanwhile must not stand beside the incidents of before, which
+        // would look as if they had ended.
+        let synced = self.registry.gather().into_iter().find(|family| family.name() == SYNCED);
         let dropped = |metric, series| self.count_dropped(metric, series);
         Scrape { incidents, now, max_series: self.max_series, out, dropped: &dropped, lost: BTreeMap::new() }
             .write()?;
+        let mut own = self.registry.gather();
+        if let (Some(synced), Some(family)) = (synced, own.iter_mut().find(|f| f.name() == SYNCED)) {
+            *family = synced;
+        }
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        TextEncoder::new().encode(&own, &mut text)?;
         Ok(out.write_all(&text)?)
     }
 

@@ -76,6 +76,29 @@ pub struct Selection {
 }
 
 impl Selection {
+    /// Which pods these are, in words; empty for all. The same for all instances that watch the same pods.
+    pub fn scope(&self) -> String {
+        let mut parts = Vec::new();
+        let mut part = |name: &str, value: &str| {
+            if !value.is_empty() {
+                parts.push(format!("{name}={value}"));
+            }
+        };
+        let mut namespaces = self.namespaces.clone();
+        namespaces.sort_unstable();
+        part("namespaces", &namespaces.join(","));
+        part("labels", &self.labels);
+        part("fields", &self.fields);
+        part("node", self.node.as_deref().unwrap_or_default());
+        if self.unscheduled {
+            part("node", "none");
+        }
+        if let Some(Shard { index, of }) = self.shard {
+            part("shard", &format!("{index}/{of}"));
+        }
+        parts.join(" ")
+    }
+
     /// The watches that show these pods.
     pub fn pods(&self) -> Vec<WatchScope> {
         let node = match (&self.node, self.unscheduled) {

@@ -64,6 +64,8 @@ pub struct CompactFinding {
     pub since: Option<Timestamp>,
     /// What the cause is about.
     pub scope: Option<Box<Scope>>,
+    /// What is wrong, without what changes while the cause stays, see [`steady`](super::steady::steady).
+    pub steady: Box<str>,
     texts: Packed<Texts>,
 }
 
@@ -170,6 +172,11 @@ impl CompactFinding {
             container_type: finding.container_type,
             since: finding.since,
             scope: finding.scope.clone().map(Box::new),
+            steady: if finding.stage == Stage::Active {
+                super::steady::steady(finding)
+            } else {
+                Box::default()
+            },
             texts: Packed::new(&finding.into()),
         }
     }

@@ -86,7 +86,10 @@ pub(super) fn departed(
     if newest > created && others > 0 {
         return (Ending::Replaced, format!("a newer pod of {kind}/{name} has taken its place"));
     }
-    let text = if others == 0 {
+    let text = if matches!(kind.as_str(), "Job" | "CronJob") {
+        let left = if others == 0 { "no other pod".to_owned() } else { format!("{others} other pods") };
+        format!("{kind}/{name} has {left}, so the Job has finished, was deleted, or is about to retry")
+    } else if others == 0 {
         format!(
             "{kind}/{name} has no other pod, so it was scaled to zero, deleted, or is about to replace it"
         )

@@ -4,6 +4,7 @@
 //! long, and a storm of failing pods takes no more memory than a part. What is written while the lock is free may be a
 //! moment newer than what was written before.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
@@ -15,7 +16,7 @@ use prometheus::Result;
 
 use super::family::{Family, Part};
 use super::shares::Shares;
-use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, WorkloadRef};
+use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, Severity, WorkloadRef};
 use crate::incidents::compact::CompactFinding;
 use crate::incidents::store::WorkloadKey;
 use crate::incidents::{ActivePod, Incident, Incidents};
@@ -41,8 +42,23 @@ const UNHEALTHY: Family = Family::gauge(
 );
 const UNHEALTHY_SINCE: Family = Family::gauge(
     "kubehealer_pod_unhealthy_since_timestamp_seconds",
-    "Since when it is unhealthy, from the API's own times.",
-    &["namespace", "pod", "workload_kind", "workload", "container", "node", "reason"],
+    "Since when it is unhealthy, from the API's own times; where it keeps none, since KubeHealer noticed it.",
+    &[
+        "namespace",
+        "pod",
+        "workload_kind",
+        "workload",
+        "container",
+        "node",
+        "reason",
+        "container_type",
+        "severity",
+    ],
+);
+const INCIDENT_INFO: Family = Family::gauge(
+    "kubehealer_incident_info",
+    "1 for each workload, container and reason with an open incident: what is wrong, in one sentence.",
+    &["namespace", "workload_kind", "workload", "container", "reason", "severity", "cause", "summary"],
 );
 const LAST_TERMINATION: Family = Family::gauge(
     "kubehealer_container_last_termination_timestamp_seconds",
@@ -85,9 +101,10 @@ const STALE_UPDATES: Family = Family::counter(
 );
 
 /// The names of the metrics whose series are limited in number.
-pub const LIMITED: [&str; 7] = [
+pub const LIMITED: [&str; 8] = [
     UNHEALTHY.name,
     UNHEALTHY_SINCE.name,
+    INCIDENT_INFO.name,
     LAST_TERMINATION.name,
     WORKLOAD_UNHEALTHY_PODS.name,
     WORKLOAD_PODS.name,
@@ -112,6 +129,7 @@ pub struct Scrape<'a> {
 impl Scrape<'_> {
     pub fn write(mut self) -> Result<()> {
         let counts = self.pods_and_others()?;
+        self.info(counts.sentences)?;
         self.workloads(&counts.workloads)?;
         self.terminations()?;
         self.problems(counts.causes)?;
@@ -126,6 +144,9 @@ impl Scrape<'_> {
         let end = self.read().next_place();
         let now = self.now;
         let mut counts = Counts::default();
+        for (finding, incident) in &others {
+            counts.sentences.add(&workload_of(finding), &incident.compact);
+        }
         self.family(&UNHEALTHY, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 if !family.shares.is_counting() {
@@ -134,15 +155,15 @@ impl Scrape<'_> {
                 let of = Labels::of(pod);
                 pod.incidents.iter().for_each(|incident| of.unhealthy(family, &incident.compact));
             })?;
-            others.iter().for_each(|(f, compact)| Labels::of_other(f).unhealthy(family, compact));
+            others.iter().for_each(|(f, other)| Labels::of_other(f).unhealthy(family, &other.compact));
             Ok(())
         })?;
         self.family(&UNHEALTHY_SINCE, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 let of = Labels::of(pod);
-                pod.incidents.iter().for_each(|incident| of.since(family, &incident.compact));
+                pod.incidents.iter().for_each(|incident| of.since(family, incident));
             })?;
-            others.iter().for_each(|(f, compact)| Labels::of_other(f).since(family, compact));
+            others.iter().for_each(|(f, other)| Labels::of_other(f).since(family, other));
             Ok(())
         })?;
         self.family(&LAST_TERMINATION, |scrape, family| {
@@ -182,6 +203,30 @@ impl Scrape<'_> {
                     }
                 }
                 drop(incidents);
+                family.write(scrape.out)?;
+            }
+            Ok(())
+        })
+    }
+
+    fn info(&mut self, sentences: Sentences) -> Result<()> {
+        self.family(&INCIDENT_INFO, |scrape, family| {
+            for chunk in sentences.rows.chunks(CHUNK) {
+                for row in chunk {
+                    let [namespace, kind, name] = of_workload(&row.workload_key);
+                    let Some(said) = row.most_said() else { continue };
+                    let values = [
+                        namespace,
+                        kind,
+                        name,
+                        &row.container,
+                        row.reason.as_str(),
+                        said.severity.as_str(),
+                        said.cause.as_str(),
+                        &said.text,
+                    ];
+                    family.add(&values, 1.0);
+                }
                 family.write(scrape.out)?;
             }
             Ok(())
@@ -265,10 +310,9 @@ impl Scrape<'_> {
     }
 
     /// The incidents of workloads and nodes, always in the same order.
-    fn others(&self) -> Vec<(Finding, Arc<CompactFinding>)> {
-        let others: Vec<_> =
-            self.read().workloads_and_nodes().map(|incident| Arc::clone(&incident.compact)).collect();
-        let mut others: Vec<_> = others.into_iter().map(|compact| (compact.finding(), compact)).collect();
+    fn others(&self) -> Vec<(Finding, Incident)> {
+        let others: Vec<_> = self.read().workloads_and_nodes().cloned().collect();
+        let mut others: Vec<_> = others.into_iter().map(|incident| (incident.finding(), incident)).collect();
         others.sort_by_key(|(f, _)| f.key());
         others
     }
@@ -389,17 +433,19 @@ impl<'a> Labels<'a> {
 
     fn unhealthy(&self, family: &mut Limited, f: &CompactFinding) {
         let container_type = f.container_type.map_or("", |t| t.as_str());
-        let [a, b, c, d, e, g, h] = self.since_values(f);
+        let [a, b, c, d, e, g, h] = self.subject(f);
         family.add(&[a, b, c, d, e, g, h, container_type, f.cause.as_str(), f.severity.as_str()], 1.0);
     }
 
-    fn since(&self, family: &mut Limited, f: &CompactFinding) {
-        if let Some(at) = f.since {
-            family.add(&self.since_values(f), at.as_second() as f64);
-        }
+    fn since(&self, family: &mut Limited, incident: &Incident) {
+        let f = &*incident.compact;
+        let container_type = f.container_type.map_or("", |t| t.as_str());
+        let [a, b, c, d, e, g, h] = self.subject(f);
+        let at = f.since.unwrap_or(incident.noticed).as_second();
+        family.add(&[a, b, c, d, e, g, h, container_type, f.severity.as_str()], at as f64);
     }
 
-    fn since_values<'b>(&'b self, f: &'b CompactFinding) -> [&'b str; 7] {
+    fn subject<'b>(&'b self, f: &'b CompactFinding) -> [&'b str; 7] {
         [self.namespace, self.pod, self.kind, self.workload, &f.container, self.node, f.reason.as_str()]
     }
 }
@@ -407,6 +453,72 @@ impl<'a> Labels<'a> {
 fn of_workload(workload_key: &WorkloadKey) -> [&str; 3] {
     let WorkloadKey { namespace, workload: WorkloadRef { kind, name } } = workload_key;
     [namespace, kind, name]
+}
+
+/// The workload of an incident that is no pod's. A node has none: it stands for itself.
+fn workload_of(f: &Finding) -> Arc<WorkloadKey> {
+    let node = || WorkloadRef { kind: "Node".to_owned(), name: f.node.clone() };
+    Arc::new(WorkloadKey {
+        namespace: f.namespace.clone(),
+        workload: f.workload.clone().unwrap_or_else(node),
+    })
+}
+
+/// What is said of each workload, container and reason, in the order in which it was said first.
+#[derive(Default)]
+struct Sentences {
+    rows: Vec<Row>,
+    places: HashMap<(Arc<WorkloadKey>, Box<str>, ReasonName), usize>,
+}
+
+struct Row {
+    workload_key: Arc<WorkloadKey>,
+    container: Box<str>,
+    reason: ReasonName,
+    said: Vec<Said>,
+}
+
+/// One sentence, and how many pods it is true of.
+struct Said {
+    text: Box<str>,
+    cause: CauseCode,
+    severity: Severity,
+    pods: u64,
+}
+
+/// Different sentences about one workload, container and reason that are told apart.
+const MAX_SAID: usize = 20;
+
+impl Sentences {
+    fn add(&mut self, workload_key: &Arc<WorkloadKey>, f: &CompactFinding) {
+        let key = (Arc::clone(workload_key), f.container.clone(), f.reason.clone());
+        let place = *self.places.entry(key).or_insert_with_key(|(workload_key, container, reason)| {
+            let (workload_key, container) = (Arc::clone(workload_key), container.clone());
+            self.rows.push(Row {
+                workload_key,
+                container,
+                reason: reason.clone(),
+                said: Vec::with_capacity(1),
+            });
+            self.rows.len() - 1
+        });
+        let Some(row) = self.rows.get_mut(place) else { return };
+        let same = |s: &Said| s.text == f.steady && s.cause == f.cause && s.severity == f.severity;
+        if let Some(said) = row.said.iter_mut().find(|said| same(said)) {
+            said.pods += 1;
+        } else if row.said.len() < MAX_SAID {
+            let text = f.steady.clone();
+            row.said.push(Said { text, cause: f.cause, severity: f.severity, pods: 1 });
+        }
+    }
+}
+
+impl Row {
+    /// What is true of most pods; of two such, the one that comes first in the alphabet.
+    fn most_said(&self) -> Option<&Said> {
+        let rank = |s: &&Said| (Reverse(s.pods), s.text.clone(), s.cause, s.severity);
+        self.said.iter().min_by_key(rank)
+    }
 }
 
 type PodsByReason = Vec<(ReasonName, u64)>;
@@ -419,12 +531,14 @@ struct Counts {
     workloads: Vec<(Arc<WorkloadKey>, PodsByReason)>,
     places: HashMap<Arc<WorkloadKey>, usize>,
     causes: HashMap<(CauseCode, Scope), u64>,
+    sentences: Sentences,
 }
 
 impl Counts {
     fn add(&mut self, workload_key: &Arc<WorkloadKey>, incidents: &[Incident]) {
         for (at, incident) in incidents.iter().enumerate() {
             let f = &*incident.compact;
+            self.sentences.add(workload_key, f);
             let before = || incidents.iter().take(at).map(|i| &*i.compact);
             if before().all(|b| b.reason != f.reason) {
                 self.count_reason(workload_key, &f.reason);

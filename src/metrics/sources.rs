@@ -1,7 +1,7 @@
 //! The state of what the program reads: its watches, the sources of evidence, and the user's rules.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jiff::Timestamp;
 use prometheus::{IntCounterVec, Opts, Registry, Result};
@@ -33,8 +33,8 @@ const WATCHES: [&Family; 8] = [
     ),
     &Family::gauge(
         "kubehealer_watch_synced",
-        "1 when the first list of every watch of this resource is complete.",
-        &["resource"],
+        "1 when the first list of every watch of this resource is complete; scope says which pods, if not all.",
+        &["resource", "scope"],
     ),
     &Family::gauge(
         "kubehealer_watch_last_event_timestamp_seconds",
@@ -82,6 +82,8 @@ pub const OWNERS: &[&str] = &["replicasets", "deployments", "statefulsets", "dae
 #[derive(Debug)]
 pub struct Sources {
     watches: Mutex<Vec<Arc<WatchHealth>>>,
+    /// Which pods are watched, if not all of the cluster.
+    scope: OnceLock<String>,
     /// Whether each source of evidence can be read, as far as it was tried.
     available: Mutex<BTreeMap<&'static str, bool>>,
     evidence: IntCounterVec,
@@ -107,6 +109,7 @@ impl Sources {
         );
         let sources = Arc::new(Self {
             watches: Mutex::default(),
+            scope: OnceLock::new(),
             available: Mutex::default(),
             evidence: IntCounterVec::new(evidence, &["source", "result"])?,
             rules: Mutex::default(),
@@ -122,6 +125,11 @@ impl Sources {
     /// A watch that is to be shown.
     pub fn add(&self, health: Arc<WatchHealth>) {
         lock(&self.watches).push(health);
+    }
+
+    /// Which pods are watched; empty for all. Two instances of one scope stand in for each other.
+    pub fn set_scope(&self, scope: String) {
+        let _ = self.scope.set(scope);
     }
 
     pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
@@ -195,7 +203,8 @@ impl Sources {
             let sum = |of: fn(&WatchHealth) -> u64| watches.iter().map(|w| of(w)).sum::<u64>() as f64;
             relists.add(&[resource], sum(WatchHealth::relists));
             undecodable.add(&[resource], sum(WatchHealth::undecodable));
-            synced.add(&[resource], f64::from(watches.iter().all(|w| w.is_synced())));
+            let scope = self.scope.get().map_or("", String::as_str);
+            synced.add(&[resource, scope], f64::from(watches.iter().all(|w| w.is_synced())));
             // The oldest of several: one silent watch is enough to be blind.
             if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
                 last.add(&[resource], at.as_millisecond() as f64 / 1000.0);

@@ -5,7 +5,7 @@ import re
 
 import pytest
 import yaml
-from promtool import ALERTS, firing, reasons, rules, run, series
+from promtool import ALERTS, SYNCED, firing, reasons, rules, run, series
 
 RULES = rules()
 BEGIN = 5  # the minute at which every fault begins
@@ -26,17 +26,30 @@ def unhealthy(reason, value, minutes, since=None, instance=A, pod="cart-1", seve
     state = {**CONTAINER, "node": "node-a", **subject, "severity": severity, **labels}
     strip = lambda d: {k: v for k, v in d.items() if v != ""}
     out = [series("kubehealer_pod_unhealthy", strip({**TARGET, "instance": instance, **state}), lambda m: value(m) and 1, minutes)]
-    if since is not None:
-        subject.update({key: state[key] for key in ("workload_kind", "workload", "node")})
-        at = lambda m: since if value(m) is not None else None
-        out.append(
-            series("kubehealer_pod_unhealthy_since_timestamp_seconds", strip({**TARGET, "instance": instance, **subject}), at, minutes)
-        )
+    if since is None:
+        since = next((minute * 60 for minute in range(minutes) if value(minute) is not None), 0)
+    subject.update({key: state[key] for key in ("workload_kind", "workload", "node", "container_type", "severity")})
+    labels = strip({**TARGET, "instance": instance, **subject})
+    at = lambda m: since if value(m) is not None else None
+    out.append(series("kubehealer_pod_unhealthy_since_timestamp_seconds", labels, at, minutes))
     return out
+
+
+def info(reason, summary, value, minutes, instance=A, **labels):
+    """The sentence about the incidents of a workload, container and reason."""
+    named = {**CONTAINER, "reason": reason, "severity": "warning", **labels, "summary": summary}
+    named.pop("container_type")
+    named = {key: val for key, val in named.items() if val != ""}
+    return series("kubehealer_incident_info", {**TARGET, "instance": instance, **named}, value, minutes)
 
 
 def between(begin, end):
     return lambda minute: 1 if begin <= minute < end else None
+
+
+def alive(value, minutes, instance, **labels):
+    """KubeHealer is scraped, and knows its pods."""
+    return series(SYNCED, {**TARGET, "instance": instance, "resource": "pods", **labels}, value, minutes)
 
 
 def problem(scope_kind, scope, cause, pods, workloads=2):
@@ -170,6 +183,11 @@ def kind_of(alert):
     return {"workload_kind": "Job"} if alert == "JobFailed" else {}
 
 
+def kept(alert):
+    """Minutes that it fires on after the end, for a pod that is about to be replaced."""
+    return int(RULES[alert].get("keep_firing_for", "0m")[:-1])
+
+
 def labels_of(alert, subject):
     severity = RULES[alert]["labels"]["severity"]
     # That of a rule of the user's comes from the rule; these scenarios have the usual one.
@@ -189,10 +207,11 @@ def test_fires_in_time_holds_through_a_restart_of_kubehealer_and_resolves(alert,
     minutes = end + 16
     # KubeHealer is away for two minutes and comes back under another address.
     inputs = make(between(BEGIN, restart), minutes, A) + make(between(restart + 2, end), minutes, B)
+    inputs += [alive(between(0, restart), minutes, A), alive(between(restart + 2, minutes), minutes, B)]
     one = [labels_of(alert, subject)]
     tests = [firing(alert, minute, []) for minute in range(0, max(fires, BEGIN))]
     tests += [firing(alert, minute, one) for minute in range(fires + 2, end)]
-    tests += [firing(alert, minute, []) for minute in range(end + 11, minutes)]
+    tests += [firing(alert, minute, []) for minute in range(end + kept(alert), minutes)]
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
@@ -246,14 +265,7 @@ def test_what_pages_nobody_has_severity_info(alert):
 @pytest.mark.parametrize("alert", [name for name, wait in INCIDENTS.items() if wait >= 5])
 def test_a_fault_that_heals_in_time_is_not_paged(alert, tmp_path):
     wait = INCIDENTS[alert]
-    # What counts from the fault's own time forgives up to its threshold; `for` looks at the last five minutes too.
-    heals = BEGIN + wait - (1 if ":since" in RULES[alert]["expr"] else 6)
-    if ":since" in RULES[alert]["expr"]:
-        heals -= 5
-    inputs = incident(reasons(alert)[0])(between(BEGIN, max(heals, BEGIN + 1) if wait > 5 else BEGIN), 60, A)
-    if wait == 5:  # threshold and window are of one length: only what heals at once is forgiven
-        inputs = unhealthy(reasons(alert)[0], between(BEGIN, BEGIN + 1), 60, since=(BEGIN + 4) * 60)
-    silent(alert, inputs, 60, tmp_path)
+    silent(alert, incident(reasons(alert)[0], **kind_of(alert))(between(BEGIN, BEGIN + wait), 60, A), 60, tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["Job", "CronJob"])
@@ -300,14 +312,13 @@ def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
 
 def test_a_diagnosis_that_gets_sharper_does_not_fire_again(tmp_path):
     minutes = 60
-    inputs = unhealthy("ImagePullBackOff", between(5, 25), minutes, since=300)
-    inputs += unhealthy("ImagePullBackOff", between(25, 60), minutes, since=300, cause="ImageNotFound")[:1]
-    inputs += unhealthy("ImagePullBackOff", between(25, 60), minutes, since=300)[1:]
+    vague, since = unhealthy("ImagePullBackOff", between(5, 60), minutes, since=300)
+    vague = unhealthy("ImagePullBackOff", between(5, 25), minutes, since=300)[0]
+    sharp = unhealthy("ImagePullBackOff", between(25, 60), minutes, since=300, cause="ImageNotFound")[0]
+    inputs = [vague, sharp, since]
     one = [labels_of("ContainerImagePullFailing", {**CONTAINER, "reason": "ImagePullBackOff"})]
-    # The second `since` series has the labels of the first: they are one.
-    inputs[1] = unhealthy("ImagePullBackOff", between(5, 60), minutes, since=300)[1]
     tests = [firing("ContainerImagePullFailing", minute, one) for minute in range(17, 60)]
-    assert run(tmp_path, [{"interval": "1m", "input_series": inputs[:3], "promql_expr_test": tests}]) == ""
+    assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
 # --- Memory
@@ -557,9 +568,9 @@ def test_the_page_of_alerts_names_each_with_its_severity_and_reasons():
         severity = RULES[alert]["labels"]["severity"]
         assert line.startswith(f"| {severity} |") or (alert == "RuleMatched" and line.startswith("| the rule's |"))
         assert set(re.findall(r"\[([\w-]+)\]", line)) == set(reasons(alert)), alert
-        if age := re.search(r":since > (\d+)", RULES[alert]["expr"]):
+        if age := re.search(r":pod_unhealthy:open\{[^}]*\} >= (\d+)", RULES[alert]["expr"]):
             assert f"{int(age[1]) // 60} minute" in line
-        if wait := RULES[alert].get("for") if ":since" not in RULES[alert]["expr"] else None:
+        elif wait := RULES[alert].get("for"):
             assert wait[:-1] in line
 
 
@@ -614,7 +625,10 @@ def spoken(alert):
     reason = "ImageWithoutDigest" if alert == "RuleMatched" else reasons(alert)[0]
     both = [incident(reason, pod=f"cart-{n}", cause="SomeCause", **kind_of(alert)) for n in (1, 2)]
     more = [oom_kill([BEGIN]), oom_kill([BEGIN], pod="cart-2")] if alert == "ContainerOOMKilled" else []
-    return all_of(workload_pods(10), *both, *more)(between(BEGIN, 40), 40, A), BEGIN + INCIDENTS.get(alert, 0) + 3
+    inputs = all_of(workload_pods(10), *both, *more)(between(BEGIN, 40), 40, A)
+    subject = {} if "container" in SUBJECTS.get(alert, CONTAINER) else {"container": "", "container_type": ""}
+    inputs.append(info(reason, "the sentence of the finding", between(BEGIN, 40), 40, **subject, **kind_of(alert)))
+    return inputs, BEGIN + INCIDENTS.get(alert, 0) + 3
 
 
 @pytest.mark.parametrize("alert", list(RULES))
@@ -624,6 +638,64 @@ def test_says_what_is_wrong_where_and_what_to_do(alert, tmp_path):
     assert said == yaml.safe_load(TEXTS.read_text())[alert]
     assert set(said) == {"summary", "description", "runbook_url"}
     assert not re.search(r"<no value>|%!|  ", " ".join(said.values())), said
+
+
+NOT_FOUND = "image not found: registry.example.com/payments/api:4.9.9"
+
+
+def said_of_api(tmp_path, *sentences):
+    named = {"namespace": "payments", "workload": "api", "container": "api"}
+    pods = [incident("ImagePullBackOff", pod=f"api-{n}", **named) for n in range(10)]
+    inputs = all_of(workload_pods(10, namespace="payments", workload="api"), *pods)(between(BEGIN, 40), 40, A)
+    for instance, sentence in zip((A, B), sentences):
+        inputs.append(info("ImagePullBackOff", sentence, between(BEGIN, 40), 40, instance, **named))
+    return texts("ContainerImagePullFailing", inputs, 20, tmp_path)["summary"]
+
+
+def test_a_page_says_why_in_the_words_of_the_finding(tmp_path):
+    assert said_of_api(tmp_path, NOT_FOUND) == f"Deployment/api in payments: {NOT_FOUND}; 10 of 10 pods"
+
+
+def test_two_replicas_that_say_different_things_do_not_make_the_text_flap(tmp_path):
+    for sentences in ((NOT_FOUND, "cannot pull image"), ("cannot pull image", NOT_FOUND)):
+        assert said_of_api(tmp_path, *sentences) == "Deployment/api in payments: cannot pull image; 10 of 10 pods"
+
+
+def test_a_page_without_a_sentence_says_what_kind_of_failure_it_is(tmp_path):
+    assert said_of_api(tmp_path) == "Deployment/api in payments: cannot get its image; 10 of 10 pods"
+
+
+def test_a_sentence_that_changes_does_not_change_the_alert(tmp_path):
+    inputs = incident("ImagePullBackOff")(between(BEGIN, 60), 60, A)
+    inputs.append(info("ImagePullBackOff", "cannot pull image", between(BEGIN, 30), 60))
+    inputs.append(info("ImagePullBackOff", NOT_FOUND, between(30, 60), 60))
+    one = [labels_of("ContainerImagePullFailing", {**CONTAINER, "reason": "ImagePullBackOff"})]
+    tests = [firing("ContainerImagePullFailing", minute, one) for minute in range(17, 60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def fleet(silent_from, silent_until, names=("a", "b", "c")):
+    inputs = []
+    for number, cluster in enumerate(names):
+        target = {"cluster": cluster, "job": "kubelet", "instance": f"10.{number}.0.1:10250"}
+        inputs.append(series("up", target, lambda m: 1, 60))
+        gone = lambda m, cluster=cluster: cluster == "b" and silent_from <= m < silent_until
+        inputs.append(own("kubehealer_build_info", lambda m, gone=gone: None if gone(m) else 1, 60, cluster=cluster))
+    return inputs
+
+
+def test_one_silent_cluster_among_three_is_told_by_its_name(tmp_path):
+    one = [{"severity": "critical", "cluster": "b"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": fleet(10, 40), "promql_expr_test": tests}]) == ""
+    said = texts("KubeHealerDown", fleet(10, 40), 20, tmp_path)
+    assert said["summary"] == "KubeHealer is gone in cluster b: pod failures go unseen"
+
+
+def test_targets_of_which_only_others_have_a_cluster_raise_nothing(tmp_path):
+    inputs = fleet(0, 0, names=("a",))
+    inputs[1] = own("kubehealer_build_info", lambda m: 1, 60)
+    silent("KubeHealerDown", inputs, 60, tmp_path)
 
 
 def test_critical_is_kept_for_workloads_that_are_down_and_for_blindness():

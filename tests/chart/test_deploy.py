@@ -153,7 +153,7 @@ def panels():
 
 def expressions():
     """Every expression of the dashboard, with Grafana's variables filled in."""
-    fill = {"$namespace": ".*", "$across": "max", "$__rate_interval": "5m", "$__range": "1h"}
+    fill = {"$namespace": ".*", "$cluster": ".*", "$across": "max", "$__rate_interval": "5m", "$__range": "1h"}
     for panel in panels():
         for target in panel["targets"]:
             expr = target["expr"]

@@ -23,6 +23,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 command -v python3 >/dev/null || missing+=(python3 python3-venv)
 command -v unzip >/dev/null || missing+=(unzip)
+command -v openssl >/dev/null || missing+=(openssl)
 if [ ${#missing[@]} -gt 0 ]; then
   is_root || { echo "install these packages first (or run once as root): ${missing[*]}" >&2; exit 1; }
   echo "installing ${missing[*]}" >&2

@@ -144,6 +144,9 @@ class Pod:
         )
         self.show({"waiting": {"reason": "ImagePullBackOff", "message": message}}, phase="Pending")
 
+    def misses_its_config(self):
+        self.show({"waiting": {"reason": "CreateContainerConfigError", "message": 'configmap "app-config" not found'}}, phase="Pending")
+
     def is_deleted(self):
         self.cluster.delete({"apiVersion": "v1", "kind": "Pod", "metadata": self.meta})
 

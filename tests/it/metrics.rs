@@ -220,6 +220,66 @@ async fn what_a_daemon_tells_of_itself_is_as_it_was() {
     golden("daemon.txt", &lines.collect::<Vec<_>>());
 }
 
+/// Pods of one Deployment without their image, each with its kubelet's words.
+fn pulls(watcher: &mut Watcher, words: &[&str], now: Timestamp) {
+    for (n, message) in words.iter().enumerate() {
+        let pod = json!({
+            "metadata": {"name": format!("api-7d9f8b6c5-x{n}x4q"), "namespace": "payments", "uid": format!("{n}"),
+                "creationTimestamp": "2026-11-22T10:00:00Z", "labels": {"pod-template-hash": "7d9f8b6c5"},
+                "ownerReferences": [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "api-7d9f8b6c5", "uid": "r", "controller": true}]},
+            "spec": {"nodeName": "node-a", "containers": [{"name": "api", "image": "registry.example.com/payments/api:4.9.9"}]},
+            "status": {"phase": "Pending", "startTime": "2026-11-22T10:00:00Z", "containerStatuses": [{
+                "name": "api", "image": "registry.example.com/payments/api:4.9.9", "imageID": "", "ready": false, "restartCount": 0,
+                "state": {"waiting": {"reason": "ImagePullBackOff", "message": message}}}]}
+        });
+        watcher.apply(&serde_json::from_value::<Pod>(pod).unwrap(), FirstSeen::InFirstList, now);
+    }
+}
+
+fn sentences(text: &str) -> Vec<(&str, &str, &str, &str)> {
+    let of = text.lines().filter(|l| l.starts_with("kubehealer_incident_info{")).map(Series::read);
+    of.map(|s| (s.labels["workload"], s.labels["container"], s.labels["reason"], s.labels["summary"]))
+        .collect()
+}
+
+#[test]
+fn one_series_says_why_for_each_workload_container_and_reason_and_only_the_cause_changes_it() {
+    let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
+    let missing = |id: &str| {
+        format!(
+            "Back-off pulling image \"registry.example.com/payments/api:4.9.9\": ErrImagePull: rpc error: code = NotFound desc = \
+             failed to pull and unpack image \"registry.example.com/payments/api:4.9.9\": failed to resolve reference: \
+             registry.example.com/payments/api:4.9.9: not found (request {id})"
+        )
+    };
+    let [a, b] =
+        ["6b5a1e0c-9d0e-4a55-8a54-1a2b3c4d5e6f", "7b5a1e0c-9d0e-4a55-8a54-1a2b3c4d5e60"].map(missing);
+    let mut watcher = Watcher::default();
+    pulls(&mut watcher, &[&a, &b, "another thing entirely"], now);
+    let first = text(&mut watcher.incidents, 1_000, now);
+    let wanted =
+        [("api", "api", "ImagePullBackOff", "image not found: registry.example.com/payments/api:4.9.9")];
+    assert_eq!(sentences(&first), wanted, "what most pods say");
+    // Other pods say it, and later: the series is the same.
+    pulls(&mut watcher, &["another thing entirely", &b, &a], now);
+    assert_eq!(sentences(&text(&mut watcher.incidents, 1_000, now)), wanted);
+    pulls(&mut watcher, &["another thing entirely"; 3], now);
+    assert_ne!(sentences(&text(&mut watcher.incidents, 1_000, now)), wanted);
+}
+
+#[test]
+fn sentences_above_the_limit_of_series_are_counted() {
+    let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();
+    let mut watcher = Watcher::default();
+    pulls(&mut watcher, &["x"], now);
+    let text = text(&mut watcher.incidents, 0, now);
+    assert_eq!(sentences(&text), []);
+    assert!(
+        text.contains("kubehealer_series_dropped_total{metric=\"kubehealer_incident_info\"} 1\n"),
+        "{text}"
+    );
+}
+
 #[test]
 fn hostile_values_cannot_end_a_label_or_a_line() {
     let now: Timestamp = "2026-11-22T11:00:00Z".parse().unwrap();

@@ -724,6 +724,23 @@ fn a_startup_probe_kills_or_never_passes() {
 }
 
 #[test]
+fn a_kubelet_that_restarts_is_given_time_to_ask_for_readiness_again() {
+    let spec = json!({"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080}}});
+    let back = |asked| {
+        let mut p = app_with(spec.clone(), running(3500), json!({}), 0);
+        let of = |kind: &str, since| {
+            serde_json::from_value(condition(kind, "False", "ContainersNotReady", "", since)).unwrap()
+        };
+        p.status.conditions.retain(|c| !["Ready", "ContainersReady"].contains(&c.kind.as_str()));
+        // The node controller found the node silent ten minutes ago, and set Ready alone.
+        p.status.conditions.extend([of("Ready", 600), of("ContainersReady", asked)]);
+        p
+    };
+    waits_for_grace(&back(5), None, R::ReadinessProbeFailed);
+    warns(&look(&back(300)), R::ReadinessProbeFailed, C::ReadinessProbe, &[]);
+}
+
+#[test]
 fn a_container_that_is_not_ready_is_given_time() {
     let spec = json!({"readinessProbe": {"httpGet": {"path": "/ready", "port": 8080, "scheme": "HTTPS"}, "periodSeconds": 5, "failureThreshold": 3}});
     let said = [event_times(

@@ -132,7 +132,14 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     }
     let started = view.running_since()?;
     let ready = view.pod.status.condition(&ConditionType::Ready).filter(|c| c.is_false());
-    let unready = ready.and_then(|c| c.last_transition_time.get()).unwrap_or(started);
+    // The node controller sets Ready alone. When the kubelet comes back, it asks anew, and ContainersReady has the time of that.
+    let containers = view.pod.status.condition(&ConditionType::ContainersReady).filter(|c| c.is_false());
+    let unready = ready
+        .into_iter()
+        .chain(containers)
+        .filter_map(|c| c.last_transition_time.get())
+        .max()
+        .unwrap_or(started);
     let since = unready.max(started);
     // Readiness is not asked before the startup probe has passed, and nothing tells when that was.
     let startup = if unready <= started {

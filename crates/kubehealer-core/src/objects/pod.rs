@@ -953,12 +953,14 @@ pub struct Condition {
 }
 
 impl Condition {
-    /// `ContainersReady` follows from the container statuses. `Initialized` says when the app containers could start, which
+    /// `ContainersReady` follows from the container statuses; where it is not true, its time is the kubelet's, which that of `Ready`
+    /// is not after the node controller has set it. `Initialized` says when the app containers could start, which
     /// matters where there are init containers; a sandbox that is there matters for as long as the pod is not ready.
     fn is_wanted(&self, ready: bool, staged: bool) -> bool {
         let telling = self.status != ConditionStatus::True || !self.reason.is_empty();
         match self.kind {
-            ConditionType::ContainersReady | ConditionType::Unset => false,
+            ConditionType::Unset => false,
+            ConditionType::ContainersReady => self.status != ConditionStatus::True,
             ConditionType::Initialized => telling || staged,
             ConditionType::PodReadyToStartContainers => telling || !ready,
             ConditionType::AllContainersRestarting => telling,

@@ -1,0 +1,218 @@
+"""The edge of every alert's threshold: what heals before it pages nobody, what does not pages, whatever restarts meanwhile."""
+
+import re
+
+import promtool
+import pytest
+from promtool import firing, gap, run, series
+from test_alerts import A, B, BEGIN, INCIDENTS, OTHERS, RULES, alive, errors, kept, labels_of, own, scenario
+
+STEP = 10 / 60  # one sample, in minutes
+ALERTS = [*INCIDENTS, *OTHERS]
+
+
+@pytest.fixture(autouse=True)
+def every_ten_seconds(monkeypatch):
+    monkeypatch.setattr(promtool, "step", 10)
+
+
+def threshold(alert):
+    """Minutes from the beginning of the fault until the alert fires, as the rule says."""
+    rule = RULES[alert]
+    if alert == "WorkloadDown":
+        return 5
+    age = re.search(r">=? (\d+)\)?\n", rule["expr"]) if alert in INCIDENTS else None
+    return (int(age[1]) // 60 if age else 0) + int(rule.get("for", "0m")[:-1])
+
+
+COUNTED_BY_FOR = [alert for alert in ALERTS if alert in OTHERS or not re.search(r">=? (\d+)\)?\n", RULES[alert]["expr"])]
+WAITING = [alert for alert in ALERTS if threshold(alert) > 0]
+
+
+def open_(begin, end):
+    """Open between these minutes; a sample at the end shows it no more."""
+    return lambda minute: 1 if begin - 1e-6 <= minute < end - 1e-6 else None
+
+
+def fires(alert, inputs, begin, end, minutes, tmp_path, one=None):
+    """Fires within two evaluations from `begin`, until `end`, and at no other time; `begin` is None for never."""
+    one = one or [labels_of(alert, scenario(alert)[2])]
+    tests, at = [], 0
+    while at * STEP < minutes:
+        minute = at * STEP
+        if begin is None or minute < begin - 1e-6 or minute >= end + kept(alert) + 1e-6:
+            tests.append(firing(alert, minute, []))
+        elif begin + 2 * STEP - 1e-6 <= minute < end - 1e-6:
+            tests.append(firing(alert, minute, one))
+        at += 1
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("early", [STEP, 45 / 60, 0])
+@pytest.mark.parametrize("alert", WAITING)
+def test_a_fault_that_heals_before_the_threshold_or_at_it_is_not_paged(alert, early, tmp_path):
+    make, end = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = end + 10
+    fires(alert, make(open_(BEGIN, end - early), minutes, A), None, None, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_fault_that_heals_after_the_threshold_is_paged_until_it_heals(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    # Ten seconds after it; an alert whose threshold has passed needs one evaluation to see it.
+    inputs = make(open_(BEGIN, at + STEP), minutes, A)
+    one = [labels_of(alert, scenario(alert)[2])]
+    tests = [firing(alert, at, one), *(firing(alert, at + kept(alert) + n * STEP, []) for n in range(1, 20))]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_restart_of_kubehealer_across_the_threshold_delays_at_most_by_its_own_time(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    away, back = max(at - 0.5, BEGIN), max(at - 0.5, BEGIN) + 1
+    inputs = make(open_(BEGIN, away), minutes, A) + make(open_(back, minutes), minutes, B)
+    inputs += [alive(open_(0, away), minutes, A), alive(open_(back, minutes), minutes, B)]
+    one = [labels_of(alert, scenario(alert)[2])]
+    late = back + 1 + 2 * STEP
+    tests = [firing(alert, n * STEP, []) for n in range(round(at / STEP))] if threshold(alert) else []
+    tests += [firing(alert, n * STEP, one) for n in range(round(late / STEP), round(minutes / STEP))]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", WAITING)
+def test_a_fault_that_heals_while_kubehealer_restarts_before_the_threshold_is_not_paged(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    inputs = make(open_(BEGIN, at - 0.9), minutes, A)
+    inputs += [alive(open_(0, at - 0.9), minutes, A), alive(open_(at - 0.2, minutes), minutes, B)]
+    fires(alert, inputs, None, None, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", [alert for alert in WAITING if alert not in COUNTED_BY_FOR])
+def test_an_age_does_not_grow_while_nobody_can_be_scraped(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    inputs = make(open_(BEGIN, at - 1 - STEP), minutes, A) + [alive(open_(0, at - 1 - STEP), minutes, A)]
+    fires(alert, inputs, None, None, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_that_fires_holds_while_kubehealer_restarts_and_ends_with_what_the_next_one_knows(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 12
+    away, back = at + 4, at + 7
+    inputs = make(open_(BEGIN, away), minutes, A)
+    inputs += [alive(open_(0, away), minutes, A), alive(open_(back, minutes), minutes, B)]
+    fires(alert, inputs, at, back, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_kubehealer_that_answers_and_has_not_listed_its_pods_yet_ends_nothing(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    listed = at + 4
+    inputs = make(lambda m: None if at + 2 <= m < listed else open_(BEGIN, minutes)(m), minutes, A)
+    inputs.append(alive(lambda m: 0 if at + 2 <= m < listed else 1, minutes, A))
+    fires(alert, inputs, at, minutes, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_gap_of_prometheus_across_the_threshold_delays_at_most_by_its_own_time(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    begin = max(at - 1, BEGIN + STEP)
+    inputs = make(open_(BEGIN, minutes), minutes, A) + [alive(open_(0, minutes), minutes, A)]
+    one = [labels_of(alert, scenario(alert)[2])]
+    tests = [firing(alert, n * STEP, one) for n in range(round((begin + 3 + 2 * STEP) / STEP), round(minutes / STEP))]
+    assert run(tmp_path, [{"input_series": gap(inputs, begin, begin + 2), "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", WAITING)
+def test_a_fault_that_healed_while_prometheus_was_away_is_not_paged(alert, tmp_path):
+    # Prometheus writes no mark of staleness for what went while it was away: the last sample stays for five minutes.
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    begin = at - 0.5
+    inputs = gap(make(open_(BEGIN, begin), minutes, A), begin, minutes)
+    inputs += gap([alive(open_(0, minutes), minutes, A)], begin, at - STEP)
+    fires(alert, inputs, None, None, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", WAITING)
+def test_a_late_replica_does_not_page_for_what_has_healed(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    inputs = make(open_(BEGIN, at - STEP), minutes, A) + make(open_(BEGIN + STEP, at + 0.5), minutes, B)
+    fires(alert, inputs, None, None, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_late_replica_does_not_delay_what_the_other_one_shows(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    inputs = make(open_(BEGIN, minutes), minutes, A) + make(open_(at + 0.5, minutes), minutes, B)
+    fires(alert, inputs, at, minutes, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_a_shard_that_answers_does_not_end_what_another_one_reported(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    there = lambda m: None if at + 2 <= m < at + 5 else 1
+    inputs = make(lambda m: there(m) and open_(BEGIN, minutes)(m), minutes, A)
+    inputs += [alive(there, minutes, A, scope="shard 0/2"), alive(open_(0, minutes), minutes, B, scope="shard 1/2")]
+    fires(alert, inputs, at, minutes, minutes, tmp_path)
+
+
+def test_a_workload_that_was_up_in_between_has_not_been_down_for_five_minutes(tmp_path):
+    make, minutes = scenario("WorkloadDown")[0], 20
+    inputs = make(lambda m: 1 if 5 <= m < 6 or 8 <= m < 12 else None, minutes, A)
+    fires("WorkloadDown", inputs, None, None, minutes, tmp_path)
+
+
+# --- KubeHealer's own: begin at minute 5, end ten seconds before, at, and ten seconds after the threshold
+
+OWN = {
+    "KubeHealerDown": (lambda fault: [own("kubehealer_build_info", lambda m: None if fault(m) else 1, 45)], 5, {}),
+    "KubeHealerInstanceDown": (
+        lambda fault: [series("up", {"job": "kubehealer", "instance": A}, lambda m: 0 if fault(m) else 1, 45)],
+        10,
+        {"job": "kubehealer", "instance": A},
+    ),
+    "KubeHealerWatchStale": (
+        lambda fault: [
+            own("kubehealer_watch_last_event_timestamp_seconds", lambda m: 60 * (5 if fault(m) else m), 45, resource="pods")
+        ],
+        17,
+        {"resource": "pods"},
+    ),
+    "KubeHealerWatchErrors": (
+        lambda fault: errors(lambda m: 0 if m < 5 else 60 * 2 * (m - 5) if fault(m) else 1000),
+        10,
+        {"resource": "events"},
+    ),
+    "KubeHealerEvidenceMissing": (
+        lambda fault: [own("kubehealer_source_available", lambda m: 0 if fault(m) else 1, 45, source="events")],
+        15,
+        {"source": "events"},
+    ),
+    "KubeHealerLabelsRenamed": (
+        lambda fault: [series("kubehealer_pod_unhealthy", {"job": "j", "instance": A, "exported_namespace": "s"}, fault, 45)],
+        5,
+        {"job": "j"},
+    ),
+}
+
+
+@pytest.mark.parametrize("late", [-STEP, 0, STEP])
+@pytest.mark.parametrize("alert", [name for name in OWN if name != "KubeHealerWatchErrors"])
+def test_kubehealers_own_alerts_walk_the_edge(alert, late, tmp_path):
+    make, wait, labels = OWN[alert]
+    one = [{**labels, "severity": RULES[alert]["labels"]["severity"]}]
+    # An age is more than the threshold one sample after it.
+    at = 5 + wait + (STEP if alert == "KubeHealerWatchStale" else 0)
+    inputs = make(open_(5, at + late))
+    tests = [firing(alert, n * STEP, one if late > 0 and n == round(at / STEP) else []) for n in range(40 * 6)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
