@@ -341,10 +341,109 @@ fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
     let run = kubehealer(&["diagnose", "-f", FINAL, "deployment/crat"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("deployment/crat: not found"), "{}", run.err);
-    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deploy", "cart"]);
-    assert!(run.err.contains("pod/deploy: not found") && run.err.contains("deployment/NAME"), "{}", run.err);
-    let run = kubehealer(&["diagnose", "-f", FINAL, "shop/cart"]);
-    assert!(run.code == 2 && run.err.contains("-n shop cart"), "{}", run.err);
+    assert!(run.err.contains("did you mean deployment/cart"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "service/cart"]);
+    assert!(run.code == 2 && run.err.contains("by their labels: -l KEY=VALUE"), "{}", run.err);
+}
+
+#[test]
+fn names_are_accepted_as_reports_kubectl_and_people_write_them() {
+    let pods =
+        |args: &[&str]| diagnosis(&[&["-f", FINAL], args].concat())["summary"]["pods"].as_u64().unwrap();
+    for args in [
+        &["shop/cart-874c48df9"][..],
+        &["shop/Deployment/cart"],
+        &["shop/Deployment/cart[cart] (2 pods)"],
+        &["shop/cart-874c48df9-2zw2s[cart],", "shop/cart-874c48df9-69t6r[cart]"],
+        &["deployment", "cart"],
+        &["pods", "cart-874c48df9-2zw2s", "cart-874c48df9-69t6r"],
+        &["Deployment/cart"],
+    ] {
+        assert_eq!(pods(args), 2, "{args:?}");
+    }
+    assert_eq!(pods(&["shop/Deployment/cart", "ml/trainer"]), 3, "of several namespaces");
+    assert_eq!(pods(&["-n", "ml", "-A"]), pods(&[]), "-A wins, as with kubectl");
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "ml", "shop/cart-874c48df9"]);
+    assert!(run.code == 2 && run.err.contains("in namespace shop, and -n says ml"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "ml/cart-874c48df9"]);
+    assert!(
+        run.code == 2 && run.err.contains("pod/cart-874c48df9: not found in namespace ml"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn the_kind_of_an_owner_that_kubernetes_does_not_have_is_a_name_as_well() {
+    let owned = |kind: &str, name: &str, uid: &str| json!([{"kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let dump = json!({"kind": "List", "apiVersion": "v1", "items": [
+        {"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "web-5f6d-abcde", "uid": "p",
+            "ownerReferences": owned("ReplicaSet", "web-5f6d", "r")}, "spec": {"containers": []}, "status": {"phase": "Running"}},
+        {"kind": "ReplicaSet", "apiVersion": "apps/v1", "metadata": {"namespace": "shop", "name": "web-5f6d", "uid": "r",
+            "ownerReferences": owned("Rollout", "web", "o")}},
+        {"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "db-0", "uid": "q",
+            "ownerReferences": owned("Cluster", "db", "c")}, "spec": {"containers": []}, "status": {"phase": "Running"}},
+    ]});
+    for args in
+        [&["Rollout/web"][..], &["rollout/web"], &["rollout", "web"], &["shop/Rollout/web"], &["Cluster/db"]]
+    {
+        let run =
+            with_input(&[&["diagnose", "-f", "-", "-o", "json"], args].concat(), dump.to_string().as_bytes());
+        assert!(run.code == 0 && run.out.contains("\"pods\": 1,"), "{args:?}: {} {}", run.out, run.err);
+    }
+}
+
+#[test]
+fn whatever_the_table_prints_under_where_and_who_can_be_pasted_behind_diagnose() {
+    let table = kubehealer(&["diagnose", "-f", FINAL, "-o", "wide"]).out;
+    let mut pasted = 0;
+    for line in table.lines().skip_while(|l| !l.starts_with("SEVERITY")).skip(1).take_while(|l| !l.is_empty())
+    {
+        let place = line.split_whitespace().find(|word| word.contains('/')).unwrap();
+        if place.contains('…') {
+            continue;
+        }
+        let run = kubehealer(&["diagnose", "-f", FINAL, place]);
+        assert_eq!(run.code, 0, "{place}: {}", run.err);
+        pasted += 1;
+    }
+    assert!(pasted > 10, "{pasted}: {table}");
+}
+
+#[test]
+fn an_empty_selection_is_never_a_pass() {
+    let manifest = json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "cart"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "cart"}}}});
+    let folder = folder(&[("cart.json", manifest.to_string().as_bytes())]);
+    let manifest = folder.path().join("cart.json");
+    for (args, words, guess) in [
+        (&["-f", FINAL, "-n", "nosuch"][..], "no pods to look at in namespace nosuch", "-A looks"),
+        (&["-f", FINAL, "-n", "shpo"], "no pods to look at in namespace shpo", "did you mean shop?"),
+        (&["-f", FINAL, "-l", "app=nosuch"], "no pod has the labels app=nosuch", "--show-labels"),
+        (&["-f", FINAL, "-l", "app=crat"], "no pod has the labels app=crat", "did you mean app=cart?"),
+        (&["-f", manifest.to_str().unwrap()], "no pods to look at", "kubectl get pods"),
+        (&["-f", manifest.to_str().unwrap(), "deployment/cart"], "no pods to look at", "kubectl get pods"),
+    ] {
+        let run = kubehealer(&[&["diagnose"], args].concat());
+        assert_eq!(run.code, 0, "{args:?}");
+        assert!(run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
+        for severity in ["info", "critical"] {
+            let run = kubehealer(&[&["diagnose", "--fail-on", severity], args].concat());
+            assert_eq!(run.code, 2, "{args:?}: {}", run.out);
+            assert!(run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
+        }
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_never_a_pass() {
+    let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "cart"},
+        "spec": {"containers": []}, "status": {"phase": "Running"}});
+    let cut = format!("{pod}\n{{\"kind\": \"Pod\", \"apiVer");
+    let whole = with_input(&["diagnose", "-f", "-", "--fail-on", "info"], format!("{pod}\n").as_bytes());
+    assert_eq!(whole.code, 0, "{}", whole.err);
+    let run = with_input(&["diagnose", "-f", "-", "--fail-on", "info"], cut.as_bytes());
+    assert!(run.code == 2 && run.err.contains("1 document could not be read"), "{}{}", run.out, run.err);
 }
 
 #[test]
