@@ -15,7 +15,7 @@ use crate::cluster::snapshot::{self, Progress, Wanted};
 use crate::diagnosis::{Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::{ObjectMeta, Pod};
-use crate::report::{self, Look, Style};
+use crate::report::{self, ClusterFlags, Look, Style};
 use crate::rules::RuleCounters;
 
 const EXAMPLES: &str = "\
@@ -106,7 +106,13 @@ struct Seen {
     unproven: Vec<Trouble>,
 }
 
-pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
+pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
+    let kubeconfig = args.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let flags = ClusterFlags::new(args.context.as_deref(), kubeconfig.as_deref());
+    run_with(args, &flags).map_err(|trouble| Trouble { hint: flags.with(&trouble.hint), ..trouble })
+}
+
+fn run_with(mut args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
     if args.all_namespaces
         && let Some(namespace) = args.namespace.take()
     {
@@ -116,13 +122,14 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     let rules = super::rules::load(&args.rules)?;
     let mut seen = if args.file.is_empty() { in_cluster(&args, targets)? } else { in_files(&args, targets)? };
     let mut counters = RuleCounters::default();
-    let survey = rules.survey(&seen.snapshot, seen.now, |applied| {
+    let mut survey = rules.survey(&seen.snapshot, seen.now, |applied| {
         let errors = counters.add(applied);
         seen.notes.extend(errors.iter().map(|e| format!("rule {} failed: {}", e.rule, e.message)));
     });
     for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
         seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
     }
+    flags.add_to(&mut survey);
     let look = Look { survey: &survey, snapshot: &seen.snapshot, notes: &seen.notes };
     let style = Style { width: output::width(), colour: output::colour(), wide: args.output == Format::Wide };
     let text = match args.output {
@@ -133,7 +140,7 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     };
     output::print(&text)?;
     for trouble in &seen.unproven {
-        output::complain(&trouble.what, &trouble.hint);
+        output::complain(&trouble.what, &flags.with(&trouble.hint));
     }
     if seen.incomplete {
         return Ok(ExitCode::from(super::COULD_NOT_LOOK));
