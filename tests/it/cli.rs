@@ -6,6 +6,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+#[allow(dead_code, reason = "what the build script does besides")]
+#[path = "../../build.rs"]
+mod build;
+
 pub const FINAL: &str = "tests/data/recordings/final";
 
 /// What a run of the binary gave.
@@ -126,7 +130,9 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
     for (wrong, words) in [
         ("OOMKiled", "did you mean OOMKilled"),
         ("crashloop", "did you mean CrashLoopBackOff"),
-        ("MissingSecret", "is a cause"),
+        ("MisingSecret", "did you mean MissingSecret"),
+        ("ContainerCrashLoping", "did you mean ContainerCrashLooping"),
+        ("Terminatin", "did you mean Terminating"),
         ("zzz", "lists all"),
     ] {
         let run = kubehealer(&["explain", wrong]);
@@ -135,6 +141,108 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
     }
     let guess = kubehealer(&["explain", "pull"]).err;
     assert_eq!(guess.matches("ImagePullBackOff").count(), 1, "one reason is named once: {guess}");
+}
+
+#[test]
+fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_lines() {
+    let explain = |words: &[&str]| {
+        let run = kubehealer(&[&["explain"], words].concat());
+        assert_eq!(run.code, 0, "{words:?}: {}", run.err);
+        let lines = run.out.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!((3..=12).contains(&lines), "{words:?}: {lines} lines\n{}", run.out);
+        assert!(!run.out.contains('{') || run.out.contains("{."), "{words:?}: {}", run.out);
+        run.out
+    };
+    // Some causes have the name of their reason, whose runbook is printed.
+    let reason =
+        |code: &str| kubehealer::diagnosis::Reason::ALL.iter().any(|r| r.as_str().eq_ignore_ascii_case(code));
+    for code in kubehealer::diagnosis::CauseCode::ALL.iter().filter(|code| !reason(code.as_str())) {
+        assert!(
+            explain(&[&code.as_str().to_lowercase()]).starts_with(&format!("{code}: a cause\n")),
+            "{code}"
+        );
+    }
+    let secret = explain(&["MissingSecret"]);
+    assert!(secret.contains("A Secret that does not exist") && secret.contains("Reasons: "), "{secret}");
+    let rules = include_str!("../../charts/kubehealer/files/alerts.yaml");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(alerts.len(), 35);
+    for alert in alerts.into_iter().filter(|alert| !reason(alert)) {
+        assert!(explain(&[alert]).starts_with(&format!("{alert}: an alert (")), "{alert}");
+    }
+    let killed = explain(&["137"]);
+    assert!(killed.contains("OOMKilled") && killed.contains("128 + 9"), "{killed}");
+    for same in [&["SIGKILL"][..], &["exit", "137"], &["exit code 137"], &["sigkill"]] {
+        assert_eq!(explain(same), killed, "{same:?}");
+    }
+    for word in [
+        "Pending",
+        "ContainerCreating",
+        "Back-off",
+        "Init:Error",
+        "Init:CrashLoopBackOff",
+        "Init:0/2",
+        "Completed",
+        "Terminating",
+        "Unhealthy",
+        "BackOff",
+        "FailedScheduling",
+        "FailedMount",
+        "NetworkNotReady",
+        "143",
+        "1",
+    ] {
+        let text = explain(&[word]);
+        assert!(text.contains("kubectl ") || text.contains("kubehealer diagnose"), "{word}: {text}");
+        let named = text.rsplit_once("kubehealer explain ").unwrap().1.trim();
+        assert_eq!(kubehealer(&["explain", named]).code, 0, "{word} names {named}");
+    }
+}
+
+#[test]
+fn a_long_report_ends_on_the_worst_and_a_pipe_gets_whole_names() {
+    let mut command = command();
+    command.args(["diagnose", "-f", FINAL]).env_remove("COLUMNS");
+    let piped = run(command.output().unwrap()).out;
+    let rows: Vec<&str> = piped.lines().skip_while(|l| !l.starts_with("SEVERITY")).skip(1).collect();
+    let table: Vec<&str> = rows.iter().copied().take_while(|l| !l.is_empty()).collect();
+    assert!(table.len() > 10 && table.iter().all(|row| !row.contains('…')), "{piped}");
+    let end: Vec<&str> = piped.lines().rev().take(5).collect();
+    assert!(end[4].starts_with("The worst") && end[3].starts_with("SEVERITY"), "{end:?}");
+    for (row, first) in end.iter().take(3).rev().zip(&table) {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(row), words(first));
+    }
+    let short = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deployment/cart"]).out;
+    assert!(!short.contains("The worst"), "{short}");
+    // At 80 columns names give way, which the details repeat; codes do not.
+    let narrow =
+        run(self::command().args(["diagnose", "-f", FINAL]).env("COLUMNS", "80").output().unwrap()).out;
+    for row in narrow.lines().skip_while(|l| !l.starts_with("SEVERITY")).skip(1).take_while(|l| !l.is_empty())
+    {
+        assert!(row.chars().count() <= 80 && !row.ends_with('…'), "{row}");
+    }
+}
+
+#[test]
+fn the_version_of_a_release_has_its_commit_and_one_from_an_archive_has_none() {
+    let folder = folder(&[]);
+    let git = |args: &[&str]| {
+        let git = Command::new("git").arg("-C").arg(folder.path()).args(args).output().unwrap();
+        assert!(git.status.success(), "{git:?}");
+    };
+    assert_eq!(build::commit(folder.path()), None);
+    git(&["init", "-q"]);
+    assert_eq!(build::commit(folder.path()), None, "nothing is committed yet");
+    let who = ["-c", "user.name=me", "-c", "user.email=me@example.com"];
+    git(&[&who[..], &["commit", "-q", "--allow-empty", "-m", "first"]].concat());
+    let commit = build::commit(folder.path()).unwrap();
+    let (hash, date) = commit.split_once(' ').unwrap();
+    assert!(hash.len() == 12 && date.parse::<jiff::civil::Date>().is_ok(), "{commit}");
+    std::fs::create_dir(folder.path().join("unpacked")).unwrap();
+    assert_eq!(build::commit(&folder.path().join("unpacked")), None, "that repository is another program's");
+    let run = kubehealer(&["--version"]);
+    assert!(run.out.starts_with(concat!("kubehealer ", env!("CARGO_PKG_VERSION"))), "{}", run.out);
 }
 
 #[test]
