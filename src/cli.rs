@@ -22,9 +22,15 @@ use clap::{Parser, Subcommand};
 
 use crate::daemon::StartError;
 
+/// Of a release with its commit and date, where the build knew them.
+const VERSION: &str = match option_env!("KUBEHEALER_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
 /// Tells the truth about failing containers, read-only: what fails, why, with proof, and the next command
 #[derive(Debug, Parser)]
-#[command(name = "kubehealer", version, max_term_width = 100)]
+#[command(name = "kubehealer", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

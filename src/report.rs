@@ -4,6 +4,7 @@
 //! objects always give the same bytes. Must not know where the objects came from, nor what a terminal is: width and colour
 //! come in.
 
+mod flags;
 mod groups;
 mod markdown;
 mod page;
@@ -14,6 +15,7 @@ use serde::Serialize;
 
 use crate::diagnosis::{Finding, Problem, Snapshot, Sources, Summary, Survey};
 
+pub use flags::ClusterFlags;
 pub use markdown::markdown;
 pub use page::{glossary, page};
 pub use table::table;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::select::{Kind, Selection, Selector, Target};
+use super::select::{self, Kind, Selection, Selector, Target};
 use super::{Trouble, output};
 use crate::cluster::client::{self, Connect, Failure};
 use crate::cluster::evidence::LogOf;
@@ -15,7 +15,7 @@ use crate::cluster::snapshot::{self, Progress, Wanted};
 use crate::diagnosis::{Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::{ObjectMeta, Pod};
-use crate::report::{self, Look, Style};
+use crate::report::{self, ClusterFlags, Look, Style};
 use crate::rules::RuleCounters;
 
 const EXAMPLES: &str = "\
@@ -31,15 +31,16 @@ Exit code: 0 looked, and nothing at or above --fail-on; 1 something at or above 
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A pod, or the pods of deployment/x, replicaset/x, statefulset/x, daemonset/x, job/x, cronjob/x, node/x; all pods if none
+    /// A pod, or the pods of deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x, rollout/x, service/x, node/x and other
+    /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
     #[arg(value_name = "POD|KIND/NAME")]
-    targets: Vec<Target>,
+    targets: Vec<String>,
     /// The namespace; else that of the kubeconfig's context. With -f: all of them if not given
     #[arg(long, short)]
     #[arg(value_parser = super::namespace)]
     namespace: Option<String>,
-    /// All namespaces
-    #[arg(long, short = 'A', conflicts_with = "namespace")]
+    /// All namespaces; a namespace that is given too does not count, as with kubectl
+    #[arg(long, short = 'A')]
     all_namespaces: bool,
     /// Only pods with these labels, such as app=cart
     #[arg(long, short = 'l', value_name = "LABELS")]
@@ -101,19 +102,34 @@ struct Seen {
     notes: Vec<String>,
     /// Part of what was asked for could not be looked at.
     incomplete: bool,
+    /// Why what was read is no ground to say that all is well: there are no pods, or a source could not be read.
+    unproven: Vec<Trouble>,
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
+    let kubeconfig = args.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let flags = ClusterFlags::new(args.context.as_deref(), kubeconfig.as_deref());
+    run_with(args, &flags).map_err(|trouble| Trouble { hint: flags.with(&trouble.hint), ..trouble })
+}
+
+fn run_with(mut args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
+    if args.all_namespaces
+        && let Some(namespace) = args.namespace.take()
+    {
+        output::note(&format!("-A looks in all namespaces: -n {namespace} does not count"));
+    }
+    let targets = args.targets()?;
     let rules = super::rules::load(&args.rules)?;
-    let mut seen = if args.file.is_empty() { in_cluster(&args)? } else { in_files(&args)? };
+    let mut seen = if args.file.is_empty() { in_cluster(&args, targets)? } else { in_files(&args, targets)? };
     let mut counters = RuleCounters::default();
-    let survey = rules.survey(&seen.snapshot, seen.now, |applied| {
+    let mut survey = rules.survey(&seen.snapshot, seen.now, |applied| {
         let errors = counters.add(applied);
         seen.notes.extend(errors.iter().map(|e| format!("rule {} failed: {}", e.rule, e.message)));
     });
     for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
         seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
     }
+    flags.add_to(&mut survey);
     let look = Look { survey: &survey, snapshot: &seen.snapshot, notes: &seen.notes };
     let style = Style { width: output::width(), colour: output::colour(), wide: args.output == Format::Wide };
     let text = match args.output {
@@ -123,11 +139,20 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
         Format::Markdown => report::markdown(&look),
     };
     output::print(&text)?;
+    for trouble in &seen.unproven {
+        output::complain(&trouble.what, &flags.with(&trouble.hint));
+    }
     if seen.incomplete {
         return Ok(ExitCode::from(super::COULD_NOT_LOOK));
     }
-    let failed = args.fail_on.is_some_and(|limit| survey.findings.iter().any(|f| f.severity >= limit));
-    Ok(if failed { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    let Some(limit) = args.fail_on else { return Ok(ExitCode::SUCCESS) };
+    let failed = survey.findings.iter().any(|f| f.severity >= limit);
+    Ok(match (failed, seen.unproven.is_empty()) {
+        (true, _) => ExitCode::from(1),
+        (false, true) => ExitCode::SUCCESS,
+        // What was not looked at has not passed.
+        (false, false) => ExitCode::from(super::COULD_NOT_LOOK),
+    })
 }
 
 fn count(n: u64, what: &str) -> String {
@@ -135,24 +160,73 @@ fn count(n: u64, what: &str) -> String {
 }
 
 impl Args {
-    /// Narrows to what was asked for. The start of a name will do; a name that nothing has is an error.
+    /// What the words ask for.
+    fn targets(&self) -> Result<Vec<Target>, Trouble> {
+        let targets =
+            select::targets(&self.targets).map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
+        for target in &targets {
+            if let (Some(own), Some(given)) = (&target.namespace, &self.namespace)
+                && own != given
+            {
+                return Err(Trouble::new(
+                    format_args!("{target} is asked for in namespace {own}, and -n says {given}"),
+                    format_args!("leave out -n {given}, or write {target}"),
+                ));
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The namespace that is to be read; none for all of them. A target that names none is in the usual one.
+    fn place(&self, targets: &mut [Target], usual: Option<&str>) -> Option<String> {
+        if self.all_namespaces || self.namespace.is_some() {
+            return self.namespace.clone();
+        }
+        // Nodes have pods of all namespaces.
+        if targets.iter().any(|t| t.is(Kind::Node)) {
+            return None;
+        }
+        for target in &mut *targets {
+            if target.namespace.is_none() {
+                target.namespace = usual.map(str::to_owned);
+            }
+        }
+        match targets {
+            [] => usual.map(str::to_owned),
+            [first, rest @ ..] if rest.iter().all(|t| t.namespace == first.namespace) => {
+                first.namespace.clone()
+            }
+            _ => None,
+        }
+    }
+
+    /// Narrows to what was asked for. The start of a name will do; a name that nothing has is an error. Gives why nothing is
+    /// left, if so.
     fn narrow(
         &self,
         snapshot: &mut Snapshot,
+        wanted: &[Target],
         namespace: Option<&str>,
         notes: &mut Vec<String>,
-    ) -> Result<(), Trouble> {
-        let here = |meta: &ObjectMeta| namespace.is_none_or(|n| n == meta.namespace);
-        let names: Vec<&str> =
-            snapshot.pods.iter().map(|p| &p.metadata).filter(|m| here(m)).map(|m| m.name.as_str()).collect();
+    ) -> Result<Option<Trouble>, Trouble> {
         let mut targets = Vec::new();
-        for target in &self.targets {
+        for target in wanted {
+            let here = |meta: &ObjectMeta| {
+                target.namespace.as_deref().or(namespace).is_none_or(|n| n == meta.namespace)
+            };
+            let names: Vec<&str> = snapshot
+                .pods
+                .iter()
+                .map(|p| &p.metadata)
+                .filter(|m| here(m))
+                .map(|m| m.name.as_str())
+                .collect();
             let near: BTreeSet<&str> = names
                 .iter()
                 .copied()
                 .filter(|n| n.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-')))
                 .collect();
-            if target.kind != Kind::Pod || names.contains(&target.name.as_str()) || near.is_empty() {
+            if !target.is(Kind::Pod) || names.contains(&target.name.as_str()) || near.is_empty() {
                 targets.push(target.clone());
                 continue;
             }
@@ -160,28 +234,71 @@ impl Args {
                 Some(one) if near.len() == 1 => format!("no pod is named {}; this is {one}", target.name),
                 _ => format!("no pod is named {}; these are the {} that begin so", target.name, near.len()),
             });
-            targets.extend(near.into_iter().map(|name| Target { kind: Kind::Pod, name: name.to_owned() }));
+            targets.extend(near.into_iter().map(|name| Target { name: name.to_owned(), ..target.clone() }));
         }
+        let known = select::names(snapshot);
+        let nothing = self.nothing(snapshot, namespace);
         let selection =
             Selection { targets, namespace: namespace.map(str::to_owned), selector: self.selector.clone() };
         let missing = selection.narrow(snapshot);
-        let Some(target) = missing.first() else { return Ok(()) };
-        let place = namespace.map_or(String::new(), |n| format!(" in namespace {n}"));
-        let hint = match (namespace, target.kind) {
-            (_, Kind::Pod) if Kind::of(&target.name).is_some() => {
-                "kind and name are written as one: deployment/NAME"
-            }
-            (Some(_), _) => "is it in another namespace? -A looks in all of them",
-            (None, Kind::Pod) => "is the name right? see: kubectl get pods -A",
-            (None, _) => {
+        let Some(target) = missing.first() else {
+            let nodes_are_there = !wanted.is_empty() && !snapshot.nodes.is_empty();
+            let only_nodes = nodes_are_there && wanted.iter().all(|t| t.is(Kind::Node));
+            return Ok((snapshot.pods.is_empty() && !only_nodes).then_some(nothing));
+        };
+        let place = target.namespace.as_deref().or(namespace);
+        let text = place.map_or(String::new(), |n| format!(" in namespace {n}"));
+        let text = format!("{target}: not found{text}");
+        let hint = match (select::near(&target.to_string(), known.iter().map(String::as_str)), place) {
+            (near, _) if !near.is_empty() => did_you_mean(&near),
+            (_, Some(_)) => "is it in another namespace? -A looks in all of them".to_owned(),
+            (_, None) if target.is(Kind::Pod) => "is the name right? see: kubectl get pods -A".to_owned(),
+            (_, None) => {
                 "are kind and name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
+                    .to_owned()
             }
         };
-        Err(Trouble::new(format_args!("{target}: not found{place}"), hint))
+        Err(Trouble::new(text, hint))
+    }
+
+    /// What is said if nothing is left of these: why, and which name was perhaps meant.
+    fn nothing(&self, snapshot: &Snapshot, namespace: Option<&str>) -> Trouble {
+        let place = namespace.map_or(String::new(), |n| format!(" in namespace {n}"));
+        let metas = || snapshot.pods.iter().map(|p| &p.metadata);
+        let here: Vec<&ObjectMeta> = metas().filter(|m| namespace.is_none_or(|n| n == m.namespace)).collect();
+        if let (Some(selector), false) = (&self.selector, here.is_empty()) {
+            return Trouble::new(
+                format_args!("no pod has the labels {}{place}", selector.text),
+                selector.guess(&here).map_or("see: kubectl get pods --show-labels".to_owned(), |label| {
+                    did_you_mean(&[label.as_str()])
+                }),
+            );
+        }
+        let namespaces: BTreeSet<&str> = metas().map(|m| m.namespace.as_str()).collect();
+        let near = select::near(namespace.unwrap_or_default(), namespaces.iter().copied());
+        let hint = match (near.as_slice(), self.file.is_empty()) {
+            (near @ [_, ..], _) => did_you_mean(near),
+            ([], _) if namespace.is_some() => "-A looks in all namespaces".to_owned(),
+            ([], true) => String::new(),
+            ([], false) => {
+                format!("a manifest says what is wanted, not what became of it: {}", files::HOW_TO_DUMP)
+            }
+        };
+        Trouble::new(format_args!("there are no pods to look at{place}"), hint)
     }
 }
 
-fn in_files(args: &Args) -> Result<Seen, Trouble> {
+fn did_you_mean(names: &[&str]) -> String {
+    format!("did you mean {}?", names.join(" or "))
+}
+
+fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
+    if let Some(service) = targets.iter().find(|t| t.is(Kind::Service)) {
+        return Err(Trouble::new(
+            format_args!("{service}: Services are not read from files"),
+            "select its pods by their labels: -l KEY=VALUE",
+        ));
+    }
     let mut dump = files::read(&args.file, io::stdin().lock());
     if args.no_logs {
         dump.snapshot.logs.clear();
@@ -215,8 +332,15 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     let clock = clock();
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
     let now = args.now.or_else(|| dump.newest_time(limit)).unwrap_or(clock);
-    args.narrow(&mut dump.snapshot, args.namespace.as_deref(), &mut notes)?;
-    Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty() })
+    let namespace = args.place(&mut targets, None);
+    let nothing = args.narrow(&mut dump.snapshot, &targets, namespace.as_deref(), &mut notes)?;
+    let mut unproven: Vec<Trouble> = nothing.into_iter().collect();
+    if args.fail_on.is_some() && !dump.snapshot.undecodable.is_empty() {
+        let number = count(dump.snapshot.undecodable.len() as u64, "document");
+        unproven
+            .push(Trouble::new(format_args!("{number} could not be read"), "they are named in the report"));
+    }
+    Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty(), unproven })
 }
 
 /// The time of this machine: for what neither the cluster nor the files tell.
@@ -237,29 +361,22 @@ fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     notes
 }
 
-fn in_cluster(args: &Args) -> Result<Seen, Trouble> {
+fn in_cluster(args: &Args, targets: Vec<Target>) -> Result<Seen, Trouble> {
     super::blocking(async {
         tokio::select! {
-            seen = look(args) => seen,
+            seen = look(args, targets) => seen,
             _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted before the look was done", "")),
         }
     })?
 }
 
-async fn look(args: &Args) -> Result<Seen, Trouble> {
+async fn look(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
     let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
-    // Nodes have pods of all namespaces.
-    let everywhere = args.all_namespaces
-        || (args.namespace.is_none() && args.targets.iter().any(|t| t.kind == Kind::Node));
-    let namespace = match &args.namespace {
-        _ if everywhere => None,
-        Some(namespace) => Some(namespace.clone()),
-        None => Some(cluster.namespace.clone()),
-    };
+    let namespace = args.place(&mut targets, Some(&cluster.namespace));
     // One pod is asked for by its name: a namespace may hold thousands.
-    let field_selector = match args.targets.as_slice() {
-        [Target { kind: Kind::Pod, name }] => format!("metadata.name={name}"),
+    let field_selector = match targets.as_slice() {
+        [target] if target.is(Kind::Pod) => format!("metadata.name={}", target.name),
         _ => String::new(),
     };
     let label_selector = args.selector.as_ref().map(|s| s.text.clone()).unwrap_or_default();
@@ -267,14 +384,20 @@ async fn look(args: &Args) -> Result<Seen, Trouble> {
     let progress = Progress::default();
     let failed = |failure: Failure| Trouble::new(format_args!("{}: {}", cluster.server, failure.text), "");
     let work = async {
+        for target in targets.iter_mut().filter(|t| t.is(Kind::Service)) {
+            target.selector = Some(selector_of(&cluster.client, target, namespace.as_deref()).await?);
+        }
         let mut seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
-        if seen.snapshot.pods.is_empty() && !wanted.field_selector.is_empty() {
-            // There is no such pod: perhaps one with a name that comes near.
+        let narrowed = !wanted.field_selector.is_empty() || !wanted.label_selector.is_empty();
+        if seen.snapshot.pods.is_empty() && narrowed {
+            // There is no such pod: perhaps one with a name or a label that comes near.
             wanted.field_selector.clear();
+            wanted.label_selector.clear();
             seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
         }
         let mut notes = seen.notes;
-        args.narrow(&mut seen.snapshot, namespace.as_deref(), &mut notes)?;
+        let nothing = args.narrow(&mut seen.snapshot, &targets, namespace.as_deref(), &mut notes)?;
+        let mut unproven: Vec<Trouble> = nothing.into_iter().collect();
         let clock = seen.server_time.unwrap_or_else(clock);
         let limit = clock.checked_add(SignedDuration::from_hours(24)).unwrap_or(clock);
         // Nothing can have happened after now.
@@ -289,12 +412,56 @@ async fn look(args: &Args) -> Result<Seen, Trouble> {
             notes.extend(lacking);
         }
         notes.extend(passed_over(&seen.snapshot));
-        if let Some(namespace) = namespace.filter(|_| seen.snapshot.pods.is_empty()) {
+        if let (Some(namespace), [nothing]) = (&namespace, unproven.as_mut_slice()) {
             notes.push(format!("there are no pods in namespace {namespace}; -A looks in all of them"));
+            let all = snapshot::namespaces(&cluster.client).await.unwrap_or_default();
+            if !all.is_empty() && !all.contains(namespace) {
+                let near = select::near(namespace, all.iter().map(String::as_str));
+                nothing.what = format!("namespace {namespace} does not exist");
+                nothing.hint = match near.as_slice() {
+                    [] => "see: kubectl get namespaces".to_owned(),
+                    near => did_you_mean(near),
+                };
+            }
         }
-        Ok(Seen { snapshot: seen.snapshot, now, notes, incomplete: false })
+        let sources = seen.snapshot.sources;
+        if args.fail_on.is_some()
+            && !(sources.events && sources.owners && seen.snapshot.undecodable.is_empty())
+        {
+            unproven.push(Trouble::new(
+                "not all that --fail-on judges by could be read",
+                "the report says what is missing, and why",
+            ));
+        }
+        Ok(Seen { snapshot: seen.snapshot, now, notes, incomplete: false, unproven })
     };
     output::with_progress(&progress, work).await
+}
+
+/// What the pods of a Service have.
+async fn selector_of(
+    client: &kube::Client,
+    target: &Target,
+    namespace: Option<&str>,
+) -> Result<Selector, Trouble> {
+    let by_label = "select its pods by their labels: -l KEY=VALUE";
+    let Some(namespace) = target.namespace.as_deref().or(namespace) else {
+        return Err(Trouble::new(
+            format_args!("{target}: in which namespace?"),
+            format_args!("write NAMESPACE/{target}"),
+        ));
+    };
+    match snapshot::service_labels(client, namespace, &target.name).await {
+        Err(failure) => Err(Trouble::new(format_args!("{target}: {}", failure.text), by_label)),
+        Ok(labels) if labels.is_empty() => {
+            Err(Trouble::new(format_args!("{target} selects no pods: it has no selector"), by_label))
+        }
+        Ok(labels) => {
+            let terms: Vec<String> =
+                labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
+            terms.join(",").parse().map_err(|e| Trouble::new(format_args!("{target}: {e}"), by_label))
+        }
+    }
 }
 
 /// Logs that are read at most: they are one request each.

@@ -1,19 +1,34 @@
-//! `kubehealer explain`: the runbook of a reason, in the terminal.
+//! `kubehealer explain`: the runbook of a reason in the terminal, and in a few lines what else is printed: causes, alerts, exit
+//! codes, the words of kubectl and of events.
+
+mod words;
 
 use std::process::ExitCode;
 
 use super::{Trouble, output};
-use crate::diagnosis::{CauseCode, Reason, Subject};
+use crate::diagnosis::{CauseCode, Reason, Subject, steps};
 use crate::report::{self, Style};
 use crate::runbooks;
 
-/// Print the runbook of a reason, or the list of reasons.
+const EXAMPLES: &str = "\
+Examples:
+  kubehealer explain OOMKilled              the runbook of a reason
+  kubehealer explain MissingSecret          a cause
+  kubehealer explain ContainerCrashLooping  an alert
+  kubehealer explain exit 137               an exit code; also SIGKILL, Pending, Init:Error, FailedMount";
+
+/// Print the runbook of a reason, or the list of reasons; or what a cause, an alert, an exit code or a word of kubectl means.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example: kubehealer explain OOMKilled")]
+#[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The reason, in any case, such as OOMKilled; without it, all of them are listed
-    reason: Option<String>,
+    /// A reason, cause, alert, exit code, signal, STATUS of kubectl or reason of an event, in any case; without it, all reasons
+    /// are listed
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
 }
+
+/// The alerts, with what makes them fire: a table, then sections.
+const ALERTS: &str = include_str!("../../docs/alerts.md");
 
 /// Words that Kubernetes uses for the same thing.
 const SAME: &[(&str, &str)] = &[
@@ -22,29 +37,184 @@ const SAME: &[(&str, &str)] = &[
     ("StartError", "RunContainerError"),
     ("ContainerCannotRun", "RunContainerError"),
     ("FailedPostStartHook", "PostStartHookError"),
-    ("FailedScheduling", "Unschedulable"),
-    ("FailedMount", "VolumeNotReady"),
-    ("FailedAttachVolume", "VolumeNotReady"),
     ("Preempting", "Preempted"),
     ("OOM", "OOMKilled"),
 ];
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
     let style = Style { width: output::width(), colour: output::colour(), wide: false };
-    let text = match &args.reason {
-        None => list(&style),
-        Some(wanted) => {
-            let same = SAME.iter().find(|(word, _)| word.eq_ignore_ascii_case(wanted)).map(|(_, name)| *name);
-            let runbook = runbooks::runbook(same.unwrap_or(wanted)).ok_or_else(|| unknown(wanted))?;
-            let mut text = report::page(runbook, &style);
-            if let Some(name) = same {
-                text = format!("{wanted} is a form of {name}.\n\n{text}");
-            }
-            text
-        }
+    let wanted = args.words.join(" ");
+    let text = if wanted.is_empty() {
+        list(&style)
+    } else {
+        runbook(&wanted, &style).or_else(|| short(&wanted, &style)).ok_or_else(|| unknown(&wanted))?
     };
     output::print(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn runbook(wanted: &str, style: &Style) -> Option<String> {
+    let same = SAME.iter().find(|(word, _)| word.eq_ignore_ascii_case(wanted)).map(|(_, name)| *name);
+    let text = report::page(runbooks::runbook(same.unwrap_or(wanted))?, style);
+    Some(match same {
+        Some(name) => format!("{wanted} is a form of {name}.\n\n{text}"),
+        None => text,
+    })
+}
+
+/// The reasons that causes usually come with: those of a row hold from its cause on, in the order of [`CauseCode::ALL`].
+const USUAL: &[(CauseCode, &[&str])] = &[
+    (CauseCode::ImageNotFound, &["ImagePullBackOff"]),
+    (CauseCode::InvalidImageReference, &["InvalidImageName"]),
+    (CauseCode::ImageShortName, &["ImageInspectError", "ImagePullBackOff"]),
+    (CauseCode::ImageSignature, &["SignatureValidationFailed"]),
+    (CauseCode::ImageCorrupt, &["ImagePullBackOff"]),
+    (CauseCode::ImageNotPresent, &["ErrImageNeverPull"]),
+    (CauseCode::ImagePullFailed, &["ImagePullBackOff", "PodNotStarted"]),
+    (CauseCode::MissingConfigMap, &["CreateContainerConfigError", "VolumeNotReady"]),
+    (CauseCode::RunAsNonRootViolated, &["CreateContainerConfigError"]),
+    (CauseCode::MountFailed, &["RunContainerError", "CreateContainerError"]),
+    (CauseCode::HookFailed, &["PostStartHookError", "FailedPreStopHook"]),
+    (CauseCode::MemoryLimitReached, &["OOMKilled"]),
+    (CauseCode::Killed, &["CrashLoopBackOff", "Error"]),
+    (CauseCode::CommandCompleted, &["CompletedLoop"]),
+    (CauseCode::CommandNotExecutable, &["CrashLoopBackOff", "Error"]),
+    (CauseCode::LivenessProbe, &["LivenessProbeFailed"]),
+    (CauseCode::StartupProbe, &["StartupProbeFailed"]),
+    (CauseCode::ReadinessProbe, &["ReadinessProbeFailed"]),
+    (CauseCode::ContainerVanished, &["ContainerStatusUnknown"]),
+    (CauseCode::NodeRestarted, &["NodeRestart"]),
+    (CauseCode::RestartRule, &["RestartingAllContainers"]),
+    (CauseCode::Panic, &["CrashLoopBackOff", "Error"]),
+    (CauseCode::InsufficientResources, &["Unschedulable"]),
+    (CauseCode::SchedulingGate, &["SchedulingGated"]),
+    (CauseCode::VolumeMountFailed, &["VolumeNotReady"]),
+    (CauseCode::NetworkSetupFailed, &["FailedCreatePodSandBox"]),
+    (CauseCode::DeviceAllocationFailed, &["FailedPrepareDynamicResources"]),
+    (CauseCode::DeviceUnhealthy, &["DeviceUnhealthy"]),
+    (CauseCode::KubeletSilent, &["PodNotStarted"]),
+    (CauseCode::InitWaiting, &["InitStuck"]),
+    (CauseCode::ReadinessGate, &["ReadinessGatesNotReady"]),
+    (CauseCode::NodePressure, &["Evicted"]),
+    (CauseCode::DeadlineReached, &["DeadlineExceeded"]),
+    (CauseCode::NodeFull, &["OutOfcpu", "OutOfmemory", "OutOfpods"]),
+    (CauseCode::NodeRefused, &["AdmissionRejected"]),
+    (CauseCode::Preemption, &["Preempted"]),
+    (CauseCode::NodeShutDown, &["NodeShutdown"]),
+    (CauseCode::Disruption, &[]),
+    (CauseCode::Finalizer, &["StuckTerminating"]),
+    (CauseCode::ResizeRefused, &["ResizeDeferred", "ResizeInfeasible"]),
+    (CauseCode::QuotaExceeded, &["FailedCreate"]),
+    (CauseCode::BadRevision, &["ProgressDeadlineExceeded"]),
+    (CauseCode::TooManyFailures, &["BackoffLimitExceeded"]),
+    (CauseCode::WorkDone, &["SidecarStillRunning"]),
+    (CauseCode::FailurePolicy, &["PodFailurePolicy"]),
+    (CauseCode::KubeletStopped, &["NodeNotReady"]),
+    (CauseCode::NodeProblem, &["NodeProblem"]),
+    (CauseCode::UserRule, &[]),
+];
+
+/// What is no reason, in a few lines.
+fn short(wanted: &str, style: &Style) -> Option<String> {
+    let text = init(wanted).or_else(|| cause(wanted)).or_else(|| alert(wanted)).or_else(|| word(wanted))?;
+    Some(report::page(&text, style))
+}
+
+/// `Init:X`: X of an init container.
+fn init(wanted: &str) -> Option<String> {
+    let of = wanted.get(..5).filter(|p| p.eq_ignore_ascii_case("init:")).and_then(|_| wanted.get(5..))?;
+    let same = SAME.iter().find(|(word, _)| word.eq_ignore_ascii_case(of)).map_or(of, |(_, name)| name);
+    let (name, runbook) = (name_of(same)?, runbooks::runbook(same)?);
+    Some(format!(
+        "# Init:{name}: in kubectl's STATUS column\n\nAn init container; the containers of the pod wait for it. {}\n\n{}{}",
+        runbooks::meaning(runbook),
+        look(&[
+            "kubectl -n NAMESPACE logs POD -c INIT_CONTAINER --previous",
+            "kubehealer diagnose -n NAMESPACE POD"
+        ]),
+        more(&[name])
+    ))
+}
+
+/// The name of a reason as it is written.
+fn name_of(wanted: &str) -> Option<&'static str> {
+    runbooks::names().find(|name| name.eq_ignore_ascii_case(wanted))
+}
+
+fn word(wanted: &str) -> Option<String> {
+    let words::Word { names, what, meaning, look: steps, reasons } = words::of(wanted)?;
+    Some(format!("# {}: {what}\n\n{meaning}\n\n{}{}", names.join(", "), look(steps), more(reasons)))
+}
+
+fn cause(wanted: &str) -> Option<String> {
+    let code = CauseCode::ALL.iter().find(|code| code.as_str().eq_ignore_ascii_case(wanted))?;
+    // Names of a finding are in braces.
+    let step = |step: &&str| {
+        let mut text = String::new();
+        let mut inside = false;
+        for part in step.split_inclusive(['{', '}']) {
+            let bare = part.trim_end_matches(['{', '}']);
+            let name = inside && part.ends_with('}') && bare.bytes().all(|b| b.is_ascii_lowercase());
+            if name {
+                text.pop();
+                text.push_str(&bare.to_ascii_uppercase());
+            } else {
+                text.push_str(part);
+            }
+            inside = part.ends_with('{');
+        }
+        text
+    };
+    let steps: Vec<String> = steps::of(*code).iter().map(step).collect();
+    let steps: Vec<&str> = match steps.is_empty() {
+        true => vec!["kubehealer diagnose -n NAMESPACE POD"],
+        false => steps.iter().map(String::as_str).collect(),
+    };
+    let reasons = USUAL.iter().take_while(|(first, _)| first <= code).last().map_or(&[][..], |(_, r)| *r);
+    Some(format!("# {code}: a cause\n\n{}\n\n{}{}", code.meaning(), look(&steps), more(reasons)))
+}
+
+fn alert(wanted: &str) -> Option<String> {
+    let (name, severity, when) = alerts().find(|(name, ..)| name.eq_ignore_ascii_case(wanted))?;
+    let section = ALERTS.split_once(&format!("### {name}\n")).map(|(_, text)| text);
+    let section = section.and_then(|text| text.split("\n#").next()).unwrap_or_default().trim();
+    let mut reasons: Vec<&str> = Vec::new();
+    for reason in Reason::ALL.iter().filter(|reason| reason.alert() == name) {
+        if !reasons.contains(&reason.as_str()) {
+            reasons.push(reason.as_str());
+        }
+    }
+    let look = match section.is_empty() {
+        true => look(&["kubehealer diagnose -n NAMESPACE KIND/NAME, with the labels of the alert"]),
+        false => format!("{section}\n\n"),
+    };
+    Some(format!("# {name}: an alert ({severity})\n\nFires when: {when}.\n\n{look}{}", more(&reasons)))
+}
+
+/// Name, severity, and when it fires.
+fn alerts() -> impl Iterator<Item = (&'static str, &'static str, &'static str)> {
+    ALERTS.lines().filter_map(|line| {
+        let mut cells = line.strip_prefix("| `")?.split(" | ");
+        Some((cells.next()?.trim_end_matches('`'), cells.next()?, cells.next()?))
+    })
+}
+
+fn look(steps: &[&str]) -> String {
+    steps.iter().map(|step| format!("- {step}\n")).collect::<String>() + "\n"
+}
+
+/// Where to go on: the reasons, the first few of them.
+fn more(reasons: &[&str]) -> String {
+    const NAMED: usize = 6;
+    let named = reasons.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+    let rest = match reasons.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        rest => format!(" and {rest} more"),
+    };
+    match reasons.first() {
+        None => String::new(),
+        Some(first) => format!("Reasons: {named}{rest}. More: kubehealer explain {first}\n"),
+    }
 }
 
 fn list(style: &Style) -> String {
@@ -68,7 +238,14 @@ fn list(style: &Style) -> String {
 /// Nothing is called so: what comes near?
 fn unknown(wanted: &str) -> Trouble {
     let lower = wanted.to_lowercase();
-    let words = runbooks::names().map(|name| (name, name)).chain(SAME.iter().copied());
+    let others = words::WORDS.iter().flat_map(|word| word.names).filter(|name| name.len() > 3);
+    let same = |name: &'static str| (name, name);
+    let words = runbooks::names()
+        .map(same)
+        .chain(SAME.iter().copied())
+        .chain(CauseCode::WORDS.iter().copied().map(same))
+        .chain(alerts().map(|(name, ..)| same(name)))
+        .chain(others.copied().map(same));
     let mut near: Vec<(f64, &str)> = words
         .map(|(word, name)| {
             let other = word.to_lowercase();
@@ -85,15 +262,27 @@ fn unknown(wanted: &str) -> Trouble {
             names.push(name);
         }
     }
-    let what = format!("explain: there is no reason {wanted:?}");
-    if let Some(code) = CauseCode::ALL.iter().find(|c| c.as_str().eq_ignore_ascii_case(wanted)) {
-        return Trouble::new(
-            what,
-            format_args!("{code} is a cause; the runbook is that of the reason that diagnose names with it"),
-        );
-    }
+    let what = format!("explain: nothing is called {wanted:?}");
     match names.as_slice() {
-        [] => Trouble::new(what, "kubehealer explain lists all of them"),
+        [] => Trouble::new(what, "kubehealer explain lists all reasons"),
         names => Trouble::new(what, format_args!("did you mean {}?", names.join(" or "))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_that_is_named_exists_and_the_causes_are_in_order() {
+        assert!(USUAL.is_sorted_by(|(a, _), (b, _)| a < b));
+        let usual = USUAL.iter().flat_map(|(_, reasons)| reasons.iter());
+        for name in usual.chain(words::WORDS.iter().flat_map(|word| word.reasons)) {
+            assert!(Reason::of(name).is_some(), "{name}");
+        }
+        for step in words::WORDS.iter().flat_map(|word| word.look) {
+            let cause = step.strip_prefix("see the cause ");
+            assert!(cause.is_none_or(|cause| CauseCode::of(cause).is_some()), "{step}");
+        }
     }
 }

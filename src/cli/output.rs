@@ -13,8 +13,8 @@ use crate::cluster::snapshot::Progress;
 
 /// Widths beyond this are no help to a reader.
 const MAX_WIDTH: usize = 220;
-/// What is used where there is no terminal, and COLUMNS does not say.
-const PIPE_WIDTH: usize = 120;
+/// Where there is no terminal and COLUMNS does not say: wide enough that no name is ever cut.
+const PIPE_WIDTH: usize = 10_000;
 
 /// Prints to stdout. A reader that has gone away (`| head`) is no error.
 pub(super) fn print(text: &str) -> Result<(), Trouble> {
@@ -89,5 +89,5 @@ pub(super) fn width() -> usize {
     let terminal = || {
         io::stdout().is_terminal().then(terminal_size::terminal_size).flatten().map(|(w, _)| usize::from(w.0))
     };
-    columns.or_else(terminal).unwrap_or(PIPE_WIDTH).clamp(40, MAX_WIDTH)
+    columns.or_else(terminal).map_or(PIPE_WIDTH, |columns| columns.clamp(40, MAX_WIDTH))
 }

@@ -18,6 +18,8 @@ pub(super) enum Kind {
     Job,
     CronJob,
     Node,
+    Rollout,
+    Service,
 }
 
 /// Kinds with the names that kubectl knows them by; the first is the one that is shown.
@@ -42,6 +44,8 @@ const KINDS: &[(Kind, &str, &[&str])] = &[
     (Kind::Job, "Job", &["job", "jobs", "jobs.batch", "job.batch"]),
     (Kind::CronJob, "CronJob", &["cronjob", "cronjobs", "cj", "cronjobs.batch", "cronjob.batch"]),
     (Kind::Node, "Node", &["node", "nodes", "no"]),
+    (Kind::Rollout, "Rollout", &["rollout", "rollouts", "rollout.argoproj.io", "rollouts.argoproj.io"]),
+    (Kind::Service, "Service", &["service", "services", "svc"]),
 ];
 
 impl Kind {
@@ -60,38 +64,93 @@ impl Kind {
 /// One thing that the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Target {
-    pub(super) kind: Kind,
+    /// Where it is, if it says so.
+    pub(super) namespace: Option<String>,
+    /// As in `ownerReferences`: one of [`KINDS`], or a kind that only the owners of pods know.
+    pub(super) kind: String,
     pub(super) name: String,
+    /// Of a Service: what its pods have.
+    pub(super) selector: Option<Selector>,
+}
+
+impl Target {
+    pub(super) fn is(&self, kind: Kind) -> bool {
+        self.kind == kind.name()
+    }
+
+    fn names(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        self.kind == kind
+            && self.name == name
+            && (kind == "Node" || self.namespace.as_deref().is_none_or(|own| own == namespace))
+    }
 }
 
 impl std::fmt::Display for Target {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}", self.kind.name().to_ascii_lowercase(), self.name)
+        write!(f, "{}/{}", self.kind.to_ascii_lowercase(), self.name)
     }
 }
 
 impl std::str::FromStr for Target {
     type Err = String;
 
+    /// `POD`, `KIND/NAME`, `NAMESPACE/POD`, `NAMESPACE/KIND/NAME`, each with what reports print behind a name: `[container]`,
+    /// ` (3 pods)`, a comma.
     fn from_str(text: &str) -> Result<Self, String> {
-        let (kind, name) = match text.split_once('/') {
-            None => (Kind::Pod, text),
-            Some((kind, name)) => match Kind::of(kind) {
-                Some(kind) => (kind, name),
-                None => {
-                    return Err(format!(
-                        "unknown kind '{kind}': one of pod, deployment, replicaset, statefulset, daemonset, job, cronjob, node \
-                         (for a pod in a namespace: -n {kind} {name})"
-                    ));
-                }
+        let bad = || {
+            format!("'{text}' names no object: write POD, KIND/NAME, NAMESPACE/POD or NAMESPACE/KIND/NAME")
+        };
+        let bare = text.trim().trim_end_matches(',');
+        let bare = bare.split_once(" (").map_or(bare, |(name, _)| name);
+        let bare =
+            bare.split_once('[').filter(|(_, rest)| rest.ends_with(']')).map_or(bare, |(name, _)| name);
+        let parts: Vec<&str> = bare.split('/').collect();
+        let kind_of = |word: &str| match Kind::of(word) {
+            Some(kind) => Some(kind.name().to_owned()),
+            // A namespace has no capital letters.
+            None => word.starts_with(|c: char| c.is_ascii_uppercase()).then(|| word.to_owned()),
+        };
+        let (namespace, kind, name) = match parts.as_slice() {
+            [name] => (None, Kind::Pod.name().to_owned(), *name),
+            [first, name] => match kind_of(first) {
+                Some(kind) => (None, kind, *name),
+                None => (Some(*first), Kind::Pod.name().to_owned(), *name),
             },
+            [namespace, kind, name] => (Some(*namespace), kind_of(kind).ok_or_else(bad)?, *name),
+            _ => return Err(bad()),
         };
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
-        if name.is_empty() || !name.chars().all(valid) {
-            return Err(format!("'{text}' names no object: write POD or KIND/NAME"));
+        if name.is_empty() || !name.chars().all(valid) || !kind.chars().all(valid) {
+            return Err(bad());
         }
-        Ok(Self { kind, name: name.to_owned() })
+        let namespace = namespace.map(super::namespace).transpose().map_err(|_| bad())?;
+        Ok(Self { namespace, kind, name: name.to_owned(), selector: None })
     }
+}
+
+/// What the words of a command line ask for. As with kubectl, a kind alone goes with all names that follow: `deployment cart shop`.
+pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, String> {
+    match words {
+        [kind, names @ ..]
+            if !names.is_empty() && Kind::of(kind).is_some() && names.iter().all(|n| !n.contains('/')) =>
+        {
+            names.iter().map(|name| format!("{kind}/{name}").parse()).collect()
+        }
+        _ => words.iter().map(|word| word.parse()).collect(),
+    }
+}
+
+/// The names that come near to one that nothing has: the best three.
+pub(super) fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let mut near: Vec<(f64, &str)> = names
+        .into_iter()
+        .map(|name| (strsim::jaro_winkler(wanted, name), name))
+        .filter(|(likeness, _)| *likeness > 0.8)
+        .collect();
+    near.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(b.1)));
+    near.dedup();
+    near.truncate(3);
+    near.into_iter().map(|(_, name)| name).collect()
 }
 
 /// A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
@@ -163,6 +222,18 @@ impl std::str::FromStr for Selector {
     }
 }
 
+impl Selector {
+    /// For a selector that selects nothing: labels of these objects that come near to the ones it wants.
+    pub(super) fn guess(&self, objects: &[&ObjectMeta]) -> Option<String> {
+        self.terms.iter().find_map(|term| {
+            let Term::In(key, values) = term else { return None };
+            let known: BTreeSet<&str> = objects.iter().filter_map(|meta| meta.label(key)).collect();
+            let wanted = values.iter().find(|value| !known.contains(value.as_str()))?;
+            near(wanted, known).first().map(|value| format!("{key}={value}"))
+        })
+    }
+}
+
 fn split_outside_parentheses(text: &str) -> Vec<&str> {
     let mut depth = 0usize;
     text.split(|c| {
@@ -216,7 +287,12 @@ impl Selection {
             let chain = owners(pod, &controllers);
             let mut wanted = self.targets.is_empty();
             for (index, target) in self.targets.iter().enumerate() {
-                if chain.iter().any(|(kind, name)| *kind == target.kind.name() && *name == target.name) {
+                let namespace = &pod.metadata.namespace;
+                let of_service = target.selector.as_ref().is_some_and(|selector| {
+                    selector.matches(&pod.metadata)
+                        && target.namespace.as_ref().is_none_or(|own| own == namespace)
+                });
+                if of_service || chain.iter().any(|(kind, name)| target.names(kind, namespace, name)) {
                     wanted = true;
                     missing.remove(&index);
                 }
@@ -237,7 +313,7 @@ impl Selection {
                 return false;
             }
             for (index, target) in self.targets.iter().enumerate() {
-                if target.kind == kind && target.name == meta.name {
+                if target.names(kind.name(), &meta.namespace, &meta.name) {
                     missing.remove(&index);
                     return true;
                 }
@@ -249,7 +325,7 @@ impl Selection {
                     meta.name.clone(),
                 ))
                 || meta.controller().is_some_and(|owner| {
-                    self.targets.iter().any(|t| t.kind.name() == owner.kind && t.name == owner.name)
+                    self.targets.iter().any(|t| t.names(&owner.kind, &meta.namespace, &owner.name))
                 })
         };
         snapshot.replica_sets.retain(|w| keep(Kind::ReplicaSet, &w.metadata));
@@ -263,6 +339,24 @@ impl Selection {
         snapshot.pods.retain(|_| kept.next().unwrap_or(false));
         missing.into_iter().filter_map(|index| self.targets.get(index).cloned()).collect()
     }
+}
+
+/// All that can be asked for by kind and name, as a target is written.
+pub(super) fn names(snapshot: &Snapshot) -> BTreeSet<String> {
+    let controllers = controllers(snapshot);
+    let mut names = BTreeSet::new();
+    let mut add = |kind: &str, name: &str| {
+        names.insert(format!("{}/{name}", kind.to_ascii_lowercase()));
+    };
+    for pod in &snapshot.pods {
+        owners(pod, &controllers).iter().for_each(|(kind, name)| add(kind, name));
+    }
+    snapshot.deployments.iter().for_each(|w| add("Deployment", &w.metadata.name));
+    snapshot.stateful_sets.iter().for_each(|w| add("StatefulSet", &w.metadata.name));
+    snapshot.daemon_sets.iter().for_each(|w| add("DaemonSet", &w.metadata.name));
+    snapshot.cron_jobs.iter().for_each(|w| add("CronJob", &w.metadata.name));
+    snapshot.nodes.iter().for_each(|n| add("Node", &n.metadata.name));
+    names
 }
 
 /// Those that may have a controller themselves, by uid.
@@ -305,8 +399,17 @@ mod tests {
         assert_eq!(parse("deploy/cart").as_deref(), Ok("deployment/cart"));
         assert_eq!(parse("STS/broker").as_deref(), Ok("statefulset/broker"));
         assert_eq!(parse("cronjobs.batch/sync").as_deref(), Ok("cronjob/sync"));
-        assert!(parse("shop/cart-1").is_err_and(|e| e.contains("-n shop cart-1")));
-        for bad in ["", "pod/", "pod/a/b"] {
+        assert_eq!(parse("Rollout/web").as_deref(), Ok("rollout/web"));
+        assert_eq!(parse("CloneSet/web").as_deref(), Ok("cloneset/web"));
+        let placed =
+            |text: &str| text.parse::<Target>().map(|t| (t.namespace.unwrap_or_default(), t.kind, t.name));
+        let own = |namespace: &str, kind: &str, name: &str| {
+            Ok((namespace.to_owned(), kind.to_owned(), name.to_owned()))
+        };
+        assert_eq!(placed("shop/cart-1"), own("shop", "Pod", "cart-1"));
+        assert_eq!(placed("shop/cart-1[cart],"), own("shop", "Pod", "cart-1"));
+        assert_eq!(placed("shop/Deployment/cart[cart] (2 pods)"), own("shop", "Deployment", "cart"));
+        for bad in ["", "pod/", "pod/a/b", "shop/nosuch/cart", "a/b/c/d", "Shop cart"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

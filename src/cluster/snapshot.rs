@@ -11,6 +11,7 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Service};
 use kube::Client;
 use kube::api::{Api, ListParams};
 use tokio::time::{Instant, sleep, timeout};
@@ -333,4 +334,23 @@ pub async fn logs(
     });
     let notes = failures.into_values().map(|(number, text)| format!("without {number} of the logs: {text}"));
     (logs, notes.collect())
+}
+
+/// The names of all namespaces, as far as one page goes: to guess which one was meant.
+pub async fn namespaces(client: &Client) -> Result<Vec<String>, Failure> {
+    let params = ListParams::default().limit(PAGE);
+    let api = Api::<Namespace>::all(client.clone());
+    let list = api.list_metadata(&params).await.map_err(|error| Failure::of(&error))?;
+    Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+}
+
+/// The labels that a Service selects its pods by.
+pub async fn service_labels(
+    client: &Client,
+    namespace: &str,
+    name: &str,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let api = Api::<Service>::namespaced(client.clone(), namespace);
+    let service = api.get(name).await.map_err(|error| Failure::of(&error))?;
+    Ok(service.spec.and_then(|spec| spec.selector).unwrap_or_default())
 }

@@ -14,6 +14,10 @@ const SENTENCES: usize = 110;
 const FACTS: usize = 6;
 /// Names that the details list of pods that fail alike.
 const NAMES: usize = 4;
+/// Lines that scroll the top of a report away; then the worst are repeated at its end.
+const LONG: usize = 60;
+/// How many are repeated.
+const WORST: usize = 3;
 /// Lines of text are not longer than this, however wide the terminal is: the eye loses the next line.
 const READABLE: usize = 140;
 
@@ -33,6 +37,10 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
         }
     }
     footer(&mut out, look, &groups, style);
+    if let Some(worst) = groups.get(..WORST).filter(|_| groups.len() > WORST && out.lines().count() > LONG) {
+        out.push_str(&format!("\n{}\n", paint.bold("The worst of them, from the top:")));
+        lines(&mut out, worst, style, paint);
+    }
     out
 }
 
@@ -107,7 +115,8 @@ fn lines(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
     if style.width < SENTENCES {
         reason_width = reason_width.min(20);
     }
-    let floor = cause_width.min(if style.width < SENTENCES { 20 } else { style.width / 3 });
+    // A code has no shorter form; names are whole in the details.
+    let floor = if style.width < SENTENCES { cause_width } else { cause_width.min(style.width / 3) };
     let rest = room.saturating_sub(reason_width);
     where_width = where_width.min(rest.saturating_sub(floor).max(16));
     cause_width = cause_width.min(rest.saturating_sub(where_width));

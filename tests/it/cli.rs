@@ -6,6 +6,10 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
+#[allow(dead_code, reason = "what the build script does besides")]
+#[path = "../../build.rs"]
+mod build;
+
 pub const FINAL: &str = "tests/data/recordings/final";
 
 /// What a run of the binary gave.
@@ -126,7 +130,9 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
     for (wrong, words) in [
         ("OOMKiled", "did you mean OOMKilled"),
         ("crashloop", "did you mean CrashLoopBackOff"),
-        ("MissingSecret", "is a cause"),
+        ("MisingSecret", "did you mean MissingSecret"),
+        ("ContainerCrashLoping", "did you mean ContainerCrashLooping"),
+        ("Terminatin", "did you mean Terminating"),
         ("zzz", "lists all"),
     ] {
         let run = kubehealer(&["explain", wrong]);
@@ -135,6 +141,108 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
     }
     let guess = kubehealer(&["explain", "pull"]).err;
     assert_eq!(guess.matches("ImagePullBackOff").count(), 1, "one reason is named once: {guess}");
+}
+
+#[test]
+fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_lines() {
+    let explain = |words: &[&str]| {
+        let run = kubehealer(&[&["explain"], words].concat());
+        assert_eq!(run.code, 0, "{words:?}: {}", run.err);
+        let lines = run.out.lines().filter(|line| !line.trim().is_empty()).count();
+        assert!((3..=12).contains(&lines), "{words:?}: {lines} lines\n{}", run.out);
+        assert!(!run.out.contains('{') || run.out.contains("{."), "{words:?}: {}", run.out);
+        run.out
+    };
+    // Some causes have the name of their reason, whose runbook is printed.
+    let reason =
+        |code: &str| kubehealer::diagnosis::Reason::ALL.iter().any(|r| r.as_str().eq_ignore_ascii_case(code));
+    for code in kubehealer::diagnosis::CauseCode::ALL.iter().filter(|code| !reason(code.as_str())) {
+        assert!(
+            explain(&[&code.as_str().to_lowercase()]).starts_with(&format!("{code}: a cause\n")),
+            "{code}"
+        );
+    }
+    let secret = explain(&["MissingSecret"]);
+    assert!(secret.contains("A Secret that does not exist") && secret.contains("Reasons: "), "{secret}");
+    let rules = include_str!("../../charts/kubehealer/files/alerts.yaml");
+    let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
+    assert_eq!(alerts.len(), 35);
+    for alert in alerts.into_iter().filter(|alert| !reason(alert)) {
+        assert!(explain(&[alert]).starts_with(&format!("{alert}: an alert (")), "{alert}");
+    }
+    let killed = explain(&["137"]);
+    assert!(killed.contains("OOMKilled") && killed.contains("128 + 9"), "{killed}");
+    for same in [&["SIGKILL"][..], &["exit", "137"], &["exit code 137"], &["sigkill"]] {
+        assert_eq!(explain(same), killed, "{same:?}");
+    }
+    for word in [
+        "Pending",
+        "ContainerCreating",
+        "Back-off",
+        "Init:Error",
+        "Init:CrashLoopBackOff",
+        "Init:0/2",
+        "Completed",
+        "Terminating",
+        "Unhealthy",
+        "BackOff",
+        "FailedScheduling",
+        "FailedMount",
+        "NetworkNotReady",
+        "143",
+        "1",
+    ] {
+        let text = explain(&[word]);
+        assert!(text.contains("kubectl ") || text.contains("kubehealer diagnose"), "{word}: {text}");
+        let named = text.rsplit_once("kubehealer explain ").unwrap().1.trim();
+        assert_eq!(kubehealer(&["explain", named]).code, 0, "{word} names {named}");
+    }
+}
+
+#[test]
+fn a_long_report_ends_on_the_worst_and_a_pipe_gets_whole_names() {
+    let mut command = command();
+    command.args(["diagnose", "-f", FINAL]).env_remove("COLUMNS");
+    let piped = run(command.output().unwrap()).out;
+    let rows: Vec<&str> = piped.lines().skip_while(|l| !l.starts_with("SEVERITY")).skip(1).collect();
+    let table: Vec<&str> = rows.iter().copied().take_while(|l| !l.is_empty()).collect();
+    assert!(table.len() > 10 && table.iter().all(|row| !row.contains('…')), "{piped}");
+    let end: Vec<&str> = piped.lines().rev().take(5).collect();
+    assert!(end[4].starts_with("The worst") && end[3].starts_with("SEVERITY"), "{end:?}");
+    for (row, first) in end.iter().take(3).rev().zip(&table) {
+        let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(row), words(first));
+    }
+    let short = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deployment/cart"]).out;
+    assert!(!short.contains("The worst"), "{short}");
+    // At 80 columns names give way, which the details repeat; codes do not.
+    let narrow =
+        run(self::command().args(["diagnose", "-f", FINAL]).env("COLUMNS", "80").output().unwrap()).out;
+    for row in narrow.lines().skip_while(|l| !l.starts_with("SEVERITY")).skip(1).take_while(|l| !l.is_empty())
+    {
+        assert!(row.chars().count() <= 80 && !row.ends_with('…'), "{row}");
+    }
+}
+
+#[test]
+fn the_version_of_a_release_has_its_commit_and_one_from_an_archive_has_none() {
+    let folder = folder(&[]);
+    let git = |args: &[&str]| {
+        let git = Command::new("git").arg("-C").arg(folder.path()).args(args).output().unwrap();
+        assert!(git.status.success(), "{git:?}");
+    };
+    assert_eq!(build::commit(folder.path()), None);
+    git(&["init", "-q"]);
+    assert_eq!(build::commit(folder.path()), None, "nothing is committed yet");
+    let who = ["-c", "user.name=me", "-c", "user.email=me@example.com"];
+    git(&[&who[..], &["commit", "-q", "--allow-empty", "-m", "first"]].concat());
+    let commit = build::commit(folder.path()).unwrap();
+    let (hash, date) = commit.split_once(' ').unwrap();
+    assert!(hash.len() == 12 && date.parse::<jiff::civil::Date>().is_ok(), "{commit}");
+    std::fs::create_dir(folder.path().join("unpacked")).unwrap();
+    assert_eq!(build::commit(&folder.path().join("unpacked")), None, "that repository is another program's");
+    let run = kubehealer(&["--version"]);
+    assert!(run.out.starts_with(concat!("kubehealer ", env!("CARGO_PKG_VERSION"))), "{}", run.out);
 }
 
 #[test]
@@ -341,10 +449,109 @@ fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
     let run = kubehealer(&["diagnose", "-f", FINAL, "deployment/crat"]);
     assert_eq!(run.code, 2);
     assert!(run.err.contains("deployment/crat: not found"), "{}", run.err);
-    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deploy", "cart"]);
-    assert!(run.err.contains("pod/deploy: not found") && run.err.contains("deployment/NAME"), "{}", run.err);
-    let run = kubehealer(&["diagnose", "-f", FINAL, "shop/cart"]);
-    assert!(run.code == 2 && run.err.contains("-n shop cart"), "{}", run.err);
+    assert!(run.err.contains("did you mean deployment/cart"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "service/cart"]);
+    assert!(run.code == 2 && run.err.contains("by their labels: -l KEY=VALUE"), "{}", run.err);
+}
+
+#[test]
+fn names_are_accepted_as_reports_kubectl_and_people_write_them() {
+    let pods =
+        |args: &[&str]| diagnosis(&[&["-f", FINAL], args].concat())["summary"]["pods"].as_u64().unwrap();
+    for args in [
+        &["shop/cart-874c48df9"][..],
+        &["shop/Deployment/cart"],
+        &["shop/Deployment/cart[cart] (2 pods)"],
+        &["shop/cart-874c48df9-2zw2s[cart],", "shop/cart-874c48df9-69t6r[cart]"],
+        &["deployment", "cart"],
+        &["pods", "cart-874c48df9-2zw2s", "cart-874c48df9-69t6r"],
+        &["Deployment/cart"],
+    ] {
+        assert_eq!(pods(args), 2, "{args:?}");
+    }
+    assert_eq!(pods(&["shop/Deployment/cart", "ml/trainer"]), 3, "of several namespaces");
+    assert_eq!(pods(&["-n", "ml", "-A"]), pods(&[]), "-A wins, as with kubectl");
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "ml", "shop/cart-874c48df9"]);
+    assert!(run.code == 2 && run.err.contains("in namespace shop, and -n says ml"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "ml/cart-874c48df9"]);
+    assert!(
+        run.code == 2 && run.err.contains("pod/cart-874c48df9: not found in namespace ml"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn the_kind_of_an_owner_that_kubernetes_does_not_have_is_a_name_as_well() {
+    let owned = |kind: &str, name: &str, uid: &str| json!([{"kind": kind, "name": name, "uid": uid, "controller": true}]);
+    let dump = json!({"kind": "List", "apiVersion": "v1", "items": [
+        {"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "web-5f6d-abcde", "uid": "p",
+            "ownerReferences": owned("ReplicaSet", "web-5f6d", "r")}, "spec": {"containers": []}, "status": {"phase": "Running"}},
+        {"kind": "ReplicaSet", "apiVersion": "apps/v1", "metadata": {"namespace": "shop", "name": "web-5f6d", "uid": "r",
+            "ownerReferences": owned("Rollout", "web", "o")}},
+        {"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "db-0", "uid": "q",
+            "ownerReferences": owned("Cluster", "db", "c")}, "spec": {"containers": []}, "status": {"phase": "Running"}},
+    ]});
+    for args in
+        [&["Rollout/web"][..], &["rollout/web"], &["rollout", "web"], &["shop/Rollout/web"], &["Cluster/db"]]
+    {
+        let run =
+            with_input(&[&["diagnose", "-f", "-", "-o", "json"], args].concat(), dump.to_string().as_bytes());
+        assert!(run.code == 0 && run.out.contains("\"pods\": 1,"), "{args:?}: {} {}", run.out, run.err);
+    }
+}
+
+#[test]
+fn whatever_the_table_prints_under_where_and_who_can_be_pasted_behind_diagnose() {
+    let table = kubehealer(&["diagnose", "-f", FINAL, "-o", "wide"]).out;
+    let mut pasted = 0;
+    for line in table.lines().skip_while(|l| !l.starts_with("SEVERITY")).skip(1).take_while(|l| !l.is_empty())
+    {
+        let place = line.split_whitespace().find(|word| word.contains('/')).unwrap();
+        if place.contains('…') {
+            continue;
+        }
+        let run = kubehealer(&["diagnose", "-f", FINAL, place]);
+        assert_eq!(run.code, 0, "{place}: {}", run.err);
+        pasted += 1;
+    }
+    assert!(pasted > 10, "{pasted}: {table}");
+}
+
+#[test]
+fn an_empty_selection_is_never_a_pass() {
+    let manifest = json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"name": "cart"},
+        "spec": {"replicas": 2, "selector": {"matchLabels": {"app": "cart"}}}});
+    let folder = folder(&[("cart.json", manifest.to_string().as_bytes())]);
+    let manifest = folder.path().join("cart.json");
+    for (args, words, guess) in [
+        (&["-f", FINAL, "-n", "nosuch"][..], "no pods to look at in namespace nosuch", "-A looks"),
+        (&["-f", FINAL, "-n", "shpo"], "no pods to look at in namespace shpo", "did you mean shop?"),
+        (&["-f", FINAL, "-l", "app=nosuch"], "no pod has the labels app=nosuch", "--show-labels"),
+        (&["-f", FINAL, "-l", "app=crat"], "no pod has the labels app=crat", "did you mean app=cart?"),
+        (&["-f", manifest.to_str().unwrap()], "no pods to look at", "kubectl get pods"),
+        (&["-f", manifest.to_str().unwrap(), "deployment/cart"], "no pods to look at", "kubectl get pods"),
+    ] {
+        let run = kubehealer(&[&["diagnose"], args].concat());
+        assert_eq!(run.code, 0, "{args:?}");
+        assert!(run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
+        for severity in ["info", "critical"] {
+            let run = kubehealer(&[&["diagnose", "--fail-on", severity], args].concat());
+            assert_eq!(run.code, 2, "{args:?}: {}", run.out);
+            assert!(run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
+        }
+    }
+}
+
+#[test]
+fn a_document_that_cannot_be_read_is_never_a_pass() {
+    let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "cart"},
+        "spec": {"containers": []}, "status": {"phase": "Running"}});
+    let cut = format!("{pod}\n{{\"kind\": \"Pod\", \"apiVer");
+    let whole = with_input(&["diagnose", "-f", "-", "--fail-on", "info"], format!("{pod}\n").as_bytes());
+    assert_eq!(whole.code, 0, "{}", whole.err);
+    let run = with_input(&["diagnose", "-f", "-", "--fail-on", "info"], cut.as_bytes());
+    assert!(run.code == 2 && run.err.contains("1 document could not be read"), "{}{}", run.out, run.err);
 }
 
 #[test]

@@ -173,6 +173,89 @@ impl Server {
 const NOW: &str = "2026-11-22T11:23:29Z";
 
 #[test]
+fn an_empty_selection_and_an_unread_source_are_never_a_pass_in_a_cluster_either() {
+    let server = Server::recorded();
+    for (args, words, guess) in [
+        (&["-n", "nosuch"][..], "no pods to look at in namespace nosuch", "-A looks"),
+        (&["-n", "shop", "-l", "app=crat"], "no pod has the labels app=crat", "did you mean app=cart?"),
+    ] {
+        let run = server.diagnose(args);
+        assert!(run.code == 0 && run.err.contains(words), "{args:?}: {}", run.err);
+        let run = server.diagnose(&[args, &["--fail-on", "info"]].concat());
+        assert!(run.code == 2 && run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
+    }
+    let run = server.diagnose(&["-n", "shop", "deployment/crat"]);
+    assert!(run.code == 2 && run.err.contains("did you mean deployment/cart"), "{}", run.err);
+    let healthy = ["-n", "shop", "web-b6cf745ff", "--fail-on", "info", "--now", NOW];
+    assert_eq!(server.diagnose(&healthy).code, 0);
+    server.cluster.fault("events", Fault::Forbidden);
+    let run = server.diagnose(&healthy);
+    assert!(run.code == 2 && run.err.contains("not all that --fail-on judges by"), "{}", run.err);
+}
+
+#[test]
+fn a_target_brings_its_namespace_and_a_service_that_cannot_be_read_is_an_error() {
+    let server = Server::recorded();
+    for target in ["shop/cart-874c48df9", "shop/Deployment/cart"] {
+        let run = server.diagnose(&["-o", "json", target]);
+        assert!(run.code == 0 && run.out.contains("\"pods\": 2,"), "{target}: {}{}", run.err, run.out);
+    }
+    let run = server.diagnose(&["shop/Deployment/cart", "ml/trainer", "-o", "json"]);
+    assert!(run.code == 0 && run.out.contains("\"pods\": 3,"), "{}", run.err);
+    let run = server.diagnose(&["-n", "shop", "service/web"]);
+    assert!(
+        run.code == 2 && run.err.contains("service/web: ") && run.err.contains("-l KEY=VALUE"),
+        "{}",
+        run.err
+    );
+}
+
+/// Of a text, each kubectl and each `kubehealer diagnose` in it, with the words behind it.
+fn commands<'a>(text: &'a str) -> Vec<Vec<&'a str>> {
+    // In JSON, YAML and Markdown they stand in quotes and backticks.
+    let bare = |word: &'a str| word.trim_start_matches(['"', '`', '\'', '(']);
+    let words: Vec<&str> = text.split_whitespace().map(bare).collect();
+    let at = |i: usize| words.get(i..).unwrap_or_default().to_vec();
+    let begins = |i: &usize| {
+        words[*i] == "kubectl" || (words[*i] == "kubehealer" && words.get(i + 1) == Some(&"diagnose"))
+    };
+    (0..words.len()).filter(begins).map(at).collect()
+}
+
+#[test]
+fn each_printed_command_goes_to_the_cluster_that_was_diagnosed() {
+    let server = Server::recorded();
+    let folder = folder(&[]);
+    let config = folder.path().join("my config");
+    std::fs::copy(server.kubeconfig.path().join("config"), &config).unwrap();
+    let config = config.to_str().unwrap();
+    let context = kube::config::Kubeconfig::read_from(config).unwrap().current_context.unwrap();
+    for format in ["table", "json", "yaml", "markdown"] {
+        let args =
+            ["diagnose", "-A", "-o", format, "--kubeconfig", config, "--context", &context, "--now", NOW];
+        let run = kubehealer(&args);
+        assert_eq!(run.code, 0, "{}", run.err);
+        let found = commands(&run.out);
+        assert!(found.len() > 20, "{format}: {}", found.len());
+        for command in found {
+            // YAML doubles the quotes within its own.
+            let text = command.join(" ").replace("''", "'");
+            let flags = format!("--context {context} --kubeconfig {config}'");
+            let behind = text.split_once(' ').unwrap().1.trim_start_matches("diagnose ");
+            assert!(behind.starts_with(&flags), "{format}: {text}");
+        }
+    }
+    let run =
+        kubehealer(&["diagnose", "-n", "shop", "nosuch", "--context", &context, "--kubeconfig", config]);
+    assert_eq!(run.code, 2);
+    for command in commands(&run.err) {
+        assert!(command.contains(&"--context"), "{}", run.err);
+    }
+    let without = kubehealer(&["diagnose", "-f", FINAL]).out;
+    assert!(!without.contains("--context"), "nothing is added that was not given");
+}
+
+#[test]
 fn the_same_objects_give_the_same_bytes_from_files_and_from_a_cluster() {
     let server = Server::recorded();
     for args in

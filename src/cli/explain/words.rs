@@ -1,0 +1,254 @@
+//! Words that Kubernetes, kubectl and kernels print and that are no reason of KubeHealer's: what each means and where to look.
+
+/// What a word means.
+pub(super) struct Word {
+    /// How it is written; the first is the one that is shown.
+    pub(super) names: &'static [&'static str],
+    pub(super) what: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) look: &'static [&'static str],
+    /// Reasons that go on from here.
+    pub(super) reasons: &'static [&'static str],
+}
+
+const STATUS: &str = "in kubectl's STATUS column";
+const EVENT: &str = "the reason of an event";
+const EXIT: &str = "an exit code";
+
+const DESCRIBE: &str = "kubectl -n NAMESPACE describe pod POD";
+const DIAGNOSE: &str = "kubehealer diagnose -n NAMESPACE POD";
+const PREVIOUS: &str = "kubectl -n NAMESPACE logs POD -c CONTAINER --previous";
+const LOGS: &str = "kubectl -n NAMESPACE logs POD -c CONTAINER";
+
+const fn word(
+    names: &'static [&'static str],
+    what: &'static str,
+    meaning: &'static str,
+    look: &'static [&'static str],
+    reasons: &'static [&'static str],
+) -> Word {
+    Word { names, what, meaning, look, reasons }
+}
+
+pub(super) const WORDS: &[Word] = &[
+    // kubectl's STATUS
+    word(
+        &["Pending"],
+        STATUS,
+        "The pod has no node yet, or none of its containers has started. The condition PodScheduled says why it has no node.",
+        &[DIAGNOSE, DESCRIBE],
+        &["Unschedulable", "PodNotStarted"],
+    ),
+    word(
+        &["ContainerCreating"],
+        STATUS,
+        "The pod has a node. The kubelet mounts volumes, sets up the network and pulls images. Events say which of them it waits for.",
+        &[DIAGNOSE, DESCRIBE],
+        &["VolumeNotReady", "FailedCreatePodSandBox", "PodNotStarted"],
+    ),
+    word(
+        &["PodInitializing", "Init:N/M"],
+        STATUS,
+        "Init containers run one after the other. The containers of the pod start when the last of them has succeeded.",
+        &["kubectl -n NAMESPACE logs POD -c INIT_CONTAINER", DIAGNOSE],
+        &["InitStuck"],
+    ),
+    word(
+        &["Running"],
+        STATUS,
+        "At least one container runs. That says nothing about readiness: compare the READY column.",
+        &[DIAGNOSE],
+        &["ReadinessProbeFailed"],
+    ),
+    word(
+        &["Completed", "Succeeded"],
+        STATUS,
+        "All containers have exited with code 0. For a Job that is success. A server should not exit; the kubelet starts it again.",
+        &[LOGS],
+        &["CompletedLoop"],
+    ),
+    word(
+        &["Terminating"],
+        STATUS,
+        "The pod is being deleted. Its containers got SIGTERM and have terminationGracePeriodSeconds to stop. Finalizers, and a node that does not answer, keep the pod.",
+        &["kubectl -n NAMESPACE get pod POD -o yaml: deletionTimestamp and finalizers", DIAGNOSE],
+        &["StuckTerminating"],
+    ),
+    word(
+        &["Unknown"],
+        STATUS,
+        "The node does not report the state of the pod any more.",
+        &["kubectl get nodes", DIAGNOSE],
+        &["NodeNotReady", "ContainerStatusUnknown"],
+    ),
+    // Events
+    word(
+        &["BackOff", "Back-off"],
+        EVENT,
+        "The kubelet waits before it restarts a container or pulls an image again. The wait doubles, up to 5 minutes. The cause is in the events before it, and in the log.",
+        &[PREVIOUS, DESCRIBE],
+        &["CrashLoopBackOff", "ImagePullBackOff"],
+    ),
+    word(
+        &["Unhealthy"],
+        EVENT,
+        "A probe failed; the message says which one, and what it got. A failed readiness probe takes the pod out of its Services. A failed liveness or startup probe restarts the container.",
+        &[DESCRIBE, LOGS],
+        &["ReadinessProbeFailed", "LivenessProbeFailed", "StartupProbeFailed"],
+    ),
+    word(
+        &["FailedScheduling"],
+        EVENT,
+        "The scheduler finds no node for the pod. The message counts the nodes by what each of them lacks.",
+        &[DIAGNOSE, DESCRIBE],
+        &["Unschedulable"],
+    ),
+    word(
+        &["FailedMount"],
+        EVENT,
+        "The kubelet cannot mount a volume: a Secret or ConfigMap does not exist, a claim is not bound, or a storage plugin fails. The message names the volume.",
+        &[DIAGNOSE, DESCRIBE, "kubectl -n NAMESPACE get pvc"],
+        &["VolumeNotReady"],
+    ),
+    word(
+        &["FailedAttachVolume"],
+        EVENT,
+        "A volume cannot be attached to the node: another node still has it, the node's limit is reached, or the storage driver fails.",
+        &[DIAGNOSE, DESCRIBE, "kubectl get volumeattachments"],
+        &["VolumeNotReady"],
+    ),
+    word(
+        &["NetworkNotReady", "NetworkPluginNotReady"],
+        EVENT,
+        "The container runtime of the node has no working network plugin (CNI). Pods that need the pod network do not start there.",
+        &[
+            "kubectl describe node NODE",
+            "kubectl get pods -A --field-selector spec.nodeName=NODE: do the pods of the network plugin run?",
+        ],
+        &["NodeNotReady", "FailedCreatePodSandBox"],
+    ),
+    word(
+        &["Killing"],
+        EVENT,
+        "The kubelet stops a container: the pod is deleted or evicted, or a liveness or startup probe failed. The message says which.",
+        &[DESCRIBE],
+        &["LivenessProbeFailed", "Evicted"],
+    ),
+    word(
+        &["Failed"],
+        EVENT,
+        "An image was not pulled, or a container was not created or started; the message says why. As a phase of a pod: all containers have exited, and one of them failed.",
+        &[DESCRIBE, DIAGNOSE],
+        &["ImagePullBackOff", "CreateContainerError", "PodFailed"],
+    ),
+    // Exit codes and signals
+    word(
+        &["0"],
+        EXIT,
+        "Success. The kubelet starts a container again that should go on, as restartPolicy Always says.",
+        &[PREVIOUS],
+        &["CompletedLoop"],
+    ),
+    word(
+        &["1", "2", "255"],
+        EXIT,
+        "The program reports a failure: an exception, a wrong flag, a missing setting. Only its log tells which.",
+        &[PREVIOUS, DIAGNOSE],
+        &["CrashLoopBackOff", "Error"],
+    ),
+    word(
+        &["126"],
+        EXIT,
+        "The shell found the command and could not run it: it is not executable, or no program.",
+        &[PREVIOUS, "see the cause CommandNotExecutable"],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["127"],
+        EXIT,
+        "The shell did not find the command: a typo, or it is not in the image.",
+        &[PREVIOUS, "see the cause CommandNotFound"],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["128"],
+        EXIT,
+        "The container runtime could not start the program.",
+        &[DESCRIBE],
+        &["RunContainerError"],
+    ),
+    word(
+        &["130", "SIGINT"],
+        EXIT,
+        "128 + 2: SIGINT, the signal of Ctrl-C, ended the program.",
+        &[PREVIOUS],
+        &["Error"],
+    ),
+    word(
+        &["132", "SIGILL"],
+        EXIT,
+        "128 + 4: SIGILL. The CPU does not know an instruction: the program was built for a newer CPU or another architecture.",
+        &[PREVIOUS, "see the cause IllegalInstruction"],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["134", "SIGABRT"],
+        EXIT,
+        "128 + 6: SIGABRT. The program aborted: a failed assertion, a broken heap, a fatal error of its runtime. The log says which.",
+        &[PREVIOUS, "see the cause Aborted"],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["135", "SIGBUS"],
+        EXIT,
+        "128 + 7: SIGBUS. Memory has nothing behind it: a mapped file was truncated, or huge pages or /dev/shm are used up.",
+        &[PREVIOUS, "see the cause BusError"],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["136", "SIGFPE"],
+        EXIT,
+        "128 + 8: SIGFPE, an arithmetic error such as a division by zero.",
+        &[PREVIOUS],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["137", "SIGKILL"],
+        EXIT,
+        "128 + 9: SIGKILL. With the reason OOMKilled: the memory limit. Else the container did not stop within its grace period after SIGTERM (a failed liveness probe, a deletion), or the node's kernel had no memory left.",
+        &[DIAGNOSE, "kubectl -n NAMESPACE describe pod POD: Last State, Reason"],
+        &["OOMKilled", "LivenessProbeFailed"],
+    ),
+    word(
+        &["139", "SIGSEGV"],
+        EXIT,
+        "128 + 11: SIGSEGV. The program used memory that is not its own: a bug in native code, or libraries that do not fit.",
+        &[PREVIOUS, "see the cause SegmentationFault"],
+        &["CrashLoopBackOff"],
+    ),
+    word(
+        &["143", "SIGTERM"],
+        EXIT,
+        "128 + 15: SIGTERM. The container was asked to stop and did: a deletion, a rollout, an eviction, a failed liveness probe.",
+        &[DIAGNOSE, DESCRIBE],
+        &["LivenessProbeFailed", "Evicted"],
+    ),
+    word(
+        &["159", "SIGSYS"],
+        EXIT,
+        "128 + 31: SIGSYS. The seccomp profile does not allow a system call.",
+        &[PREVIOUS, "see the cause BadSystemCall"],
+        &["CrashLoopBackOff"],
+    ),
+];
+
+/// The word that is written so: `137`, `exit 137`, `exit code 137`, `SIGKILL`, `Init:1/2`, in any case.
+pub(super) fn of(text: &str) -> Option<&'static Word> {
+    let lower = text.trim().to_lowercase();
+    let code = ["exit code ", "exitcode ", "exit "].iter().find_map(|prefix| lower.strip_prefix(prefix));
+    let bare = code.unwrap_or(&lower).trim();
+    let number = |part: &str| part.parse::<u32>().is_ok();
+    let steps = bare.strip_prefix("init:").and_then(|rest| rest.split_once('/'));
+    let bare = if steps.is_some_and(|(n, m)| number(n) && number(m)) { "init:n/m" } else { bare };
+    WORDS.iter().find(|word| word.names.iter().any(|name| name.eq_ignore_ascii_case(bare)))
+}
