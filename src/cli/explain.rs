@@ -213,7 +213,8 @@ fn more(reasons: &[&str]) -> String {
     };
     match reasons.first() {
         None => String::new(),
-        Some(first) => format!("Reasons: {named}{rest}. More: kubehealer explain {first}\n"),
+        // On a line of its own, so that the command stays whole.
+        Some(first) => format!("Reasons: {named}{rest}\n\nMore: kubehealer explain {first}\n"),
     }
 }
 
