@@ -382,6 +382,23 @@ async fn what_expired_in_an_outage_is_listed_within_two_seconds_of_the_servers_r
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_a_bookmark_of_a_broken_watch_has_skipped_is_listed() {
+    let cluster = with_pods(7);
+    let running = run(client(&cluster), WatchScope::default(), Settings::default());
+    running.synced().await;
+    // Each watch says that everything up to now was shown, shows nothing, and closes.
+    cluster.fault("watch pods", Fault::BookmarkThenClose);
+    cluster.cut_watches("pods", Cut::End);
+    sleep(Duration::from_secs(10)).await;
+    cluster.apply(pod("shop", "late")).unwrap();
+    sleep(Duration::from_secs(120)).await;
+    cluster.heal_all();
+    let healed = Instant::now();
+    running.equal(&cluster).await;
+    assert!(healed.elapsed() <= Duration::from_secs(40), "{:?}", healed.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_version_that_expired_while_the_server_refused_is_listed_as_soon_as_it_answers() {
     let cluster = with_pods(7);
     let running = run(client(&cluster), WatchScope::default(), Settings::default());
