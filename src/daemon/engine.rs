@@ -150,6 +150,10 @@ impl Engine {
         let diagnosis = state.judge(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
         let events = incidents.apply(pod, &workload, diagnosis, seen, now);
+        // No incident of its own, but of its node, if enough pods ended so.
+        if incidents.pod(uid).is_some_and(|pod| pod.ended_with_node.is_some()) {
+            self.is_changed.store(true, Relaxed);
+        }
         let job =
             state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
         drop(incidents);

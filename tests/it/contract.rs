@@ -164,9 +164,10 @@ impl Server {
         server
     }
 
+    /// By `KUBECONFIG`: with `--kubeconfig` every command in the report would have that flag, too.
     pub fn diagnose(&self, args: &[&str]) -> Run {
         let config = self.kubeconfig.path().join("config");
-        kubehealer(&[&["diagnose", "--kubeconfig", config.to_str().unwrap()], args].concat())
+        crate::cli::kubehealer_with(&[("KUBECONFIG", config.as_os_str())], &[&["diagnose"], args].concat())
     }
 }
 
