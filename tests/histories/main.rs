@@ -187,7 +187,7 @@ fn quarter(quarter: u64) {
     }
     println!("{} histories: {:#?}", runs.len() * HISTORIES_PER_RUN, seen.0);
     // In a few runs chance decides.
-    if runs.len() >= 100 {
+    if runs.len() >= 50 {
         for (what, times) in MUST_BE_SEEN {
             let times = times * runs.len() as u64 / 100;
             let seen = seen.0.get(what).copied().unwrap_or(0);
