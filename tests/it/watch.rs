@@ -159,7 +159,7 @@ async fn an_update_on_a_quiet_watch_is_taken_at_once_and_in_a_rush_several_are_t
     // Init, a pod, InitDone.
     arrived(3).await;
 
-    // However slow the machine is, the quickest of several has not slept.
+    // However slow the machine is, the quickest of several has not slept through the window of 5 ms.
     let mut quickest = Duration::MAX;
     for _ in 0..20 {
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -167,7 +167,7 @@ async fn an_update_on_a_quiet_watch_is_taken_at_once_and_in_a_rush_several_are_t
         write();
         quickest = quickest.min(arrived(1).await[0] - written);
     }
-    assert!(quickest < Duration::from_millis(1), "{quickest:?}");
+    assert!(quickest < Duration::from_millis(4), "{quickest:?}");
 
     let rush = {
         let cluster = cluster.clone();
