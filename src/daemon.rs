@@ -234,10 +234,8 @@ impl Tasks {
 pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let bound = Bound::to(settings.listen, "--listen")?;
     let address = bound.address().unwrap_or(settings.listen);
-    let probe_bound = match settings.probe_listen {
-        Some(address) => Some(Bound::to(address, "--probe-listen")?),
-        None => None,
-    };
+    let probe_bound =
+        settings.probe_listen.map(|address| Bound::to(address, "--probe-listen")).transpose()?;
     let probe_address = probe_bound.as_ref().and_then(|bound| bound.address().ok());
     let certificate = settings.tls.clone().map(Certificate::read).transpose()?;
     let acceptor = certificate.as_ref().map(Certificate::acceptor).transpose()?;

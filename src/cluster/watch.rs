@@ -376,8 +376,8 @@ impl Supervisor {
             *self = Self { pauses: pauses(), refused: 0, has_expired: false };
         }
         let is_expired = failure.kind == Kind::Expired;
-        // A list has to be had from somewhere: a server may fail at one way of listing and not at the other. Nor is a watch
-        // that is broken again and again to be resumed: what its bookmarks say to have been shown may not have been.
+        // A list has to come from somewhere: a server may fail at one way of listing and not at the other. Nor is a watch that
+        // keeps breaking to be resumed: its bookmarks may have skipped events.
         self.refused += u32::from(matches!(failure.kind, Kind::Refused | Kind::Server | Kind::Protocol));
         let pause = if is_expired && !std::mem::replace(&mut self.has_expired, true) {
             Duration::ZERO

@@ -5,7 +5,6 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::hash::BuildHasher as _;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
 use std::time::Duration;
@@ -21,10 +20,9 @@ use super::queue::Queue;
 use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
+use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
-use crate::diagnosis::{
-    Finding, Severity, Snapshot, Sources, Stage, Start, Summary, Survey, WorkloadRef, survey,
-};
+use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, survey};
 use crate::incidents::compact::{CompactFinding, Packed};
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
@@ -151,11 +149,11 @@ impl Engine {
         let mut incidents = self.incidents();
         let events = incidents.apply(pod, &workload, diagnosis, seen, now);
         // No incident of its own, but of its node, if enough pods ended so.
-        if incidents.pod(uid).is_some_and(|pod| pod.ended_with_node.is_some()) {
+        let active = incidents.pod(uid);
+        if active.is_some_and(|pod| pod.ended_with_node.is_some()) {
             self.is_changed.store(true, Relaxed);
         }
-        let job =
-            state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
+        let job = state.wants_evidence(active, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
         drop(incidents);
         drop(state);
         self.happened(&events);
@@ -176,7 +174,8 @@ impl Engine {
         let job = if fresh_evidence {
             None
         } else {
-            state.wants_evidence(&incidents, uid, !events.is_empty(), |namespace| self.may_ask(namespace))
+            let active = incidents.pod(uid);
+            state.wants_evidence(active, uid, !events.is_empty(), |namespace| self.may_ask(namespace))
         };
         drop(incidents);
         drop(state);
@@ -446,32 +445,20 @@ impl Engine {
     /// are kept: in a storm there are tens of thousands.
     pub(super) fn document(&self, wanted: &page::Wanted) -> Result<String, BadToken> {
         let mut page = Page::<FindingKey, Arc<CompactFinding>>::new(wanted)?;
-        let mut summary = Summary::default();
-        let mut unhealthy = HashSet::new();
-        let hasher = foldhash::quality::RandomState::default();
-        let mut count = |finding: &Finding| {
-            *match finding.severity {
-                Severity::Critical => &mut summary.critical,
-                Severity::Warning => &mut summary.warning,
-                Severity::Info => &mut summary.info,
-            } += 1;
-            if finding.severity > Severity::Info && !finding.pod.is_empty() {
-                unhealthy.insert(hasher.hash_one((&finding.namespace, &finding.pod)));
-            }
-        };
+        let mut tally = Tally::default();
         let uids = self.active_uids();
         let mut findings = Vec::new();
         for chunk in uids.chunks(100) {
             self.in_chunks(chunk, |pod| findings.extend(pod.findings.iter().map(Arc::clone).enumerate()));
             for (number, compact) in findings.drain(..) {
                 let finding = compact.finding();
-                count(&finding);
+                tally.add(&finding);
                 page.offer(key_of(finding, number), || compact);
             }
         }
         let last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
         for (number, finding) in last.findings.values().flatten().enumerate() {
-            count(finding);
+            tally.add(finding);
             page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
         }
         drop(last);
@@ -483,7 +470,7 @@ impl Engine {
         let (findings, next) = page.done(|compact| compact.size());
         let findings = findings.iter().map(|compact| compact.finding()).collect();
         let mut survey = Survey::of(findings, pods, self.now());
-        survey.summary = Summary { pods, unhealthy_pods: unhealthy.len(), ..summary };
+        survey.summary = tally.summary(pods);
         let look = report::Look { survey: &survey, snapshot: &snapshot, notes: &[] };
         Ok(report::json_page(&look, next.as_deref()))
     }
@@ -491,14 +478,19 @@ impl Engine {
 
 /// The place of a finding in a diagnosis, as [`survey::worst_first`] has it.
 fn key_of(f: Finding, number: usize) -> FindingKey {
-    let stage = match f.stage {
-        Stage::Active => 0,
-        Stage::Pending => 1,
-        Stage::Recovered => 2,
-    };
     let workload = f.workload.map(|w| (w.kind, w.name));
     let reason = f.reason.as_str().to_owned();
-    (Reverse(f.severity as u8), stage, reason, f.namespace, f.pod, workload, f.container, f.uid, number)
+    (
+        Reverse(f.severity as u8),
+        f.stage.place(),
+        reason,
+        f.namespace,
+        f.pod,
+        workload,
+        f.container,
+        f.uid,
+        number,
+    )
 }
 
 /// The pods of the incidents, as far as workloads and nodes are judged by them.
@@ -595,7 +587,9 @@ mod tests {
         engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
             let incidents = engine.incidents();
-            let job = engine.state().wants_evidence(&incidents, Uid::of("a"), false, |ns| engine.may_ask(ns));
+            let job = engine
+                .state()
+                .wants_evidence(incidents.pod(Uid::of("a")), Uid::of("a"), false, |ns| engine.may_ask(ns));
             drop(incidents);
             let made = job.is_some();
             engine.ask(job);
@@ -607,7 +601,7 @@ mod tests {
         // Made while there was room, and dropped since there is none any more.
         let job = {
             let incidents = engine.incidents();
-            engine.state().wants_evidence(&incidents, Uid::of("a"), false, |_| true)
+            engine.state().wants_evidence(incidents.pod(Uid::of("a")), Uid::of("a"), false, |_| true)
         };
         assert_eq!(job.as_ref().and_then(|j| j.node.as_deref()), Some("node-a"));
         engine.ask(job);

@@ -13,7 +13,7 @@ use crate::diagnosis::{
 };
 use crate::incidents::compact::Packed;
 use crate::incidents::store::Uid;
-use crate::incidents::{Incidents, uid_of};
+use crate::incidents::{ActivePod, Incidents, uid_of};
 use crate::metrics::Metrics;
 use crate::objects::{Event, Node, ObjectMeta, Pod};
 use crate::rules::{EvaluationError, RuleSet};
@@ -217,11 +217,11 @@ impl ClusterState {
         evidence.retain(|uid, _| incidents.pod(*uid).is_some() || lacking.contains_key(uid));
     }
 
-    /// The job to be done for an active pod: at once when something has happened to it, and when what is
+    /// The job to be done for a pod, if it is active: at once when something has happened to it, and when what is
     /// known has grown old.
     pub(super) fn wants_evidence(
         &mut self,
-        incidents: &Incidents,
+        active: Option<ActivePod<'_>>,
         uid: Uid,
         at_once: bool,
         may_ask: impl FnOnce(&str) -> bool,
@@ -229,12 +229,13 @@ impl ClusterState {
         if !self.world.sources.events && !self.world.sources.logs {
             return None;
         }
-        let Some(active) = incidents.pod(uid).filter(|a| !a.findings.is_empty()) else {
-            if incidents.pod(uid).is_none() {
-                self.evidence.remove(&uid);
-            }
+        let Some(active) = active else {
+            self.evidence.remove(&uid);
             return None;
         };
+        if active.findings.is_empty() {
+            return None;
+        }
         let now = Instant::now();
         let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
         let asked = self.evidence.get(&uid).and_then(|e| e.asked);

@@ -33,6 +33,17 @@ words! {
     }
 }
 
+impl Stage {
+    /// Its place in a list: what is so now, what may heal, what has healed.
+    pub const fn place(self) -> u8 {
+        match self {
+            Self::Active => 0,
+            Self::Pending => 1,
+            Self::Recovered => 2,
+        }
+    }
+}
+
 words! {
     /// The kind of a container.
     pub enum ContainerType {

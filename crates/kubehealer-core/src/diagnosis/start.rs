@@ -8,6 +8,7 @@ use super::finding::{Confidence, ContainerType, Finding, Source};
 use super::image;
 use super::reason::{Reason, Severity};
 use super::runtime;
+use super::steps::Names;
 use super::text;
 
 /// Looks at a waiting container whose reason is an error of starting it.
@@ -62,13 +63,12 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
 fn invalid_name(finding: Finding, view: &View<'_>, message: &str) -> Finding {
     let image = text::name(view.image);
     let why = format!("{image} is not a valid image name{}", flaw(view.image, message));
-    finding
+    let finding = finding
         .summary(format!("{}: {why}", who(view)))
         .cause(CauseCode::InvalidImageReference, why)
-        .scope("image", image)
-        .next_step(
-            "correct the image in the workload's pod template: it is tried again and again as it stands",
-        )
+        .scope("image", image);
+    let names = Names::of(&finding);
+    finding.steps_of_its_cause(&names)
 }
 
 fn never_pulled(finding: Finding, view: &View<'_>) -> Finding {

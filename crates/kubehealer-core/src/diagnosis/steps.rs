@@ -158,7 +158,7 @@ const STEPS: &[Row] = &[
     (C::NodeDiskFull, &[DISK, DESCRIBE_NODE]),
     (
         C::InvalidImageReference,
-        &["correct the image in the workload's pod template: it is tried again and again as it stands"],
+        &["correct the image in the workload's pod template: the kubelet keeps trying this name"],
     ),
     (C::ImageShortName, &["write the image with its registry: registry/repository:tag"]),
     (

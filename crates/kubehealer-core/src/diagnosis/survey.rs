@@ -3,13 +3,15 @@
 //! Pure, like all of the analyzer: whoever has the objects, from a cluster or from files, gets the same survey.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::hash_map::RandomState;
+use std::collections::{HashMap, HashSet};
+use std::hash::BuildHasher as _;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::context::{ContainerLog, Sources};
-use super::finding::{Finding, Stage, WorkloadRef};
+use super::finding::{Finding, WorkloadRef};
 use super::problems::{self, Problem};
 use super::reason::{Reason, Severity};
 use super::starts::{Start, revision_of, slowest_starts};
@@ -105,6 +107,34 @@ pub struct Summary {
     pub warning: usize,
     /// Findings.
     pub info: usize,
+}
+
+/// Counts findings one at a time and keeps none of them.
+#[derive(Clone, Debug, Default)]
+pub struct Tally {
+    summary: Summary,
+    /// Digests of the names of unhealthy pods: there may be tens of thousands.
+    unhealthy: HashSet<u64>,
+    hasher: RandomState,
+}
+
+impl Tally {
+    /// Counts a finding.
+    pub fn add(&mut self, finding: &Finding) {
+        *match finding.severity {
+            Severity::Critical => &mut self.summary.critical,
+            Severity::Warning => &mut self.summary.warning,
+            Severity::Info => &mut self.summary.info,
+        } += 1;
+        if finding.severity > Severity::Info && !finding.pod.is_empty() {
+            self.unhealthy.insert(self.hasher.hash_one((&finding.namespace, &finding.pod)));
+        }
+    }
+
+    /// The counts, over so many pods.
+    pub fn summary(&self, pods: usize) -> Summary {
+        Summary { pods, unhealthy_pods: self.unhealthy.len(), ..self.summary }
+    }
 }
 
 /// Looks at all of it.
@@ -268,19 +298,9 @@ impl Survey {
     pub fn of(mut findings: Vec<Finding>, pods: usize, observed_at: Timestamp) -> Self {
         findings.sort_by(worst_first);
         let findings = causes_first(findings);
-        let severity = |wanted| findings.iter().filter(|f: &&Finding| f.severity == wanted).count();
-        let unhealthy: BTreeSet<(&str, &str)> = findings
-            .iter()
-            .filter(|f| f.severity > Severity::Info && !f.pod.is_empty())
-            .map(|f| (f.namespace.as_str(), f.pod.as_str()))
-            .collect();
-        let summary = Summary {
-            pods,
-            unhealthy_pods: unhealthy.len(),
-            critical: severity(Severity::Critical),
-            warning: severity(Severity::Warning),
-            info: severity(Severity::Info),
-        };
+        let mut tally = Tally::default();
+        findings.iter().for_each(|finding| tally.add(finding));
+        let summary = tally.summary(pods);
         let problems = problems::group(&findings);
         Self { observed_at, findings, problems, summary }
     }
@@ -350,14 +370,9 @@ fn is_of_revision(finding: &Finding, rollout: Option<&Finding>) -> bool {
 /// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.
 pub fn worst_first(a: &Finding, b: &Finding) -> std::cmp::Ordering {
     fn key(f: &Finding) -> impl Ord + '_ {
-        let stage = match f.stage {
-            Stage::Active => 0,
-            Stage::Pending => 1,
-            Stage::Recovered => 2,
-        };
         (
             Reverse(f.severity),
-            stage,
+            f.stage.place(),
             f.reason.as_str(),
             f.namespace.as_str(),
             f.pod.as_str(),

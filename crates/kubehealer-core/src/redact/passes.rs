@@ -97,6 +97,20 @@ fn without_escapes(value: &str) -> String {
     parts.fold(first, |out, part| out + part.get(2..).unwrap_or_default())
 }
 
+/// How the tags of elements end that hold a secret.
+const ELEMENTS: &[&str] = &[
+    "password>",
+    "passwd>",
+    "passphrase>",
+    "secret>",
+    "token>",
+    "apikey>",
+    "api-key>",
+    "accesskey>",
+    "privatekey>",
+    "pwd>",
+];
+
 /// In the order in which they are tried.
 pub(super) static PASSES: [Pass; 35] = [
     // JSON Web Tokens, signed, encrypted or cut off, any other base64 of a JSON object, and either encoded once more.
@@ -282,35 +296,13 @@ pub(super) static PASSES: [Pass; 35] = [
         },
     ),
     pass(
-        &[
-            "password>",
-            "passwd>",
-            "passphrase>",
-            "secret>",
-            "token>",
-            "apikey>",
-            "api-key>",
-            "accesskey>",
-            "privatekey>",
-            "pwd>",
-        ],
+        ELEMENTS,
         r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<]+)(</)",
         second,
     ),
     // Cut within the element; behind a placeholder such as `AUTH <password>` stands a blank.
     pass(
-        &[
-            "password>",
-            "passwd>",
-            "passphrase>",
-            "secret>",
-            "token>",
-            "apikey>",
-            "api-key>",
-            "accesskey>",
-            "privatekey>",
-            "pwd>",
-        ],
+        ELEMENTS,
         r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<\s][^<]*)($)",
         second,
     ),

@@ -123,12 +123,12 @@ pub(super) const RULES: &[Rule] = &[
     rule("gpu-nccl", C::DependencyError, 84, r"NCCL error[^\n]*|ncclSystemError|ncclInternalError|ncclRemoteError", ""),
     rule("worker-killed", C::Killed, 86,
         r"(?P<who>(?:worker|child|subprocess|process|server process)\b[^;\n]{0,60}?),? (?:was )?(?:killed by|terminated by|exited (?:on|with)|died,? killed by|sent|exit) '?(?:signal (?:9|Killed|SIGKILL)|SIGKILL)|WorkerLostError",
-        "SIGKILL, often for lack of memory"),
+        "SIGKILL, often out of memory"),
     rule("worker-crashed", C::SegmentationFault, 80,
         r"(?P<who>(?:worker|child|subprocess|process|server process)\b[^;\n]{0,60}?) (?:was )?(?:killed by|terminated by|exited (?:on|with)|exit) '?(?:signal (?:11|SIGSEGV)|SIGSEGV)",
         ""),
     rule("worker-timeout", C::LoggedError, 70, r"WORKER TIMEOUT", ""),
-    rule("shell-killed", C::Killed, 74, r"(?:^|\d+ )Killed(?: {2,}|\s*$)", "SIGKILL, often for lack of memory"),
+    rule("shell-killed", C::Killed, 74, r"(?:^|\d+ )Killed(?: {2,}|\s*$)", "SIGKILL, often out of memory"),
 
     // Its own sockets.
     rule("address-in-use", C::AddressInUse, 94,
