@@ -71,18 +71,6 @@ pub(super) fn out_of_memory(
             .confidence(Confidence::Possible),
     };
     add_facts(&mut finding, view, end, actual, wanted);
-    let verdict = match uptime(end).map(|u| u.as_secs()) {
-        _ if of_node => {
-            "the pods of the node use more than it has: raise memory requests to what they use, so that fewer share a node"
-        }
-        Some(0..60) if limit.is_some() => {
-            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
-        }
-        Some(3600..) => {
-            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
-        }
-        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
-    };
     if of_node {
         finding.cause.code = CauseCode::NodePressure;
     }
@@ -98,7 +86,22 @@ pub(super) fn out_of_memory(
     } else {
         log_command(&finding, view)
     };
-    finding.next_step(verdict).next_step(step)
+    finding.next_step(advice(end, limit.is_some(), of_node)).next_step(step)
+}
+
+fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
+    match uptime(end).map(|u| u.as_secs()) {
+        _ if of_node => {
+            "the pods of the node use more than it has: raise memory requests to what they use, so that fewer share a node"
+        }
+        Some(0..60) if has_limit => {
+            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
+        }
+        Some(3600..) => {
+            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+        }
+        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
+    }
 }
 
 /// Limits, requests and times to the kill, for the evidence.
