@@ -13,10 +13,11 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use prometheus::{Encoder as _, IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use crate::incidents::Incidents;

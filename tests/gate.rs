@@ -6,7 +6,6 @@
 
 use std::alloc::System;
 use std::path::Path;
-use std::sync::RwLock;
 
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
@@ -20,6 +19,7 @@ use kubehealer::objects::decode::{Encoding, protobuf_list, protobuf_object};
 use kubehealer::objects::{Object as _, Pod};
 use kubehealer::redact::redact;
 use kubehealer::simulator::{Cluster, client};
+use parking_lot::RwLock;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[path = "../benches/table/fleet.rs"]
