@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::replay::recordings;
 
-fn settings(cluster: &Cluster) -> Settings {
+pub fn settings(cluster: &Cluster) -> Settings {
     let target = Target::Client(simulator::client(cluster), "a simulated cluster".to_owned());
     let mut settings = Settings::new(target);
     settings.listen = ([127, 0, 0, 1], 0).into();

@@ -26,7 +26,10 @@ mod report;
 mod rules;
 mod runbooks;
 mod says;
+#[path = "support/secrets.rs"]
+mod samples;
 mod server;
+mod secrets;
 mod simulator;
 mod steady;
 mod watch;
