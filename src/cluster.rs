@@ -5,6 +5,7 @@
 //! Must not know what is done with the objects, nor anything of metrics text or HTTP servers.
 
 pub mod client;
+pub mod clock;
 mod envelope;
 pub mod evidence;
 mod health;

@@ -30,6 +30,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cluster::client::{Connect, ConnectError, connect};
 use crate::cluster::review::{self, Review};
+pub use crate::cluster::clock::Clock;
+use crate::cluster::clock::ClusterClock;
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
@@ -40,9 +42,6 @@ use crate::server::hosts::Hosts;
 use crate::server::tls::{self, Certificate, TlsError};
 use crate::server::{self, BindError, Bound, Limits, Server, Shown};
 use engine::Engine;
-
-/// The time that incidents know: the real one, or a simulated cluster's.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 pub fn wall_clock() -> Clock {
     Arc::new(wall_time)
@@ -100,6 +99,7 @@ pub struct Settings {
     /// The files that they were read from: read again when they change.
     pub rule_files: Vec<PathBuf>,
     pub clock: Clock,
+    /// The time of this process: the real one, or a simulated cluster's.
 }
 
 impl Settings {
@@ -231,7 +231,7 @@ impl Tasks {
 }
 
 /// Binds, connects, and begins to watch. Whether the cluster answers shows in `/readyz`.
-pub async fn start(settings: Settings) -> Result<Running, StartError> {
+pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let bound = Bound::to(settings.listen, "--listen")?;
     let address = bound.address().unwrap_or(settings.listen);
     let probe_bound =
@@ -251,6 +251,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Arc::new(Metrics::new(settings.max_series)?);
+    let clock = ClusterClock::new(Arc::clone(&settings.clock));
+    let client = clock.set_by(client);
+    settings.clock = Arc::new({
+        let clock = Arc::clone(&clock);
+        move || clock.now()
+    });
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     metrics.sources.set_scope(settings.selection.scope());
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
@@ -258,6 +264,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let engine =
         Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), queue.clone()));
     let mut tasks = Tasks {
+    metrics.sources.set_clock(clock);
         running: JoinSet::new(),
         stop: CancellationToken::new(),
         client: client.clone(),

@@ -27,6 +27,7 @@ use tracing::debug;
 
 use super::client::{Failure, Kind};
 use super::envelope;
+use super::clock::server_time;
 use super::health::WatchHealth;
 use super::watch::{InitialList, Resource, Settings};
 use super::watching::Watching;
@@ -339,8 +340,9 @@ impl Transport {
                 }
             };
             let status = response.status();
-            let (kind, time) = (head(&response, header::CONTENT_TYPE), head(&response, header::DATE));
-            if let Ok(time) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(&time) {
+            let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+            let kind = kind.unwrap_or_default().to_owned();
+            if let Some(time) = server_time(response.headers()) {
                 *lock(&wire.server_time) = Some(time);
             }
             let encoding = match &kind {
