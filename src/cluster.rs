@@ -18,5 +18,6 @@ pub mod watch;
 mod watching;
 
 /// Directives to put behind the user's own log filter. On an answer that it cannot read, kube's client logs the whole body,
-/// env values included; what fails is logged by this program's own messages.
-pub const FORCED_LOG_DIRECTIVES: &[&str] = &["kube_client::client=off", "kube_runtime=off"];
+/// env values included; what fails is logged by this program's own messages, and not once for each try.
+pub const FORCED_LOG_DIRECTIVES: &[&str] =
+    &["kube_client::client=off", "kube_runtime=off", "rustls_platform_verifier=off"];

@@ -25,6 +25,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::watcher;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -213,6 +214,8 @@ struct Tasks {
     stop: CancellationToken,
     client: Client,
     metrics: Arc<Metrics>,
+    /// Whose turn it is to read a long page of a list.
+    turn: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -223,8 +226,9 @@ impl Tasks {
         });
     }
 
-    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
+    fn watch<T: Object>(&mut self, mut watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
         self.metrics.sources.add(watch.health());
+        watch.take_turns(&self.turn);
         let client = self.client.clone();
         self.spawn(async move { match watch.run(client, sink).await {} });
     }
@@ -269,6 +273,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
         stop: CancellationToken::new(),
         client: client.clone(),
         metrics: Arc::clone(&metrics),
+        turn: Arc::new(Semaphore::new(1)),
     };
 
     for scope in settings.selection.pods() {
