@@ -30,9 +30,9 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::client::{Connect, ConnectError, connect};
-use crate::cluster::review::{self, Review};
 pub use crate::cluster::clock::Clock;
 use crate::cluster::clock::ClusterClock;
+use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
@@ -99,8 +99,8 @@ pub struct Settings {
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
     pub rule_files: Vec<PathBuf>,
-    pub clock: Clock,
     /// The time of this process: the real one, or a simulated cluster's.
+    pub clock: Clock,
 }
 
 impl Settings {
@@ -250,25 +250,25 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
             (found.client, format!("{} from {}", found.server, found.source))
         }
     };
-    let scheme = if acceptor.is_some() { "https" } else { "http" };
-    tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
-
-    let incidents = Arc::new(RwLock::new(Incidents::new()));
-    let metrics = Arc::new(Metrics::new(settings.max_series)?);
     let clock = ClusterClock::new(Arc::clone(&settings.clock));
     let client = clock.set_by(client);
     settings.clock = Arc::new({
         let clock = Arc::clone(&clock);
         move || clock.now()
     });
+    let scheme = if acceptor.is_some() { "https" } else { "http" };
+    tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
+
+    let incidents = Arc::new(RwLock::new(Incidents::new()));
+    let metrics = Arc::new(Metrics::new(settings.max_series)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     metrics.sources.set_scope(settings.selection.scope());
+    metrics.sources.set_clock(clock);
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let queue = queue::Queue::default();
     let engine =
         Arc::new(Engine::new(&settings, Arc::clone(&incidents), Arc::clone(&metrics), queue.clone()));
     let mut tasks = Tasks {
-    metrics.sources.set_clock(clock);
         running: JoinSet::new(),
         stop: CancellationToken::new(),
         client: client.clone(),
@@ -329,7 +329,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     // They drain by themselves when they are told to stop.
     if let Some(bound) = probe_bound {
         let probes = server::probes(Arc::clone(&shown));
-        tasks.running.spawn(bound.serve(probes, None, Limits::PROBES, tasks.stop.clone()));
+        tasks.running.spawn(bound.serve_apart(probes, Limits::PROBES, tasks.stop.clone()));
     }
     if let Some(certificate) = certificate {
         tasks.spawn(certificate.follow());
