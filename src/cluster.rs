@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod clock;
+mod connection;
 mod envelope;
 pub mod evidence;
 mod health;

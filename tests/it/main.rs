@@ -4,6 +4,7 @@
 mod accuracy;
 mod agree;
 mod cli;
+mod connection;
 mod contract;
 mod daemon;
 mod decode;
@@ -25,11 +26,11 @@ mod replay;
 mod report;
 mod rules;
 mod runbooks;
-mod says;
 #[path = "support/secrets.rs"]
 mod samples;
-mod server;
+mod says;
 mod secrets;
+mod server;
 mod simulator;
 mod steady;
 mod watch;
