@@ -30,7 +30,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The metric by which the alert rules tell an end from a restart.
 const SYNCED: &str = "kubehealer_watch_synced";
 
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// The state of the watches and of the sources of evidence.

@@ -371,7 +371,7 @@ fn in_cluster(args: &Args, targets: Vec<Target>) -> Result<Seen, Trouble> {
 }
 
 async fn look(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone() };
+    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone(), http1: false };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.place(&mut targets, Some(&cluster.namespace));
     // One pod is asked for by its name: a namespace may hold thousands.
