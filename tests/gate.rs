@@ -270,7 +270,7 @@ async fn hold_with_names_that_come_and_go() {
         }
     }
     println!("heap at the end of each day, bytes: {days:?}");
-    let shown = running.incidents.read().unwrap().open_count();
+    let shown = running.incidents.read().open_count();
     assert!(shown < 10, "{shown} incidents are open");
     running.stop().await;
     assert!(days[2] as f64 <= days[0] as f64 * 1.05, "heap at the end of each day, bytes: {days:?}");
