@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listen::Client;
 use super::page::{self, BadToken, FindingKey, Page};
-use super::{Served, Shown};
+use super::{Instance, Served, Shown};
 use crate::API_VERSION;
 use crate::diagnosis::problems::Groups;
 use crate::diagnosis::victims::{Causes, may_serve};
@@ -42,10 +42,12 @@ pub(super) struct Wanted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<T> {
+struct List<'a, T> {
     api_version: &'static str,
     kind: &'static str,
     observed_at: Timestamp,
+    #[serde(flatten)]
+    instance: &'a Instance,
     tracked_pods: usize,
     /// Why the picture may be old or incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -235,6 +237,7 @@ fn render_incidents(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) 
         api_version: API_VERSION,
         kind: "IncidentList",
         observed_at: (shown.clock)(),
+        instance: &shown.instance,
         tracked_pods,
         not_ready: shown.ready().err(),
         total,
@@ -363,6 +366,7 @@ fn render_problems(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -
         api_version: API_VERSION,
         kind: "ProblemList",
         observed_at: (shown.clock)(),
+        instance: &shown.instance,
         tracked_pods,
         not_ready: shown.ready().err(),
         total,

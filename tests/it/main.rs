@@ -19,6 +19,7 @@ mod incidents;
 mod layers;
 mod metrics;
 mod objects;
+mod owners;
 mod reasons;
 mod redaction;
 mod replay;
