@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::listen::Client;
 use super::page::{self, BadToken, FindingKey, Page};
-use super::{Served, Shown};
+use super::{Instance, Served, Shown};
 use crate::API_VERSION;
 use crate::diagnosis::problems::Groups;
 use crate::diagnosis::victims::{Causes, may_serve};
@@ -43,10 +43,12 @@ pub(super) struct Wanted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<T> {
+struct List<'a, T> {
     api_version: &'static str,
     kind: &'static str,
     observed_at: Timestamp,
+    #[serde(flatten)]
+    instance: &'a Instance,
     tracked_pods: usize,
     /// Why the picture may be old or incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -236,6 +238,7 @@ fn render_incidents(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) 
         api_version: API_VERSION,
         kind: "IncidentList",
         observed_at: (shown.clock)(),
+        instance: &shown.instance,
         tracked_pods,
         not_ready: shown.ready().err(),
         total,
@@ -364,6 +367,7 @@ fn render_problems(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -
         api_version: API_VERSION,
         kind: "ProblemList",
         observed_at: (shown.clock)(),
+        instance: &shown.instance,
         tracked_pods,
         not_ready: shown.ready().err(),
         total,

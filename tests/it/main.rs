@@ -20,6 +20,7 @@ mod incidents;
 mod layers;
 mod metrics;
 mod objects;
+mod owners;
 mod reasons;
 mod redaction;
 mod replay;
