@@ -18,17 +18,21 @@ mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::watcher;
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::client::{Connect, ConnectError, connect};
+pub use crate::cluster::clock::Clock;
+use crate::cluster::clock::ClusterClock;
 use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::diagnosis::OwnerLabels;
@@ -41,9 +45,6 @@ use crate::server::hosts::Hosts;
 use crate::server::tls::{self, Certificate, TlsError};
 use crate::server::{self, BindError, Bound, Instance, Limits, Server, Shown};
 use engine::Engine;
-
-/// The time that incidents know: the real one, or a simulated cluster's.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 pub fn wall_clock() -> Clock {
     Arc::new(wall_time)
@@ -104,6 +105,7 @@ pub struct Settings {
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
     pub rule_files: Vec<PathBuf>,
+    /// The time of this process: the real one, or a simulated cluster's.
     pub clock: Clock,
 }
 
@@ -224,6 +226,8 @@ struct Tasks {
     stop: CancellationToken,
     client: Client,
     metrics: Arc<Metrics>,
+    /// Whose turn it is to read a long page of a list.
+    turn: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -234,15 +238,16 @@ impl Tasks {
         });
     }
 
-    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
+    fn watch<T: Object>(&mut self, mut watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
         self.metrics.sources.add(watch.health());
+        watch.take_turns(&self.turn);
         let client = self.client.clone();
         self.spawn(async move { match watch.run(client, sink).await {} });
     }
 }
 
 /// Binds, connects, and begins to watch. Whether the cluster answers shows in `/readyz`.
-pub async fn start(settings: Settings) -> Result<Running, StartError> {
+pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let bound = Bound::to(settings.listen, "--listen")?;
     let address = bound.address().unwrap_or(settings.listen);
     let probe_bound =
@@ -257,6 +262,12 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             (found.client, format!("{} from {}", found.server, found.source))
         }
     };
+    let clock = ClusterClock::new(Arc::clone(&settings.clock));
+    let client = clock.set_by(client);
+    settings.clock = Arc::new({
+        let clock = Arc::clone(&clock);
+        move || clock.now()
+    });
     let scheme = if acceptor.is_some() { "https" } else { "http" };
     tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
 
@@ -266,6 +277,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     let metrics = Arc::new(metrics.map_err(StartError::OwnerLabel)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     metrics.sources.set_scope(settings.selection.scope());
+    metrics.sources.set_clock(clock);
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let queue = queue::Queue::default();
     let engine =
@@ -275,6 +287,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         stop: CancellationToken::new(),
         client: client.clone(),
         metrics: Arc::clone(&metrics),
+        turn: Arc::new(Semaphore::new(1)),
     };
 
     for scope in settings.selection.pods() {
@@ -336,7 +349,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     // They drain by themselves when they are told to stop.
     if let Some(bound) = probe_bound {
         let probes = server::probes(Arc::clone(&shown));
-        tasks.running.spawn(bound.serve(probes, None, Limits::PROBES, tasks.stop.clone()));
+        tasks.running.spawn(bound.serve_apart(probes, Limits::PROBES, tasks.stop.clone()));
     }
     if let Some(certificate) = certificate {
         tasks.spawn(certificate.follow());

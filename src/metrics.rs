@@ -13,10 +13,11 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use prometheus::{Encoder as _, IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
 use crate::diagnosis::OwnerLabels;
@@ -30,7 +31,6 @@ pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// Labels that Prometheus, or the rules, set.
 const OF_PROMETHEUS: [&str; 6] = ["cluster", "job", "instance", "alertname", "le", "quantile"];
 
-#[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
     /// The state of the watches and of the sources of evidence.

@@ -15,8 +15,8 @@ pub mod page;
 pub mod tls;
 
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +28,7 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures::stream;
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;

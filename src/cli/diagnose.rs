@@ -437,7 +437,8 @@ fn in_cluster(args: &Args, context: Option<&str>, targets: Vec<Target>) -> Resul
 }
 
 async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: context.map(str::to_owned) };
+    let how =
+        Connect { kubeconfig: args.kubeconfig.clone(), context: context.map(str::to_owned), http1: false };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.place(&mut targets, Some(&cluster.namespace));
     // One pod is asked for by its name: a namespace may hold thousands.

@@ -127,7 +127,9 @@ impl Args {
             (None, Some(name), Some(of)) => Some(share_of(name, of)?),
             (None, ..) => None,
         };
-        let target = Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context });
+        // Each namespace has its eight watches.
+        let http1 = self.namespaces.len() > 10;
+        let target = Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context, http1 });
         let mut settings = Settings::new(target);
         settings.selection = Selection {
             namespaces: self.namespaces,

@@ -11,7 +11,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt as _;
 use kube::Client;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -270,13 +270,20 @@ pub struct Watch {
     settings: Settings,
     health: Arc<WatchHealth>,
     relist: Arc<Notify>,
+    turn: Arc<Semaphore>,
 }
 
 impl Watch {
     /// Of a resource, as far as `scope` reaches.
     pub fn new(resource: Resource, scope: WatchScope, settings: Settings) -> Self {
         let health = WatchHealth::new(&resource, &scope, &settings);
-        Self { resource, scope, settings, health, relist: Arc::default() }
+        let turn = Arc::new(Semaphore::new(1));
+        Self { resource, scope, settings, health, relist: Arc::default(), turn }
+    }
+
+    /// Makes it read long pages of lists in turn with the others that are given this.
+    pub fn take_turns(&mut self, turn: &Arc<Semaphore>) {
+        self.turn = Arc::clone(turn);
     }
 
     /// Its state.
@@ -298,7 +305,7 @@ impl Watch {
     pub async fn run<T: Object>(mut self, client: Client, mut sink: impl FnMut(Event<T>)) -> Infallible {
         // Not all watches are to reconnect at the same time.
         self.settings.timeout = self.settings.timeout.mul_f64(0.9 + 0.1 * fastrand::f64());
-        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings));
+        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings, Arc::clone(&self.turn)));
         let client = transport::client(client, Arc::clone(&wire));
         let api = lean::api::<T>(client, &self.resource, self.scope.namespace.as_deref());
         let mut supervisor = Supervisor { pauses: pauses(), refused: 0, has_expired: false };

@@ -6,11 +6,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -98,7 +99,7 @@ impl Engine {
     }
 
     fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
-        self.incidents.write().unwrap_or_else(PoisonError::into_inner)
+        self.incidents.write()
     }
 
     fn now(&self) -> Timestamp {
@@ -398,7 +399,7 @@ impl Engine {
 
     fn judge_active(&self, which: impl Fn(&ActivePod<'_>) -> bool) {
         let pods: Vec<Uid> = {
-            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            let incidents = self.incidents.read();
             incidents.active_pods().filter(which).map(|p| p.uid).collect()
         };
         for uid in pods {
@@ -462,14 +463,14 @@ impl Engine {
     }
 
     fn active_uids(&self) -> Vec<Uid> {
-        self.incidents.read().unwrap_or_else(PoisonError::into_inner).active_uids().collect()
+        self.incidents.read().active_uids().collect()
     }
 
     /// Looks at these pods, some at a time, so that no update waits.
     fn in_chunks(&self, uids: &[Uid], mut look: impl FnMut(ActivePod<'_>)) {
         const CHUNK: usize = 200;
         for chunk in uids.chunks(CHUNK) {
-            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            let incidents = self.incidents.read();
             chunk.iter().filter_map(|uid| incidents.pod(*uid)).for_each(&mut look);
         }
     }
@@ -495,7 +496,7 @@ impl Engine {
             page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
         }
         drop(last);
-        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
+        let pods = self.incidents.read().pods();
         let mut sources = self.state().world.sources;
         sources.owners &= self.metrics.sources.is_synced(OWNERS);
         sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
@@ -558,7 +559,7 @@ impl Pods for ActivePods<'_> {
     }
 
     fn on_node(&self, node: &str) -> usize {
-        let incidents = self.engine.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let incidents = self.engine.incidents.read();
         incidents.pods_on(node) as usize
     }
 
@@ -681,7 +682,7 @@ mod tests {
             .unwrap()
         };
         let summary = || {
-            let incidents = incidents.read().unwrap();
+            let incidents = incidents.read();
             incidents.open().map(|i| i.finding().summary.clone()).collect::<Vec<_>>().concat()
         };
         let mut pods = Arc::clone(&engine).pods(None);

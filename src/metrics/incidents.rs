@@ -8,10 +8,11 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use jiff::Timestamp;
+use parking_lot::{RwLock, RwLockReadGuard};
 use prometheus::Result;
 
 use super::family::{Family, Part};
@@ -21,7 +22,8 @@ use crate::incidents::compact::CompactFinding;
 use crate::incidents::store::WorkloadKey;
 use crate::incidents::{ActivePod, Incident, Incidents};
 
-/// Pods (or rows) that are read under one lock.
+/// Pods (or rows) that are read under one lock. The lock is then handed to an update that waits; the scrape itself would be
+/// quicker to take it again.
 const CHUNK: usize = 100;
 
 const UNHEALTHY: Family = Family::gauge(
@@ -176,7 +178,8 @@ impl Scrape<'_> {
         // What becomes active from here on is for the next scrape: a pod that is active again would be written twice.
         let end = self.read().next_place();
         let now = self.now;
-        let mut counts = Counts::default();
+        // Room for all from the start: a table that grows while the lock is held makes an update wait for it.
+        let mut counts = Counts::with_capacity(self.read().open_count());
         self.muted(end, &others)?;
         // They are in no other series: alerts are built on those.
         others.retain(|(_, incident)| !incident.is_muted());
@@ -274,7 +277,7 @@ impl Scrape<'_> {
                         family.add_owned(&of_workload(key), &first.labels, pods);
                     }
                 }
-                drop(incidents);
+                RwLockReadGuard::unlock_fair(incidents);
                 family.write(scrape.out)?;
             }
             Ok(())
@@ -329,7 +332,7 @@ impl Scrape<'_> {
                     place = at + 1;
                 }
                 drop(rows);
-                drop(incidents);
+                RwLockReadGuard::unlock_fair(incidents);
                 family.write(scrape.out)?;
             }
             Ok(())
@@ -379,7 +382,7 @@ impl Scrape<'_> {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Incidents> {
-        self.incidents.read().unwrap_or_else(PoisonError::into_inner)
+        self.incidents.read()
     }
 
     /// The incidents of workloads and nodes, always in the same order.
@@ -435,10 +438,8 @@ impl Scrape<'_> {
                 place = at + 1;
             }
             drop(pods);
-            drop(incidents);
+            RwLockReadGuard::unlock_fair(incidents);
             family.write(self.out)?;
-            // Where nothing is left to write, this is all the time that an update has to take the lock.
-            std::thread::yield_now();
         }
         Ok(())
     }
@@ -548,7 +549,6 @@ fn alerting<'a>(pod: &ActivePod<'a>) -> impl Iterator<Item = &'a Incident> + Clo
 }
 
 /// What is said of each workload, container and reason, in the order in which it was said first.
-#[derive(Default)]
 struct Sentences {
     rows: Vec<Row>,
     places: HashMap<(Arc<WorkloadKey>, Box<str>, ReasonName), usize>,
@@ -610,7 +610,6 @@ struct UnhealthyWorkload {
 
 /// How many pods are unhealthy, by workload and by cause. Each pod counts once per reason and once per cause, however many
 /// of its containers have it.
-#[derive(Default)]
 struct Counts {
     /// In the order in which their first pods became unhealthy.
     workloads: Vec<UnhealthyWorkload>,
@@ -620,6 +619,13 @@ struct Counts {
 }
 
 impl Counts {
+    fn with_capacity(incidents: usize) -> Self {
+        let places = HashMap::with_capacity_and_hasher(incidents, Default::default());
+        let sentences = Sentences { rows: Vec::with_capacity(incidents), places };
+        let places = HashMap::with_capacity_and_hasher(incidents, Default::default());
+        Self { workloads: Vec::with_capacity(incidents), places, causes: HashMap::default(), sentences }
+    }
+
     fn add<'i>(
         &mut self,
         workload_key: &Arc<WorkloadKey>,

@@ -7,10 +7,11 @@ use jiff::Timestamp;
 use prometheus::{IntCounterVec, Opts, Registry, Result};
 
 use super::family::{Family, OnScrape, Part};
+use crate::cluster::clock::ClusterClock;
 use crate::cluster::watch::WatchHealth;
 use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
 
-const WATCHES: [&Family; 7] = [
+const WATCHES: [&Family; 8] = [
     &Family::counter(
         "kubehealer_watch_events_total",
         "What the watches were shown, by resource and type.",
@@ -37,6 +38,11 @@ const WATCHES: [&Family; 7] = [
         &["resource"],
     ),
     &Family::gauge("kubehealer_watches", "Watches that are run.", &[]),
+    &Family::gauge(
+        "kubehealer_clock_skew_seconds",
+        "How far the API server's clock is ahead of that of this process; 0 within five seconds.",
+        &[],
+    ),
     &Family::gauge(
         "kubehealer_source_available",
         "1 if a source of evidence can be read, 0 if it is refused or fails.",
@@ -81,11 +87,11 @@ const RULES: [&Family; 7] = [
 pub const OWNERS: &[&str] = &["replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"];
 
 /// Everything that is read.
-#[derive(Debug)]
 pub struct Sources {
     watches: Mutex<Vec<Arc<WatchHealth>>>,
     /// Which pods are watched, if not all of the cluster.
     scope: OnceLock<String>,
+    clock: OnceLock<Arc<ClusterClock>>,
     /// Whether each source of evidence can be read, as far as it was tried.
     available: Mutex<BTreeMap<&'static str, bool>>,
     evidence: IntCounterVec,
@@ -112,6 +118,7 @@ impl Sources {
         let sources = Arc::new(Self {
             watches: Mutex::default(),
             scope: OnceLock::new(),
+            clock: OnceLock::new(),
             available: Mutex::default(),
             evidence: IntCounterVec::new(evidence, &["source", "result"])?,
             rules: Mutex::default(),
@@ -132,6 +139,11 @@ impl Sources {
     /// Which pods are watched; empty for all. Two instances of one scope stand in for each other.
     pub fn set_scope(&self, scope: String) {
         let _ = self.scope.set(scope);
+    }
+
+    /// The clock whose skew is to be shown.
+    pub fn set_clock(&self, clock: Arc<ClusterClock>) {
+        let _ = self.clock.set(clock);
     }
 
     pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
@@ -200,8 +212,16 @@ impl Sources {
     /// What the watches count, summed by resource.
     fn read_watches(&self) -> Vec<Part> {
         let by_resource = self.by_resource();
-        let [mut events, mut errors, mut relists, mut undecodable, mut last, mut count, mut available] =
-            WATCHES.map(Part::new);
+        let [
+            mut events,
+            mut errors,
+            mut relists,
+            mut undecodable,
+            mut last,
+            mut count,
+            mut skew,
+            mut available,
+        ] = WATCHES.map(Part::new);
         for (resource, watches) in &by_resource {
             let (mut event_sums, mut error_sums) = (BTreeMap::new(), BTreeMap::new());
             for watch in watches {
@@ -223,6 +243,9 @@ impl Sources {
             }
         }
         count.add(&[], by_resource.values().map(Vec::len).sum::<usize>() as f64);
+        if let Some(clock) = self.clock.get() {
+            skew.add(&[], clock.skew().as_secs_f64());
+        }
         for (source, yes) in lock(&self.available).iter() {
             available.add(&[source], f64::from(*yes));
         }
@@ -234,7 +257,7 @@ impl Sources {
                 available.add(&[source], f64::from(yes));
             }
         }
-        vec![events, errors, relists, undecodable, last, count, available]
+        vec![events, errors, relists, undecodable, last, count, skew, available]
     }
 
     fn read_rules(&self) -> Vec<Part> {

@@ -314,7 +314,7 @@ fn a_label_that_a_rule_sets_wins_and_owner_labels_are_in_no_series_beyond_the_li
     );
     assert_eq!(diagnosis.findings[0].labels, [("team".to_owned(), "registry".to_owned())]);
     judged.incidents.apply(&pod, &workload, diagnosis, FirstSeen::Later, now);
-    let shared = std::sync::RwLock::new(judged.incidents);
+    let shared = parking_lot::RwLock::new(judged.incidents);
     let mut text = Vec::new();
     metrics.write(&shared, now, &mut text).unwrap();
     let text = String::from_utf8(text).unwrap();
