@@ -283,7 +283,9 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
     # --- Things break.
     unmuted = time.time() + MUTED
     mute = {"kubehealer.dev/mute-until": stamp(-MUTED), "kubehealer.dev/mute-reason": "registry is being moved"}
-    muted = Deployment(cluster, "shop", "muted", 1, annotations=mute).pod(age=600)
+    quiet = Deployment(cluster, "shop", "muted", 2, annotations=mute)
+    quiet.pod(age=3600).runs()
+    muted = quiet.pod(age=600)
     broken_search = [search.pod(age=600), search.pod(age=600)]
     for pod in [*broken_search, muted]:
         pod.finds_no_image()
