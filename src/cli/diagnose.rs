@@ -25,9 +25,9 @@ Examples:
   kubehealer diagnose -A                        the whole cluster
   kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -
 
-Exit code: 0 looked, and nothing at or above --fail-on; 1 something at or above it; 2 could not look.";
+Exit code: 0 nothing at or above --fail-on; 1 something at or above it; 2 error: cluster or input unreadable.";
 
-/// Say what is wrong with pods, now: in a cluster or in files.
+/// Show what is wrong with pods now, in a cluster or in files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -35,11 +35,11 @@ pub(super) struct Args {
     /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
     #[arg(value_name = "POD|KIND/NAME")]
     targets: Vec<String>,
-    /// The namespace; else that of the kubeconfig's context. With -f: all of them if not given
+    /// The namespace [default: that of the kubeconfig's context; with -f: all]
     #[arg(long, short)]
     #[arg(value_parser = super::namespace)]
     namespace: Option<String>,
-    /// All namespaces; a namespace that is given too does not count, as with kubectl
+    /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
     all_namespaces: bool,
     /// Only pods with these labels, such as app=cart
@@ -48,28 +48,28 @@ pub(super) struct Args {
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME", conflicts_with = "file")]
     context: Option<String>,
-    /// The kubeconfig file; else $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     kubeconfig: Option<PathBuf>,
     /// Read files instead of a cluster: JSON or YAML of kubectl, a directory with logs, a recorded watch, - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
     file: Vec<PathBuf>,
-    /// The time to judge by, such as 2026-11-22T10:00:00Z; else the cluster's clock, with -f the newest time in the files
+    /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Your own rules: a file, or a directory of files; may be given several times
     #[arg(long, value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
-    /// How to print it
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// Exit with 1 if there is a finding of this severity or a worse one
+    /// Exit with 1 if there is a finding of this or a worse severity
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
     /// Do not read logs
     #[arg(long)]
     no_logs: bool,
-    /// Read the logs of crashed containers where you may; this is the default
+    /// Read the logs of crashed containers, as far as you have the right to (the default)
     #[arg(long, overrides_with = "no_logs")]
     logs: bool,
 }
@@ -77,11 +77,11 @@ pub(super) struct Args {
 /// How to print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For a person: worst first, one line each, then the details
+    /// For people: one line each, worst first, then the details
     Table,
-    /// The table with every pod on a line of its own and all evidence
+    /// The table with one line for each pod, and all evidence
     Wide,
-    /// For programs: kubehealer.dev/v1alpha1
+    /// For programs (kubehealer.dev/v1alpha1)
     Json,
     /// The same as YAML
     Yaml,
@@ -116,7 +116,7 @@ fn run_with(mut args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
     if args.all_namespaces
         && let Some(namespace) = args.namespace.take()
     {
-        output::note(&format!("-A looks in all namespaces: -n {namespace} does not count"));
+        output::note(&format!("-A means all namespaces: ignoring -n {namespace}"));
     }
     let targets = args.targets()?;
     let rules = super::rules::load(&args.rules)?;
@@ -169,7 +169,7 @@ impl Args {
                 && own != given
             {
                 return Err(Trouble::new(
-                    format_args!("{target} is asked for in namespace {own}, and -n says {given}"),
+                    format_args!("{target} names namespace {own}, but -n names {given}"),
                     format_args!("leave out -n {given}, or write {target}"),
                 ));
             }
@@ -231,8 +231,10 @@ impl Args {
                 continue;
             }
             notes.push(match near.first() {
-                Some(one) if near.len() == 1 => format!("no pod is named {}; this is {one}", target.name),
-                _ => format!("no pod is named {}; these are the {} that begin so", target.name, near.len()),
+                Some(one) if near.len() == 1 => format!("no pod is named {}; showing {one}", target.name),
+                _ => {
+                    format!("no pod is named {}; showing the {} that start with it", target.name, near.len())
+                }
             });
             targets.extend(near.into_iter().map(|name| Target { name: name.to_owned(), ..target.clone() }));
         }
@@ -281,7 +283,10 @@ impl Args {
             ([], _) if namespace.is_some() => "-A looks in all namespaces".to_owned(),
             ([], true) => String::new(),
             ([], false) => {
-                format!("a manifest says what is wanted, not what became of it: {}", files::HOW_TO_DUMP)
+                format!(
+                    "only pods of a cluster have a status, those of a manifest have none: {}",
+                    files::HOW_TO_DUMP
+                )
             }
         };
         Trouble::new(format_args!("there are no pods to look at{place}"), hint)
@@ -354,9 +359,9 @@ fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     const NAMED: usize = 20;
     let all = &snapshot.undecodable;
     let mut notes: Vec<String> =
-        all.iter().take(NAMED).map(|u| format!("passed over: {}: {}", u.place, u.why)).collect();
+        all.iter().take(NAMED).map(|u| format!("skipped: {}: {}", u.place, u.why)).collect();
     if all.len() > NAMED {
-        notes.push(format!("passed over: {} more", all.len() - NAMED));
+        notes.push(format!("skipped: {} more", all.len() - NAMED));
     }
     notes
 }
@@ -365,7 +370,7 @@ fn in_cluster(args: &Args, targets: Vec<Target>) -> Result<Seen, Trouble> {
     super::blocking(async {
         tokio::select! {
             seen = look(args, targets) => seen,
-            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted before the look was done", "")),
+            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted", "")),
         }
     })?
 }
@@ -429,7 +434,7 @@ async fn look(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
             && !(sources.events && sources.owners && seen.snapshot.undecodable.is_empty())
         {
             unproven.push(Trouble::new(
-                "not all that --fail-on judges by could be read",
+                "--fail-on cannot be decided: not everything could be read",
                 "the report says what is missing, and why",
             ));
         }
