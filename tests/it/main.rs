@@ -30,3 +30,4 @@ mod server;
 mod simulator;
 mod steady;
 mod watch;
+mod words;
