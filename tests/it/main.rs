@@ -29,4 +29,5 @@ mod says;
 mod server;
 mod simulator;
 mod steady;
+mod wait;
 mod watch;

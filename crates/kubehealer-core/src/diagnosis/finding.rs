@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::cause::CauseCode;
-use super::reason::{Family, Reason, Severity};
+use super::reason::{Family, Heals, Reason, Severity};
 
 words! {
     /// How sure a finding is of its cause.
@@ -280,6 +280,17 @@ impl Finding {
         self.is_active()
             && self.severity > Severity::Info
             && self.reason.known().is_some_and(|r| r.family() == Family::End)
+    }
+
+    /// Whether no event in the cluster can end it any more: a person must change something.
+    pub fn is_final(&self) -> bool {
+        let of_cause = self.cause.code.heals().filter(|_| self.confidence > Confidence::Possible);
+        let of_reason = || self.reason.known().map_or(Heals::Maybe, Reason::heals);
+        match of_cause.unwrap_or_else(of_reason) {
+            Heals::Never => self.stage != Stage::Recovered,
+            Heals::Unlikely => self.is_active(),
+            Heals::Maybe => false,
+        }
     }
 
     /// Whether an incident is to be open for it.

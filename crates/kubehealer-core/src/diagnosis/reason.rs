@@ -70,6 +70,18 @@ words! {
     }
 }
 
+words! {
+    /// Whether a failure may end without a change by a person.
+    pub enum Heals {
+        /// Nothing that goes on in the cluster ends it.
+        Never = "no",
+        /// Something that is still being created may end it: not any more when its grace is over.
+        Unlikely = "not after its grace",
+        /// A dependency, a node or a registry may come back.
+        Maybe = "maybe",
+    }
+}
+
 /// What holds of some reasons only.
 #[allow(non_camel_case_types, reason = "as the rows have them")]
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +93,8 @@ enum Flag {
 
 macro_rules! reasons {
     ($(
-        $variant:ident $name:literal $subject:ident $family:ident $severity:ident $grace:literal [$($flag:ident),*] $alert:literal
+        $variant:ident $name:literal $subject:ident $family:ident $severity:ident $grace:literal [$($flag:ident),*] $heals:ident
+            $alert:literal
             $detected:literal;
     )*) => {
         /// The name of a kind of failure. Kubernetes releases bring new ones.
@@ -124,6 +137,11 @@ macro_rules! reasons {
                 match self { $(Self::$variant => &[$(Flag::$flag),*]),* }
             }
 
+            /// Whether it may heal by itself, where its cause does not tell.
+            pub fn heals(self) -> Heals {
+                match self { $(Self::$variant => Heals::$heals),* }
+            }
+
             /// The alert that fires for it, in `charts/kubehealer/files/alerts.yaml`.
             pub fn alert(self) -> &'static str {
                 match self { $(Self::$variant => $alert),* }
@@ -142,155 +160,156 @@ macro_rules! reasons {
     };
 }
 
-// One row a reason: variant, name, subject, family, severity, grace in seconds, flags, alert; below it, how it is detected.
+// One row a reason: variant, name, subject, family, severity, grace in seconds, flags, whether it heals by itself (the cause may
+// tell more, see `CauseCode::heals`), alert; below it, how it is detected.
 // A crash loop's grace is its second termination, not a time. After a change run
 // `UPDATE_GENERATED=1 cargo test --test it generated::`, which writes the docs and the alert rules anew.
 reasons! {
-    CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] "ContainerCrashLooping"
+    CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
         "status: waiting for it; or ended, or running for less than 10 minutes, after a second end whose run was shorter than 10 minutes. The signal or exit code is its cause";
-    OOMKilled "OOMKilled" Container Crash Warning 0 [] "ContainerOOMKilled"
+    OOMKilled "OOMKilled" Container Crash Warning 0 [] Maybe "ContainerOOMKilled"
         "status: the runtime's word `OOMKilled` on the newest end; exit code 137 confirms it, 1 to n is probable (a child, then the main process), 0 and 143 are a remark on a child only. A bare 137 never is one. Node events `SystemOOM`, `OOMKilling` add to it";
-    CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] "ContainerCrashLooping"
+    CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
         "status: three ends with exit code 0 although it is to run for ever, and no probe whose patience the run's length fits";
-    LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
+    LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] Maybe "ContainerProbeKilling"
         "event: `Killing` for the liveness probe within the run that ended; or the probe's complaint in that run and a run as long as the probe allows (probable). Without events a loop whose runs fit the probe keeps its own reason, with the probe as a possible cause";
-    StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
+    StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] Maybe "ContainerProbeKilling"
         "event: `Killing` for the startup probe; or status: `started` false long after the probe should have had it killed";
-    FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] "ContainerRestartsFrequent"
+    FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] Maybe "ContainerRestartsFrequent"
         "memory of the daemon: three ends within an hour after runs of more than 10 minutes; at once where restart count and age prove it";
-    Error "Error" Container Crash Warning 0 [down] "ContainerFailed"
+    Error "Error" Container Crash Warning 0 [down] Never "ContainerFailed"
         "status: ended with a code other than 0 and not to be restarted. Info for a pod of a Job: the Job decides";
-    RunContainerError "RunContainerError" Container Crash Warning 0 [down] "ContainerStartFailing"
+    RunContainerError "RunContainerError" Container Crash Warning 0 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason, or the end `StartError` or `ContainerCannotRun`, from the second try on; the runtime's text says what";
-    PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] "ContainerStartFailing"
+    PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason, shown for a second or two; event `FailedPostStartHook`. Without events a killed container that has such a hook is a possible one";
-    ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] "ContainerFailed"
+    ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] Never "ContainerFailed"
         "status: the kubelet made that end up, and the container is not to run again";
-    RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] "ContainerCrashLooping"
+    RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] Maybe "ContainerCrashLooping"
         "status and spec: an exit for which the container's rule restarts all containers. Warning from the third on; the other containers are its victims and raise nothing";
-    ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] "PodNotReady"
+    ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] Maybe "PodNotReady"
         "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node answers";
-    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] "ContainerInitStuck"
+    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] Maybe "ContainerInitStuck"
         "status: a pod that is not restarted (`Never`, `OnFailure`) has containers that completed with exit code 0, and another one that goes on. Info where neither name nor image say that it is a helper (a proxy, an agent, a log shipper)";
-    DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] "ContainerDeviceUnhealthy"
+    DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] Maybe "ContainerDeviceUnhealthy"
         "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so no grace can be kept";
-    ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] "ContainerImagePullFailing"
+    ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] Maybe "ContainerImagePullFailing"
         "status: `ErrImagePull`, `ImagePullBackOff` or `RegistryUnavailable`; the cause from the message, else from the event of the failed pull";
-    InvalidImageName "InvalidImageName" Container Start Warning 0 [down] "ContainerImagePullFailing"
+    InvalidImageName "InvalidImageName" Container Start Warning 0 [down] Never "ContainerImagePullFailing"
         "status: that waiting reason";
-    ErrImageNeverPull "ErrImageNeverPull" Container Start Warning 0 [down] "ContainerImagePullFailing"
+    ErrImageNeverPull "ErrImageNeverPull" Container Start Warning 0 [down] Never "ContainerImagePullFailing"
         "status: that waiting reason";
-    ImageInspectError "ImageInspectError" Container Start Warning 60 [down] "ContainerImagePullFailing"
+    ImageInspectError "ImageInspectError" Container Start Warning 60 [down] Maybe "ContainerImagePullFailing"
         "status: that waiting reason";
-    SignatureValidationFailed "SignatureValidationFailed" Container Start Warning 0 [down] "ContainerImagePullFailing"
+    SignatureValidationFailed "SignatureValidationFailed" Container Start Warning 0 [down] Unlikely "ContainerImagePullFailing"
         "status: that waiting reason";
-    CreateContainerConfigError "CreateContainerConfigError" Container Start Warning 30 [down] "ContainerConfigError"
+    CreateContainerConfigError "CreateContainerConfigError" Container Start Warning 30 [down] Maybe "ContainerConfigError"
         "status: that waiting reason; the message names the object, the key or the rule";
-    CreateContainerError "CreateContainerError" Container Start Warning 60 [down] "ContainerStartFailing"
+    CreateContainerError "CreateContainerError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason; with CRI-O this is where a wrong command shows";
-    PreCreateHookError "PreCreateHookError" Container Start Warning 60 [down] "ContainerStartFailing"
+    PreCreateHookError "PreCreateHookError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason";
-    PreStartHookError "PreStartHookError" Container Start Warning 60 [down] "ContainerStartFailing"
+    PreStartHookError "PreStartHookError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason";
-    InitStuck "InitStuck" Container Start Warning 600 [down, wants_running_log] "ContainerInitStuck"
+    InitStuck "InitStuck" Container Start Warning 600 [down, wants_running_log] Maybe "ContainerInitStuck"
         "status: an init container runs for more than 10 minutes";
-    SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] "ContainerInitStuck"
+    SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] Maybe "ContainerInitStuck"
         "status: a sidecar runs and `started` stays false; the grace is its startup probe's budget";
-    Other "Other" Container Start Warning 60 [down] "ContainerStartFailing"
+    Other "Other" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: a waiting reason that is none of the known ones, with its words; Kubernetes does put whole sentences there";
-    Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] "PodUnschedulable"
+    Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] Maybe "PodUnschedulable"
         "status: condition `PodScheduled`; the scheduler's sentence is taken apart into counts per cause; of a claim that it waits for, the claim's events say why. Five minutes where an autoscaler says that a node is coming";
-    SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] "PodUnschedulable"
+    SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] Maybe "PodUnschedulable"
         "status: that condition, with what its plugin waited for in vain (a volume, a device); or no condition at all for a minute: no scheduler looks at the pod";
-    SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] "PodDisrupted"
+    SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] Maybe "PodDisrupted"
         "status: that condition";
-    VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] "PodStuckCreating"
+    VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] Maybe "PodStuckCreating"
         "event: `FailedMount`, `FailedAttachVolume`, `FailedMapVolume` while there is no sandbox";
-    FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] "PodStuckCreating"
+    FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
         "event: that one, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox";
-    FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] "PodStuckCreating"
+    FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
         "event: that one, or `FailedResourceClaimCreation`, while there is no sandbox";
-    PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] "PodStuckCreating"
+    PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] Maybe "PodStuckCreating"
         "status: on its node, nothing created, and no event tells why; ten minutes for a pull, or where events are not read and there is a sandbox";
-    ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] "PodNotReady"
+    ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] Maybe "PodNotReady"
         "status: that reason of the condition `Ready`";
-    Evicted "Evicted" Pod End Warning 0 [] "PodEvicted"
+    Evicted "Evicted" Pod End Warning 0 [] Never "PodEvicted"
         "status: reason of the pod; node pressure and a limit of its own are told apart";
-    DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] "PodFailed"
+    DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] Never "PodFailed"
         "status: reason of the pod";
-    OutOfcpu "OutOfcpu" Pod End Warning 0 [] "PodRejected"
+    OutOfcpu "OutOfcpu" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfcpu` of a pod that its node refused";
-    OutOfmemory "OutOfmemory" Pod End Warning 0 [] "PodRejected"
+    OutOfmemory "OutOfmemory" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfmemory` of a pod that its node refused";
-    OutOfephemeralStorage "OutOfephemeral-storage" Pod End Warning 0 [] "PodRejected"
+    OutOfephemeralStorage "OutOfephemeral-storage" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfephemeral-storage` of a pod that its node refused";
-    OutOfpods "OutOfpods" Pod End Warning 0 [] "PodRejected"
+    OutOfpods "OutOfpods" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfpods` of a pod that its node refused";
-    NodeAffinity "NodeAffinity" Pod End Warning 0 [] "PodRejected"
+    NodeAffinity "NodeAffinity" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `NodeAffinity` of a pod that its node refused";
-    NodeName "NodeName" Pod End Warning 0 [] "PodRejected"
+    NodeName "NodeName" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `NodeName` of a pod that its node refused";
-    NodePorts "NodePorts" Pod End Warning 0 [] "PodRejected"
+    NodePorts "NodePorts" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `NodePorts` of a pod that its node refused";
-    TaintToleration "TaintToleration" Pod End Warning 0 [] "PodRejected"
+    TaintToleration "TaintToleration" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `TaintToleration` of a pod that its node refused";
-    UnexpectedAdmissionError "UnexpectedAdmissionError" Pod End Warning 0 [] "PodRejected"
+    UnexpectedAdmissionError "UnexpectedAdmissionError" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `UnexpectedAdmissionError` of a pod that its node refused";
-    TopologyAffinityError "TopologyAffinityError" Pod End Warning 0 [] "PodRejected"
+    TopologyAffinityError "TopologyAffinityError" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `TopologyAffinityError` of a pod that its node refused";
-    SMTAlignmentError "SMTAlignmentError" Pod End Warning 0 [] "PodRejected"
+    SMTAlignmentError "SMTAlignmentError" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `SMTAlignmentError` of a pod that its node refused";
-    SysctlForbidden "SysctlForbidden" Pod End Warning 0 [] "PodRejected"
+    SysctlForbidden "SysctlForbidden" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `SysctlForbidden` of a pod that its node refused";
-    AppArmor "AppArmor" Pod End Warning 0 [] "PodRejected"
+    AppArmor "AppArmor" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `AppArmor` of a pod that its node refused";
-    PodOSNotSupported "PodOSNotSupported" Pod End Warning 0 [] "PodRejected"
+    PodOSNotSupported "PodOSNotSupported" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `PodOSNotSupported` of a pod that its node refused";
-    PodFeatureUnsupported "PodFeatureUnsupported" Pod End Warning 0 [] "PodRejected"
+    PodFeatureUnsupported "PodFeatureUnsupported" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `PodFeatureUnsupported` of a pod that its node refused";
-    VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] "PodRejected"
+    VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `VolumeAttachmentLimitExceeded` of a pod that its node refused";
-    AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] "PodRejected"
+    AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] Never "PodRejected"
         "status: a message that begins with `Pod was rejected` (or, of older kubelets, with the same sentence behind it), with a reason that is none of the named ones";
-    PodFailed "PodFailed" Pod End Warning 0 [] "PodFailed"
+    PodFailed "PodFailed" Pod End Warning 0 [] Never "PodFailed"
         "status: failed, and neither a known reason nor a container tells why";
-    Preempted "Preempted" Pod End Info 0 [] "PodDisrupted"
+    Preempted "Preempted" Pod End Info 0 [] Never "PodDisrupted"
         "status: `Preempting`, or `DisruptionTarget` by the scheduler";
-    NodeShutdown "NodeShutdown" Pod End Info 0 [] "PodDisrupted"
+    NodeShutdown "NodeShutdown" Pod End Info 0 [] Never "PodDisrupted"
         "status: `Terminated`, `NodeShutdown` or `Shutdown`";
-    StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] "PodStuckTerminating"
+    StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] Maybe "PodStuckTerminating"
         "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, silent node and running containers are told apart";
-    FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] "PodDisrupted"
+    FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] Maybe "PodDisrupted"
         "event: that one, or `ExceededGracePeriod`, since the pod was asked to go";
-    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] "PodResizeFailing"
+    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] Maybe "PodResizeFailing"
         "status: condition `PodResizePending`";
-    ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] "PodResizeFailing"
+    ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
         "status: condition `PodResizePending`";
-    ResizeError "ResizeError" Pod Resize Warning 0 [] "PodResizeFailing"
+    ResizeError "ResizeError" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
         "status: condition `PodResizeInProgress` with reason `Error`";
-    FailedCreate "FailedCreate" Workload Workload Warning 60 [] "WorkloadCannotCreatePods"
+    FailedCreate "FailedCreate" Workload Workload Warning 60 [] Maybe "WorkloadCannotCreatePods"
         "owner: condition `ReplicaFailure`; of StatefulSets, DaemonSets, Jobs and CronJobs, which have none, their events (of a CronJob: that it makes no Job). Critical if no pod is ready";
-    ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] "WorkloadRolloutStuck"
+    ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] Never "WorkloadRolloutStuck"
         "owner: condition `Progressing` of a Deployment. Critical if no revision serves";
-    BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] "JobFailed"
+    BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job; a later success of its CronJob ends it";
-    PodFailurePolicy "PodFailurePolicy" Workload Workload Warning 0 [] "JobFailed"
+    PodFailurePolicy "PodFailurePolicy" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job";
-    FailedIndexes "FailedIndexes" Workload Workload Warning 0 [] "JobFailed"
+    FailedIndexes "FailedIndexes" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job";
-    JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] "JobFailed"
+    JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job; the pod is deleted then, and only the Job tells";
-    NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] "NodeUnhealthy"
+    NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] Maybe "NodeUnhealthy"
         "node: condition `Ready`: at once when the kubelet is silent, after two minutes when it says so itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
-    NodeProblem "NodeProblem" Node Node Warning 120 [] "NodeUnhealthy"
+    NodeProblem "NodeProblem" Node Node Warning 120 [] Maybe "NodeUnhealthy"
         "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
-    NodeRestart "NodeRestart" Node Node Warning 0 [] "NodeUnhealthy"
+    NodeRestart "NodeRestart" Node Node Warning 0 [] Maybe "NodeUnhealthy"
         "status: most pods of a node (three at least) ended within two minutes as a restart leaves them";
-    MemoryPressure "MemoryPressure" Node Node Warning 60 [] "NodeUnhealthy"
+    MemoryPressure "MemoryPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `MemoryPressure`";
-    DiskPressure "DiskPressure" Node Node Warning 60 [] "NodeUnhealthy"
+    DiskPressure "DiskPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `DiskPressure`";
-    PIDPressure "PIDPressure" Node Node Warning 60 [] "NodeUnhealthy"
+    PIDPressure "PIDPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `PIDPressure`";
 }
 

@@ -129,11 +129,13 @@ impl Annotation {
     pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
     /// On a ReplicaSet: the revision of its Deployment.
     pub const REVISION: &str = "deployment.kubernetes.io/revision";
+    /// On a DaemonSet: the number that its newest pods carry in the label `pod-template-generation`.
+    pub const DAEMON_SET_GENERATION: &str = "deprecated.daemonset.template.generation";
 }
 
 impl Entry for Annotation {
     fn wanted(key: &str) -> bool {
-        matches!(key, Self::CONFIG_MIRROR | Self::REVISION)
+        matches!(key, Self::CONFIG_MIRROR | Self::REVISION | Self::DAEMON_SET_GENERATION)
     }
     fn new(key: String, value: String) -> Self {
         Self { key, value }
