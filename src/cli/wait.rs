@@ -110,7 +110,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
 async fn wait(args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
     let targets =
         select::targets(&args.targets).map_err(|e| Trouble::new(e, "see: kubehealer wait --help"))?;
-    let how = Connect { kubeconfig: args.kubeconfig, context: args.context };
+    let how = Connect { kubeconfig: args.kubeconfig, context: args.context, http1: false };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.namespace.unwrap_or_else(|| cluster.namespace.clone());
     let (mut targets, how): (Vec<Target>, Vec<_>) = targets.into_iter().map(Target::resolved).unzip();

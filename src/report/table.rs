@@ -33,6 +33,9 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     let paint = Paint { on: style.colour };
     let groups = groups(look.survey, style.wide);
     let mut out = String::new();
+    if !look.cluster.is_empty() {
+        out.push_str(&format!("{}\n", paint.bold(&clean(&format!("Cluster {}", look.cluster)))));
+    }
     headline(&mut out, look, paint);
     if !groups.is_empty() {
         out.push('\n');
@@ -96,6 +99,7 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
         (summary.critical, format!("{} critical", thousands(summary.critical))),
         (summary.warning, count(summary.warning, "warning")),
         (summary.info, format!("{} info", thousands(summary.info))),
+        (summary.muted, format!("{} muted", thousands(summary.muted))),
     ] {
         if number > 0 {
             counts.push(text);
@@ -137,7 +141,11 @@ fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
         let lines = reason.len().max(place.len()).max(if beside { sentence.len() } else { 0 });
         for at in 0..lines {
             let cell = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
-            let severity = if at == 0 { group.severity().as_str() } else { "" };
+            let severity = match (at, group.is_muted()) {
+                (0, true) => "muted",
+                (0, false) => group.severity().as_str(),
+                _ => "",
+            };
             let severity = paint.severity(group.severity(), &pad(severity, SEVERITY));
             let line = [pad(&cell(&reason), reasons), pad(&cell(&place), places)].join(GAP);
             let cause = if beside { format!("{GAP}{}", cell(&sentence)) } else { String::new() };
@@ -221,6 +229,9 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
             out.push_str(&format!("  {}  {line}\n", paint.dim(&label)));
         }
     };
+    if let Some(mute) = group.mute() {
+        field("mute", wrap(&clean(&mute), columns));
+    }
     field("summary", wrap(&clean(&first.summary), columns));
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
     let code = format!("{} ({})", cause.code, first.confidence.as_str());
@@ -275,6 +286,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: jiff::Timestamp) -> St
             parts.push(format!("on {}", count(nodes, "node")));
         }
     }
+    parts.extend(first.labels.iter().map(|(name, value)| format!("{name}={value}")));
     if let Some(since) = group.findings.iter().filter_map(|f| f.since).min() {
         parts.push(format!("since {}", age(since, now)));
     }

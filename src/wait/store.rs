@@ -117,14 +117,12 @@ impl Store {
         store
     }
 
-    fn watch<T: Object>(
+    fn watch<T: Object + Send>(
         &mut self,
         client: &Client,
         watch: Watch,
         slot: impl Fn(&mut Objects) -> &mut Mirrors<T> + Send + 'static,
-    ) where
-        T: Send,
-    {
+    ) {
         let mut objects = lock(&self.objects);
         let mirrors = slot(&mut objects);
         let index = mirrors.len();

@@ -737,12 +737,12 @@ fn a_cluster_that_cannot_be_found_or_reached_is_said_in_words() {
 }
 
 #[test]
-fn the_readme_shows_what_diagnose_prints() {
+fn the_tutorial_shows_what_diagnose_prints() {
     let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "deployment/cart"]);
-    let readme = include_str!("../../README.md");
+    let tutorial = include_str!("../../docs/tutorial.md");
     assert!(
-        readme.contains(run.out.trim_end()),
-        "the example in README.md is no longer what this prints:\n{}",
+        tutorial.contains(run.out.trim_end()),
+        "the example in docs/tutorial.md is no longer what this prints:\n{}",
         run.out
     );
 }

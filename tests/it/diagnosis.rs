@@ -66,7 +66,7 @@ fn snapshot(dir: &str) -> Snapshot {
         revisions: Vec::new(),
         logs: logs(&dir.join("logs")),
         sources: Sources::ALL,
-        undecodable: Vec::new(),
+        ..Snapshot::default()
     }
 }
 

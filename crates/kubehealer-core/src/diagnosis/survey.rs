@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::changes::Change;
 use super::context::{ContainerLog, Sources};
 use super::finding::{Finding, WorkloadRef};
+use super::ownership::OwnerLabels;
 use super::problems::{self, Problem};
 use super::reason::{Reason, Severity};
 use super::starts::{Start, revision_of, slowest_starts};
@@ -49,6 +50,8 @@ pub struct Snapshot {
     pub logs: Vec<ContainerLog>,
     /// Which sources could be read at all.
     pub sources: Sources,
+    /// Which labels tell whose something is.
+    pub owner_labels: OwnerLabels,
     /// What could not be decoded.
     pub undecodable: Vec<Undecodable>,
 }
@@ -69,6 +72,7 @@ impl Default for Snapshot {
             revisions: Vec::new(),
             logs: Vec::new(),
             sources: Sources::NONE,
+            owner_labels: OwnerLabels::default(),
             undecodable: Vec::new(),
         }
     }
@@ -111,6 +115,13 @@ pub struct Summary {
     pub warning: usize,
     /// Findings.
     pub info: usize,
+    /// Findings that do not alert for now, of any severity.
+    #[serde(skip_serializing_if = "is_none")]
+    pub muted: usize,
+}
+
+fn is_none(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Counts findings one at a time and keeps none of them.
@@ -130,6 +141,7 @@ impl Tally {
             Severity::Warning => &mut self.summary.warning,
             Severity::Info => &mut self.summary.info,
         } += 1;
+        self.summary.muted += usize::from(finding.muted.is_some());
         if finding.severity > Severity::Info && !finding.pod.is_empty() {
             self.unhealthy.insert(self.hasher.hash_one((&finding.namespace, &finding.pod)));
         }
@@ -150,6 +162,7 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
 pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -> Survey {
     let seen = Seen::of(snapshot);
     let mut world = World::new(snapshot.sources);
+    world.owner_labels = snapshot.owner_labels.clone();
     take_owners(&mut world, snapshot);
     snapshot.nodes.iter().for_each(|node| drop(world.put_node(node.clone())));
     let mut findings = Vec::new();
