@@ -9,8 +9,9 @@ mod demo;
 mod diagnose;
 mod explain;
 mod output;
+mod resolve;
 mod rules;
-mod select;
+mod wait;
 mod watch;
 
 use std::fmt::Display;
@@ -46,6 +47,8 @@ enum Command {
     Watch(Box<watch::Args>),
     /// Show what is wrong with pods now, in a cluster or in files
     Diagnose(Box<diagnose::Args>),
+    /// Wait until workloads are ready, or cannot become ready: a gate for a deploy job
+    Wait(Box<wait::Args>),
     /// Print the runbook of a reason, or the list of reasons
     Explain(explain::Args),
     /// Check, test and print your own rules
@@ -114,6 +117,7 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     match cli.command {
         Command::Watch(args) => watch::run(*args),
         Command::Diagnose(args) => diagnose::run(*args),
+        Command::Wait(args) => wait::run(*args),
         Command::Explain(args) => explain::run(&args),
         Command::Rules(args) => rules::run(args),
         Command::Demo(args) => demo::run(args),
@@ -146,17 +150,6 @@ fn no_runtime(error: std::io::Error) -> Trouble {
 impl From<StartError> for Trouble {
     fn from(error: StartError) -> Self {
         Self::new(error, "")
-    }
-}
-
-/// A namespace's name.
-fn namespace(text: &str) -> Result<String, String> {
-    let valid =
-        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-    if valid {
-        Ok(text.to_owned())
-    } else {
-        Err("a namespace has only lower-case letters, digits and dashes".to_owned())
     }
 }
 

@@ -12,13 +12,15 @@
 //! redact       text from a cluster made safe to show
 //! runbooks     what to do about each reason, built in from docs/runbooks
 //! files        what `diagnose -f` reads
+//! select       which pods are meant: names, kinds, namespaces, labels
+//! wait         follows workloads until their outcome is certain
 //! words        closed sets of words, for all of the above
 //! cli          flags -> checked settings -> one call
 //! daemon       puts the parts together
 //! simulator    a simulated cluster, for the demo, the tests and the benchmarks
 //! ```
 //!
-//! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact` and `files` name no runtime, no client and no metrics
+//! `objects`, `diagnosis`, `rules`, `incidents`, `report`, `redact`, `files` and `select` name no runtime, no client and no metrics
 //! library, and read no clock: time comes in as a [`jiff::Timestamp`]. A test holds who may know whom.
 #![allow(missing_docs, reason = "the libraries are kubehealer-core and kubehealer-rules")]
 
@@ -33,4 +35,6 @@ pub mod files;
 pub mod incidents;
 pub mod metrics;
 pub mod report;
+pub mod select;
 pub mod server;
+pub mod wait;

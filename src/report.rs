@@ -16,9 +16,10 @@ use serde::Serialize;
 use crate::diagnosis::{Finding, Problem, Snapshot, Sources, Summary, Survey};
 
 pub use flags::ClusterFlags;
-pub use markdown::markdown;
+pub use markdown::{escape as escape_markdown, markdown};
 pub use page::{glossary, page};
 pub use table::table;
+pub use text::cut;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
@@ -40,6 +41,8 @@ pub struct Style {
     pub colour: bool,
     /// Every finding on a line of its own, and all of its evidence.
     pub wide: bool,
+    /// The details of every row, not only of the first ones.
+    pub all: bool,
 }
 
 /// The JSON contract, see `docs/diagnosis.schema.json`.
@@ -110,8 +113,13 @@ impl<'a> List<'a> {
 
 /// A page of a report as JSON, and where the next one begins. The summary counts all pages; problems are those of this one.
 pub fn json_page(look: &Look<'_>, next: Option<&str>) -> String {
+    pretty(&Document { next, ..document(look) })
+}
+
+/// A document as JSON that is safe to show.
+pub fn pretty(document: &impl Serialize) -> String {
     // Strings, numbers and lists only: there is nothing that could fail.
-    escaped(&serde_json::to_string_pretty(&Document { next, ..document(look) }).unwrap_or_default())
+    escaped(&serde_json::to_string_pretty(document).unwrap_or_default())
 }
 
 fn escaped(text: &str) -> String {

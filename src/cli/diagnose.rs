@@ -1,22 +1,21 @@
 //! `kubehealer diagnose`: a look at pods, in a cluster or in files.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::select::{self, Kind, Selection, Selector, Target};
-use super::{Trouble, output};
+use super::{Trouble, output, resolve};
 use crate::cluster::client::{self, Connect, Failure};
-use crate::cluster::evidence::LogOf;
 use crate::cluster::snapshot::{self, Progress, Wanted};
-use crate::diagnosis::{Severity, Snapshot, Survey, survey};
+use crate::diagnosis::{Finding, Severity, Snapshot, Survey, survey};
 use crate::files;
-use crate::objects::{ObjectMeta, Pod};
+use crate::objects::ObjectMeta;
 use crate::report::{self, ClusterFlags, Look, Style};
 use crate::rules::RuleCounters;
+use crate::select::{self, Kind, Selection, Selector, Target, logs_that_matter, revisions_that_matter};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,7 +37,7 @@ pub(super) struct Args {
     targets: Vec<String>,
     /// The namespace [default: that of the kubeconfig's context; with -f: all]
     #[arg(long, short)]
-    #[arg(value_parser = super::namespace)]
+    #[arg(value_parser = select::valid_namespace)]
     namespace: Option<String>,
     /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
@@ -67,6 +66,15 @@ pub(super) struct Args {
     /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// Show findings of this severity and worse ones only
+    #[arg(long, value_name = "SEVERITY", value_parser = severity())]
+    severity: Option<Severity>,
+    /// Show findings with this reason only; may be given several times
+    #[arg(long, value_name = "REASON")]
+    reason: Vec<String>,
+    /// Show the details of every row of the table, not only of the first ten
+    #[arg(long)]
+    all: bool,
     /// Exit with 1 if there is a finding of this or a worse severity
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
@@ -161,15 +169,18 @@ struct Looked {
     flags: ClusterFlags,
     seen: Seen,
     survey: Survey,
+    /// The worst of all findings, shown or not.
+    worst: Option<Severity>,
 }
 
 impl Looked {
     fn at(args: &Args, context: Option<&str>, cluster: &str, flags: ClusterFlags) -> Result<Self, Trouble> {
-        let targets = args.targets()?;
+        let (targets, how) = args.targets()?;
         let rules = super::rules::load(&args.rules)?;
         let owner_labels = super::owner_labels(&args.owner_labels)?;
         let mut seen =
             if args.file.is_empty() { in_cluster(args, context, targets)? } else { in_files(args, targets)? };
+        seen.notes.extend(how);
         seen.snapshot.owner_labels = owner_labels;
         let mut counters = RuleCounters::default();
         let mut survey = rules.survey(&seen.snapshot, seen.now, |applied| {
@@ -179,8 +190,10 @@ impl Looked {
         for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
             seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
         }
+        let worst = survey.findings.iter().map(|f| f.severity).max();
+        args.choose(&mut survey, &mut seen.notes);
         flags.add_to(&mut survey);
-        Ok(Self { cluster: cluster.to_owned(), flags, seen, survey })
+        Ok(Self { cluster: cluster.to_owned(), flags, seen, survey, worst })
     }
 
     fn look(&self) -> Look<'_> {
@@ -194,8 +207,7 @@ impl Looked {
             return super::COULD_NOT_LOOK;
         }
         let Some(limit) = fail_on else { return 0 };
-        let failed = self.survey.findings.iter().any(|f| f.severity >= limit);
-        match (failed, self.seen.unproven.is_empty()) {
+        match (self.worst >= Some(limit), self.seen.unproven.is_empty()) {
             (true, _) => 1,
             (false, true) => 0,
             // What was not looked at has not passed.
@@ -211,8 +223,12 @@ fn count(n: u64, what: &str) -> String {
 impl Args {
     /// What is printed. Of several clusters each is named.
     fn report(&self, looks: &[Looked]) -> String {
-        let style =
-            Style { width: output::width(), colour: output::colour(), wide: self.output == Format::Wide };
+        let style = Style {
+            width: output::width(),
+            colour: output::colour(),
+            wide: self.output == Format::Wide,
+            all: self.all,
+        };
         let looks: Vec<Look<'_>> = looks.iter().map(Looked::look).collect();
         let joined = |one: &dyn Fn(&Look<'_>) -> String| looks.iter().map(one).collect::<Vec<_>>().join("\n");
         let is_list = self.context.len() > 1;
@@ -226,10 +242,11 @@ impl Args {
         }
     }
 
-    /// What the words ask for.
-    fn targets(&self) -> Result<Vec<Target>, Trouble> {
+    /// What the words ask for, and how.
+    fn targets(&self) -> Result<(Vec<Target>, Vec<String>), Trouble> {
         let targets =
             select::targets(&self.targets).map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
+        let (targets, how): (Vec<Target>, Vec<_>) = targets.into_iter().map(Target::resolved).unzip();
         for target in &targets {
             if let (Some(own), Some(given)) = (&target.namespace, &self.namespace)
                 && own != given
@@ -240,7 +257,24 @@ impl Args {
                 ));
             }
         }
-        Ok(targets)
+        Ok((targets, how.into_iter().flatten().collect()))
+    }
+
+    /// Leaves the findings that are to be shown.
+    fn choose(&self, survey: &mut Survey, notes: &mut Vec<String>) {
+        let is_wanted = |f: &Finding| {
+            self.severity.is_none_or(|least| f.severity >= least)
+                && (self.reason.is_empty()
+                    || self.reason.iter().any(|r| r.eq_ignore_ascii_case(f.reason.as_str())))
+        };
+        let (wanted, others): (Vec<Finding>, Vec<Finding>) =
+            std::mem::take(&mut survey.findings).into_iter().partition(is_wanted);
+        *survey =
+            Survey { summary: survey.summary, ..Survey::of(wanted, survey.summary.pods, survey.observed_at) };
+        if !others.is_empty() {
+            let hidden = count(others.len() as u64, "finding");
+            notes.push(format!("{hidden} not shown, by --severity or --reason"));
+        }
     }
 
     /// The namespace that is to be read; none for all of them. A target that names none is in the usual one.
@@ -275,36 +309,9 @@ impl Args {
         namespace: Option<&str>,
         notes: &mut Vec<String>,
     ) -> Result<Option<Trouble>, Trouble> {
-        let mut targets = Vec::new();
-        for target in wanted {
-            let here = |meta: &ObjectMeta| {
-                target.namespace.as_deref().or(namespace).is_none_or(|n| n == meta.namespace)
-            };
-            let names: Vec<&str> = snapshot
-                .pods
-                .iter()
-                .map(|p| &p.metadata)
-                .filter(|m| here(m))
-                .map(|m| m.name.as_str())
-                .collect();
-            let near: BTreeSet<&str> = names
-                .iter()
-                .copied()
-                .filter(|n| n.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-')))
-                .collect();
-            if !target.is(Kind::Pod) || names.contains(&target.name.as_str()) || near.is_empty() {
-                targets.push(target.clone());
-                continue;
-            }
-            notes.push(match near.first() {
-                Some(one) if near.len() == 1 => format!("no pod is named {}; showing {one}", target.name),
-                _ => {
-                    format!("no pod is named {}; showing the {} that start with it", target.name, near.len())
-                }
-            });
-            targets.extend(near.into_iter().map(|name| Target { name: name.to_owned(), ..target.clone() }));
-        }
         let known = select::names(snapshot);
+        let meant = wanted.iter().flat_map(|target| meant(target, snapshot, namespace, &known, notes));
+        let targets = meant.collect();
         let nothing = self.nothing(snapshot, namespace);
         let selection =
             Selection { targets, namespace: namespace.map(str::to_owned), selector: self.selector.clone() };
@@ -359,14 +366,55 @@ impl Args {
     }
 }
 
+/// The kinds that a bare word may name, if no pod has that name.
+const WORKLOADS: [Kind; 6] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Job, Kind::Rollout];
+
+/// What a target means: itself; of a word that no pod is named, the workload of that name, else the pods whose names begin so.
+fn meant(
+    target: &Target,
+    snapshot: &Snapshot,
+    namespace: Option<&str>,
+    known: &BTreeSet<String>,
+    notes: &mut Vec<String>,
+) -> Vec<Target> {
+    let place = target.namespace.as_deref().or(namespace);
+    let metas = snapshot.pods.iter().map(|pod| &pod.metadata);
+    let names: Vec<&str> =
+        metas.filter(|m| place.is_none_or(|n| n == m.namespace)).map(|m| m.name.as_str()).collect();
+    if !target.is(Kind::Pod) || names.contains(&target.name.as_str()) {
+        return vec![target.clone()];
+    }
+    let workloads = WORKLOADS.map(|kind| target.beside(kind.name(), &target.name, Vec::new()));
+    if let Some(workload) = workloads.into_iter().find(|workload| known.contains(&workload.to_string())) {
+        notes.push(format!("no pod is named {}; this is {workload}", target.name));
+        return vec![workload];
+    }
+    let begins = |name: &&str| name.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-'));
+    let near: BTreeSet<&str> = names.into_iter().filter(begins).collect();
+    match near.first() {
+        None => return vec![target.clone()],
+        Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; this is {one}", target.name)),
+        Some(_) => {
+            notes.push(format!(
+                "no pod is named {}; these are the {} that begin so",
+                target.name,
+                near.len()
+            ));
+        }
+    }
+    near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
+}
+
 fn did_you_mean(names: &[&str]) -> String {
     format!("did you mean {}?", names.join(" or "))
 }
 
 fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    if let Some(service) = targets.iter().find(|t| t.is(Kind::Service)) {
+    let asked = [Kind::Service, Kind::Ingress, Kind::Autoscaler];
+    if let Some(target) = targets.iter().find(|t| asked.iter().any(|kind| t.is(*kind))) {
         return Err(Trouble::new(
-            format_args!("{service}: Services are not read from files"),
+            format_args!("{target}: {}s are not read from files", target.kind),
             "select its pods by their labels: -l KEY=VALUE",
         ));
     }
@@ -456,9 +504,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
     let progress = Progress::default();
     let failed = |failure: Failure| Trouble::new(format_args!("{}: {}", cluster.server, failure.text), "");
     let work = async {
-        for target in targets.iter_mut().filter(|t| t.is(Kind::Service)) {
-            target.selector = Some(selector_of(&cluster.client, target, namespace.as_deref()).await?);
-        }
+        let (targets, how) = resolve::resolve(&cluster.client, targets, namespace.as_deref()).await?;
         let mut seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
         let narrowed = !wanted.field_selector.is_empty() || !wanted.label_selector.is_empty();
         if seen.snapshot.pods.is_empty() && narrowed {
@@ -468,6 +514,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
             seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
         }
         let mut notes = seen.notes;
+        notes.extend(how);
         let nothing = args.narrow(&mut seen.snapshot, &targets, namespace.as_deref(), &mut notes)?;
         let mut unproven: Vec<Trouble> = nothing.into_iter().collect();
         let clock = seen.server_time.unwrap_or_else(clock);
@@ -483,6 +530,8 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
             seen.snapshot.logs = logs;
             notes.extend(lacking);
         }
+        let wanted = revisions_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
+        seen.snapshot.revisions = snapshot::revisions(&cluster.client, wanted).await;
         notes.extend(passed_over(&seen.snapshot));
         if let (Some(namespace), [nothing]) = (&namespace, unproven.as_mut_slice()) {
             notes.push(format!("there are no pods in namespace {namespace}; -A looks in all of them"));
@@ -508,72 +557,4 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
         Ok(Seen { snapshot: seen.snapshot, now, notes, incomplete: false, unproven })
     };
     output::with_progress(&progress, work).await
-}
-
-/// What the pods of a Service have.
-async fn selector_of(
-    client: &kube::Client,
-    target: &Target,
-    namespace: Option<&str>,
-) -> Result<Selector, Trouble> {
-    let by_label = "select its pods by their labels: -l KEY=VALUE";
-    let Some(namespace) = target.namespace.as_deref().or(namespace) else {
-        return Err(Trouble::new(
-            format_args!("{target}: in which namespace?"),
-            format_args!("write NAMESPACE/{target}"),
-        ));
-    };
-    match snapshot::service_labels(client, namespace, &target.name).await {
-        Err(failure) => Err(Trouble::new(format_args!("{target}: {}", failure.text), by_label)),
-        Ok(labels) if labels.is_empty() => {
-            Err(Trouble::new(format_args!("{target} selects no pods: it has no selector"), by_label))
-        }
-        Ok(labels) => {
-            let terms: Vec<String> =
-                labels.into_iter().map(|(key, value)| format!("{key}={value}")).collect();
-            terms.join(",").parse().map_err(|e| Trouble::new(format_args!("{target}: {e}"), by_label))
-        }
-    }
-}
-
-/// Logs that are read at most: they are one request each.
-const MOST_LOGS: usize = 300;
-/// Of pods of one controller that fail alike, so many: the others' logs say the same.
-const LOGS_ALIKE: usize = 10;
-
-/// The logs of containers that crashed: of the present run and of the one before. Which of them holds the end depends on
-/// the state, and either may be gone. Of those that run and hold something up, the log of that run.
-fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
-    let pods: HashMap<(&str, &str), &Pod> = snapshot
-        .pods
-        .iter()
-        .map(|p| ((p.metadata.namespace.as_str(), p.metadata.name.as_str()), p))
-        .collect();
-    let mut alike: HashMap<_, usize> = HashMap::new();
-    let mut wanted = Vec::new();
-    for finding in &survey.findings {
-        if !finding.wants_log() {
-            continue;
-        }
-        let Some(pod) = pods.get(&(finding.namespace.as_str(), finding.pod.as_str())) else { continue };
-        let controller =
-            pod.metadata.controller().map_or(pod.metadata.uid.as_str(), |owner| owner.uid.as_str());
-        let seen = alike.entry((controller, &finding.container, finding.reason.as_str())).or_default();
-        *seen += 1;
-        if *seen > LOGS_ALIKE {
-            continue;
-        }
-        let log = |previous| LogOf {
-            namespace: finding.namespace.clone(),
-            pod: finding.pod.clone(),
-            container: finding.container.clone(),
-            previous,
-        };
-        if finding.is_crash() {
-            wanted.push(log(true));
-        }
-        wanted.push(log(false));
-    }
-    wanted.truncate(MOST_LOGS);
-    wanted
 }

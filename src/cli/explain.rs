@@ -42,7 +42,7 @@ const SAME: &[(&str, &str)] = &[
 ];
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
-    let style = Style { width: output::width(), colour: output::colour(), wide: false };
+    let style = Style { width: output::width(), colour: output::colour(), wide: false, all: false };
     let wanted = args.words.join(" ");
     let text = if wanted.is_empty() {
         list(&style)

@@ -77,6 +77,55 @@ impl Drop for Line {
     }
 }
 
+/// How long something took: `41s`, `3m05s`.
+pub(super) fn span(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ ..60 => format!("{seconds}s"),
+        seconds => format!("{}m{:02}s", seconds / 60, seconds % 60),
+    }
+}
+
+/// The state of some work on stderr: on a terminal drawn again in place, elsewhere each line once it changes.
+pub(super) struct Screen {
+    live: bool,
+    lines: Vec<String>,
+}
+
+impl Screen {
+    pub(super) fn new() -> Self {
+        Self { live: io::stderr().is_terminal(), lines: Vec::new() }
+    }
+
+    /// Whether it is drawn again in place.
+    pub(super) fn is_live(&self) -> bool {
+        self.live
+    }
+
+    pub(super) fn show(&mut self, lines: Vec<String>, elapsed: Duration) {
+        let mut out = anstream::AutoStream::auto(io::stderr().lock());
+        if self.live {
+            self.clear();
+            let columns = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(w, _)| usize::from(w.0));
+            for line in &lines {
+                let _ = writeln!(out, "{}", crate::report::cut(line, columns.saturating_sub(1)));
+            }
+        } else {
+            for line in lines.iter().filter(|line| !self.lines.contains(line)) {
+                let _ = writeln!(out, "{:>6}  {line}", span(elapsed));
+            }
+        }
+        self.lines = lines;
+    }
+
+    /// Takes what is drawn off the terminal.
+    pub(super) fn clear(&mut self) {
+        if self.live && !self.lines.is_empty() {
+            let _ = write!(io::stderr(), "\x1b[{}A\x1b[J", self.lines.len());
+            self.lines.clear();
+        }
+    }
+}
+
 /// Whether stdout gets colour: as `--color` says, else as the environment and the terminal do.
 pub(super) fn colour() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never

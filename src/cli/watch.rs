@@ -6,10 +6,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::Trouble;
-use super::select::Selector;
 use crate::cluster::client::Connect;
 use crate::cluster::watch::{Selection, Shard};
 use crate::daemon::{self, Settings, Target, logging};
+use crate::select::{self, Selector};
 use crate::server::tls;
 
 /// Watch a cluster: the daemon, with metrics, an API and a status page.
@@ -17,7 +17,7 @@ use crate::server::tls;
 pub(super) struct Args {
     /// Namespaces to watch, separated by commas [default: all]. With this, Roles are enough, no ClusterRole is needed
     #[arg(long, short = 'n', env = "KUBEHEALER_NAMESPACES", value_delimiter = ',', value_name = "NAMES",
-        value_parser = super::namespace)]
+        value_parser = select::valid_namespace)]
     namespaces: Vec<String>,
     /// Only pods with these labels
     #[arg(long, short = 'l', env = "KUBEHEALER_SELECTOR", value_name = "LABELS")]

@@ -11,7 +11,7 @@ use super::client::{Failure, Kind};
 use super::lean;
 use super::watch::Resource;
 use crate::diagnosis::logs::{MAX_BYTES, MAX_LINES};
-use crate::objects::{Event, Object, Pod};
+use crate::objects::{Event, Object, Pod, Revision};
 
 /// Events that are asked for.
 const EVENTS: u32 = 200;
@@ -62,6 +62,20 @@ pub async fn pods_with(
 ) -> Result<Vec<Pod>, Failure> {
     let params = ListParams::default().labels(&format!("{label}={value}")).limit(SIBLINGS);
     list(client, namespace, Resource::PODS, &params).await
+}
+
+/// The templates of these ReplicaSets, as far as they are still there.
+pub async fn replica_sets(
+    client: &Client,
+    namespace: &str,
+    names: &[String],
+) -> Result<Vec<Revision>, Failure> {
+    let mut sets = Vec::new();
+    for name in names {
+        let params = ListParams::default().fields(&format!("metadata.name={name}")).limit(1);
+        sets.extend(list::<Revision>(client, namespace, Resource::REPLICA_SETS, &params).await?);
+    }
+    Ok(sets)
 }
 
 /// One page of a list.

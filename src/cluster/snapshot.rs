@@ -3,7 +3,7 @@
 //! Pods are needed; every other source that cannot be read is named once, and the look goes on without it. Everything is
 //! bounded: pages, requests at a time, bytes of a log, time. Must not know what the objects mean, nor how a look is shown.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +11,9 @@ use std::time::Duration;
 use backon::{ExponentialBuilder, Retryable as _};
 use futures::StreamExt as _;
 use jiff::Timestamp;
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::networking::v1::Ingress;
 use kube::Client;
 use kube::api::{Api, ListParams};
 use tokio::time::{Instant, sleep, timeout};
@@ -22,7 +24,7 @@ use super::lean::{self, Lean, Page};
 use super::watch::Resource;
 use crate::diagnosis::{ContainerLog, OwnerLabels, Snapshot, Sources, Undecodable, scheduling};
 use crate::objects::decode::Unread;
-use crate::objects::{Object, Pod};
+use crate::objects::{Object, Pod, Revision};
 
 /// What to look at.
 #[derive(Clone, Debug, Default)]
@@ -160,6 +162,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
         jobs: lacking.take("jobs", jobs),
         cron_jobs: lacking.take("cronjobs", cron_jobs),
         claims: lacking.take("persistentvolumeclaims", claims),
+        revisions: Vec::new(),
         logs: Vec::new(),
         sources,
         owner_labels: OwnerLabels::default(),
@@ -345,6 +348,32 @@ pub async fn namespaces(client: &Client) -> Result<Vec<String>, Failure> {
     Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
 }
 
+/// The templates of these ReplicaSets, and the ControllerRevisions of these namespaces. They add to a diagnosis: what cannot be
+/// read is left out.
+pub async fn revisions(
+    client: &Client,
+    (sets, namespaces): (BTreeSet<(String, String)>, BTreeSet<String>),
+) -> Vec<Revision> {
+    let wanted = sets
+        .into_iter()
+        .map(|(namespace, name)| (Resource::REPLICA_SETS, namespace, format!("metadata.name={name}")));
+    let all =
+        namespaces.into_iter().map(|namespace| (Resource::CONTROLLER_REVISIONS, namespace, String::new()));
+    let lists = futures::stream::iter(wanted.chain(all)).map(|(resource, namespace, fields)| async move {
+        let params = ListParams::default().fields(&fields).limit(PAGE);
+        let page = page_in_time(&lean::reading(client, resource, Some(&namespace)), &params).await;
+        page.map(|page| page.items).unwrap_or_default()
+    });
+    lists.buffer_unordered(LOGS_AT_A_TIME).collect::<Vec<_>>().await.concat()
+}
+
+/// The API server's own clock, where it gives it; with it, whether the server answers and lets this user list pods.
+pub async fn server_time(client: &Client, namespace: &str) -> Result<Option<Timestamp>, Failure> {
+    let (api, wire) = lean::reader::<Pod>(client, Resource::PODS, Some(namespace));
+    page_in_time(&api, &ListParams::default().limit(1)).await?;
+    Ok(wire.server_time())
+}
+
 /// The labels that a Service selects its pods by.
 pub async fn service_labels(
     client: &Client,
@@ -354,4 +383,21 @@ pub async fn service_labels(
     let api = Api::<Service>::namespaced(client.clone(), namespace);
     let service = api.get(name).await.map_err(|error| Failure::of(&error))?;
     Ok(service.spec.and_then(|spec| spec.selector).unwrap_or_default())
+}
+
+/// The Services behind an Ingress.
+pub async fn ingress_services(client: &Client, namespace: &str, name: &str) -> Result<Vec<String>, Failure> {
+    let api = Api::<Ingress>::namespaced(client.clone(), namespace);
+    let spec = api.get(name).await.map_err(|error| Failure::of(&error))?.spec.unwrap_or_default();
+    let paths = spec.rules.into_iter().flatten().filter_map(|rule| rule.http).flat_map(|http| http.paths);
+    let backends = spec.default_backend.into_iter().chain(paths.map(|path| path.backend));
+    let services: BTreeSet<String> = backends.filter_map(|backend| Some(backend.service?.name)).collect();
+    Ok(services.into_iter().collect())
+}
+
+/// Kind and name of what a HorizontalPodAutoscaler scales.
+pub async fn scaled_by(client: &Client, namespace: &str, name: &str) -> Result<(String, String), Failure> {
+    let api = Api::<HorizontalPodAutoscaler>::namespaced(client.clone(), namespace);
+    let scaled = api.get(name).await.map_err(|error| Failure::of(&error))?.spec.unwrap_or_default();
+    Ok((scaled.scale_target_ref.kind, scaled.scale_target_ref.name))
 }

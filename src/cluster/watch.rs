@@ -56,6 +56,8 @@ resources! {
     DAEMON_SETS: "apis/apps/v1" "daemonsets" false true "`objects::Workload`.";
     JOBS: "apis/batch/v1" "jobs" false true "`objects::Job`.";
     CRON_JOBS: "apis/batch/v1" "cronjobs" false true "`objects::CronJob`.";
+    CONTROLLER_REVISIONS: "apis/apps/v1" "controllerrevisions" false true "`objects::Revision`.";
+    ROLLOUTS: "apis/argoproj.io/v1alpha1" "rollouts" false true "Of Argo Rollouts, as `objects::Workload`.";
 }
 
 /// Which pods this instance is for: what the flags say.

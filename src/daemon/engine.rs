@@ -23,12 +23,12 @@ use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
 use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
-use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
+use crate::diagnosis::{Change, Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
 use crate::incidents::compact::{CompactFinding, Packed};
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
-use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
+use crate::objects::{self, CronJob, Event, Node, Object, Pod, Revision, Workload};
 use crate::report;
 use crate::rules::RuleSet;
 use crate::server::Instance;
@@ -210,6 +210,7 @@ impl Engine {
     fn ask(&self, job: Option<Job>) {
         let Some(job) = job else { return };
         let (uid, node, revision) = (job.uid, job.node.clone(), job.siblings.as_ref().map(|s| s.revision));
+        let compared = job.compared.as_ref().map(|(revision, _)| *revision);
         let mut state = self.state();
         // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
         let left_out = self.jobs.push(job);
@@ -218,7 +219,7 @@ impl Engine {
             state.not_asked(left_out.uid);
         }
         if left_out.is_none_or(|left_out| left_out.uid != uid) {
-            state.asked(uid, node, revision);
+            state.asked(uid, node, revision, compared);
         }
     }
 
@@ -256,6 +257,20 @@ impl Engine {
     /// It is known how long the pods of a revision take to start.
     pub(super) fn starts(&self, revision: Uid, starts: Vec<Start>) {
         self.state().put_starts(revision, starts);
+    }
+
+    /// The ReplicaSets of a revision and of the one before it were read.
+    pub(super) fn change(&self, uid: Uid, revision: Uid, sets: &[Revision]) {
+        let (change, pods): (_, Vec<Uid>) = {
+            let incidents = self.incidents.read();
+            let Some(active) = incidents.pod(uid) else { return };
+            let of_workload = incidents.active_pods().filter(|p| p.workload_key == active.workload_key);
+            (Change::of(&active.pod(), sets), of_workload.map(|pod| pod.uid).collect())
+        };
+        let Some(change) = change else { return };
+        self.state().put_change(revision, change);
+        // What is said of all of its pods.
+        pods.into_iter().for_each(|uid| self.judge_again(uid, true));
     }
 
     /// Whether a source can be read after all.

@@ -75,6 +75,8 @@ pub(super) struct Job {
     pub(super) node: Option<String>,
     /// The pods that were made from the same template: how long they take to start.
     pub(super) siblings: Option<Siblings>,
+    /// Its revision, and the ReplicaSets of it and of the one before, whose templates are compared.
+    pub(super) compared: Option<(Uid, [String; 2])>,
 }
 
 /// Pods of one revision.
@@ -128,12 +130,19 @@ impl Job {
             logs: logs.take(LOGS).collect(),
             node: None,
             siblings: None,
+            compared: None,
         }
     }
 
     /// Reads the events about this node, too.
     pub(super) fn with_node(mut self, node: Option<String>) -> Self {
         self.node = node;
+        self
+    }
+
+    /// Compares these ReplicaSets, too.
+    pub(super) fn with_compared(mut self, compared: Option<(Uid, [String; 2])>) -> Self {
+        self.compared = compared;
         self
     }
 
@@ -157,6 +166,7 @@ impl Job {
             logs: Vec::new(),
             node: None,
             siblings: None,
+            compared: None,
         }
     }
 }
@@ -268,6 +278,12 @@ impl Worker {
                 self.engine.starts(of.revision, diagnosis::slowest_starts(pods.iter().filter(same)));
             });
             sources.count_evidence("siblings", counted(&found));
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Some((revision, sets)) = &job.compared {
+            let read = evidence::replica_sets(&self.client, &job.namespace, sets);
+            let found = within(read).await.map(|sets| self.engine.change(job.uid, *revision, &sets));
+            sources.count_evidence("revisions", counted(&found));
             tokio::time::sleep(PAUSE).await;
         }
     }

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::evidence::{Events, Evidence, Job, Siblings};
 use crate::diagnosis::{
-    Finding, Mute, Ownership, PodDiagnosis, Reason, Start, Subject, WorkloadRef, World, nodes, world,
+    Change, Finding, Mute, Ownership, PodDiagnosis, Reason, Start, Subject, WorkloadRef, World, nodes, world,
 };
 use crate::incidents::compact::Packed;
 use crate::incidents::store::{Uid, WorkloadKey};
@@ -29,6 +29,8 @@ pub(super) struct ClusterState {
     pub(super) node_events: HashMap<String, (Packed<Events>, Instant)>,
     /// How long the pods take to start of revisions of which a probe kills some, and when they were asked for.
     starts: HashMap<Uid, (Vec<Start>, Instant)>,
+    /// What revisions changed of which pods fail, and when they were asked for.
+    changes: HashMap<Uid, (Option<Change>, Instant)>,
     /// Workloads that lack pods (or Jobs), by uid: their events are read, and read again, until they have them.
     pub(super) lacking: HashMap<Uid, Lacking>,
     /// Workloads that say something else of themselves than when their pods were judged: whose they are, what is muted.
@@ -63,6 +65,7 @@ impl ClusterState {
             evidence: HashMap::new(),
             node_events: HashMap::new(),
             starts: HashMap::new(),
+            changes: HashMap::new(),
             lacking: HashMap::new(),
             reowned: HashSet::new(),
             refused: HashMap::new(),
@@ -141,14 +144,16 @@ impl ClusterState {
         let claim_events = of_pod.map(Evidence::claim_events).unwrap_or_default();
         let node_events = self.node_events.get(&pod.spec.node_name);
         let node_events = node_events.map(|(events, _)| events.unpack().items).unwrap_or_default();
-        let starts = (!self.starts.is_empty()).then(|| Siblings::of(pod)).flatten();
-        let starts = starts.and_then(|s| self.starts.get(&s.revision)).map(|(starts, _)| starts.as_slice());
+        let is_compared = !self.starts.is_empty() || !self.changes.is_empty();
+        let revision = is_compared.then(|| Siblings::of(pod)).flatten().map(|siblings| siblings.revision);
+        let starts = revision.and_then(|r| self.starts.get(&r)).map(|(starts, _)| starts.as_slice());
         let evidence = world::Evidence {
             events: &events,
             claim_events: &claim_events,
             node_events: &node_events,
             logs: of_pod.map_or(&[], |e| &e.logs),
             starts: starts.unwrap_or_default(),
+            change: revision.and_then(|r| self.changes.get(&r)).and_then(|(change, _)| change.as_ref()),
         };
         self.world.judge(pod, workload, &evidence, &mut self.rules(metrics, now), now)
     }
@@ -170,7 +175,13 @@ impl ClusterState {
     }
 
     /// Evidence is asked for: it is not asked for again soon.
-    pub(super) fn asked(&mut self, uid: Uid, node: Option<String>, revision: Option<Uid>) {
+    pub(super) fn asked(
+        &mut self,
+        uid: Uid,
+        node: Option<String>,
+        revision: Option<Uid>,
+        compared: Option<Uid>,
+    ) {
         let now = Instant::now();
         self.evidence.entry(uid).or_default().asked = Some(now);
         if let Some(node) = node {
@@ -178,6 +189,9 @@ impl ClusterState {
         }
         if let Some(revision) = revision {
             self.starts.entry(revision).or_insert_with(|| (Vec::new(), now)).1 = now;
+        }
+        if let Some(revision) = compared {
+            self.changes.entry(revision).or_insert((None, now)).1 = now;
         }
     }
 
@@ -202,6 +216,14 @@ impl ClusterState {
         self.starts.retain(|_, (_, asked)| asked.elapsed() < MAX_EVIDENCE_AGE);
         if let Some((known, _)) = self.starts.get_mut(&revision) {
             *known = starts;
+        }
+    }
+
+    /// It is known what a revision changed.
+    pub(super) fn put_change(&mut self, revision: Uid, change: Change) {
+        self.changes.retain(|_, (_, asked)| asked.elapsed() < MAX_EVIDENCE_AGE);
+        if let Some((known, _)) = self.changes.get_mut(&revision) {
+            *known = Some(change);
         }
     }
 
@@ -290,7 +312,9 @@ impl ClusterState {
         let pod = active.pod();
         let node = self.wanted_node(&pod, &findings, now);
         let siblings = self.wanted_siblings(&pod, &findings, now);
-        Some(Job::of(&pod, &findings, self.world.sources).with_node(node).with_siblings(siblings))
+        let compared = self.wanted_revisions(&pod, now);
+        let job = Job::of(&pod, &findings, self.world.sources);
+        Some(job.with_node(node).with_siblings(siblings).with_compared(compared))
     }
 
     /// The node whose events are to be read for these findings, unless that was done of late: many containers that were
@@ -316,6 +340,17 @@ impl ClusterState {
             return None;
         }
         Some(siblings)
+    }
+
+    /// The ReplicaSets whose templates tell what the revision of a pod changed, unless they were compared of late.
+    fn wanted_revisions(&self, pod: &Pod, now: Instant) -> Option<(Uid, [String; 2])> {
+        let revision = Siblings::of(pod)?.revision;
+        let known = self.changes.get(&revision);
+        if known.is_some_and(|(_, asked)| now.duration_since(*asked) < MAX_EVIDENCE_AGE) {
+            return None;
+        }
+        let sets = self.world.owners.revisions_of(pod)?;
+        Some((revision, sets.map(|set| set.metadata.name.clone())))
     }
 
     /// Whether a workload or node with these findings is still there.

@@ -12,7 +12,9 @@ use serde_json::value::RawValue;
 
 use super::{Broken, HOW_TO_DUMP, undecodable};
 use crate::diagnosis::{OwnerLabels, Snapshot, Sources, Undecodable};
-use crate::objects::{CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Workload, lenient};
+use crate::objects::{
+    CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Revision, Workload, lenient,
+};
 
 /// What says which kind of thing an object is.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -57,6 +59,7 @@ enum Kind {
     Job,
     CronJob,
     Claim,
+    ControllerRevision,
 }
 
 impl Kind {
@@ -74,6 +77,7 @@ impl Kind {
             "DaemonSet" => (Self::DaemonSet, &["apps", "extensions"]),
             "Job" => (Self::Job, &["batch"]),
             "CronJob" => (Self::CronJob, &["batch"]),
+            "ControllerRevision" => (Self::ControllerRevision, &["apps"]),
             _ => return None,
         };
         groups.contains(&group).then_some(kind)
@@ -148,6 +152,7 @@ pub(super) struct Collector {
     jobs: Newest<Job>,
     cron_jobs: Newest<CronJob>,
     claims: Newest<PersistentVolumeClaim>,
+    revisions: Newest<Revision>,
     sources: Option<Sources>,
     undecodable: Vec<Undecodable>,
     objects: usize,
@@ -367,6 +372,7 @@ impl Collector {
             jobs: self.jobs.finish(),
             cron_jobs: self.cron_jobs.finish(),
             claims: self.claims.finish(),
+            revisions: self.revisions.finish(),
             logs: Vec::new(),
             sources: self.sources.unwrap_or(Sources::NONE),
             owner_labels: OwnerLabels::default(),
@@ -486,6 +492,7 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
                     Kind::Job => take!(jobs, $deserializer),
                     Kind::CronJob => take!(cron_jobs, $deserializer),
                     Kind::Claim => take!(claims, $deserializer),
+                    Kind::ControllerRevision => take!(revisions, $deserializer),
                 }
             };
         }
@@ -495,6 +502,12 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         }
         // In JSON an item can be set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
+        if kind == Kind::ReplicaSet
+            && let Ok(revision) = serde_json::from_str(raw.get())
+        {
+            // It is a workload, and a revision of one.
+            collector.revisions.put(revision, deleted);
+        }
         let mut item = serde_json::Deserializer::from_str(raw.get());
         if take_kind!(&mut item).is_err() {
             let place = match self.index {

@@ -77,7 +77,7 @@ pub fn markdown(look: &Look<'_>) -> String {
 }
 
 /// Text that Markdown shows as it is: no markup, no table cells, no mentions of people.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in clean(text).chars() {
         match c {

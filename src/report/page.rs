@@ -117,7 +117,7 @@ mod tests {
 
     #[test]
     fn text_is_wrapped_and_commands_are_not() {
-        let style = Style { width: 40, colour: false, wide: false };
+        let style = Style { width: 40, colour: false, wide: false, all: false };
         let text = "# Name\n\n**First:** do this, and then that, and then some more of it.\n\n```sh\nkubectl get pod POD -o \
                     jsonpath='{.metadata.name}' --and --more\n```\n\n- an item that is longer than\n  one line of forty columns\n\n  ```sh\n  \
                     kubectl get pods\n  ```\n\n- `[\"sh\", \"-c\"]`, [two](two.md)\n";

@@ -3,23 +3,29 @@
 use anstyle::{AnsiColor, Style as Ansi};
 
 use super::groups::{Group, groups};
-use super::text::{age, count, cut, cut_middle, pad, thousands, width, wrap};
+use super::text::{age, count, pad, thousands, width, wrap};
 use super::{Look, Style};
-use crate::diagnosis::{Finding, Severity, Stage};
+use crate::diagnosis::{Evidence, Finding, Severity, Stage};
 use crate::redact::clean;
 
-/// From this width on the table holds the cause as a sentence, below as a word.
+/// From this width on the cause stands beside the names, below under them.
 const SENTENCES: usize = 110;
+/// Columns of the severity.
+const SEVERITY: usize = 8;
+/// Between two columns.
+const GAP: &str = "  ";
+/// Rows that are shown in detail unless all are wanted.
+const DETAILS: usize = 10;
 /// Facts that the details show unless they are to show all.
 const FACTS: usize = 6;
+/// Columns of the labels of the details.
+const LABEL: usize = 10;
 /// Names that the details list of pods that fail alike.
 const NAMES: usize = 4;
 /// Lines that scroll the top of a report away; then the worst are repeated at its end.
 const LONG: usize = 60;
 /// How many are repeated.
 const WORST: usize = 3;
-/// The width of the labels of details.
-const LABEL: usize = 10;
 /// Lines of text are not longer than this, however wide the terminal is: the eye loses the next line.
 const READABLE: usize = 140;
 
@@ -33,18 +39,25 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     headline(&mut out, look, paint);
     if !groups.is_empty() {
         out.push('\n');
-        lines(&mut out, &groups, style, paint);
-        // An info has its line; details are for warnings and worse, unless there is nothing else.
-        let failing = groups.iter().any(|g| g.severity() > Severity::Info);
-        for group in groups.iter().filter(|g| style.wide || !failing || g.severity() > Severity::Info) {
+        rows(&mut out, &groups, style, paint);
+        // What is only worth knowing has its row; details are for what is unhealthy, unless there is nothing else.
+        let unhealthy = groups.iter().any(|g| g.severity() > Severity::Info);
+        let of_interest = |g: &&Group<'_>| style.wide || !unhealthy || g.severity() > Severity::Info;
+        let shown = if style.wide || style.all { usize::MAX } else { DETAILS };
+        for group in groups.iter().filter(of_interest).take(shown) {
             out.push('\n');
             details(&mut out, group, look, style, paint);
+        }
+        let more = groups.iter().filter(of_interest).count().saturating_sub(shown);
+        if more > 0 {
+            let rows = count(more, "more row");
+            out.push_str(&format!("\n{rows} of the table: --all shows the details of each.\n"));
         }
     }
     footer(&mut out, look, &groups, style);
     if let Some(worst) = groups.get(..WORST).filter(|_| groups.len() > WORST && out.lines().count() > LONG) {
         out.push_str(&format!("\n{}\n", paint.bold("The worst, from the top:")));
-        lines(&mut out, worst, style, paint);
+        rows(&mut out, worst, style, paint);
     }
     out
 }
@@ -104,68 +117,52 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
     out.push('\n');
 }
 
-/// One line each.
-fn lines(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
-    let wheres: Vec<Vec<String>> = groups.iter().map(subjects).collect();
-    let reasons: Vec<String> = groups.iter().map(|g| g.reasons().join(", ")).collect();
-    let causes: Vec<String> = groups.iter().map(|g| cause(g, style)).collect();
-    let widest =
-        |texts: &[String], head: &str| texts.iter().map(|t| width(t)).max().unwrap_or(0).max(width(head));
-    let severity_width = 8;
-    let mut reason_width = widest(&reasons, "REASON").min((style.width / 4).max(18));
-    let longest: Vec<String> = wheres.iter().filter_map(|w| w.first().cloned()).collect();
-    let mut where_width = widest(&longest, "WHERE");
-    let mut cause_width = widest(&causes, "CAUSE");
-    // Severity is always whole; the rest shares what is left. The cause gives way first, to a floor, then the names.
-    let room = style.width.saturating_sub(severity_width + 3 * 2);
-    if style.width < SENTENCES {
-        reason_width = reason_width.min(20);
-    }
-    // A code has no shorter form; names are whole in the details.
-    let floor = if style.width < SENTENCES { cause_width } else { cause_width.min(style.width / 3) };
-    let rest = room.saturating_sub(reason_width);
-    where_width = where_width.min(rest.saturating_sub(floor).max(16));
-    cause_width = cause_width.min(rest.saturating_sub(where_width));
-
-    let head = format!(
-        "{}  {}  {}  {}",
-        pad("SEVERITY", severity_width),
-        pad("REASON", reason_width),
-        pad("WHERE", where_width),
-        "CAUSE"
-    );
-    out.push_str(&paint.dim(&head));
-    out.push('\n');
-    for (((group, place), reason), cause) in groups.iter().zip(&wheres).zip(&reasons).zip(&causes) {
-        let severity = group.severity();
-        let line = format!(
-            "{}  {}  {}  {}",
-            paint.severity(
-                severity,
-                &pad(if group.is_muted() { "muted" } else { severity.as_str() }, severity_width)
-            ),
-            pad(&cut(reason, reason_width), reason_width),
-            pad(&fitting(place, where_width), where_width),
-            cut(cause, cause_width)
+/// One row each. Nothing is cut: what does not fit into its column goes on in the next line. Narrow screens have the cause below.
+fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
+    let cells: Vec<[String; 3]> =
+        groups.iter().map(|g| [g.reasons().join(", "), subject(g), cause(g)]).collect();
+    let widest = |at: usize, head: &str| {
+        cells.iter().filter_map(|row| row.get(at)).map(|t| width(t)).max().unwrap_or(0).max(width(head))
+    };
+    let room = style.width.saturating_sub(SEVERITY + 3 * GAP.len());
+    let reasons = widest(0, "REASON").min((style.width / 4).max(18));
+    let beside = style.width >= SENTENCES;
+    let rest = room.saturating_sub(reasons);
+    let places = widest(1, "WHERE").min(if beside { (rest / 2).max(16) } else { rest });
+    let head = [pad("SEVERITY", SEVERITY), pad("REASON", reasons), pad("WHERE", places)].join(GAP);
+    let head = if beside { format!("{head}{GAP}CAUSE") } else { head };
+    out.push_str(&format!("{}\n", paint.dim(head.trim_end())));
+    for (group, [reason, place, cause]) in groups.iter().zip(&cells) {
+        let (reason, place) = (wrap(reason, reasons), wrap(place, places));
+        let sentence = wrap(
+            cause,
+            if beside { rest.saturating_sub(places) } else { style.width - SEVERITY - GAP.len() },
         );
-        out.push_str(line.trim_end());
-        out.push('\n');
+        let lines = reason.len().max(place.len()).max(if beside { sentence.len() } else { 0 });
+        for at in 0..lines {
+            let cell = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
+            let severity = match (at, group.is_muted()) {
+                (0, true) => "muted",
+                (0, false) => group.severity().as_str(),
+                _ => "",
+            };
+            let severity = paint.severity(group.severity(), &pad(severity, SEVERITY));
+            let line = [pad(&cell(&reason), reasons), pad(&cell(&place), places)].join(GAP);
+            let cause = if beside { format!("{GAP}{}", cell(&sentence)) } else { String::new() };
+            out.push_str(format!("{severity}{GAP}{line}{cause}").trim_end());
+            out.push('\n');
+        }
+        for line in sentence.iter().filter(|_| !beside) {
+            out.push_str(&format!("{}{GAP}{line}\n", pad("", SEVERITY)));
+        }
     }
 }
 
-/// Who fails, one subject by name, several by number: in full, and ever shorter for narrow screens.
-fn subjects(group: &Group<'_>) -> Vec<String> {
-    let Some(first) = group.findings.first() else { return Vec::new() };
+/// Who fails, one subject by name, several by number.
+fn subject(group: &Group<'_>) -> String {
+    let Some(first) = group.findings.first() else { return String::new() };
     if group.findings.len() == 1 {
-        let full = name(first);
-        let bare = full.strip_suffix(&format!("[{}]", clean(&first.container))).map(str::to_owned);
-        // Of a ReplicaSet's pod, the hash in the middle says least.
-        let shorter = first.workload.as_ref().and_then(|workload| {
-            let rest = first.pod.strip_prefix(&workload.name)?.strip_prefix('-')?;
-            let (_, own) = rest.rsplit_once('-')?;
-            Some(clean(&format!("{}/{}-…-{own}", first.namespace, workload.name)).into_owned())
-        });
-        return std::iter::once(full.clone()).chain(bare).chain(shorter).collect();
+        return name(first);
     }
     let pods = match group.pods().len() {
         0 => String::new(),
@@ -177,12 +174,10 @@ fn subjects(group: &Group<'_>) -> Vec<String> {
         name if group.findings.iter().all(|f| f.container == name) => format!("[{name}]"),
         _ => String::new(),
     };
-    let texts = match workloads.first() {
-        Some((namespace, kind, name)) if workloads.len() == 1 => vec![
-            format!("{namespace}/{kind}/{name}{container}{pods}"),
-            format!("{namespace}/{name}{container}{pods}"),
-            format!("{namespace}/{name}{pods}"),
-        ],
+    let text = match workloads.first() {
+        Some((namespace, kind, name)) if workloads.len() == 1 => {
+            format!("{namespace}/{kind}/{name}{container}{pods}")
+        }
         _ => {
             let namespaces: std::collections::BTreeSet<&str> =
                 group.findings.iter().map(|f| f.namespace.as_str()).filter(|n| !n.is_empty()).collect();
@@ -190,24 +185,10 @@ fn subjects(group: &Group<'_>) -> Vec<String> {
                 Some(namespace) if namespaces.len() == 1 => (*namespace).to_owned(),
                 _ => count(namespaces.len(), "namespace"),
             };
-            let workloads = count(workloads.len(), "workload");
-            vec![format!("{place}, {workloads}{pods}"), format!("{workloads}{pods}")]
+            format!("{place}, {}{pods}", count(workloads.len(), "workload"))
         }
     };
-    texts.into_iter().map(|text| clean(&text).into_owned()).collect()
-}
-
-/// Who fails, in full.
-fn subject(group: &Group<'_>) -> String {
-    subjects(group).into_iter().next().unwrap_or_default()
-}
-
-/// Who fails, in at most so many columns.
-fn fitting(subjects: &[String], columns: usize) -> String {
-    match subjects.iter().find(|s| width(s) <= columns) {
-        Some(subject) => subject.clone(),
-        None => subjects.last().map(|s| cut_middle(s, columns)).unwrap_or_default(),
-    }
+    clean(&text).into_owned()
 }
 
 /// One subject by name.
@@ -221,18 +202,11 @@ pub(super) fn name(finding: &Finding) -> String {
     clean(&text).into_owned()
 }
 
-fn cause(group: &Group<'_>, style: &Style) -> String {
-    let first = group.findings.first();
-    let cause = match (group.problem, first) {
-        (Some(problem), _) => &problem.cause,
-        (None, Some(finding)) => &finding.cause,
-        (None, None) => return String::new(),
-    };
-    if style.width < SENTENCES || cause.text.is_empty() {
-        cause.code.as_str().to_owned()
-    } else {
-        clean(first.map_or(&cause.text, |f| f.brief())).into_owned()
-    }
+/// What is wrong, in the fewest words.
+fn cause(group: &Group<'_>) -> String {
+    let Some(first) = group.findings.first() else { return String::new() };
+    let text = if first.cause.text.is_empty() { first.cause.code.as_str() } else { first.brief() };
+    clean(text).into_owned()
 }
 
 /// Everything about one line of the table.
@@ -245,51 +219,45 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     out.push_str(&title);
     out.push('\n');
 
-    let columns = style.width.min(READABLE);
-    let mut field = |label: &str, text: &str| {
-        let mut label = label;
-        for line in wrap(text, columns.saturating_sub(LABEL + 4)) {
-            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, LABEL))));
-            label = "";
+    for line in wrap(&circumstances(group, first, now), style.width.min(READABLE) - 2) {
+        out.push_str(&format!("  {line}\n"));
+    }
+    let columns = style.width.min(READABLE).saturating_sub(LABEL + 4);
+    let mut field = |label: &str, lines: Vec<String>| {
+        for (number, line) in lines.iter().enumerate() {
+            let label = pad(if number == 0 { label } else { "" }, LABEL);
+            out.push_str(&format!("  {}  {line}\n", paint.dim(&label)));
         }
     };
-    field("", &circumstances(group, first, now));
     if let Some(mute) = group.mute() {
-        field("", &clean(&mute));
+        field("mute", wrap(&clean(&mute), columns));
     }
-    field("summary", &clean(&first.summary));
+    field("summary", wrap(&clean(&first.summary), columns));
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
-    let (code, confidence) = (cause.code, first.confidence.as_str());
-    // Where the summary has the cause in the same words, they are not repeated.
-    match !cause.text.is_empty() && first.summary.contains(&cause.text) {
-        true => field("cause", &format!("{code} ({confidence})")),
-        false => field("cause", &format!("{} ({confidence}: {code})", clean(&cause.text))),
-    }
+    let code = format!("{} ({})", cause.code, first.confidence.as_str());
+    // Where the first line names the cause in the same words, they are not repeated.
+    let said = cause.text.is_empty() || first.summary.contains(&cause.text);
+    field("cause", wrap(&if said { code } else { format!("{code}: {}", clean(&cause.text)) }, columns));
     if group.findings.len() > 1 {
-        field("pods", &who(group));
+        field("pods", wrap(&pods(group), columns));
     }
-    let facts = if style.wide { usize::MAX } else { FACTS };
-    let mut label = "evidence";
-    for fact in first.evidence.iter().take(facts) {
+    let shown = if style.wide { usize::MAX } else { FACTS };
+    let fact = |fact: &Evidence| {
         let at = fact.at.map(|at| format!(" ({})", age(at, now))).unwrap_or_default();
-        field(label, &format!("{}: {}{at}", fact.source.as_str(), clean(&fact.text)));
-        label = "";
+        wrap(&format!("{}: {}{at}", fact.source.as_str(), clean(&fact.text)), columns)
+    };
+    let mut facts: Vec<String> = first.evidence.iter().take(shown).flat_map(fact).collect();
+    if first.evidence.len() > shown {
+        facts.push(format!("and {} more, see -o wide", first.evidence.len() - shown));
     }
-    if first.evidence.len() > facts {
-        field("", &format!("and {} more, see -o wide", first.evidence.len() - facts));
-    }
-    let mut label = "next steps";
-    for step in first.next_steps.iter().chain(&first.runbook_url) {
+    field("evidence", facts);
+    let step = |step: &String| {
         let step = clean(step);
         // What is to be copied is never broken.
         let whole = step.starts_with("kubectl ") || step.starts_with("http");
-        let lines =
-            if whole { vec![step.into_owned()] } else { wrap(&step, columns.saturating_sub(LABEL + 4)) };
-        for line in lines {
-            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, LABEL))));
-            label = "";
-        }
-    }
+        if whole { vec![step.into_owned()] } else { wrap(&step, columns) }
+    };
+    field("next steps", first.next_steps.iter().chain(&first.runbook_url).flat_map(step).collect());
 }
 
 /// Where it runs, since when, how often.
@@ -333,7 +301,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: jiff::Timestamp) -> St
 }
 
 /// The names of pods that fail alike, the first few of them.
-fn who(group: &Group<'_>) -> String {
+fn pods(group: &Group<'_>) -> String {
     let mut names: Vec<String> = group.findings.iter().map(|f| name(f)).collect();
     names.dedup();
     let more = names.len().saturating_sub(NAMES);

@@ -22,34 +22,12 @@ fn head(text: &str, columns: usize) -> &str {
     text
 }
 
-/// The longest end of `text` that fits.
-fn tail(text: &str, columns: usize) -> &str {
-    let mut used = 0;
-    for (at, c) in text.char_indices().rev() {
-        used += c.width().unwrap_or(0);
-        if used > columns {
-            return text.get(at + c.len_utf8()..).unwrap_or_default();
-        }
-    }
-    text
-}
-
 /// The text within `columns`, cut at its end.
-pub(super) fn cut(text: &str, columns: usize) -> String {
+pub fn cut(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
     format!("{}…", head(text, columns.saturating_sub(1)).trim_end())
-}
-
-/// The text within `columns`, cut in the middle: names tell pods apart by their ends.
-pub(super) fn cut_middle(text: &str, columns: usize) -> String {
-    if width(text) <= columns {
-        return text.to_owned();
-    }
-    let room = columns.saturating_sub(1);
-    let end = room / 2;
-    format!("{}…{}", head(text, room - end), tail(text, end))
 }
 
 /// The text filled up with blanks.
@@ -69,6 +47,9 @@ pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
         while width(word) > columns {
             // A wide character may leave a column over, but something always fits.
             let part = head(word, columns);
+            // A name is broken where it has parts, if that is not too early.
+            let end = part.rfind(['/', '-']).filter(|at| at * 2 > part.len());
+            let part = end.and_then(|at| part.get(..=at)).unwrap_or(part);
             lines.push(part.to_owned());
             word = word.get(part.len()..).unwrap_or_default();
         }
@@ -127,9 +108,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cutting_keeps_both_ends_of_a_name_and_counts_wide_characters() {
-        assert_eq!(cut_middle("payments/api-8699998545-x2lkv[api]", 20), "payments/a…2lkv[api]");
-        assert_eq!(cut_middle("short", 20), "short");
+    fn cutting_counts_wide_characters() {
+        assert_eq!(cut("short", 20), "short");
         assert_eq!(cut("日本語のなまえ", 7), "日本語…");
         assert_eq!(width(&cut("日本語のなまえ", 8)), 7);
         assert_eq!(pad("日本", 6), "日本  ");
@@ -139,6 +119,7 @@ mod tests {
     fn wrapping_breaks_between_words_and_long_words_where_it_must() {
         assert_eq!(wrap("one two three four five", 16), ["one two three", "four five"]);
         assert_eq!(wrap("aaaaaaaaaaaaaaaaaaaa b", 16), ["aaaaaaaaaaaaaaaa", "aaaa b"]);
+        assert_eq!(wrap("shop/metrics-agent-x2lkv", 20), ["shop/metrics-agent-", "x2lkv"]);
         assert_eq!(wrap("", 16), [""]);
         let name = "日".repeat(40);
         assert!(wrap(&name, 17).iter().all(|l| width(l) <= 17));

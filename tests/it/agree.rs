@@ -40,11 +40,10 @@ async fn dump(cluster: &Cluster, logs: Option<&Path>) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let client = simulator::client(cluster);
     for resource in &RESOURCES {
-        let api = match resource.group {
-            "" => "/api/v1".to_owned(),
-            group => format!("/apis/{group}/v1"),
-        };
-        let request = http::Request::get(format!("{api}/{}", resource.plural)).body(Vec::new()).unwrap();
+        let root = if resource.group.is_empty() { "api" } else { "apis" };
+        let request = http::Request::get(format!("/{root}/{}/{}", resource.api_version(), resource.plural))
+            .body(Vec::new())
+            .unwrap();
         let list = client.request_text(request).await.unwrap();
         std::fs::write(folder.path().join(format!("{}.json", resource.plural)), list).unwrap();
     }

@@ -164,14 +164,84 @@ impl Server {
         server
     }
 
-    /// By `KUBECONFIG`: with `--kubeconfig` every command in the report would have that flag, too.
     pub fn diagnose(&self, args: &[&str]) -> Run {
+        self.run(&[&["diagnose"], args].concat(), &[])
+    }
+
+    /// By `KUBECONFIG`: with `--kubeconfig` every command in the report would have that flag, too.
+    pub fn run(&self, args: &[&str], variables: &[(&str, &std::ffi::OsStr)]) -> Run {
         let config = self.kubeconfig.path().join("config");
-        crate::cli::kubehealer_with(&[("KUBECONFIG", config.as_os_str())], &[&["diagnose"], args].concat())
+        let variables = [&[("KUBECONFIG", config.as_os_str())], variables].concat();
+        crate::cli::kubehealer_with(&variables, args)
     }
 }
 
 const NOW: &str = "2026-11-22T11:23:29Z";
+
+#[test]
+fn any_name_that_a_user_has_leads_to_its_pods_and_says_how() {
+    let server = Server::recorded();
+    let put = |kind: &str, version: &str, spec: Value| {
+        let meta = serde_json::json!({"namespace": "shop", "name": "front"});
+        let object = serde_json::json!({"kind": kind, "apiVersion": version, "metadata": meta, "spec": spec});
+        server.cluster.apply(object).unwrap();
+    };
+    let backend = serde_json::json!({"service": {"name": "front", "port": {"number": 80}}});
+    put("Service", "v1", serde_json::json!({"selector": {"app": "cart"}}));
+    put("Ingress", "networking.k8s.io/v1", serde_json::json!({"defaultBackend": backend}));
+    let scaled = serde_json::json!({"kind": "Deployment", "name": "cart", "apiVersion": "apps/v1"});
+    put(
+        "HorizontalPodAutoscaler",
+        "autoscaling/v2",
+        serde_json::json!({"maxReplicas": 5, "scaleTargetRef": scaled}),
+    );
+    // What Argo CD and Helm label is the Deployment; its pods need not have it.
+    server.cluster.update("deployments", "shop", "cart", |object| {
+        object["metadata"]["labels"]["app.kubernetes.io/instance"] = "front".into();
+    });
+    for (target, how) in [
+        ("service/front", "service/front: pods with the labels app=cart"),
+        ("svc/front", "service/front: pods with the labels app=cart"),
+        ("ingress/front", "ingress/front: service/front"),
+        ("hpa/front", "horizontalpodautoscaler/front: deployment/cart"),
+        (
+            "helm/front",
+            "helm/front: pods that have, or whose owners have, the label app.kubernetes.io/instance",
+        ),
+        (
+            "app/front",
+            "application/front: pods that have, or whose owners have, the label argocd.argoproj.io/instance or",
+        ),
+        ("cart", "no pod is named cart; this is deployment/cart"),
+    ] {
+        let run = server.diagnose(&["-n", "shop", target, "-o", "json"]);
+        let json: Value = serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{target}: {}", run.err));
+        assert_eq!(json["summary"]["pods"], 2, "{target}");
+        assert_eq!(json["findings"][0]["workload"]["name"], "cart", "{target}");
+        assert!(json["notes"].to_string().contains(how), "{target}: {}", json["notes"]);
+    }
+    let run = server.diagnose(&["ns/shop", "-o", "json"]);
+    let json: Value = serde_json::from_str(&run.out).unwrap();
+    assert!(
+        json["findings"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|f| f["namespace"] == "shop" || f["namespace"].is_null())
+    );
+    assert!(json["summary"]["pods"].as_u64().unwrap() > 20, "{}", json["summary"]);
+    let run = server.diagnose(&["-n", "shop", "ingress/nosuch"]);
+    assert!(run.code == 2 && run.err.contains("ingress/nosuch"), "{}", run.err);
+}
+
+#[test]
+fn the_pods_that_mount_a_claim_are_found_by_its_name() {
+    let pod = serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "db-0", "uid": "a"},
+        "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "db-data"}}]}});
+    let files = folder(&[("pod.json", pod.to_string().as_bytes())]);
+    let json = diagnosis(&["-f", files.path().to_str().unwrap(), "pvc/db-data"]);
+    assert_eq!(json["summary"]["pods"], 1);
+}
 
 #[test]
 fn an_empty_selection_and_an_unread_source_are_never_a_pass_in_a_cluster_either() {
@@ -232,8 +302,19 @@ fn each_printed_command_goes_to_the_cluster_that_was_diagnosed() {
     let config = config.to_str().unwrap();
     let context = kube::config::Kubeconfig::read_from(config).unwrap().current_context.unwrap();
     for format in ["table", "json", "yaml", "markdown"] {
-        let args =
-            ["diagnose", "-A", "-o", format, "--kubeconfig", config, "--context", &context, "--now", NOW];
+        let args = [
+            "diagnose",
+            "-A",
+            "-o",
+            format,
+            "--kubeconfig",
+            config,
+            "--context",
+            &context,
+            "--now",
+            NOW,
+            "--all",
+        ];
         let run = kubehealer(&args);
         assert_eq!(run.code, 0, "{}", run.err);
         let found = commands(&run.out);

@@ -63,6 +63,7 @@ fn snapshot(dir: &str) -> Snapshot {
         jobs: list(&dir.join("jobs.json")),
         cron_jobs: list(&dir.join("cronjobs.json")),
         claims: list(&dir.join("pvcs.json")),
+        revisions: Vec::new(),
         logs: logs(&dir.join("logs")),
         sources: Sources::ALL,
         ..Snapshot::default()

@@ -66,7 +66,7 @@ fn offences(of: &[&str], never: &[&str]) -> Vec<String> {
     found
 }
 
-const PURE: [&str; 7] = ["objects", "diagnosis", "rules", "incidents", "report", "redact", "files"];
+const PURE: [&str; 8] = ["objects", "diagnosis", "rules", "incidents", "report", "redact", "files", "select"];
 
 #[test]
 fn the_pure_modules_name_no_runtime_no_client_and_no_clock() {
@@ -94,7 +94,18 @@ fn no_room_knows_one_that_is_further_out() {
         (&["diagnosis"], &["crate::rules", "crate::incidents", "crate::report"]),
         (&["incidents"], &["crate::report", "crate::metrics"]),
         (
-            &["objects", "diagnosis", "rules", "incidents", "report", "metrics", "server", "cluster"],
+            &[
+                "objects",
+                "diagnosis",
+                "rules",
+                "incidents",
+                "report",
+                "metrics",
+                "server",
+                "cluster",
+                "select",
+                "wait",
+            ],
             &["crate::cli", "crate::daemon", "crate::simulator"],
         ),
         // The metrics write the health of the watch as well as the incidents.

@@ -34,5 +34,6 @@ mod secrets;
 mod server;
 mod simulator;
 mod steady;
+mod wait;
 mod watch;
 mod words;

@@ -181,7 +181,7 @@ fn each_form_prints_as_the_golden_texts_do() {
     let snapshot = snapshot();
     let notes = ["without events: not allowed: events is forbidden".to_owned()];
     let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &notes };
-    let table = |width, wide, colour| report::table(&look, &Style { width, wide, colour });
+    let table = |width, wide, colour| report::table(&look, &Style { width, wide, colour, all: false });
     golden("table-80.txt", &table(80, false, false));
     golden("table-200.txt", &table(200, false, false));
     golden("wide-120.txt", &table(120, true, false));
@@ -207,7 +207,7 @@ fn with_nothing_at_fault_it_says_so_and_what_it_looked_at() {
     survey.summary.unhealthy_pods = 0;
     let snapshot = snapshot();
     let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
-    let text = report::table(&look, &Style { width: 80, wide: false, colour: false });
+    let text = report::table(&look, &Style { width: 80, wide: false, colour: false, all: false });
     golden("healthy-80.txt", &text);
 }
 
@@ -217,9 +217,37 @@ fn no_line_is_wider_than_the_screen_but_commands() {
     let snapshot = snapshot();
     let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     for width in [60, 80, 100, 132, 200] {
-        let text = report::table(&look, &Style { width, wide: true, colour: false });
+        let text = report::table(&look, &Style { width, wide: true, colour: false, all: false });
         let too_wide = text.lines().find(|l| l.width() > width && !l.contains("kubectl"));
         assert_eq!(too_wide, None, "at {width}");
+    }
+}
+
+#[test]
+fn names_and_causes_are_never_cut_and_ten_rows_are_shown_in_detail() {
+    let long = "metrics-agent-with-a-name-that-is-longer-than-most-6d4956d49-m6v72";
+    let findings: Vec<Finding> = (0..12)
+        .map(|n| {
+            let cause = "dial tcp: lookup redis.shop.svc.cluster.local on 10.43.0.10:53: no such host";
+            let code = CauseCode::DependencyNameNotResolved;
+            let mut finding =
+                finding(Reason::FailedPrepareDynamicResources, long, "agent", &format!("w{n}"), code, cause);
+            finding.summary = format!("container agent: crash loop (exit code 1): {cause}");
+            finding
+        })
+        .collect();
+    let survey = survey(findings);
+    let snapshot = snapshot();
+    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    for width in [40, 80, 120, 200, 10_000] {
+        let text = report::table(&look, &Style { width, wide: false, colour: false, all: false });
+        let joined: String = text.split_whitespace().collect();
+        assert!(!text.contains('…'), "at {width}: {text}");
+        assert!(width < 80 || joined.contains(long), "at {width}: {text}");
+        assert!(text.contains("2 more rows"), "at {width}: {text}");
+        assert_eq!(text.matches("  next steps  ").count(), 10, "at {width}");
+        let all = report::table(&look, &Style { width, wide: false, colour: false, all: true });
+        assert_eq!(all.matches("  next steps  ").count(), 12, "at {width}");
     }
 }
 
@@ -245,7 +273,7 @@ fn text_from_a_cluster_cannot_command_a_terminal_or_a_page() {
     let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &notes };
     let forbidden = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}');
     for wide in [false, true] {
-        let text = report::table(&look, &Style { width: 80, wide, colour: false });
+        let text = report::table(&look, &Style { width: 80, wide, colour: false, all: false });
         assert_eq!(text.chars().find(|c| forbidden(*c)), None);
     }
     let text = report::markdown(&look);
@@ -284,7 +312,7 @@ fn many_bare_pods_of_which_the_same_is_said_share_a_line_and_few_do_not() {
         let survey = survey(findings);
         let snapshot = snapshot();
         let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
-        let text = report::table(&look, &Style { width: 120, wide: false, colour: false });
+        let text = report::table(&look, &Style { width: 120, wide: false, colour: false, all: false });
         text.lines().filter(|l| l.starts_with("warning ")).map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(lines(3).len(), 3);

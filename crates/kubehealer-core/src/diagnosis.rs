@@ -4,6 +4,7 @@
 //! `cause` hold the vocabulary. Must not know where objects come from, nor read a clock.
 
 pub mod cause;
+pub mod changes;
 pub mod container;
 pub mod context;
 pub mod crash;
@@ -37,13 +38,14 @@ mod volume;
 pub mod world;
 
 pub use cause::CauseCode;
+pub use changes::Change;
 pub use context::{ContainerLog, Context, Sources};
 pub use finding::{
     Cause, Confidence, ContainerType, Evidence, Finding, Key, ReasonName, Scope, Source, Stage, WorkloadRef,
 };
 pub use ownership::{Mute, OwnerLabels, Ownership};
 pub use problems::{Problem, Reach};
-pub use reason::{Family, Reason, Severity, Subject};
+pub use reason::{Family, Heals, Reason, Severity, Subject};
 pub use starts::{Start, revision_of, slowest_starts};
 pub use survey::{Snapshot, Summary, Survey, Undecodable, survey, survey_with};
 pub use world::{Judge, World};
@@ -51,7 +53,7 @@ pub use world::{Judge, World};
 use jiff::Timestamp;
 
 use crate::objects::{ConditionType, Pod};
-pub use draft::{Look, workload_of};
+pub use draft::{Look, cron_job_of, workload_of};
 
 /// What a look at one pod shows.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -14,6 +14,7 @@ pub mod meta;
 pub mod node;
 pub mod pod;
 pub mod quantity;
+pub mod revision;
 pub mod time;
 pub mod workload;
 
@@ -24,6 +25,7 @@ pub use pod::{
     Condition, ConditionStatus, ConditionType, Container, ContainerState, ContainerStatus,
     EphemeralContainer, Pod, PodSpec, PodStatus, Probe, Running, Terminated, Waiting,
 };
+pub use revision::{Revision, Setting};
 pub use time::Time;
 pub use workload::{CronJob, Job, PersistentVolumeClaim, Workload};
 

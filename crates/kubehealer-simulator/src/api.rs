@@ -23,7 +23,9 @@ use serde_json::{Value, json};
 use super::cluster::{self, Cluster, Object};
 use super::encoding::{Encoding, PROTOBUF};
 use super::fault::Fault;
-use super::resources::{EVENTS, RESOURCES, Resource, api_groups, api_resources, api_versions, version};
+use super::resources::{
+    EVENTS, RESOURCES, Resource, api_groups, api_resources, api_versions, version, version_of,
+};
 use super::selector::Filter;
 use super::watch::{self, Asked, Start};
 use super::{logs, protobuf, table};
@@ -314,7 +316,7 @@ fn full_name(target: Option<&Target<'_>>) -> String {
     })
 }
 
-/// Takes `/api/v1/...` and `/apis/GROUP/v1/...` apart; none for everything else.
+/// Takes `/api/v1/...` and `/apis/GROUP/VERSION/...` apart; none for everything else.
 fn target(path: &str) -> Option<Target<'_>> {
     let mut segments = path.split('/').filter(|s| !s.is_empty());
     let group = match segments.next()? {
@@ -322,7 +324,7 @@ fn target(path: &str) -> Option<Target<'_>> {
         "apis" => segments.next()?,
         _ => return None,
     };
-    segments.next().filter(|version| *version == "v1")?;
+    segments.next().filter(|version| *version == version_of(group))?;
     let rest: Vec<&str> = segments.collect();
     let (namespace, rest) = match rest.as_slice() {
         // `namespaces/NAME` alone is the namespace itself.
@@ -345,7 +347,7 @@ fn document(path: &str) -> Result<Response<Body>, Refusal> {
         ["api"] => api_versions(),
         ["apis"] => api_groups(),
         ["api", "v1"] => api_resources("").unwrap_or_default(),
-        ["apis", group, "v1"] => api_resources(group)
+        ["apis", group, version] if *version == version_of(group) => api_resources(group)
             .ok_or_else(|| refuse(404, "NotFound", "the server could not find the requested resource"))?,
         _ => {
             return Err(refuse(404, "NotFound", "the server could not find the requested resource"));

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 pub struct Resource {
     /// API group, empty for the core group.
     pub group: &'static str,
-    /// Version within the group.
+    /// Version within the group, the only one that is served.
     pub version: &'static str,
     /// Name in paths: `pods`.
     pub plural: &'static str,
@@ -56,7 +56,7 @@ const fn kind(
 }
 
 /// Every kind served. No Secrets and no ConfigMaps: a request for one is a bug, and answered with 404.
-pub static RESOURCES: [Resource; 11] = [
+pub static RESOURCES: [Resource; 16] = [
     kind(
         "",
         "pods",
@@ -101,6 +101,14 @@ pub static RESOURCES: [Resource; 11] = [
     kind("apps", "daemonsets", "DaemonSet", &["ds"], true, &[]),
     kind("batch", "jobs", "Job", &[], true, &["status.successful"]),
     kind("batch", "cronjobs", "CronJob", &["cj"], true, &[]),
+    kind("", "services", "Service", &["svc"], true, &[]),
+    kind("apps", "controllerrevisions", "ControllerRevision", &[], true, &[]),
+    kind("networking.k8s.io", "ingresses", "Ingress", &["ing"], true, &[]),
+    Resource {
+        version: "v2",
+        ..kind("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", &["hpa"], true, &[])
+    },
+    Resource { version: "v1alpha1", ..kind("argoproj.io", "rollouts", "Rollout", &["ro"], true, &[]) },
 ];
 
 /// Position of pods in [`RESOURCES`].
@@ -123,16 +131,24 @@ pub fn api_versions() -> Value {
 
 /// `/apis`.
 pub fn api_groups() -> Value {
-    let groups: Vec<Value> = ["apps", "batch", "events.k8s.io", "authorization.k8s.io"].map(group).into();
+    let served = ["apps", "batch", "networking.k8s.io", "autoscaling", "argoproj.io"];
+    let groups: Vec<Value> =
+        served.into_iter().chain(["events.k8s.io", "authorization.k8s.io"]).map(group).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
+/// The version in which a group is served.
+pub fn version_of(group: &str) -> &'static str {
+    RESOURCES.iter().find(|r| r.group == group).map_or("v1", |r| r.version)
+}
+
 fn group(name: &str) -> Value {
-    let version = json!({"groupVersion": format!("{name}/v1"), "version": "v1"});
+    let version = version_of(name);
+    let version = json!({"groupVersion": format!("{name}/{version}"), "version": version});
     json!({"name": name, "versions": [version], "preferredVersion": version})
 }
 
-/// `/api/v1`, `/apis/GROUP/v1`; none for a group that is not served.
+/// `/api/v1`, `/apis/GROUP/VERSION`; none for a group that is not served.
 pub fn api_resources(group: &str) -> Option<Value> {
     let verbs = ["get", "list", "watch"];
     let mut list: Vec<Value> = RESOURCES
@@ -156,7 +172,8 @@ pub fn api_resources(group: &str) -> Option<Value> {
         _ if list.is_empty() => return None,
         _ => {}
     }
-    let group_version = if group.is_empty() { "v1".to_owned() } else { format!("{group}/v1") };
+    let version = version_of(group);
+    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     Some(json!({
         "kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list
     }))

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::reason::Heals;
+
 macro_rules! causes {
     ($(#[doc = $meaning:literal] $variant:ident;)*) => {
         /// The code of a cause. More of them come as more is understood.
@@ -282,6 +284,37 @@ causes! {
 }
 
 impl CauseCode {
+    /// Whether a failure of this cause may end without a change by a person, where the cause alone tells.
+    pub fn heals(self) -> Option<Heals> {
+        Some(match self {
+            Self::ImageNotFound
+            | Self::ImagePlatformMismatch
+            | Self::InvalidImageReference
+            | Self::ImageShortName
+            | Self::RunAsNonRootViolated
+            | Self::ExecutableNotFound
+            | Self::ExecutableNotPermitted
+            | Self::ExecFormatError
+            | Self::NoCommand
+            | Self::UnknownUser
+            | Self::CommandNotExecutable
+            | Self::CommandNotFound
+            | Self::LibraryNotFound
+            | Self::BadArguments => Heals::Never,
+            Self::ImageNotFoundOrPrivate
+            | Self::RegistryUnauthorized
+            | Self::ImageSignature
+            | Self::MissingConfigMap
+            | Self::MissingSecret
+            | Self::MissingConfigMapKey
+            | Self::MissingSecretKey
+            | Self::QuotaExceeded
+            | Self::MissingServiceAccount
+            | Self::AdmissionDenied => Heals::Unlikely,
+            _ => return None,
+        })
+    }
+
     /// The code of this name, if it is one.
     pub fn of(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|c| c.as_str() == name)

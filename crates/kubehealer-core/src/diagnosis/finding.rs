@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use super::cause::CauseCode;
 use super::ownership::{Mute, Ownership};
-use super::reason::{Family, Reason, Severity};
+use super::reason::{Family, Heals, Reason, Severity};
 
 words! {
     /// How sure a finding is of its cause.
@@ -284,6 +284,17 @@ impl Finding {
         self.is_active()
             && self.severity > Severity::Info
             && self.reason.known().is_some_and(|r| r.family() == Family::End)
+    }
+
+    /// Whether no event in the cluster can end it any more: a person must change something.
+    pub fn is_final(&self) -> bool {
+        let of_cause = self.cause.code.heals().filter(|_| self.confidence > Confidence::Possible);
+        let of_reason = || self.reason.known().map_or(Heals::Maybe, Reason::heals);
+        match of_cause.unwrap_or_else(of_reason) {
+            Heals::Never => self.stage != Stage::Recovered,
+            Heals::Unlikely => self.is_active(),
+            Heals::Maybe => false,
+        }
     }
 
     /// Takes in what the people behind it say. A label that a rule has set stays.

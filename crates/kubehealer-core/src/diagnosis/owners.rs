@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 
 use super::cause::CauseCode;
+use super::changes::predecessor;
 use super::context::oldest_first;
 use super::draft::{self, Look};
 use super::finding::{Confidence, Finding, Source, Stage, WorkloadRef};
@@ -157,6 +158,14 @@ impl Owners {
             }
             None => guess,
         }
+    }
+
+    /// The ReplicaSet of a pod, and that of the revision before it.
+    pub fn revisions_of(&self, pod: &Pod) -> Option<[&Workload; 2]> {
+        let owner = pod.metadata.controller().filter(|owner| owner.kind == "ReplicaSet")?;
+        let sets = self.workloads.get("ReplicaSet")?.get(&pod.metadata.namespace)?;
+        let own = sets.get(&owner.name)?;
+        Some([own, predecessor(own, sets.values())?])
     }
 
     /// Whether the controller of a pod has all the pods that it wants, and all of them ready: then one of its pods that has

@@ -70,6 +70,18 @@ words! {
     }
 }
 
+words! {
+    /// Whether a failure may end without a change by a person.
+    pub enum Heals {
+        /// Nothing that goes on in the cluster ends it.
+        Never = "no",
+        /// Something that is still being created may end it: not any more when its grace is over.
+        Unlikely = "not after its grace",
+        /// A dependency, a node or a registry may come back.
+        Maybe = "maybe",
+    }
+}
+
 /// What holds of some reasons only.
 #[allow(non_camel_case_types, reason = "as the rows have them")]
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -81,7 +93,8 @@ enum Flag {
 
 macro_rules! reasons {
     ($(
-        $variant:ident $name:literal $subject:ident $family:ident $severity:ident $grace:literal [$($flag:ident),*] $alert:literal
+        $variant:ident $name:literal $subject:ident $family:ident $severity:ident $grace:literal [$($flag:ident),*] $heals:ident
+            $alert:literal
             $detected:literal;
     )*) => {
         /// The name of a kind of failure. Kubernetes releases bring new ones.
@@ -124,6 +137,11 @@ macro_rules! reasons {
                 match self { $(Self::$variant => &[$(Flag::$flag),*]),* }
             }
 
+            /// Whether it may heal by itself, where its cause does not tell.
+            pub fn heals(self) -> Heals {
+                match self { $(Self::$variant => Heals::$heals),* }
+            }
+
             /// The alert that fires for it, in `charts/kubehealer/files/alerts.yaml`.
             pub fn alert(self) -> &'static str {
                 match self { $(Self::$variant => $alert),* }
@@ -142,155 +160,156 @@ macro_rules! reasons {
     };
 }
 
-// One row a reason: variant, name, subject, family, severity, grace in seconds, flags, alert; below it, how it is detected.
+// One row a reason: variant, name, subject, family, severity, grace in seconds, flags, whether it heals by itself (the cause may
+// tell more, see `CauseCode::heals`), alert; below it, how it is detected.
 // A crash loop's grace is its second termination, not a time. After a change run
 // `UPDATE_GENERATED=1 cargo test --test it generated::`, which writes the docs and the alert rules anew.
 reasons! {
-    CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] "ContainerCrashLooping"
+    CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
         "status: waits with that reason; or terminated, or running for less than 10 minutes, after a second run shorter than 10 minutes. The signal or exit code is its cause";
-    OOMKilled "OOMKilled" Container Crash Warning 0 [] "ContainerOOMKilled"
+    OOMKilled "OOMKilled" Container Crash Warning 0 [] Maybe "ContainerOOMKilled"
         "status: reason `OOMKilled` of the last termination; confirmed with exit code 137, probable with 1 to n (a child was killed, then the main process exited), info with 0 and 143 (only a child). Never exit code 137 alone. Node events `SystemOOM` and `OOMKilling` add evidence";
-    CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] "ContainerCrashLooping"
+    CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
         "status: three terminations with exit code 0 under restartPolicy Always, and no probe whose time matches the length of the runs";
-    LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
+    LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] Maybe "ContainerProbeKilling"
         "event: `Killing` for the liveness probe within the run that terminated; or `Unhealthy` in that run and a run as long as the probe allows (probable). Without events a loop whose runs match the probe keeps its own reason, with the probe as a possible cause";
-    StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
+    StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] Maybe "ContainerProbeKilling"
         "event: `Killing` for the startup probe; or status: `started` is false long after the probe's time";
-    FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] "ContainerRestartsFrequent"
+    FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] Maybe "ContainerRestartsFrequent"
         "memory of the daemon: three terminations within an hour after runs of more than 10 minutes; at once where restart count and age prove it";
-    Error "Error" Container Crash Warning 0 [down] "ContainerFailed"
+    Error "Error" Container Crash Warning 0 [down] Never "ContainerFailed"
         "status: terminated with a code other than 0, and not restarted. Info for a pod of a Job: the Job decides";
-    RunContainerError "RunContainerError" Container Crash Warning 0 [down] "ContainerStartFailing"
+    RunContainerError "RunContainerError" Container Crash Warning 0 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason, or a termination with `StartError` or `ContainerCannotRun`, from the second attempt on; the runtime's message says what";
-    PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] "ContainerStartFailing"
+    PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason, visible for a second or two; event `FailedPostStartHook`. Without events a killed container with such a hook is a possible case";
-    ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] "ContainerFailed"
+    ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] Never "ContainerFailed"
         "status: the kubelet made up that termination, and the container does not run again";
-    RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] "ContainerCrashLooping"
+    RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] Maybe "ContainerCrashLooping"
         "status and spec: an exit code for which the container's rule restarts all containers. Warning from the third on; the other containers raise nothing";
-    ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] "PodNotReady"
+    ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] Maybe "PodNotReady"
         "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node is ready";
-    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] "ContainerInitStuck"
+    SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] Maybe "ContainerInitStuck"
         "status: in a pod with restartPolicy `Never` or `OnFailure` some containers completed with exit code 0, and another one keeps running. Info if neither its name nor its image looks like a helper (a proxy, an agent, a log shipper)";
-    DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] "ContainerDeviceUnhealthy"
+    DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] Maybe "ContainerDeviceUnhealthy"
         "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so it is reported at once";
-    ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] "ContainerImagePullFailing"
+    ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] Maybe "ContainerImagePullFailing"
         "status: `ErrImagePull`, `ImagePullBackOff` or `RegistryUnavailable`; the cause from the message, or from the event of the failed pull";
-    InvalidImageName "InvalidImageName" Container Start Warning 0 [down] "ContainerImagePullFailing"
+    InvalidImageName "InvalidImageName" Container Start Warning 0 [down] Never "ContainerImagePullFailing"
         "status: that waiting reason";
-    ErrImageNeverPull "ErrImageNeverPull" Container Start Warning 0 [down] "ContainerImagePullFailing"
+    ErrImageNeverPull "ErrImageNeverPull" Container Start Warning 0 [down] Never "ContainerImagePullFailing"
         "status: that waiting reason";
-    ImageInspectError "ImageInspectError" Container Start Warning 60 [down] "ContainerImagePullFailing"
+    ImageInspectError "ImageInspectError" Container Start Warning 60 [down] Maybe "ContainerImagePullFailing"
         "status: that waiting reason";
-    SignatureValidationFailed "SignatureValidationFailed" Container Start Warning 0 [down] "ContainerImagePullFailing"
+    SignatureValidationFailed "SignatureValidationFailed" Container Start Warning 0 [down] Unlikely "ContainerImagePullFailing"
         "status: that waiting reason";
-    CreateContainerConfigError "CreateContainerConfigError" Container Start Warning 30 [down] "ContainerConfigError"
+    CreateContainerConfigError "CreateContainerConfigError" Container Start Warning 30 [down] Maybe "ContainerConfigError"
         "status: that waiting reason; the message names the object, the key or the rule";
-    CreateContainerError "CreateContainerError" Container Start Warning 60 [down] "ContainerStartFailing"
+    CreateContainerError "CreateContainerError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason; with CRI-O this is where a wrong command shows";
-    PreCreateHookError "PreCreateHookError" Container Start Warning 60 [down] "ContainerStartFailing"
+    PreCreateHookError "PreCreateHookError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason";
-    PreStartHookError "PreStartHookError" Container Start Warning 60 [down] "ContainerStartFailing"
+    PreStartHookError "PreStartHookError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason";
-    InitStuck "InitStuck" Container Start Warning 600 [down, wants_running_log] "ContainerInitStuck"
+    InitStuck "InitStuck" Container Start Warning 600 [down, wants_running_log] Maybe "ContainerInitStuck"
         "status: an init container runs for more than 10 minutes";
-    SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] "ContainerInitStuck"
+    SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] Maybe "ContainerInitStuck"
         "status: a sidecar runs and `started` stays false for longer than its startup probe allows";
-    Other "Other" Container Start Warning 60 [down] "ContainerStartFailing"
+    Other "Other" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: a waiting reason that is none of the known ones, shown unchanged; Kubernetes does put whole sentences there";
-    Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] "PodUnschedulable"
+    Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] Maybe "PodUnschedulable"
         "status: condition `PodScheduled`; the scheduler's message is split into counts per cause; for a claim that it waits for, the claim's events say why. Five minutes if an autoscaler says that a node is coming";
-    SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] "PodUnschedulable"
+    SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] Maybe "PodUnschedulable"
         "status: that condition, with the volume or device that its plugin waited for; or no condition at all for a minute: no scheduler handles the pod";
-    SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] "PodDisrupted"
+    SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] Maybe "PodDisrupted"
         "status: that condition";
-    VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] "PodStuckCreating"
+    VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] Maybe "PodStuckCreating"
         "event: `FailedMount`, `FailedAttachVolume`, `FailedMapVolume` while there is no sandbox";
-    FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] "PodStuckCreating"
+    FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
         "event: that one, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox";
-    FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] "PodStuckCreating"
+    FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
         "event: that one, or `FailedResourceClaimCreation`, while there is no sandbox";
-    PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] "PodStuckCreating"
+    PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] Maybe "PodStuckCreating"
         "status: on its node, nothing created, and no event says why; ten minutes for a pull, or if events are not read and there is a sandbox";
-    ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] "PodNotReady"
+    ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] Maybe "PodNotReady"
         "status: that reason of the condition `Ready`";
-    Evicted "Evicted" Pod End Warning 0 [] "PodEvicted"
+    Evicted "Evicted" Pod End Warning 0 [] Never "PodEvicted"
         "status: reason of the pod; node pressure and the pod's own limit are distinguished";
-    DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] "PodFailed"
+    DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] Never "PodFailed"
         "status: reason of the pod";
-    OutOfcpu "OutOfcpu" Pod End Warning 0 [] "PodRejected"
+    OutOfcpu "OutOfcpu" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfcpu` of a pod that its node rejected";
-    OutOfmemory "OutOfmemory" Pod End Warning 0 [] "PodRejected"
+    OutOfmemory "OutOfmemory" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfmemory` of a pod that its node rejected";
-    OutOfephemeralStorage "OutOfephemeral-storage" Pod End Warning 0 [] "PodRejected"
+    OutOfephemeralStorage "OutOfephemeral-storage" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfephemeral-storage` of a pod that its node rejected";
-    OutOfpods "OutOfpods" Pod End Warning 0 [] "PodRejected"
+    OutOfpods "OutOfpods" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `OutOfpods` of a pod that its node rejected";
-    NodeAffinity "NodeAffinity" Pod End Warning 0 [] "PodRejected"
+    NodeAffinity "NodeAffinity" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `NodeAffinity` of a pod that its node rejected";
-    NodeName "NodeName" Pod End Warning 0 [] "PodRejected"
+    NodeName "NodeName" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `NodeName` of a pod that its node rejected";
-    NodePorts "NodePorts" Pod End Warning 0 [] "PodRejected"
+    NodePorts "NodePorts" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `NodePorts` of a pod that its node rejected";
-    TaintToleration "TaintToleration" Pod End Warning 0 [] "PodRejected"
+    TaintToleration "TaintToleration" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `TaintToleration` of a pod that its node rejected";
-    UnexpectedAdmissionError "UnexpectedAdmissionError" Pod End Warning 0 [] "PodRejected"
+    UnexpectedAdmissionError "UnexpectedAdmissionError" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `UnexpectedAdmissionError` of a pod that its node rejected";
-    TopologyAffinityError "TopologyAffinityError" Pod End Warning 0 [] "PodRejected"
+    TopologyAffinityError "TopologyAffinityError" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `TopologyAffinityError` of a pod that its node rejected";
-    SMTAlignmentError "SMTAlignmentError" Pod End Warning 0 [] "PodRejected"
+    SMTAlignmentError "SMTAlignmentError" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `SMTAlignmentError` of a pod that its node rejected";
-    SysctlForbidden "SysctlForbidden" Pod End Warning 0 [] "PodRejected"
+    SysctlForbidden "SysctlForbidden" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `SysctlForbidden` of a pod that its node rejected";
-    AppArmor "AppArmor" Pod End Warning 0 [] "PodRejected"
+    AppArmor "AppArmor" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `AppArmor` of a pod that its node rejected";
-    PodOSNotSupported "PodOSNotSupported" Pod End Warning 0 [] "PodRejected"
+    PodOSNotSupported "PodOSNotSupported" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `PodOSNotSupported` of a pod that its node rejected";
-    PodFeatureUnsupported "PodFeatureUnsupported" Pod End Warning 0 [] "PodRejected"
+    PodFeatureUnsupported "PodFeatureUnsupported" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `PodFeatureUnsupported` of a pod that its node rejected";
-    VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] "PodRejected"
+    VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `VolumeAttachmentLimitExceeded` of a pod that its node rejected";
-    AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] "PodRejected"
+    AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] Never "PodRejected"
         "status: a message that begins with `Pod was rejected` (or, with older kubelets, has the same sentence after the reason), with a reason that is none of the named ones";
-    PodFailed "PodFailed" Pod End Warning 0 [] "PodFailed"
+    PodFailed "PodFailed" Pod End Warning 0 [] Never "PodFailed"
         "status: failed, and neither a known reason nor a container says why";
-    Preempted "Preempted" Pod End Info 0 [] "PodDisrupted"
+    Preempted "Preempted" Pod End Info 0 [] Never "PodDisrupted"
         "status: `Preempting`, or `DisruptionTarget` by the scheduler";
-    NodeShutdown "NodeShutdown" Pod End Info 0 [] "PodDisrupted"
+    NodeShutdown "NodeShutdown" Pod End Info 0 [] Never "PodDisrupted"
         "status: `Terminated`, `NodeShutdown` or `Shutdown`";
-    StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] "PodStuckTerminating"
+    StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] Maybe "PodStuckTerminating"
         "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, lost node and running containers are distinguished";
-    FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] "PodDisrupted"
+    FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] Maybe "PodDisrupted"
         "event: that one, or `ExceededGracePeriod`, after the deletion of the pod";
-    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] "PodResizeFailing"
+    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] Maybe "PodResizeFailing"
         "status: condition `PodResizePending`";
-    ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] "PodResizeFailing"
+    ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
         "status: condition `PodResizePending`";
-    ResizeError "ResizeError" Pod Resize Warning 0 [] "PodResizeFailing"
+    ResizeError "ResizeError" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
         "status: condition `PodResizeInProgress` with reason `Error`";
-    FailedCreate "FailedCreate" Workload Workload Warning 60 [] "WorkloadCannotCreatePods"
+    FailedCreate "FailedCreate" Workload Workload Warning 60 [] Maybe "WorkloadCannotCreatePods"
         "owner: condition `ReplicaFailure`; for StatefulSets, DaemonSets, Jobs and CronJobs, which have none, their events (for a CronJob: that it creates no Job). Critical if no pod is ready";
-    ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] "WorkloadRolloutStuck"
+    ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] Never "WorkloadRolloutStuck"
         "owner: condition `Progressing` of a Deployment. Critical if no revision serves";
-    BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] "JobFailed"
+    BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job; a later success of its CronJob resolves it";
-    PodFailurePolicy "PodFailurePolicy" Workload Workload Warning 0 [] "JobFailed"
+    PodFailurePolicy "PodFailurePolicy" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job";
-    FailedIndexes "FailedIndexes" Workload Workload Warning 0 [] "JobFailed"
+    FailedIndexes "FailedIndexes" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job";
-    JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] "JobFailed"
+    JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job; its pods are deleted, so only the Job shows it";
-    NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] "NodeUnhealthy"
+    NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] Maybe "NodeUnhealthy"
         "node: condition `Ready`: at once when the kubelet is silent, after two minutes when the kubelet reports it itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
-    NodeProblem "NodeProblem" Node Node Warning 120 [] "NodeUnhealthy"
+    NodeProblem "NodeProblem" Node Node Warning 120 [] Maybe "NodeUnhealthy"
         "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
-    NodeRestart "NodeRestart" Node Node Warning 0 [] "NodeUnhealthy"
+    NodeRestart "NodeRestart" Node Node Warning 0 [] Maybe "NodeUnhealthy"
         "status: most pods of a node (three at least) terminated within two minutes in the way of a restart";
-    MemoryPressure "MemoryPressure" Node Node Warning 60 [] "NodeUnhealthy"
+    MemoryPressure "MemoryPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `MemoryPressure`";
-    DiskPressure "DiskPressure" Node Node Warning 60 [] "NodeUnhealthy"
+    DiskPressure "DiskPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `DiskPressure`";
-    PIDPressure "PIDPressure" Node Node Warning 60 [] "NodeUnhealthy"
+    PIDPressure "PIDPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `PIDPressure`";
 }
 

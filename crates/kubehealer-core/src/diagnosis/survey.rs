@@ -10,6 +10,7 @@ use std::hash::BuildHasher as _;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use super::changes::Change;
 use super::context::{ContainerLog, Sources};
 use super::finding::{Finding, WorkloadRef};
 use super::ownership::OwnerLabels;
@@ -18,7 +19,7 @@ use super::reason::{Reason, Severity};
 use super::starts::{Start, revision_of, slowest_starts};
 use super::world::{Evidence, Judge, Pods, World};
 use super::{nodes, scheduling};
-use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Workload};
+use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Revision, Workload};
 
 /// Everything that one look sees.
 #[derive(Clone, Debug)]
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub cron_jobs: Vec<CronJob>,
     /// Claims.
     pub claims: Vec<PersistentVolumeClaim>,
+    /// The templates of failing revisions and of those before them, as far as they were read.
+    pub revisions: Vec<Revision>,
     /// Ends of container logs.
     pub logs: Vec<ContainerLog>,
     /// Which sources could be read at all.
@@ -66,6 +69,7 @@ impl Default for Snapshot {
             jobs: Vec::new(),
             cron_jobs: Vec::new(),
             claims: Vec::new(),
+            revisions: Vec::new(),
             logs: Vec::new(),
             sources: Sources::NONE,
             owner_labels: OwnerLabels::default(),
@@ -165,12 +169,14 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -
     for pod in &snapshot.pods {
         let (events, claim_events, logs) = (seen.events_of_pod(pod), seen.claim_events(pod), seen.logs(pod));
         let starts = seen.starts(pod);
+        let change = Change::of(pod, &snapshot.revisions);
         let evidence = Evidence {
             events: &events,
             claim_events: &claim_events,
             node_events: seen.node_events.get(pod.spec.node_name.as_str()).map_or(&[], Vec::as_slice),
             logs,
             starts: &starts,
+            change: change.as_ref(),
         };
         let workload = world.owners.workload_of(pod);
         findings.append(&mut world.judge(pod, &workload, &evidence, rules, now).findings);
@@ -190,10 +196,10 @@ struct Seen<'s> {
     claim_events: HashMap<(&'s str, &'s str), Vec<Event>>,
     logs: HashMap<(&'s str, &'s str), Vec<ContainerLog>>,
     /// The longest starts of the revisions of which there are several pods.
-    starts: HashMap<Revision<'s>, Vec<Start>>,
+    starts: HashMap<RevisionKey<'s>, Vec<Start>>,
 }
 
-type Revision<'s> = (&'s str, &'s str, &'static str, &'s str);
+type RevisionKey<'s> = (&'s str, &'s str, &'static str, &'s str);
 
 impl<'s> Seen<'s> {
     fn of(snapshot: &'s Snapshot) -> Self {
@@ -223,7 +229,7 @@ impl<'s> Seen<'s> {
         for log in &snapshot.logs {
             logs.entry((log.namespace.as_str(), log.pod.as_str())).or_default().push(log.clone());
         }
-        let mut revisions: HashMap<Revision<'_>, Vec<&Pod>> = HashMap::new();
+        let mut revisions: HashMap<RevisionKey<'_>, Vec<&Pod>> = HashMap::new();
         for pod in &snapshot.pods {
             if let Some(revision) = revision_of(pod) {
                 revisions.entry(revision).or_default().push(pod);

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 
+use super::changes::Change;
 use super::context::{ContainerLog, Context, Sources};
 use super::draft::Look;
 use super::finding::{Finding, WorkloadRef};
@@ -42,6 +43,8 @@ pub struct Evidence<'a> {
     pub logs: &'a [ContainerLog],
     /// The longest starts among the pods of its revision.
     pub starts: &'a [Start],
+    /// What its revision changed.
+    pub change: Option<&'a Change>,
 }
 
 /// The subject of findings that are about a pod.
@@ -122,6 +125,9 @@ impl World {
             }
             if finding.wants_siblings() {
                 compare_starts(finding, pod, evidence.starts);
+            }
+            if let Some(change) = evidence.change {
+                change.add_to(finding);
             }
         }
         // What the silence of a node explains is the node's finding, not the pod's.

@@ -136,6 +136,8 @@ impl Annotation {
     pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
     /// On a ReplicaSet: the revision of its Deployment.
     pub const REVISION: &str = "deployment.kubernetes.io/revision";
+    /// On a DaemonSet: the number that its newest pods carry in the label `pod-template-generation`.
+    pub const DAEMON_SET_GENERATION: &str = "deprecated.daemonset.template.generation";
     /// On a pod or workload: until when its incidents do not alert.
     pub const MUTE_UNTIL: &str = "kubehealer.dev/mute-until";
     /// On a pod or workload: why they do not.
@@ -146,7 +148,14 @@ impl Annotation {
 
 impl Entry for Annotation {
     fn wanted(key: &str) -> bool {
-        matches!(key, Self::CONFIG_MIRROR | Self::REVISION | Self::MUTE_UNTIL | Self::MUTE_REASON)
+        matches!(
+            key,
+            Self::CONFIG_MIRROR
+                | Self::REVISION
+                | Self::DAEMON_SET_GENERATION
+                | Self::MUTE_UNTIL
+                | Self::MUTE_REASON
+        )
     }
     fn new(key: String, value: String) -> Self {
         Self { key, value }

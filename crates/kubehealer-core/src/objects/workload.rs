@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::node::NodeCondition;
-use super::{Object, ObjectMeta, lenient};
+use super::{Annotation, Object, ObjectMeta, lenient};
+use crate::redact::redact_in_place;
 
 /// A ReplicaSet, Deployment, StatefulSet or DaemonSet: one shape, since they share the names of their counters. Counters
 /// that a kind does not have stay 0.
@@ -30,6 +31,7 @@ impl Object for Workload {
     }
     fn compact(&mut self) {
         self.status.conditions.iter_mut().for_each(NodeCondition::hide_secrets);
+        redact_in_place(&mut self.status.message);
         self.metadata.compact();
     }
 }
@@ -42,6 +44,34 @@ pub struct WorkloadSpec {
     #[prost(int32, optional, tag = "1")]
     #[serde(deserialize_with = "lenient::some_int32")]
     pub replicas: Option<i32>,
+    /// How pods are replaced, of a StatefulSet or DaemonSet.
+    #[prost(message, required, tag = "2")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub update_strategy: UpdateStrategy,
+}
+
+/// `updateStrategy` of a StatefulSet or DaemonSet.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct UpdateStrategy {
+    /// `RollingUpdate` or `OnDelete`.
+    #[prost(string, tag = "1")]
+    #[serde(rename = "type", deserialize_with = "lenient::text")]
+    pub kind: String,
+    /// Of a StatefulSet.
+    #[prost(message, required, tag = "2")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub rolling_update: RollingUpdate,
+}
+
+/// `rollingUpdate` of a StatefulSet.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct RollingUpdate {
+    /// Pods with a lower ordinal keep the old revision.
+    #[prost(int32, tag = "1")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub partition: i32,
 }
 
 /// The status of a workload.
@@ -72,12 +102,57 @@ pub struct WorkloadStatus {
     #[prost(message, repeated, tag = "6")]
     #[serde(deserialize_with = "lenient::objects")]
     pub conditions: Vec<NodeCondition>,
+    /// The generation of the spec that this status is about.
+    #[prost(int64, tag = "7")]
+    #[serde(deserialize_with = "lenient::int64")]
+    pub observed_generation: i64,
+    /// Pods of the newest revision.
+    #[prost(int32, tag = "8")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub updated_replicas: i32,
+    /// Pods that have been ready for `minReadySeconds`.
+    #[prost(int32, tag = "9")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub available_replicas: i32,
+    /// DaemonSet: pods of the newest revision.
+    #[prost(int32, tag = "10")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub updated_number_scheduled: i32,
+    /// DaemonSet: pods that have been ready for `minReadySeconds`.
+    #[prost(int32, tag = "11")]
+    #[serde(deserialize_with = "lenient::int32")]
+    pub number_available: i32,
+    /// StatefulSet: the revision that is replaced.
+    #[prost(string, tag = "12")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub current_revision: String,
+    /// StatefulSet: the newest revision.
+    #[prost(string, tag = "13")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub update_revision: String,
+    /// Rollout of Argo Rollouts: `Healthy`, `Progressing`, `Paused`, `Degraded`.
+    #[prost(string, tag = "14")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub phase: String,
+    /// Rollout: why it is in this phase.
+    #[prost(string, tag = "15")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub message: String,
+    /// Rollout: the newest revision, as its pods are labelled.
+    #[prost(string, tag = "16")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub current_pod_hash: String,
 }
 
 impl Workload {
     /// A condition by type.
     pub fn condition(&self, kind: &str) -> Option<&NodeCondition> {
         self.status.conditions.iter().find(|c| c.kind == kind)
+    }
+
+    /// The revision of a Deployment that a ReplicaSet is, or that a Deployment is at; 0 if that is not known.
+    pub fn revision(&self) -> i64 {
+        self.metadata.annotation(Annotation::REVISION).and_then(|number| number.parse().ok()).unwrap_or(0)
     }
 
     /// How many pods it wants.

@@ -1,15 +1,18 @@
-//! Which pods are meant: names, KIND/NAME, namespaces, labels. Narrows what was read to them, alike for files and clusters.
+//! Which pods are meant: names, KIND/NAME, namespaces, labels. Narrows what was read to them, alike for files and clusters. And
+//! which of their logs are worth reading.
 //!
-//! Must not know where the objects came from, nor what is wrong with them.
+//! Must not know where the objects came from.
 
 use std::collections::{BTreeSet, HashMap};
 
-use crate::diagnosis::Snapshot;
-use crate::objects::{ObjectMeta, Pod};
+use crate::cluster::evidence::LogOf;
+use crate::diagnosis::changes::predecessor;
+use crate::diagnosis::{Snapshot, Stage, Survey, cron_job_of};
+use crate::objects::{ObjectMeta, Pod, Workload};
 
 /// A kind whose pods can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub enum Kind {
     Pod,
     Deployment,
     ReplicaSet,
@@ -20,6 +23,14 @@ pub(super) enum Kind {
     Node,
     Rollout,
     Service,
+    Ingress,
+    Claim,
+    Autoscaler,
+    Namespace,
+    /// A release of Helm.
+    Helm,
+    /// An application of Argo CD.
+    Application,
 }
 
 /// Kinds with the names that kubectl knows them by; the first is the one that is shown.
@@ -46,16 +57,26 @@ const KINDS: &[(Kind, &str, &[&str])] = &[
     (Kind::Node, "Node", &["node", "nodes", "no"]),
     (Kind::Rollout, "Rollout", &["rollout", "rollouts", "rollout.argoproj.io", "rollouts.argoproj.io"]),
     (Kind::Service, "Service", &["service", "services", "svc"]),
+    (Kind::Ingress, "Ingress", &["ingress", "ingresses", "ing"]),
+    (Kind::Claim, "PersistentVolumeClaim", &["persistentvolumeclaim", "persistentvolumeclaims", "pvc"]),
+    (
+        Kind::Autoscaler,
+        "HorizontalPodAutoscaler",
+        &["horizontalpodautoscaler", "horizontalpodautoscalers", "hpa"],
+    ),
+    (Kind::Namespace, "Namespace", &["namespace", "namespaces", "ns"]),
+    (Kind::Helm, "Helm", &["helm"]),
+    (Kind::Application, "Application", &["application", "applications", "app"]),
 ];
 
 impl Kind {
     /// The name as in `ownerReferences`.
-    pub(super) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
     /// By any of its names.
-    pub(super) fn of(alias: &str) -> Option<Self> {
+    pub fn of(alias: &str) -> Option<Self> {
         let alias = alias.to_ascii_lowercase();
         KINDS.iter().find(|(.., aliases)| aliases.contains(&alias.as_str())).map(|(kind, ..)| *kind)
     }
@@ -63,19 +84,85 @@ impl Kind {
 
 /// One thing that the user asks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Target {
+pub struct Target {
     /// Where it is, if it says so.
-    pub(super) namespace: Option<String>,
+    pub namespace: Option<String>,
     /// As in `ownerReferences`: one of [`KINDS`], or a kind that only the owners of pods know.
-    pub(super) kind: String,
-    pub(super) name: String,
-    /// Of a Service: what its pods have.
-    pub(super) selector: Option<Selector>,
+    pub kind: String,
+    pub name: String,
+    /// Of what selects pods by labels: one of these is what they have.
+    pub members: Vec<Members>,
+}
+
+/// Pods by labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Members {
+    /// Those that have them.
+    Pods(Selector),
+    /// Those that have them, or one of whose owners has them.
+    PodsOrOwners(Selector),
 }
 
 impl Target {
-    pub(super) fn is(&self, kind: Kind) -> bool {
+    /// Another object of the same namespace, with what its pods have.
+    pub fn beside(&self, kind: &str, name: &str, members: Vec<Members>) -> Self {
+        Self { namespace: self.namespace.clone(), kind: kind.to_owned(), name: name.to_owned(), members }
+    }
+
+    /// All pods and workloads with these labels.
+    pub fn labelled(selector: Selector, namespace: Option<String>) -> Self {
+        let name = selector.text.clone();
+        Self { namespace, kind: "Labels".to_owned(), name, members: vec![Members::PodsOrOwners(selector)] }
+    }
+
+    /// What can be told without asking a cluster: a namespace, a release of Helm and an application of Argo CD stand for the pods in
+    /// them. Says how.
+    pub fn resolved(self) -> (Self, Option<String>) {
+        let labels: &[&str] = match self.known_kind() {
+            Some(Kind::Namespace) => {
+                let all = vec![Members::Pods(Selector::default())];
+                let how = format!("{self}: all pods in it");
+                return (Self { namespace: Some(self.name.clone()), members: all, ..self }, Some(how));
+            }
+            Some(Kind::Helm) => &["app.kubernetes.io/instance", "release"],
+            Some(Kind::Application) => &["argocd.argoproj.io/instance", "app.kubernetes.io/instance"],
+            _ => return (self, None),
+        };
+        let selectors = labels.iter().filter_map(|label| format!("{label}={}", self.name).parse().ok());
+        let how = format!("{self}: pods that have, or whose owners have, the label {}", labels.join(" or "));
+        (Self { members: selectors.map(Members::PodsOrOwners).collect(), ..self }, Some(how))
+    }
+
+    /// Whether a workload is one of its members, even without pods.
+    pub fn has_workload(&self, meta: &ObjectMeta) -> bool {
+        self.namespace.as_ref().is_none_or(|own| *own == meta.namespace)
+            && self.members.iter().any(|members| match members {
+                Members::PodsOrOwners(selector) => selector.matches(meta),
+                Members::Pods(selector) => selector.terms.is_empty(),
+            })
+    }
+
+    /// Whether a pod is one of its members; `owners` are the metadata of its owners.
+    fn has_member(&self, pod: &Pod, owners: &[&ObjectMeta]) -> bool {
+        if self.namespace.as_ref().is_some_and(|own| *own != pod.metadata.namespace) {
+            return false;
+        }
+        let claims = || pod.spec.volumes.iter().filter_map(|volume| volume.claim(&pod.metadata.name));
+        self.members.iter().any(|members| match members {
+            Members::Pods(selector) => selector.matches(&pod.metadata),
+            Members::PodsOrOwners(selector) => {
+                selector.matches(&pod.metadata) || owners.iter().any(|owner| selector.matches(owner))
+            }
+        }) || self.is(Kind::Claim) && claims().any(|claim| claim == self.name)
+    }
+
+    pub fn is(&self, kind: Kind) -> bool {
         self.kind == kind.name()
+    }
+
+    /// Its kind, if it is one of [`KINDS`].
+    pub fn known_kind(&self) -> Option<Kind> {
+        KINDS.iter().find(|(_, name, _)| *name == self.kind).map(|(kind, ..)| *kind)
     }
 
     fn names(&self, kind: &str, namespace: &str, name: &str) -> bool {
@@ -123,13 +210,24 @@ impl std::str::FromStr for Target {
         if name.is_empty() || !name.chars().all(valid) || !kind.chars().all(valid) {
             return Err(bad());
         }
-        let namespace = namespace.map(super::namespace).transpose().map_err(|_| bad())?;
-        Ok(Self { namespace, kind, name: name.to_owned(), selector: None })
+        let namespace = namespace.map(valid_namespace).transpose().map_err(|_| bad())?;
+        Ok(Self { namespace, kind, name: name.to_owned(), members: Vec::new() })
+    }
+}
+
+/// A namespace's name.
+pub fn valid_namespace(text: &str) -> Result<String, String> {
+    let valid =
+        !text.is_empty() && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("a namespace has lower-case letters, digits and dashes only".to_owned())
     }
 }
 
 /// What the words of a command line ask for. As with kubectl, a kind alone goes with all names that follow: `deployment cart shop`.
-pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, String> {
+pub fn targets(words: &[String]) -> Result<Vec<Target>, String> {
     match words {
         [kind, names @ ..]
             if !names.is_empty() && Kind::of(kind).is_some() && names.iter().all(|n| !n.contains('/')) =>
@@ -141,7 +239,7 @@ pub(super) fn targets(words: &[String]) -> Result<Vec<Target>, String> {
 }
 
 /// The names that come near to one that nothing has: the best three.
-pub(super) fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let mut near: Vec<(f64, &str)> = names
         .into_iter()
         .map(|name| (strsim::jaro_winkler(wanted, name), name))
@@ -155,9 +253,9 @@ pub(super) fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -
 
 /// A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Selector {
+pub struct Selector {
     /// As the API server takes it.
-    pub(super) text: String,
+    pub text: String,
     terms: Vec<Term>,
 }
 
@@ -170,7 +268,7 @@ enum Term {
 }
 
 impl Selector {
-    pub(super) fn matches(&self, meta: &ObjectMeta) -> bool {
+    pub fn matches(&self, meta: &ObjectMeta) -> bool {
         self.terms.iter().all(|term| match term {
             Term::In(key, values) => meta.label(key).is_some_and(|v| values.iter().any(|x| x == v)),
             Term::NotIn(key, values) => meta.label(key).is_none_or(|v| values.iter().all(|x| x != v)),
@@ -224,7 +322,7 @@ impl std::str::FromStr for Selector {
 
 impl Selector {
     /// For a selector that selects nothing: labels of these objects that come near to the ones it wants.
-    pub(super) fn guess(&self, objects: &[&ObjectMeta]) -> Option<String> {
+    pub fn guess(&self, objects: &[&ObjectMeta]) -> Option<String> {
         self.terms.iter().find_map(|term| {
             let Term::In(key, values) = term else { return None };
             let known: BTreeSet<&str> = objects.iter().filter_map(|meta| meta.label(key)).collect();
@@ -249,12 +347,12 @@ fn split_outside_parentheses(text: &str) -> Vec<&str> {
 
 /// What is asked for.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Selection {
+pub struct Selection {
     /// Nothing: all of them.
-    pub(super) targets: Vec<Target>,
+    pub targets: Vec<Target>,
     /// None: all of them.
-    pub(super) namespace: Option<String>,
-    pub(super) selector: Option<Selector>,
+    pub namespace: Option<String>,
+    pub selector: Option<Selector>,
 }
 
 impl Selection {
@@ -263,7 +361,7 @@ impl Selection {
     }
 
     /// Narrows the snapshot to what is asked for and what surrounds it. Gives the targets that match nothing.
-    pub(super) fn narrow(&self, snapshot: &mut Snapshot) -> Vec<Target> {
+    pub fn narrow(&self, snapshot: &mut Snapshot) -> Vec<Target> {
         let everything = self.targets.is_empty() && self.selector.is_none();
         if everything && self.namespace.is_none() {
             return Vec::new();
@@ -277,6 +375,10 @@ impl Selection {
         let mut kept = Vec::with_capacity(snapshot.pods.len());
         let mut named = BTreeSet::new();
         let controllers = controllers(snapshot);
+        let by_name = match self.targets.iter().any(|t| !t.members.is_empty()) {
+            true => owners_by_name(snapshot),
+            false => HashMap::new(),
+        };
         for pod in &snapshot.pods {
             if !self.in_namespace(&pod.metadata)
                 || self.selector.as_ref().is_some_and(|selector| !selector.matches(&pod.metadata))
@@ -288,11 +390,8 @@ impl Selection {
             let mut wanted = self.targets.is_empty();
             for (index, target) in self.targets.iter().enumerate() {
                 let namespace = &pod.metadata.namespace;
-                let of_service = target.selector.as_ref().is_some_and(|selector| {
-                    selector.matches(&pod.metadata)
-                        && target.namespace.as_ref().is_none_or(|own| own == namespace)
-                });
-                if of_service || chain.iter().any(|(kind, name)| target.names(kind, namespace, name)) {
+                let is_member = target.has_member(pod, &metas_of(&chain, namespace, &by_name));
+                if is_member || chain.iter().any(|(kind, name)| target.names(kind, namespace, name)) {
                     wanted = true;
                     missing.remove(&index);
                 }
@@ -313,7 +412,7 @@ impl Selection {
                 return false;
             }
             for (index, target) in self.targets.iter().enumerate() {
-                if target.names(kind.name(), &meta.namespace, &meta.name) {
+                if target.names(kind.name(), &meta.namespace, &meta.name) || target.has_workload(meta) {
                     missing.remove(&index);
                     return true;
                 }
@@ -342,7 +441,7 @@ impl Selection {
 }
 
 /// All that can be asked for by kind and name, as a target is written.
-pub(super) fn names(snapshot: &Snapshot) -> BTreeSet<String> {
+pub fn names(snapshot: &Snapshot) -> BTreeSet<String> {
     let controllers = controllers(snapshot);
     let mut names = BTreeSet::new();
     let mut add = |kind: &str, name: &str| {
@@ -360,14 +459,41 @@ pub(super) fn names(snapshot: &Snapshot) -> BTreeSet<String> {
 }
 
 /// Those that may have a controller themselves, by uid.
-fn controllers(snapshot: &Snapshot) -> HashMap<&str, &ObjectMeta> {
+pub fn controllers(snapshot: &Snapshot) -> HashMap<&str, &ObjectMeta> {
     let replica_sets = snapshot.replica_sets.iter().map(|w| &w.metadata);
     let jobs = snapshot.jobs.iter().map(|w| &w.metadata);
     replica_sets.chain(jobs).filter(|m| !m.uid.is_empty()).map(|m| (m.uid.as_str(), m)).collect()
 }
 
+type ByName<'s> = HashMap<(&'s str, &'s str, &'s str), &'s ObjectMeta>;
+
+/// All owners by kind, namespace and name.
+fn owners_by_name(snapshot: &Snapshot) -> ByName<'_> {
+    let workloads = [
+        ("ReplicaSet", &snapshot.replica_sets),
+        ("Deployment", &snapshot.deployments),
+        ("StatefulSet", &snapshot.stateful_sets),
+        ("DaemonSet", &snapshot.daemon_sets),
+    ];
+    let workloads =
+        workloads.into_iter().flat_map(|(kind, list)| list.iter().map(move |w| (kind, &w.metadata)));
+    let jobs = snapshot.jobs.iter().map(|job| ("Job", &job.metadata));
+    let cron_jobs = snapshot.cron_jobs.iter().map(|job| ("CronJob", &job.metadata));
+    let all = workloads.chain(jobs).chain(cron_jobs);
+    all.map(|(kind, meta)| ((kind, meta.namespace.as_str(), meta.name.as_str()), meta)).collect()
+}
+
+/// The metadata of a pod's owners, as far as they are known.
+fn metas_of<'s>(
+    chain: &[(&'s str, &'s str)],
+    namespace: &'s str,
+    by_name: &ByName<'s>,
+) -> Vec<&'s ObjectMeta> {
+    chain.iter().filter_map(|(kind, name)| by_name.get(&(*kind, namespace, *name)).copied()).collect()
+}
+
 /// The pod itself, its node, and its controllers upwards, as (kind, name).
-fn owners<'a>(pod: &'a Pod, controllers: &HashMap<&str, &'a ObjectMeta>) -> Vec<(&'a str, &'a str)> {
+pub fn owners<'a>(pod: &'a Pod, controllers: &HashMap<&str, &'a ObjectMeta>) -> Vec<(&'a str, &'a str)> {
     let mut chain = vec![("Pod", pod.metadata.name.as_str())];
     if !pod.spec.node_name.is_empty() {
         chain.push(("Node", &pod.spec.node_name));
@@ -383,9 +509,86 @@ fn owners<'a>(pod: &'a Pod, controllers: &HashMap<&str, &'a ObjectMeta>) -> Vec<
             let name = owner.name.strip_suffix(hash).and_then(|n| n.strip_suffix('-'));
             chain.extend(name.filter(|_| !hash.is_empty()).map(|name| ("Deployment", name)));
         }
+        // Likewise of a CronJob, whose Jobs end in the minute that they were made for.
+        None if above.is_none() && owner.kind == "Job" => {
+            let name = cron_job_of(&owner.name, pod.metadata.creation_timestamp);
+            chain.extend(name.map(|name| ("CronJob", name)));
+        }
         None => {}
     }
     chain
+}
+
+/// Logs that are read at most: they are one request each.
+const MOST_LOGS: usize = 300;
+/// Of pods of one controller that fail alike, so many: the others' logs say the same.
+const LOGS_ALIKE: usize = 10;
+
+/// The logs of containers that crashed: of the present run and of the one before. Which of them holds the end depends on
+/// the state, and either may be gone. Of those that run and hold something up, the log of that run.
+pub fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
+    let pods: HashMap<(&str, &str), &Pod> = snapshot
+        .pods
+        .iter()
+        .map(|p| ((p.metadata.namespace.as_str(), p.metadata.name.as_str()), p))
+        .collect();
+    let mut alike: HashMap<_, usize> = HashMap::new();
+    let mut wanted = Vec::new();
+    for finding in &survey.findings {
+        if !finding.wants_log() {
+            continue;
+        }
+        let Some(pod) = pods.get(&(finding.namespace.as_str(), finding.pod.as_str())) else { continue };
+        let controller =
+            pod.metadata.controller().map_or(pod.metadata.uid.as_str(), |owner| owner.uid.as_str());
+        let seen = alike.entry((controller, &finding.container, finding.reason.as_str())).or_default();
+        *seen += 1;
+        if *seen > LOGS_ALIKE {
+            continue;
+        }
+        let log = |previous| LogOf {
+            namespace: finding.namespace.clone(),
+            pod: finding.pod.clone(),
+            container: finding.container.clone(),
+            previous,
+        };
+        if finding.is_crash() {
+            wanted.push(log(true));
+        }
+        wanted.push(log(false));
+    }
+    wanted.truncate(MOST_LOGS);
+    wanted
+}
+
+/// Revisions whose templates are read at most.
+const MOST_REVISIONS: usize = 40;
+
+/// The revisions of failing pods, and those before them: the ReplicaSets by name, and the namespaces of which the
+/// ControllerRevisions are wanted.
+pub fn revisions_that_matter(
+    survey: &Survey,
+    snapshot: &Snapshot,
+) -> (BTreeSet<(String, String)>, BTreeSet<String>) {
+    let failing: BTreeSet<&str> =
+        survey.findings.iter().filter(|f| f.stage != Stage::Recovered).map(|f| f.uid.as_str()).collect();
+    let (mut sets, mut namespaces) = (BTreeSet::new(), BTreeSet::new());
+    for pod in snapshot.pods.iter().filter(|pod| failing.contains(pod.metadata.uid.as_str())) {
+        let Some(owner) = pod.metadata.controller() else { continue };
+        let namespace = &pod.metadata.namespace;
+        match owner.kind.as_str() {
+            "ReplicaSet" if sets.len() < MOST_REVISIONS => {
+                let of = |set: &&Workload| set.metadata.uid == owner.uid;
+                let Some(own) = snapshot.replica_sets.iter().find(of) else { continue };
+                if let Some(old) = predecessor(own, snapshot.replica_sets.iter()) {
+                    sets.extend([own, old].map(|set| (namespace.clone(), set.metadata.name.clone())));
+                }
+            }
+            "StatefulSet" | "DaemonSet" => drop(namespaces.insert(namespace.clone())),
+            _ => {}
+        }
+    }
+    (sets, namespaces)
 }
 
 #[cfg(test)]

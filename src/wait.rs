@@ -1,0 +1,596 @@
+//! Follows workloads by watch until their outcome is certain: they are ready, or they cannot become ready without a change, or
+//! the time is up. What is wrong is found by the analyzer that `diagnose` and the daemon use.
+//!
+//! Must not know how an outcome is shown.
+
+mod rollout;
+mod store;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::Client;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use self::rollout::Progress;
+use self::store::{Seen, Store};
+use crate::cluster::evidence::LogOf;
+use crate::cluster::snapshot;
+use crate::cluster::watch::Resource;
+use crate::diagnosis::{ContainerLog, Family, Finding, Reason, Severity, Snapshot, Stage, Survey, survey};
+use crate::objects::{Job, ObjectMeta, Pod, Revision, Workload};
+use crate::select::{self, Kind, Selection, Target, logs_that_matter, revisions_that_matter};
+
+/// Which failures end the waiting.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Patience {
+    /// Every failure that has lasted longer than its grace.
+    Strict,
+    /// Those that cannot heal by themselves.
+    #[default]
+    Usual,
+    /// None: only the time.
+    Patient,
+}
+
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// What to wait for: objects by name, and what others stand for.
+    pub targets: Vec<Target>,
+    pub timeout: Duration,
+    pub patience: Patience,
+}
+
+/// The cluster's time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+kubehealer_core::words! {
+    /// How it came out.
+    pub enum Verdict {
+        /// All of it is ready.
+        Ready = "ready",
+        /// Something cannot become ready.
+        Failed = "failed",
+        /// The time is up.
+        TimedOut = "timeout",
+    }
+}
+
+kubehealer_core::words! {
+    /// How it stands with one object.
+    pub enum State {
+        /// It is ready.
+        Ready = "ready",
+        /// It is not ready yet.
+        Waiting = "waiting",
+        /// It cannot become ready.
+        Failed = "failed",
+    }
+}
+
+/// How it stands with one object that is waited for.
+#[derive(Clone, Debug)]
+pub struct Item {
+    pub kind: String,
+    pub namespace: String,
+    pub name: String,
+    pub state: State,
+    /// How far it is, or why it cannot become ready.
+    pub text: String,
+    /// What is wrong with it and with its newest pods; worst first.
+    pub findings: Vec<Finding>,
+    /// Its newest pods, each with how it stands with it; unhealthy ones first.
+    pub pods: Vec<PodLine>,
+}
+
+/// A pod in one line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PodLine {
+    pub ready: bool,
+    pub name: String,
+    pub text: String,
+}
+
+impl std::fmt::Display for Item {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.kind.to_ascii_lowercase(), self.name)
+    }
+}
+
+/// How it came out, and what was seen then.
+#[derive(Debug)]
+pub struct Outcome {
+    pub verdict: Verdict,
+    pub items: Vec<Item>,
+    pub snapshot: Snapshot,
+    pub observed_at: Timestamp,
+    /// What could not be read, in words.
+    pub notes: Vec<String>,
+    pub elapsed: Duration,
+}
+
+impl Outcome {
+    /// The findings of what is not ready.
+    pub fn survey(&self) -> Survey {
+        let findings = self.items.iter().filter(|i| i.state != State::Ready).flat_map(|i| i.findings.clone());
+        Survey::of(findings.collect(), self.snapshot.pods.len(), self.observed_at)
+    }
+}
+
+/// Why nothing can be said: what, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CouldNotLook {
+    pub what: String,
+    pub hint: String,
+}
+
+/// How long changes are gathered before they are judged: one write is followed by others.
+const GATHER: Duration = Duration::from_millis(250);
+/// How often it is judged when nothing changes: graces end.
+const TICK: Duration = Duration::from_secs(1);
+/// Logs that are read after one look.
+const LOGS: usize = 20;
+
+/// Waits. `progress` is called after each look.
+pub async fn follow(
+    client: &Client,
+    settings: &Settings,
+    clock: &Clock,
+    mut progress: impl FnMut(&[Item], Duration),
+) -> Result<Outcome, CouldNotLook> {
+    let started = Instant::now();
+    let deadline = started + settings.timeout;
+    let mut store = Store::watching(client, &namespaces(&settings.targets), &kinds(&settings.targets));
+    let mut logs = Logs::default();
+    let mut revisions: Option<Vec<Revision>> = None;
+    let mut is_known = false;
+    loop {
+        if let Some((why, true)) = store.trouble() {
+            return Err(CouldNotLook { what: format!("cannot watch pods: {why}"), hint: String::new() });
+        }
+        let is_late = Instant::now() >= deadline;
+        if store.is_settled() && store.has(Resource::PODS) {
+            let now = clock();
+            let look = Look::of(store.seen(), &settings.targets, &logs, revisions.as_deref(), now);
+            let wanted = logs.wanted(&look);
+            if !wanted.is_empty() && !is_late {
+                let progress = snapshot::Progress::default();
+                let (read, lacking) = store.beside(snapshot::logs(client, wanted, &progress)).await;
+                logs.put(read, lacking);
+                continue;
+            }
+            let items = look.items(&store, settings, is_known)?;
+            is_known = true;
+            progress(&items, started.elapsed());
+            let is = |state| move |item: &Item| item.state == state;
+            let verdict = if items.iter().all(is(State::Ready)) {
+                Some(Verdict::Ready)
+            } else if items.iter().any(is(State::Failed)) {
+                Some(Verdict::Failed)
+            } else {
+                is_late.then_some(Verdict::TimedOut)
+            };
+            if verdict.is_some_and(|verdict| verdict != Verdict::Ready) && revisions.is_none() {
+                // What changed is told with the outcome.
+                let read =
+                    snapshot::revisions(client, revisions_that_matter(&look.survey, &look.seen.snapshot));
+                revisions = Some(store.beside(read).await);
+                continue;
+            }
+            if let Some(verdict) = verdict {
+                let mut notes = store.notes();
+                notes.extend(logs.lacking);
+                let (snapshot, elapsed) = (look.seen.snapshot, started.elapsed());
+                return Ok(Outcome { verdict, items, snapshot, observed_at: now, notes, elapsed });
+            }
+        } else if is_late {
+            let why = store.trouble().map_or(String::new(), |(why, _)| format!(": {why}"));
+            let what = format!("pods could not be listed in {} s{why}", settings.timeout.as_secs());
+            return Err(CouldNotLook {
+                what,
+                hint: "is the API server reachable? see: kubectl get pods".to_owned(),
+            });
+        }
+        let changed = Arc::clone(&store.changed);
+        let pause = async {
+            tokio::select! {
+                () = changed.notified() => sleep(GATHER).await,
+                () = sleep_until(deadline.min(Instant::now() + TICK)) => {}
+            }
+        };
+        store.beside(pause).await;
+    }
+}
+
+/// The namespaces to watch; none for all of them.
+fn namespaces(targets: &[Target]) -> Vec<String> {
+    let own: Option<BTreeSet<String>> = targets.iter().map(|target| target.namespace.clone()).collect();
+    own.unwrap_or_default().into_iter().collect()
+}
+
+/// The kinds of owners to watch.
+fn kinds(targets: &[Target]) -> Vec<Kind> {
+    let mut kinds = BTreeSet::new();
+    for target in targets {
+        kinds.extend(match target.known_kind() {
+            Some(Kind::Pod) => [].as_slice(),
+            Some(Kind::Deployment) => &[Kind::Deployment, Kind::ReplicaSet],
+            Some(Kind::Rollout) => &[Kind::Rollout, Kind::ReplicaSet],
+            Some(Kind::CronJob) => &[Kind::CronJob, Kind::Job],
+            Some(Kind::ReplicaSet) => &[Kind::ReplicaSet],
+            Some(Kind::StatefulSet) => &[Kind::StatefulSet],
+            Some(Kind::DaemonSet) => &[Kind::DaemonSet],
+            Some(Kind::Job) => &[Kind::Job],
+            _ => OWNERS,
+        });
+    }
+    kinds.into_iter().collect()
+}
+
+/// The kinds of owners that every cluster has.
+const OWNERS: &[Kind] =
+    &[Kind::Deployment, Kind::ReplicaSet, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
+
+/// Logs that were read, and of which run of the container: one is read once a run.
+#[derive(Default)]
+struct Logs {
+    read: BTreeMap<LogOf, (i32, Option<ContainerLog>)>,
+    lacking: BTreeSet<String>,
+}
+
+impl Logs {
+    /// Those to be read now. They count as read from then on.
+    fn wanted(&mut self, look: &Look) -> Vec<LogOf> {
+        let runs: BTreeMap<(&str, &str, &str), i32> = look
+            .survey
+            .findings
+            .iter()
+            .map(|f| {
+                ((f.namespace.as_str(), f.pod.as_str(), f.container.as_str()), f.restart_count.unwrap_or(0))
+            })
+            .collect();
+        let run = |log: &LogOf| {
+            runs.get(&(log.namespace.as_str(), log.pod.as_str(), log.container.as_str()))
+                .copied()
+                .unwrap_or(0)
+        };
+        let mut wanted = logs_that_matter(&look.survey, &look.seen.snapshot);
+        wanted.retain(|log| self.read.get(log).is_none_or(|(of, _)| *of != run(log)));
+        wanted.truncate(LOGS);
+        for log in &wanted {
+            self.read.insert(log.clone(), (run(log), None));
+        }
+        wanted
+    }
+
+    fn put(&mut self, read: Vec<ContainerLog>, lacking: Vec<String>) {
+        self.lacking.extend(lacking);
+        for log in read {
+            let of = LogOf {
+                namespace: log.namespace.clone(),
+                pod: log.pod.clone(),
+                container: log.container.clone(),
+                previous: log.previous,
+            };
+            if let Some((_, slot)) = self.read.get_mut(&of) {
+                *slot = Some(log);
+            }
+        }
+    }
+}
+
+/// One look at what the watches show, narrowed to what is waited for.
+struct Look {
+    seen: Seen,
+    survey: Survey,
+    now: Timestamp,
+    /// All names, for a guess.
+    names: BTreeSet<String>,
+}
+
+impl Look {
+    fn of(
+        mut seen: Seen,
+        targets: &[Target],
+        logs: &Logs,
+        revisions: Option<&[Revision]>,
+        now: Timestamp,
+    ) -> Self {
+        let names = select::names(&seen.snapshot);
+        Selection { targets: targets.to_vec(), ..Selection::default() }.narrow(&mut seen.snapshot);
+        seen.snapshot.revisions = revisions.unwrap_or_default().to_vec();
+        seen.snapshot.logs = logs.read.values().filter_map(|(_, log)| log.clone()).collect();
+        seen.snapshot.sources.logs = logs.lacking.is_empty() || !seen.snapshot.logs.is_empty();
+        let survey = survey(&seen.snapshot, now);
+        Self { seen, survey, now, names }
+    }
+
+    fn workloads(&self, kind: Kind) -> &[Workload] {
+        match kind {
+            Kind::Deployment => &self.seen.snapshot.deployments,
+            Kind::ReplicaSet => &self.seen.snapshot.replica_sets,
+            Kind::StatefulSet => &self.seen.snapshot.stateful_sets,
+            Kind::DaemonSet => &self.seen.snapshot.daemon_sets,
+            Kind::Rollout => &self.seen.rollouts,
+            _ => &[],
+        }
+    }
+
+    /// The metadata of all objects of a kind.
+    fn metas(&self, kind: Kind) -> Vec<&ObjectMeta> {
+        let snapshot = &self.seen.snapshot;
+        match kind {
+            Kind::Pod => snapshot.pods.iter().map(|pod| &pod.metadata).collect(),
+            Kind::Job => snapshot.jobs.iter().map(|job| &job.metadata).collect(),
+            Kind::CronJob => snapshot.cron_jobs.iter().map(|job| &job.metadata).collect(),
+            _ => self.workloads(kind).iter().map(|workload| &workload.metadata).collect(),
+        }
+    }
+
+    /// What is waited for: the objects that are named, and the top owners of the pods that are selected otherwise.
+    fn subjects(
+        &self,
+        store: &Store,
+        targets: &[Target],
+        is_known: bool,
+    ) -> Result<BTreeSet<Subject>, CouldNotLook> {
+        let mut subjects = BTreeSet::new();
+        let mut selects = false;
+        for target in targets {
+            let Some(kind) = target.known_kind().filter(|kind| is_waited_for(*kind)) else {
+                selects = true;
+                continue;
+            };
+            let place = target.namespace.as_ref();
+            let mut named = self.metas(kind);
+            named.retain(|meta| {
+                meta.name == target.name && place.is_none_or(|place| *place == meta.namespace)
+            });
+            subjects.extend(named.iter().map(|meta| Subject::new(kind.name(), &meta.namespace, &meta.name)));
+            let resource = resource_of(kind);
+            if named.is_empty() && resource.is_none_or(|resource| store.has(resource)) {
+                let place = place.map_or(String::new(), |place| format!(" in namespace {place}"));
+                let what = if is_known { "has been deleted" } else { "not found" };
+                let near = select::near(&target.to_string(), self.names.iter().map(String::as_str));
+                let hint = if near.is_empty() {
+                    String::new()
+                } else {
+                    format!("did you mean {}?", near.join(" or "))
+                };
+                return Err(CouldNotLook { what: format!("{target}: {what}{place}"), hint });
+            }
+            if named.is_empty() {
+                // Its kind cannot be read: its pods are all there is.
+                subjects.insert(Subject::new(kind.name(), place.map_or("", String::as_str), &target.name));
+            }
+        }
+        if selects {
+            let owners = select::controllers(&self.seen.snapshot);
+            for pod in &self.seen.snapshot.pods {
+                if let Some((kind, name)) =
+                    select::owners(pod, &owners).iter().rfind(|(kind, _)| *kind != "Node")
+                {
+                    subjects.insert(Subject::new(kind, &pod.metadata.namespace, name));
+                }
+            }
+            for kind in OWNERS {
+                let metas = self.metas(*kind);
+                let own = metas.into_iter().filter(|meta| {
+                    meta.controller().is_none() && targets.iter().any(|target| target.has_workload(meta))
+                });
+                subjects.extend(own.map(|meta| Subject::new(kind.name(), &meta.namespace, &meta.name)));
+            }
+        }
+        if subjects.is_empty() {
+            let what = "there is nothing to wait for: no object is selected".to_owned();
+            return Err(CouldNotLook { what, hint: "see: kubectl get pods --show-labels".to_owned() });
+        }
+        Ok(subjects)
+    }
+
+    fn items(&self, store: &Store, settings: &Settings, is_known: bool) -> Result<Vec<Item>, CouldNotLook> {
+        let subjects = self.subjects(store, &settings.targets, is_known)?;
+        Ok(subjects.into_iter().map(|subject| self.item(subject, settings.patience)).collect())
+    }
+
+    fn item(&self, subject: Subject, patience: Patience) -> Item {
+        let Stand { progress, pods } = self.stand(&subject);
+        let of_pods: BTreeSet<&str> = pods.iter().map(|pod| pod.metadata.uid.as_str()).collect();
+        let findings: Vec<Finding> = self
+            .survey
+            .findings
+            .iter()
+            .filter(|f| f.stage != Stage::Recovered && !progress.stale)
+            .filter(|f| of_pods.contains(f.uid.as_str()) || f.pod.is_empty() && self.is_about(f, &subject))
+            .cloned()
+            .collect();
+        let has_controller =
+            |uid: &str| pods.iter().any(|p| p.metadata.uid == uid && p.metadata.controller().is_some());
+        let ends = |f: &&Finding| match patience {
+            // The controller makes another pod.
+            _ if subject.kind != "Pod" && is_of_ended_pod(f) && has_controller(&f.uid) => false,
+            Patience::Patient => false,
+            Patience::Usual => f.is_final(),
+            Patience::Strict => f.is_final() || f.is_active() && f.severity > Severity::Info,
+        };
+        let is_job = self.job(&subject).is_some();
+        let unsettled = pods.iter().find(|pod| !is_job && !rollout::is_settled(pod, self.now));
+        let (state, text) = match (progress.ready, findings.iter().find(ends), unsettled) {
+            (true, _, None) => (State::Ready, progress.text),
+            (_, Some(finding), _) => (State::Failed, finding.summary.clone()),
+            (true, None, Some(pod)) => (
+                State::Waiting,
+                format!("{}; pod {} has only just started", progress.text, pod.metadata.name),
+            ),
+            (false, None, _) => (State::Waiting, progress.text),
+        };
+        let mut pods: Vec<PodLine> = pods.iter().map(|pod| line(pod, &findings)).collect();
+        pods.sort();
+        let Subject { kind, namespace, name } = subject;
+        Item { kind, namespace, name, state, text, findings, pods }
+    }
+
+    /// How far a subject is, and its pods of the newest revision.
+    fn stand(&self, subject: &Subject) -> Stand<'_> {
+        let pods = self.pods_of(subject);
+        let is_it = |meta: &ObjectMeta| meta.namespace == subject.namespace && meta.name == subject.name;
+        let kind = Kind::of(&subject.kind);
+        if let Some(job) = self.job(subject) {
+            let own = |pod: &&Pod| pod.metadata.controller().is_some_and(|o| o.uid == job.metadata.uid);
+            return Stand { progress: rollout::job(job), pods: pods.into_iter().filter(own).collect() };
+        }
+        if let (Some(Kind::Pod), Some(pod)) = (kind, pods.first()) {
+            return Stand { progress: rollout::pod(pod, self.now), pods };
+        }
+        let own = |kind| self.workloads(kind).iter().find(|workload| is_it(&workload.metadata));
+        if let Some((kind, workload)) = kind.and_then(|kind| Some((kind, own(kind)?))) {
+            return Stand {
+                progress: rollout::workload(kind, workload),
+                pods: self.newest(kind, workload, pods),
+            };
+        }
+        let all = pods.len();
+        let pods = newest_by_age(pods);
+        Stand { progress: rollout::pods(&pods, all - pods.len(), self.now), pods }
+    }
+
+    /// The pods of a subject that are neither over nor being deleted.
+    fn pods_of(&self, subject: &Subject) -> Vec<&Pod> {
+        let owners = select::controllers(&self.seen.snapshot);
+        let own = |pod: &&Pod| {
+            // A failed pod of a controller is only left for reading.
+            let is_left = pod.status.phase == "Failed" && subject.kind != "Pod";
+            pod.metadata.namespace == subject.namespace
+                && !is_left
+                && !pod.metadata.deletion_timestamp.is_known()
+                && select::owners(pod, &owners).contains(&(subject.kind.as_str(), subject.name.as_str()))
+        };
+        self.seen.snapshot.pods.iter().filter(own).collect()
+    }
+
+    /// A Job, or the newest one of a CronJob.
+    fn job(&self, subject: &Subject) -> Option<&Job> {
+        let jobs = self.seen.snapshot.jobs.iter().filter(|job| job.metadata.namespace == subject.namespace);
+        jobs.filter(|job| match subject.kind.as_str() {
+            "Job" => job.metadata.name == subject.name,
+            _ => job.metadata.controller().is_some_and(|o| o.kind == "CronJob" && o.name == subject.name),
+        })
+        .max_by_key(|job| job.metadata.creation_timestamp.get())
+    }
+
+    /// Those of these pods that are of the newest revision.
+    fn newest<'p>(&self, kind: Kind, workload: &Workload, pods: Vec<&'p Pod>) -> Vec<&'p Pod> {
+        if let Some((label, value)) = rollout::newest_revision(kind, workload) {
+            return pods.into_iter().filter(|pod| pod.metadata.label(label) == Some(value)).collect();
+        }
+        let revision =
+            |meta: &ObjectMeta| meta.annotation(crate::objects::Annotation::REVISION).map(str::to_owned);
+        let set = self.seen.snapshot.replica_sets.iter().find(|set| {
+            kind == Kind::Deployment
+                && set.metadata.controller().is_some_and(|o| o.uid == workload.metadata.uid)
+                && revision(&set.metadata) == revision(&workload.metadata)
+        });
+        match set {
+            Some(set) => {
+                let own = |pod: &&Pod| pod.metadata.controller().is_some_and(|o| o.uid == set.metadata.uid);
+                pods.into_iter().filter(own).collect()
+            }
+            None => newest_by_age(pods),
+        }
+    }
+
+    /// Whether a finding that is about no pod is about this subject.
+    fn is_about(&self, finding: &Finding, subject: &Subject) -> bool {
+        let is = |kind: &str, name: &str| {
+            finding.workload.as_ref().is_some_and(|w| w.kind == kind && w.name == name)
+        };
+        if finding.namespace != subject.namespace {
+            return false;
+        }
+        let Some(job) = self.job(subject) else { return is(&subject.kind, &subject.name) };
+        let owner = job
+            .metadata
+            .controller()
+            .map_or((subject.kind.as_str(), subject.name.as_str()), |o| (&o.kind, &o.name));
+        // What an earlier Job of the CronJob came to is past.
+        is(owner.0, owner.1) && !rollout::job(job).ready && (rollout::has_failed(job) || job.lacks_pods())
+    }
+}
+
+/// Whether a finding is about a pod that does not run any more.
+fn is_of_ended_pod(finding: &Finding) -> bool {
+    finding.reason.known().is_some_and(|reason| {
+        reason.family() == Family::End || matches!(reason, Reason::Error | Reason::ContainerStatusUnknown)
+    })
+}
+
+/// How far something is, and its pods of the newest revision.
+struct Stand<'p> {
+    progress: Progress,
+    pods: Vec<&'p Pod>,
+}
+
+/// Something that is waited for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Subject {
+    kind: String,
+    namespace: String,
+    name: String,
+}
+
+impl Subject {
+    fn new(kind: &str, namespace: &str, name: &str) -> Self {
+        Self { kind: kind.to_owned(), namespace: namespace.to_owned(), name: name.to_owned() }
+    }
+}
+
+/// Whether the object itself says when it is ready; others stand for the pods that they select.
+fn is_waited_for(kind: Kind) -> bool {
+    OWNERS.contains(&kind) || matches!(kind, Kind::Pod | Kind::Rollout)
+}
+
+fn resource_of(kind: Kind) -> Option<Resource> {
+    Some(match kind {
+        Kind::Pod => Resource::PODS,
+        Kind::Deployment => Resource::DEPLOYMENTS,
+        Kind::ReplicaSet => Resource::REPLICA_SETS,
+        Kind::StatefulSet => Resource::STATEFUL_SETS,
+        Kind::DaemonSet => Resource::DAEMON_SETS,
+        Kind::Rollout => Resource::ROLLOUTS,
+        Kind::Job => Resource::JOBS,
+        Kind::CronJob => Resource::CRON_JOBS,
+        _ => return None,
+    })
+}
+
+/// The pods of the revision that the newest pod is of: they have its controller and, where that makes all revisions itself, its label.
+fn newest_by_age(pods: Vec<&Pod>) -> Vec<&Pod> {
+    let revision = |pod: &Pod| {
+        let meta = &pod.metadata;
+        let hash = meta.label("controller-revision-hash").map(str::to_owned);
+        (meta.controller().map(|owner| owner.uid.clone()), hash)
+    };
+    let newest = pods.iter().max_by_key(|pod| pod.metadata.creation_timestamp.get());
+    let Some(newest) = newest.map(|pod| revision(pod)) else { return pods };
+    pods.into_iter().filter(|pod| revision(pod) == newest).collect()
+}
+
+/// A pod in one line: what is wrong with it, or how far it is.
+fn line(pod: &Pod, findings: &[Finding]) -> PodLine {
+    let ready = rollout::is_ready(pod) || pod.status.phase == "Succeeded";
+    let wrong = findings.iter().find(|f| f.uid == pod.metadata.uid).map(|f| f.summary.clone());
+    let waiting = || {
+        let states = pod.status.init_container_statuses.iter().chain(&pod.status.container_statuses);
+        states
+            .filter_map(|c| Some(c.state.waiting.as_ref()?.reason.clone()))
+            .find(|reason| !reason.is_empty())
+    };
+    let text = match (wrong, ready) {
+        (Some(wrong), _) => wrong,
+        (None, true) => "ready".to_owned(),
+        (None, false) => waiting().unwrap_or_else(|| format!("{}, not ready", pod.status.phase)),
+    };
+    PodLine { ready, name: pod.metadata.name.clone(), text }
+}
