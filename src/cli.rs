@@ -21,6 +21,7 @@ use anstream::ColorChoice;
 use clap::{Parser, Subcommand};
 
 use crate::daemon::StartError;
+use crate::diagnosis::OwnerLabels;
 
 /// Of a release with its commit and date, where the build knew them.
 const VERSION: &str = match option_env!("KUBEHEALER_VERSION") {
@@ -156,6 +157,22 @@ fn namespace(text: &str) -> Result<String, String> {
         Ok(text.to_owned())
     } else {
         Err("a namespace has only lower-case letters, digits and dashes".to_owned())
+    }
+}
+
+/// Which labels tell whose something is.
+fn owner_labels(keys: &[String]) -> Result<OwnerLabels, Trouble> {
+    let hint = "give keys of labels, such as --owner-labels team,app.kubernetes.io/part-of";
+    OwnerLabels::new(keys).map_err(|why| Trouble::new(format_args!("--owner-labels: {why}"), hint))
+}
+
+/// The name of a cluster: it stands in labels, log lines and reports.
+fn cluster_name(text: &str) -> Result<String, String> {
+    let valid = text.len() <= 100 && text.chars().all(|c| !c.is_control());
+    if valid {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has at most 100 bytes and no control characters".to_owned())
     }
 }
 

@@ -5,6 +5,8 @@
 //! Must not know what is done with the objects, nor anything of metrics text or HTTP servers.
 
 pub mod client;
+pub mod clock;
+mod connection;
 mod envelope;
 pub mod evidence;
 mod health;
@@ -17,5 +19,6 @@ pub mod watch;
 mod watching;
 
 /// Directives to put behind the user's own log filter. On an answer that it cannot read, kube's client logs the whole body,
-/// env values included; what fails is logged by this program's own messages.
-pub const FORCED_LOG_DIRECTIVES: &[&str] = &["kube_client::client=off", "kube_runtime=off"];
+/// env values included; what fails is logged by this program's own messages, and not once for each try.
+pub const FORCED_LOG_DIRECTIVES: &[&str] =
+    &["kube_client::client=off", "kube_runtime=off", "rustls_platform_verifier=off"];

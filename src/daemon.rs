@@ -18,19 +18,24 @@ mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::watcher;
+use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::client::{Connect, ConnectError, connect};
+pub use crate::cluster::clock::Clock;
+use crate::cluster::clock::ClusterClock;
 use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
+use crate::diagnosis::OwnerLabels;
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
 use crate::objects::Object;
@@ -38,11 +43,8 @@ use crate::rules::RuleSet;
 use crate::server::access::{self, Access, Verdict};
 use crate::server::hosts::Hosts;
 use crate::server::tls::{self, Certificate, TlsError};
-use crate::server::{self, BindError, Bound, Limits, Server, Shown};
+use crate::server::{self, BindError, Bound, Instance, Limits, Server, Shown};
 use engine::Engine;
-
-/// The time that incidents know: the real one, or a simulated cluster's.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 pub fn wall_clock() -> Clock {
     Arc::new(wall_time)
@@ -95,10 +97,15 @@ pub struct Settings {
     pub nodes: bool,
     /// Series per metric at most.
     pub max_series: usize,
+    /// Which labels of workloads and pods tell whose they are.
+    pub owner_labels: OwnerLabels,
+    /// What the cluster is called; empty if it has no name.
+    pub cluster_name: String,
     /// The user's own rules.
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
     pub rule_files: Vec<PathBuf>,
+    /// The time of this process: the real one, or a simulated cluster's.
     pub clock: Clock,
 }
 
@@ -119,6 +126,8 @@ impl Settings {
             owners: true,
             nodes: true,
             max_series: MAX_SERIES,
+            owner_labels: OwnerLabels::default(),
+            cluster_name: String::new(),
             rules: Arc::default(),
             rule_files: Vec::new(),
             clock: wall_clock(),
@@ -142,6 +151,10 @@ pub enum StartError {
     /// Two metrics have one name.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error(
+        "the owner label {0} has the name of a label that the metrics or Prometheus have already: choose another one"
+    )]
+    OwnerLabel(String),
     /// A part of it has panicked; where, the panic itself has said.
     #[error("a task of the daemon failed; shutting down")]
     Failed,
@@ -213,6 +226,8 @@ struct Tasks {
     stop: CancellationToken,
     client: Client,
     metrics: Arc<Metrics>,
+    /// Whose turn it is to read a long page of a list.
+    turn: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -223,15 +238,16 @@ impl Tasks {
         });
     }
 
-    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
+    fn watch<T: Object>(&mut self, mut watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
         self.metrics.sources.add(watch.health());
+        watch.take_turns(&self.turn);
         let client = self.client.clone();
         self.spawn(async move { match watch.run(client, sink).await {} });
     }
 }
 
 /// Binds, connects, and begins to watch. Whether the cluster answers shows in `/readyz`.
-pub async fn start(settings: Settings) -> Result<Running, StartError> {
+pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let bound = Bound::to(settings.listen, "--listen")?;
     let address = bound.address().unwrap_or(settings.listen);
     let probe_bound =
@@ -246,13 +262,22 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
             (found.client, format!("{} from {}", found.server, found.source))
         }
     };
+    let clock = ClusterClock::new(Arc::clone(&settings.clock));
+    let client = clock.set_by(client);
+    settings.clock = Arc::new({
+        let clock = Arc::clone(&clock);
+        move || clock.now()
+    });
     let scheme = if acceptor.is_some() { "https" } else { "http" };
     tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
-    let metrics = Arc::new(Metrics::new(settings.max_series)?);
+    let metrics = Metrics::new(settings.max_series)?;
+    let metrics = metrics.labelled(&settings.owner_labels, &settings.cluster_name);
+    let metrics = Arc::new(metrics.map_err(StartError::OwnerLabel)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     metrics.sources.set_scope(settings.selection.scope());
+    metrics.sources.set_clock(clock);
     let pulse = Arc::new(AtomicI64::new(wall_time().as_second()));
     let queue = queue::Queue::default();
     let engine =
@@ -262,6 +287,7 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         stop: CancellationToken::new(),
         client: client.clone(),
         metrics: Arc::clone(&metrics),
+        turn: Arc::new(Semaphore::new(1)),
     };
 
     for scope in settings.selection.pods() {
@@ -303,6 +329,11 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
     }
     tasks.spawn(tick(Arc::clone(&engine), Arc::clone(&pulse)));
 
+    let instance = Instance {
+        cluster: settings.cluster_name.clone(),
+        scope: settings.selection.scope(),
+        others: settings.selection.others(),
+    };
     let shown = Arc::new(Shown {
         incidents: Arc::clone(&incidents),
         metrics,
@@ -310,14 +341,15 @@ pub async fn start(settings: Settings) -> Result<Running, StartError> {
         wall_clock: wall_time,
         pulse,
         diagnosis: Box::new({
-            let engine = Arc::clone(&engine);
-            move |wanted| engine.document(wanted)
+            let (engine, instance) = (Arc::clone(&engine), instance.clone());
+            move |wanted| engine.document(wanted, &instance)
         }),
+        instance,
     });
     // They drain by themselves when they are told to stop.
     if let Some(bound) = probe_bound {
         let probes = server::probes(Arc::clone(&shown));
-        tasks.running.spawn(bound.serve(probes, None, Limits::PROBES, tasks.stop.clone()));
+        tasks.running.spawn(bound.serve_apart(probes, Limits::PROBES, tasks.stop.clone()));
     }
     if let Some(certificate) = certificate {
         tasks.spawn(certificate.follow());

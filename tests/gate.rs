@@ -6,12 +6,14 @@
 
 use std::alloc::System;
 use std::path::Path;
-use std::sync::RwLock;
+use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::core::ObjectList;
 use kubehealer::cluster::lean::Lean;
+use kubehealer::daemon::{self, Settings, Target};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::incidents::compact::Packed;
 use kubehealer::incidents::{FirstSeen, Incidents};
@@ -19,7 +21,10 @@ use kubehealer::metrics::Metrics;
 use kubehealer::objects::decode::{Encoding, protobuf_list, protobuf_object};
 use kubehealer::objects::{Object as _, Pod};
 use kubehealer::redact::redact;
+use kubehealer::simulator::kubelet::{self, Termination};
 use kubehealer::simulator::{Cluster, client};
+use parking_lot::RwLock;
+use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
 #[path = "../benches/table/fleet.rs"]
@@ -28,6 +33,11 @@ use fleet::Fleet;
 
 #[global_allocator]
 static GLOBAL: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+fn held() -> usize {
+    let stats = GLOBAL.stats();
+    stats.bytes_allocated - stats.bytes_deallocated
+}
 
 /// What something cost.
 #[derive(Clone, Copy)]
@@ -163,15 +173,12 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
         incidents.apply(pod, &workload, diagnosis, sight, now);
     };
     let mut incidents = Incidents::new();
-    let before = GLOBAL.stats();
+    let before = held();
     for pod in &pods {
         apply(&mut incidents, pod, FirstSeen::InFirstList);
     }
-    let after = GLOBAL.stats();
-    let held = (after.bytes_allocated - before.bytes_allocated)
-        - (after.bytes_deallocated - before.bytes_deallocated);
     assert_eq!(incidents.pods(), 20_000);
-    gate.hold("heap of a healthy pod, bytes", held as f64 / 20_000.0, HEALTHY_HEAP);
+    gate.hold("heap of a healthy pod, bytes", (held() - before) as f64 / 20_000.0, HEALTHY_HEAP);
     let ((), update) = cost(|| pods.iter().for_each(|pod| apply(&mut incidents, pod, FirstSeen::Later)));
     gate.hold("allocations of an update that changes nothing", update.times as f64 / 20_000.0, UPDATE_TIMES);
 
@@ -197,15 +204,12 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
         diagnose(pod, &Context::pod_only(), now);
     }
     let mut incidents = Incidents::new();
-    let before = GLOBAL.stats();
+    let before = held();
     for pod in &failing {
         apply(&mut incidents, pod, FirstSeen::InFirstList);
     }
-    let after = GLOBAL.stats();
-    let held = (after.bytes_allocated - before.bytes_allocated)
-        - (after.bytes_deallocated - before.bytes_deallocated);
     assert!(incidents.open_count() > 1_000);
-    gate.hold("heap of a pod that fails, bytes", held as f64 / 2_000.0, FAIL_HEAP);
+    gate.hold("heap of a pod that fails, bytes", (held() - before) as f64 / 2_000.0, FAIL_HEAP);
 
     // A scrape of them: what it allocates, and that it keeps nothing.
     let incidents = RwLock::new(incidents);
@@ -222,6 +226,54 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     assert!(cost.held < 10_000, "a scrape leaves {} B behind", cost.held);
 
     assert!(gate.0.is_empty(), "{:#?}", gate.0);
+    drop((incidents, failing));
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
+    runtime.unwrap().block_on(hold_with_names_that_come_and_go());
+}
+
+/// The whole daemon and the simulated cluster, for three simulated days in which a pod with a fresh name comes, fails and goes
+/// every minute. The counters of pods that are gone are kept for a day, so that the first day fills them.
+async fn hold_with_names_that_come_and_go() {
+    const DAY: u32 = 24 * 60;
+    let before = held();
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 1.0);
+    // What the simulated cluster remembers is not to be counted.
+    cluster.set_history(100);
+    let mut settings = Settings::new(Target::Client(client(&cluster), String::new()));
+    settings.listen = ([127, 0, 0, 1], 0).into();
+    settings.clock = Arc::new({
+        let cluster = cluster.clone();
+        move || cluster.now()
+    });
+    let running = daemon::start(settings).await.unwrap();
+    let (metrics, mut days) = (Metrics::new(20_000).unwrap(), Vec::new());
+    for minute in 0..3 * DAY {
+        let manifest = json!({"metadata": {"namespace": "batch", "name": format!("report-{minute:06}")},
+            "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "report:1"}]}});
+        let mut pod = kubelet::Pod::create(&cluster, manifest).unwrap();
+        pod.assign("node-a");
+        pod.start("main");
+        pod.publish();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        pod.terminate("main", &Termination::exit(1));
+        pod.publish();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        pod.remove();
+        tokio::time::sleep(Duration::from_secs(20)).await;
+        if minute % 60 == 59 {
+            metrics.write(&running.incidents, cluster.now(), &mut std::io::sink()).unwrap();
+        }
+        if (minute + 1) % DAY == 0 {
+            days.push(held() - before);
+        }
+    }
+    println!("heap at the end of each day, bytes: {days:?}");
+    let shown = running.incidents.read().open_count();
+    assert!(shown < 10, "{shown} incidents are open");
+    running.stop().await;
+    assert!(days[2] as f64 <= days[0] as f64 * 1.05, "heap at the end of each day, bytes: {days:?}");
 }
 
 const SLIM_HEAP: f64 = 2116.0;

@@ -65,6 +65,13 @@ pub(super) struct Args {
     /// Maximum number of series per metric; series above the limit are dropped and counted in kubehealer_series_dropped_total
     #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = daemon::MAX_SERIES, value_name = "NUMBER")]
     max_series: usize,
+    /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of: they become
+    /// labels of metrics and alerts, named with _ for what a metric's label may not hold
+    #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
+    owner_labels: Vec<String>,
+    /// What the cluster is called, where there are several: in log lines, API, page and kubehealer_incident_info
+    #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
+    cluster_name: String,
     /// Only pods on this node, for one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with = "unscheduled")]
     node: Option<String>,
@@ -120,7 +127,9 @@ impl Args {
             (None, Some(name), Some(of)) => Some(share_of(name, of)?),
             (None, ..) => None,
         };
-        let target = Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context });
+        // Each namespace has its eight watches.
+        let http1 = self.namespaces.len() > 10;
+        let target = Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context, http1 });
         let mut settings = Settings::new(target);
         settings.selection = Selection {
             namespaces: self.namespaces,
@@ -129,6 +138,7 @@ impl Args {
             node: self.node,
             unscheduled: self.unscheduled,
             shard,
+            stateful_set: set_of(self.shard_from_name.as_deref()),
         };
         settings.listen = self.listen;
         settings.probe_listen = self.probe_listen;
@@ -141,6 +151,8 @@ impl Args {
         settings.nodes = !self.no_nodes;
         settings.logs = self.logs;
         settings.max_series = self.max_series;
+        settings.owner_labels = super::owner_labels(&self.owner_labels)?;
+        settings.cluster_name = self.cluster_name;
         settings.rules = Arc::new(super::rules::load(&self.rules)?);
         settings.rule_files = self.rules;
         Ok(settings)
@@ -156,6 +168,11 @@ fn share_of(name: &str, of: u32) -> Result<Shard, Trouble> {
             "give the name of a StatefulSet's pod, such as kubehealer-0, and the number of its replicas",
         )
     })
+}
+
+/// What its pod's name is without the number.
+fn set_of(name: Option<&str>) -> String {
+    name.and_then(|name| name.rsplit_once('-')).map(|(set, _)| set.to_owned()).unwrap_or_default()
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {

@@ -13,7 +13,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::runtime::watcher;
 use kube::{Client, Config};
 
-use super::{lean, proxy};
+use super::{connection, lean, proxy};
 use crate::objects::decode::{Status, decode_status};
 use crate::redact::{clean, cut};
 
@@ -24,6 +24,8 @@ pub struct Connect {
     pub kubeconfig: Option<PathBuf>,
     /// A context of the kubeconfig, rather than its current one.
     pub context: Option<String>,
+    /// Speak HTTP/1.1 alone: an API server takes some 100 watches on a connection of HTTP/2, and lets further ones wait.
+    pub http1: bool,
 }
 
 /// A cluster that can be asked.
@@ -66,13 +68,13 @@ pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
     config.headers.push((header::USER_AGENT, name));
     // Who asks tries again by himself, and can say why it took so long.
     config.default_retry = false;
-    config.connect_timeout = Some(Duration::from_secs(10));
+    config.connect_timeout = Some(connection::CONNECT);
     let namespace = config.default_namespace.clone();
     let mut server = server_of(&config.cluster_url);
     if let Some(proxy) = &config.proxy_url {
         server += &format!(" (through the proxy {})", server_of(proxy));
     }
-    let client = Client::try_from(config).map_err(|e| ConnectError::client(&e, &source))?;
+    let client = connection::client(config, how.http1).map_err(|e| ConnectError::client(&e, &source))?;
     Ok(Connected { client, source, namespace, server })
 }
 

@@ -13,6 +13,7 @@ use kube::core::DynamicResourceScope;
 use kube::{Client, Error};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+use tokio::sync::Semaphore;
 
 use super::client::{Failure, Kind};
 use super::envelope::BASE64;
@@ -114,7 +115,7 @@ pub(super) fn reader<T: Object>(
 ) -> (Api<Lean<T>>, Arc<Wire>) {
     let settings = Settings { answer: READ_ANSWER, ..Settings::default() };
     let health = WatchHealth::new(&resource, &WatchScope::default(), &settings);
-    let wire = Arc::new(Wire::new(resource, health, &settings));
+    let wire = Arc::new(Wire::new(resource, health, &settings, Arc::new(Semaphore::new(1))));
     let client = transport::client(client.clone(), Arc::clone(&wire));
     (api(client, &resource, namespace), wire)
 }

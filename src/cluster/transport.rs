@@ -21,11 +21,13 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tower::BoxError;
 use tracing::debug;
 
 use super::client::{Failure, Kind};
+use super::clock::server_time;
 use super::envelope;
 use super::health::WatchHealth;
 use super::watch::{InitialList, Resource, Settings};
@@ -34,12 +36,15 @@ use crate::objects::decode::{Encoding, list_version};
 
 /// How long an answer of a watch may take to begin, and its first list to go on.
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
-/// How long the body of a list may pause ...
+/// How long the body of a list may bring less than [`SOME`] bytes ...
 const SILENCE: Duration = Duration::from_secs(30);
+const SOME: usize = 1 << 10;
 /// ... and how long it may take as a whole, over a slow line.
 const WHOLE: Duration = Duration::from_secs(300);
 /// The longest page of a list that is taken. A longer one is asked for again in pages of half as many objects.
 pub const MAX_PAGE: usize = 16 << 20;
+/// What is longer than this is read by one of the watches at a time, so that all together fit into the memory limit.
+const LONG: usize = 1 << 20;
 /// Pages of one list at most.
 const MAX_PAGES: u32 = 10_000;
 /// A page with at least so many bytes brings objects, so that the next one need not wait.
@@ -98,6 +103,8 @@ pub(super) struct Wire {
     pace: Mutex<Pace>,
     pages: Mutex<Pages>,
     server_time: Mutex<Option<Timestamp>>,
+    /// Who reads a long body.
+    turn: Arc<Semaphore>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -105,7 +112,13 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Wire {
-    pub(super) fn new(resource: Resource, health: Arc<WatchHealth>, settings: &Settings) -> Self {
+    /// `turn` is shared by all that may read long bodies at the same time.
+    pub(super) fn new(
+        resource: Resource,
+        health: Arc<WatchHealth>,
+        settings: &Settings,
+        turn: Arc<Semaphore>,
+    ) -> Self {
         Self {
             resource,
             health,
@@ -119,6 +132,7 @@ impl Wire {
             pace: Mutex::new(Pace(Instant::now())),
             pages: Mutex::default(),
             server_time: Mutex::default(),
+            turn,
         }
     }
 
@@ -275,7 +289,7 @@ impl Transport {
             let pair = |pair| if is_longer && str::starts_with(pair, "limit=") { &*limit } else { pair };
             let uri = with_query(uri, &query.pairs().map(pair).collect::<Vec<_>>())?;
             let (encoding, response) = self.ask(&uri, false, std::mem::replace(&mut is_paced, true)).await?;
-            let body = match collect(response.into_body(), MAX_PAGE).await? {
+            let body = match self.collect(response.into_body(), MAX_PAGE).await? {
                 Some(body) => body,
                 None if page > 1 => {
                     wire.page.store(page / 2, Relaxed);
@@ -339,8 +353,9 @@ impl Transport {
                 }
             };
             let status = response.status();
-            let (kind, time) = (head(&response, header::CONTENT_TYPE), head(&response, header::DATE));
-            if let Ok(time) = jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(&time) {
+            let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
+            let kind = kind.unwrap_or_default().to_owned();
+            if let Some(time) = server_time(response.headers()) {
                 *lock(&wire.server_time) = Some(time);
             }
             let encoding = match &kind {
@@ -366,6 +381,33 @@ impl Transport {
         }
     }
 
+    /// The whole of a body, unless it comes too slowly; none if it is too long.
+    async fn collect(&self, mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Failure> {
+        let slow = |_| {
+            let (silence, whole) = (SILENCE.as_secs(), WHOLE.as_secs());
+            let text = format!("the answer stopped coming for {silence} s, or took longer than {whole} s");
+            Failure::new(Kind::Timeout, text)
+        };
+        let (mut whole, mut turn) = (Vec::new(), None);
+        let end = Instant::now() + WHOLE;
+        let (mut until, mut enough) = (Instant::now() + SILENCE, SOME);
+        while let Some(frame) = timeout_at(end.min(until), body.frame()).await.map_err(slow)? {
+            let bytes = frame.map_err(|error| Failure::of(&error))?.into_data().unwrap_or_default();
+            if whole.len() + bytes.len() > most {
+                return Ok(None);
+            }
+            if turn.is_none() && whole.len() + bytes.len() > LONG {
+                turn = Some(timeout_at(end, self.wire.turn.acquire()).await.map_err(slow)?);
+                enough = 0;
+            }
+            whole.extend_from_slice(&bytes);
+            if whole.len() >= enough {
+                (until, enough) = (Instant::now() + SILENCE, whole.len() + SOME);
+            }
+        }
+        Ok(Some(whole))
+    }
+
     /// Whether the server has come as far as the version that a silent watch began with. After its data were restored from
     /// a backup it counts on from an older one, and until it has caught up such a watch hears nothing, not even an error.
     async fn check_restored(&self, uri: &Uri) -> Result<(), Failure> {
@@ -377,7 +419,7 @@ impl Transport {
         let selects = |pair: &&str| pair.starts_with("labelSelector=") || pair.starts_with("fieldSelector=");
         let pairs: Vec<&str> = std::iter::once("limit=1").chain(query.pairs().filter(selects)).collect();
         let (encoding, response) = self.ask(&with_query(uri, &pairs)?, false, true).await?;
-        let body = collect(response.into_body(), MAX_PAGE).await?.unwrap_or_default();
+        let body = self.collect(response.into_body(), MAX_PAGE).await?.unwrap_or_default();
         let newest = list_version(&body, encoding).unwrap_or_default();
         if newest.parse::<u64>().is_ok_and(|newest| newest < version) {
             let text = format!(
@@ -386,34 +428,6 @@ impl Transport {
             return Err(Failure::new(Kind::Expired, text));
         }
         Ok(())
-    }
-}
-
-/// A header of an answer; empty if there is none.
-fn head(response: &Response<Body>, name: header::HeaderName) -> String {
-    response.headers().get(name).and_then(|v| v.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-/// The whole of a body, unless it pauses for too long; none if it is too long.
-async fn collect(mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Failure> {
-    let mut whole = Vec::new();
-    let end = Instant::now() + WHOLE;
-    loop {
-        let frame = match timeout_at(end.min(Instant::now() + SILENCE), body.frame()).await {
-            Ok(Some(frame)) => frame.map_err(|error| Failure::of(&error))?,
-            Ok(None) => return Ok(Some(whole)),
-            Err(_) => {
-                let (silence, whole) = (SILENCE.as_secs(), WHOLE.as_secs());
-                let text =
-                    format!("the answer stopped coming for {silence} s, or took longer than {whole} s");
-                return Err(Failure::new(Kind::Timeout, text));
-            }
-        };
-        let bytes = frame.into_data().unwrap_or_default();
-        if whole.len() + bytes.len() > most {
-            return Ok(None);
-        }
-        whole.extend_from_slice(&bytes);
     }
 }
 

@@ -11,7 +11,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt as _;
 use kube::Client;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -73,6 +73,8 @@ pub struct Selection {
     pub unscheduled: bool,
     /// Only this share of the pods.
     pub shard: Option<Shard>,
+    /// The StatefulSet whose pods have one share each; empty if that is not so.
+    pub stateful_set: String,
 }
 
 impl Selection {
@@ -97,6 +99,30 @@ impl Selection {
             part("shard", &format!("{index}/{of}"));
         }
         parts.join(" ")
+    }
+
+    /// Which instances watch the other pods, where several share them; empty for one alone.
+    pub fn others(&self) -> String {
+        const NAMED: usize = 10;
+        match (&self.node, self.unscheduled, self.shard) {
+            (Some(_), ..) => {
+                "the agents on other nodes, and the instance for pods without a node,".to_owned()
+            }
+            (None, true, _) => "the agents on the nodes".to_owned(),
+            (None, false, Some(Shard { index, of })) if of > 1 => {
+                let name = |n: u32| match self.stateful_set.as_str() {
+                    "" => format!("shard {n}/{of}"),
+                    set => format!("{set}-{n}"),
+                };
+                let others = (0..of).filter(|n| *n != index);
+                let mut names: Vec<String> = others.take(NAMED).map(name).collect();
+                if of as usize - 1 > NAMED {
+                    names.push("...".to_owned());
+                }
+                names.join(", ")
+            }
+            (None, false, _) => String::new(),
+        }
     }
 
     /// The watches that show these pods.
@@ -244,13 +270,20 @@ pub struct Watch {
     settings: Settings,
     health: Arc<WatchHealth>,
     relist: Arc<Notify>,
+    turn: Arc<Semaphore>,
 }
 
 impl Watch {
     /// Of a resource, as far as `scope` reaches.
     pub fn new(resource: Resource, scope: WatchScope, settings: Settings) -> Self {
         let health = WatchHealth::new(&resource, &scope, &settings);
-        Self { resource, scope, settings, health, relist: Arc::default() }
+        let turn = Arc::new(Semaphore::new(1));
+        Self { resource, scope, settings, health, relist: Arc::default(), turn }
+    }
+
+    /// Makes it read long pages of lists in turn with the others that are given this.
+    pub fn take_turns(&mut self, turn: &Arc<Semaphore>) {
+        self.turn = Arc::clone(turn);
     }
 
     /// Its state.
@@ -272,7 +305,7 @@ impl Watch {
     pub async fn run<T: Object>(mut self, client: Client, mut sink: impl FnMut(Event<T>)) -> Infallible {
         // Not all watches are to reconnect at the same time.
         self.settings.timeout = self.settings.timeout.mul_f64(0.9 + 0.1 * fastrand::f64());
-        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings));
+        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings, Arc::clone(&self.turn)));
         let client = transport::client(client, Arc::clone(&wire));
         let api = lean::api::<T>(client, &self.resource, self.scope.namespace.as_deref());
         let mut supervisor = Supervisor { pauses: pauses(), refused: 0, has_expired: false };

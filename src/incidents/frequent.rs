@@ -114,6 +114,7 @@ pub fn find(
         )],
         runbook_url: None,
         labels: Vec::new(),
+        muted: None,
     };
     Some((finding, until))
 }

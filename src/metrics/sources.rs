@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use prometheus::{IntCounterVec, Opts, Registry, Result};
 
 use super::family::{Family, OnScrape, Part};
+use crate::cluster::clock::ClusterClock;
 use crate::cluster::watch::WatchHealth;
 use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
 
@@ -32,22 +33,29 @@ const WATCHES: [&Family; 8] = [
         &["resource"],
     ),
     &Family::gauge(
-        "kubehealer_watch_synced",
-        "1 when the first list of every watch of this resource is complete; scope names the pods, if not all.",
-        &["resource", "scope"],
-    ),
-    &Family::gauge(
         "kubehealer_watch_last_event_timestamp_seconds",
         "Time of the last sign of life of a watch, bookmarks included.",
         &["resource"],
     ),
     &Family::gauge("kubehealer_watches", "Number of watches.", &[]),
     &Family::gauge(
+        "kubehealer_clock_skew_seconds",
+        "How far the API server's clock is ahead of that of this process; 0 within five seconds.",
+        &[],
+    ),
+    &Family::gauge(
         "kubehealer_source_available",
         "1 if a source of evidence can be read, 0 if it is refused or fails.",
         &["source"],
     ),
 ];
+
+/// By it the alert rules tell an end from a restart.
+const SYNCED: Family = Family::gauge(
+    "kubehealer_watch_synced",
+    "1 when the first list of every watch of this resource is complete; scope names the pods, if not all.",
+    &["resource", "scope"],
+);
 
 const RULES: [&Family; 7] = [
     &Family::gauge("kubehealer_rules_loaded", "Number of loaded rules.", &[]),
@@ -83,11 +91,11 @@ const RULES: [&Family; 7] = [
 pub const OWNERS: &[&str] = &["replicasets", "deployments", "statefulsets", "daemonsets", "jobs", "cronjobs"];
 
 /// Everything that is read.
-#[derive(Debug)]
 pub struct Sources {
     watches: Mutex<Vec<Arc<WatchHealth>>>,
     /// Which pods are watched, if not all of the cluster.
     scope: OnceLock<String>,
+    clock: OnceLock<Arc<ClusterClock>>,
     /// Whether each source of evidence can be read, as far as it was tried.
     available: Mutex<BTreeMap<&'static str, bool>>,
     evidence: IntCounterVec,
@@ -114,6 +122,7 @@ impl Sources {
         let sources = Arc::new(Self {
             watches: Mutex::default(),
             scope: OnceLock::new(),
+            clock: OnceLock::new(),
             available: Mutex::default(),
             evidence: IntCounterVec::new(evidence, &["source", "result"])?,
             rules: Mutex::default(),
@@ -134,6 +143,11 @@ impl Sources {
     /// Which pods are watched; empty for all. Two instances of one scope stand in for each other.
     pub fn set_scope(&self, scope: String) {
         let _ = self.scope.set(scope);
+    }
+
+    /// The clock whose skew is to be shown.
+    pub fn set_clock(&self, clock: Arc<ClusterClock>) {
+        let _ = self.clock.set(clock);
     }
 
     pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
@@ -176,20 +190,40 @@ impl Sources {
         lock(&self.watches).iter().filter(|w| resources.contains(&w.resource)).all(|w| w.is_synced())
     }
 
-    /// What the watches count, summed by resource.
-    fn read_watches(&self) -> Vec<Part> {
-        let mut by_resource: BTreeMap<&str, Vec<Arc<WatchHealth>>> = BTreeMap::new();
+    fn by_resource(&self) -> BTreeMap<&'static str, Vec<Arc<WatchHealth>>> {
+        let mut by_resource: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for health in self.watches() {
             by_resource.entry(health.resource).or_default().push(health);
         }
+        by_resource
+    }
+
+    /// Which first lists are complete. Pods wait for their owners, as far as those can be read: whose a pod is and what is
+    /// muted is known with them only.
+    pub(super) fn synced(&self) -> Part {
+        let by_resource = self.by_resource();
+        let mut owners = by_resource.iter().filter(|(r, _)| OWNERS.contains(r)).flat_map(|(_, w)| w);
+        let knows_owners = owners.all(|w| w.is_synced() || w.trouble().is_some());
+        let scope = self.scope.get().map_or("", String::as_str);
+        let mut synced = Part::new(&SYNCED);
+        for (resource, watches) in &by_resource {
+            let is_synced = watches.iter().all(|w| w.is_synced()) && (*resource != "pods" || knows_owners);
+            synced.add(&[resource, scope], f64::from(is_synced));
+        }
+        synced
+    }
+
+    /// What the watches count, summed by resource.
+    fn read_watches(&self) -> Vec<Part> {
+        let by_resource = self.by_resource();
         let [
             mut events,
             mut errors,
             mut relists,
             mut undecodable,
-            mut synced,
             mut last,
             mut count,
+            mut skew,
             mut available,
         ] = WATCHES.map(Part::new);
         for (resource, watches) in &by_resource {
@@ -207,14 +241,15 @@ impl Sources {
             let sum = |of: fn(&WatchHealth) -> u64| watches.iter().map(|w| of(w)).sum::<u64>() as f64;
             relists.add(&[resource], sum(WatchHealth::relists));
             undecodable.add(&[resource], sum(WatchHealth::undecodable));
-            let scope = self.scope.get().map_or("", String::as_str);
-            synced.add(&[resource, scope], f64::from(watches.iter().all(|w| w.is_synced())));
             // The oldest of several: one silent watch is enough to be blind.
             if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
                 last.add(&[resource], at.as_millisecond() as f64 / 1000.0);
             }
         }
         count.add(&[], by_resource.values().map(Vec::len).sum::<usize>() as f64);
+        if let Some(clock) = self.clock.get() {
+            skew.add(&[], clock.skew().as_secs_f64());
+        }
         for (source, yes) in lock(&self.available).iter() {
             available.add(&[source], f64::from(*yes));
         }
@@ -226,7 +261,7 @@ impl Sources {
                 available.add(&[source], f64::from(yes));
             }
         }
-        vec![events, errors, relists, undecodable, synced, last, count, available]
+        vec![events, errors, relists, undecodable, last, count, skew, available]
     }
 
     fn read_rules(&self) -> Vec<Part> {

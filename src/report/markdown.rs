@@ -11,8 +11,12 @@ use crate::redact::clean;
 pub fn markdown(look: &Look<'_>) -> String {
     let survey = look.survey;
     let now = survey.observed_at;
+    let cluster = match look.cluster {
+        "" => String::new(),
+        name => format!("cluster {}, ", escape(name)),
+    };
     let mut out = format!(
-        "## KubeHealer: {} of {} unhealthy\n\nObserved at {now}.\n",
+        "## KubeHealer: {cluster}{} of {} unhealthy\n\nObserved at {now}.\n",
         survey.summary.unhealthy_pods,
         count(survey.summary.pods, "pod")
     );
@@ -47,6 +51,9 @@ pub fn markdown(look: &Look<'_>) -> String {
             escape(&who),
             escape(&first.summary)
         ));
+        if let Some(mute) = group.mute() {
+            out.push_str(&format!("{}\n\n", escape(&mute)));
+        }
         out.push_str(&format!("**Cause**: {}\n", escape(&first.cause.text)));
         if !first.evidence.is_empty() {
             out.push_str("\n**Evidence**\n\n");

@@ -27,6 +27,9 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     let paint = Paint { on: style.colour };
     let groups = groups(look.survey, style.wide);
     let mut out = String::new();
+    if !look.cluster.is_empty() {
+        out.push_str(&format!("{}\n", paint.bold(&clean(&format!("Cluster {}", look.cluster)))));
+    }
     headline(&mut out, look, paint);
     if !groups.is_empty() {
         out.push('\n');
@@ -83,6 +86,7 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
         (summary.critical, format!("{} critical", thousands(summary.critical))),
         (summary.warning, count(summary.warning, "warning")),
         (summary.info, format!("{} info", thousands(summary.info))),
+        (summary.muted, format!("{} muted", thousands(summary.muted))),
     ] {
         if number > 0 {
             counts.push(text);
@@ -136,7 +140,10 @@ fn lines(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
         let severity = group.severity();
         let line = format!(
             "{}  {}  {}  {}",
-            paint.severity(severity, &pad(severity.as_str(), severity_width)),
+            paint.severity(
+                severity,
+                &pad(if group.is_muted() { "muted" } else { severity.as_str() }, severity_width)
+            ),
             pad(&cut(reason, reason_width), reason_width),
             pad(&fitting(place, where_width), where_width),
             cut(cause, cause_width)
@@ -247,6 +254,9 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
         }
     };
     field("", &circumstances(group, first, now));
+    if let Some(mute) = group.mute() {
+        field("", &clean(&mute));
+    }
     field("summary", &clean(&first.summary));
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
     let (code, confidence) = (cause.code, first.confidence.as_str());
@@ -308,6 +318,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: jiff::Timestamp) -> St
             parts.push(format!("on {}", count(nodes, "node")));
         }
     }
+    parts.extend(first.labels.iter().map(|(name, value)| format!("{name}={value}")));
     if let Some(since) = group.findings.iter().filter_map(|f| f.since).min() {
         parts.push(format!("started {}", age(since, now)));
     }

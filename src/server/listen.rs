@@ -20,6 +20,7 @@ use axum::extract::Request;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -150,6 +151,34 @@ impl Bound {
         }
         drop(self.0);
         let _ = timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await;
+    }
+
+    /// Serves on a thread of its own, which nothing else in the process holds up. Ready when that thread has ended.
+    pub fn serve_apart(
+        self,
+        router: Router,
+        limits: Limits,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> {
+        let (ended, end) = oneshot::channel::<Infallible>();
+        let serve = move || -> io::Result<()> {
+            let listener = self.0.into_std()?;
+            // Made, and dropped again, where no other runtime is.
+            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                Self(TcpListener::from_std(listener)?).serve(router, None, limits, stop).await;
+                Ok(())
+            })
+        };
+        let failed = |error: &io::Error| tracing::error!("cannot serve the probes: {error}");
+        let work = move || {
+            let _ended = ended;
+            let _ = serve().inspect_err(failed);
+        };
+        let thread = std::thread::Builder::new().name("probes".to_owned()).spawn(work);
+        let _ = thread.inspect_err(failed);
+        async {
+            let _ = end.await;
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use jiff::SignedDuration;
 use kubehealer::cluster::snapshot::{self, Progress, Wanted};
 use kubehealer::daemon::{self, Running, Settings, StartError, Target};
 use kubehealer::diagnosis::survey;
@@ -13,8 +14,9 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::replay::recordings;
+use crate::watch::capture;
 
-fn settings(cluster: &Cluster) -> Settings {
+pub fn settings(cluster: &Cluster) -> Settings {
     let target = Target::Client(simulator::client(cluster), "a simulated cluster".to_owned());
     let mut settings = Settings::new(target);
     settings.listen = ([127, 0, 0, 1], 0).into();
@@ -35,12 +37,12 @@ pub async fn get(running: &Running, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-async fn json(running: &Running, path: &str) -> Value {
+pub async fn json(running: &Running, path: &str) -> Value {
     serde_json::from_str(&get(running, path).await.1).unwrap()
 }
 
 /// Asks until the answer is as wanted; gives up after ten seconds.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -102,7 +104,8 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
         .unwrap();
     let now = cluster.now();
     let survey = survey(&seen.snapshot, now);
-    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted =
+        report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });
     let wanted_value: Value = serde_json::from_str(&wanted).unwrap();
     let began = Instant::now();
     let mut got = String::new();
@@ -123,7 +126,7 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
 }
 
 /// A pod of ReplicaSet `NAME-7d9f` on node-a, whose container `app` is in this state, at noon.
-fn pod_at_noon(name: &str, container: Value, state: Value, ready: &str) -> Value {
+pub fn pod_at_noon(name: &str, container: Value, state: Value, ready: &str) -> Value {
     let set = name.rsplit_once('-').unwrap().0;
     let condition = |kind: &str, status: &str, at: &str| json!({"type": kind, "status": status, "reason": "", "message": "", "lastProbeTime": null, "lastTransitionTime": at});
     let mut spec = json!({"name": "app", "image": "r.example.com/a:1", "resources": {}});
@@ -154,7 +157,8 @@ async fn said_by_both(cluster: &Cluster) -> String {
         .await
         .unwrap();
     let survey = survey(&seen.snapshot, cluster.now());
-    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted =
+        report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });
 
     let running = daemon::start(settings(cluster)).await.unwrap();
     let mut got = String::new();
@@ -459,6 +463,74 @@ async fn pods_of_one_name_in_two_namespaces_count_as_two_in_the_reach_of_a_probl
     .await;
     assert_eq!(problem["reach"], json!({"pods": 2, "workloads": 2, "nodes": 1}));
     running.stop().await;
+}
+
+fn image_failure(name: &str, at: jiff::Timestamp) -> Value {
+    let at = at.to_string();
+    let image = "registry.example/shop/web:1.9";
+    json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": name, "creationTimestamp": at},
+        "spec": {"nodeName": "node-a", "containers": [{"name": "web", "image": image}]},
+        "status": {"phase": "Pending", "startTime": at,
+            "conditions": [{"type": "PodScheduled", "status": "True", "lastTransitionTime": at}],
+            "containerStatuses": [{"name": "web", "image": image, "ready": false, "restartCount": 0, "state": {"waiting": {
+                "reason": "ImagePullBackOff", "message": format!("Back-off pulling image \"{image}\": ErrImagePull: {image}: not found")}}}]}})
+}
+
+/// The image cannot be pulled for four minutes: after which seconds the number of open incidents changes, and what the metrics
+/// and the log say in between.
+async fn image_failure_with_clock(ahead: SignedDuration) -> (Vec<usize>, String, String) {
+    let log = Arc::default();
+    let _guard = capture(&log, "kubehealer=info");
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 1.0);
+    let mut settings = settings(&cluster);
+    let clock = cluster.clone();
+    settings.clock = Arc::new(move || clock.now() + ahead);
+    let running = daemon::start(settings).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    cluster.apply(image_failure("web-0", cluster.now())).unwrap();
+    let (mut changes, mut open, mut metrics) = (Vec::new(), 0, String::new());
+    for second in 0..420 {
+        match second {
+            200 => metrics = get(&running, "/metrics").await.1,
+            240 => drop(cluster.delete("pods", "shop", "web-0")),
+            _ => {}
+        }
+        let now = running.incidents.read().open().count();
+        if now != open {
+            changes.push(second);
+            open = now;
+        }
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    running.stop().await;
+    let log = String::from_utf8(std::mem::take(&mut *log.lock().unwrap())).unwrap();
+    (changes, metrics, log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_is_found_within_its_grace_period_with_a_clock_that_is_an_hour_off() {
+    let (right, _, log) = image_failure_with_clock(SignedDuration::ZERO).await;
+    assert!(matches!(right[..], [60..70, 240..250]), "{right:?}");
+    assert!(!log.contains("clock"), "{log}");
+    for hours in [1, -1] {
+        let (changes, metrics, log) = image_failure_with_clock(SignedDuration::from_hours(hours)).await;
+        assert!(
+            changes.len() == 2 && changes.iter().zip(&right).all(|(a, b)| a.abs_diff(*b) <= 2),
+            "{hours}: {changes:?} rather than {right:?}"
+        );
+        let value = |name: &str| -> f64 {
+            let line = metrics.lines().find(|l| l.starts_with(name)).unwrap_or_else(|| panic!("{name}"));
+            line.rsplit_once(' ').unwrap().1.parse().unwrap()
+        };
+        let skew = value("kubehealer_clock_skew_seconds");
+        assert!((skew + 3600.0 * hours as f64).abs() < 3.0, "{skew}");
+        let since = value("kubehealer_pod_unhealthy_since_timestamp_seconds");
+        let began: jiff::Timestamp = "2026-11-22T10:00:05Z".parse().unwrap();
+        assert!((since - began.as_second() as f64).abs() < 3.0, "{since}");
+        let lines = log.lines().filter(|line| line.contains("clock")).count();
+        assert_eq!(lines, 1, "{log}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "readiness is asked as the daemon asks it")]
 
 use std::fmt::Write as _;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -11,8 +11,11 @@ use bytes::Bytes;
 use http::Request;
 use kubehealer::cluster::client::Kind;
 use kubehealer::cluster::snapshot::{self, Progress, Wanted};
-use kubehealer::cluster::watch::{Settings, WatchScope};
+use kubehealer::cluster::watch::{Resource, Settings, Watch, WatchScope};
+use kubehealer::objects::Pod;
 use kubehealer::simulator::{Api, Cluster, Cut, Fault, client};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
 
@@ -443,20 +446,62 @@ async fn errors_of_which_each_has_another_text_are_logged_once() {
 
 #[tokio::test(start_paused = true)]
 async fn diagnose_ends_with_words_when_a_list_does_not_end() {
-    for (fault, words) in [
-        (Fault::RepeatContinue, "its continue token repeats"),
-        (Fault::Endless, "a page of the list is longer than 16 MiB"),
+    let drip = Fault::Drip { every: Duration::from_secs(5) };
+    for (fault, kind, words, seconds) in [
+        (Fault::RepeatContinue, Kind::Protocol, "its continue token repeats", 30),
+        (Fault::Endless, Kind::Protocol, "a page of the list is longer than 16 MiB", 30),
+        (drip, Kind::Timeout, "the answer stopped coming for 30 s", 31),
     ] {
         let cluster = with_pods(7);
         cluster.fault("list pods", fault);
         let began = Instant::now();
         let seen = snapshot::snapshot(&client(&cluster), &Wanted::default(), &Progress::default()).await;
         let failure = seen.unwrap_err();
-        assert_eq!(failure.kind, Kind::Protocol);
+        assert_eq!(failure.kind, kind);
         assert!(failure.text.contains(words), "{failure}");
         assert!(cluster.asked("list", "pods") <= 10);
-        assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(seconds), "{:?}", began.elapsed());
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_without_end_are_held_by_one_watch_at_a_time() {
+    /// What a body has brought until it is dropped.
+    struct Held(Arc<AtomicUsize>, usize);
+    impl Drop for Held {
+        fn drop(&mut self) {
+            self.0.fetch_sub(self.1, Relaxed);
+        }
+    }
+    let (held, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let counters = (Arc::clone(&held), Arc::clone(&most));
+    let server = tower::service_fn(move |_: Request<kube::client::Body>| {
+        let (held, most) = counters.clone();
+        let body = futures::stream::unfold(Held(held, 0), move |mut body| {
+            let most = Arc::clone(&most);
+            async move {
+                tokio::task::yield_now().await;
+                let chunk = Bytes::from_static(&[b' '; 64 << 10]);
+                body.1 += chunk.len();
+                most.fetch_max(body.0.fetch_add(chunk.len(), Relaxed) + chunk.len(), Relaxed);
+                Some((Ok::<_, std::convert::Infallible>(http_body::Frame::data(chunk)), body))
+            }
+        });
+        let answer = http::Response::builder().header("content-type", "application/json");
+        let body = http_body_util::StreamBody::new(Box::pin(body));
+        std::future::ready(Ok::<_, std::convert::Infallible>(answer.body(body).unwrap()))
+    });
+    let client = kube::Client::new(server, "default");
+    let (turn, mut tasks) = (Arc::new(Semaphore::new(1)), JoinSet::new());
+    for _ in 0..8 {
+        let mut watch = Watch::new(Resource::PODS, WatchScope::default(), BY_PAGES);
+        watch.take_turns(&turn);
+        let client = client.clone();
+        tasks.spawn(async move { match watch.run::<Pod>(client, |_| {}).await {} });
+    }
+    sleep(Duration::from_secs(120)).await;
+    let most = most.load(Relaxed);
+    assert!((16 << 20..25 << 20).contains(&most), "{} MiB", most >> 20);
 }
 
 #[tokio::test(start_paused = true)]

@@ -4,6 +4,7 @@
 mod accuracy;
 mod agree;
 mod cli;
+mod connection;
 mod contract;
 mod daemon;
 mod decode;
@@ -19,13 +20,17 @@ mod incidents;
 mod layers;
 mod metrics;
 mod objects;
+mod owners;
 mod reasons;
 mod redaction;
 mod replay;
 mod report;
 mod rules;
 mod runbooks;
+#[path = "support/secrets.rs"]
+mod samples;
 mod says;
+mod secrets;
 mod server;
 mod simulator;
 mod steady;

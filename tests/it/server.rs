@@ -118,6 +118,20 @@ fn concat(pages: &[Value], list: &str) -> Vec<Value> {
     pages.iter().flat_map(|page| page[list].as_array().unwrap().clone()).collect()
 }
 
+#[tokio::test]
+async fn probes_answer_while_everything_else_is_held_up() {
+    use std::io::{Read as _, Write as _};
+    let running = start(settings(&failing(5))).await;
+    // This holds up the thread that the daemon runs on.
+    let mut stream = std::net::TcpStream::connect(running.probe_address.unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    stream.write_all(b"GET /readyz HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.0 200"), "{answer}");
+    running.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pages_of_each_list_hold_together_what_the_whole_list_holds_in_its_order() {
     let running = start(settings(&failing(120))).await;

@@ -612,7 +612,8 @@ async fn a_broken_kubeconfig_is_told_in_words_without_its_secrets() {
         ),
     ] {
         std::fs::write(&path, text).unwrap();
-        let how = Connect { kubeconfig: Some(path.clone()), context: context_flag.map(str::to_owned) };
+        let context = context_flag.map(str::to_owned);
+        let how = Connect { kubeconfig: Some(path.clone()), context, ..Connect::default() };
         let said = connect(&how).await.err().unwrap().to_string();
         assert!(said.contains(words), "{said}");
         assert!(!said.contains("hunter2"), "{said}");

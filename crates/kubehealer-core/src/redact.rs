@@ -40,7 +40,7 @@ pub const MAX_TEXT: usize = 32 * 1024;
 
 /// One printable line: no escape sequences, no control characters, nothing that reorders or hides text.
 ///
-/// Tabs and line ends become a space. NUL bytes vanish, which also makes UTF-16 text in the ASCII range readable.
+/// Tabs, line ends and other blanks become a space. NUL bytes vanish, which also makes UTF-16 text in the ASCII range readable.
 pub fn clean(text: &str) -> Cow<'_, str> {
     cleaned(text, false)
 }
@@ -54,21 +54,24 @@ fn cleaned(text: &str, keep_lines: bool) -> Cow<'_, str> {
     while let Some(c) = chars.next() {
         match c {
             '\n' if keep_lines => out.push(c),
-            '\t' | '\n' | '\r' | '\u{0b}' | '\u{0c}' | '\u{85}' | '\u{2028}' | '\u{2029}' => out.push(' '),
             '\u{1b}' | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}' => skip_escape(c, &mut chars),
-            _ if hidden(c) => {}
+            _ if c.is_whitespace() => out.push(' '),
+            _ if is_hidden(c) => {}
             _ => out.push(c),
         }
     }
     Cow::Owned(out)
 }
 
-/// Characters that print nothing, or that change the order in which others are shown.
-fn hidden(c: char) -> bool {
+/// Characters that print nothing or a blank, or that change the order in which others are shown: what Unicode calls default
+/// ignorable and bidirectional controls, and a few beside that. [`HOLE`] is one of the noncharacters.
+fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{fdd0}'..='\u{fdef}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}'
+            | '\u{fdd0}'..='\u{fdef}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d159}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}')
 }
 
 /// Moves behind an escape sequence whose introducer is `first`. A sequence without an end loses its introducer only,
@@ -180,12 +183,27 @@ fn redact_within(text: &str, max: usize) -> Cow<'_, str> {
 
 /// A pattern of this file. The tests compile every one of them.
 ///
-/// A word may have any character in it that is not ASCII: with Unicode's own tables for `\w` and `\d` all patterns together
-/// took 14 MB rather than 3.
+/// A word may have any character in it that is not ASCII, and white space is ASCII's, which [`clean`] makes of any other: with
+/// Unicode's own tables all patterns together took 14 MB rather than 3. Classes with `\w` do not depend on case, so it is
+/// not folded there: `(?i)` would go through all of Unicode for each.
 #[expect(clippy::expect_used, reason = "the patterns are constants, and the tests compile each of them")]
 fn pattern(text: &str) -> Regex {
-    let text = text.replace(r"\w", r"[0-9A-Za-z_\x{80}-\x{10FFFF}]").replace(r"\d", "[0-9]");
-    Regex::new(&text).expect("a pattern in redact.rs does not compile")
+    const WORD: &str = r"0-9A-Za-z_\x{80}-\x{10FFFF}";
+    let mut parts = text.split(r"\w");
+    let mut whole = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (others, behind) = match whole.strip_suffix('[').map(str::len) {
+            Some(length) => {
+                whole.truncate(length);
+                part.split_once(']').unwrap_or_default()
+            }
+            None => ("", part),
+        };
+        whole.extend(["(?-i:[", WORD, others, "])", behind]);
+    }
+    let classes = [(r"\d", "[0-9]"), (r"\s", r"[\t-\r ]"), (r"\S", r"[^\t-\r ]"), (r"\b", r"(?-u:\b)")];
+    let whole = classes.iter().fold(whole, |text, (class, plain)| text.replace(class, plain));
+    Regex::new(&whole).expect("a pattern in redact.rs does not compile")
 }
 
 /// The stages of hiding, as bits: the passes have the lower ones.
@@ -319,6 +337,23 @@ mod tests {
         assert_eq!(clean("pod\u{202e}gpj\u{200b}\u{feff}\0!"), "podgpj!");
         assert_eq!(clean("\u{1b}(Bplain\u{1b}="), "plain");
         assert_eq!(clean("Müller ✓ 日本"), "Müller ✓ 日本");
+    }
+
+    #[test]
+    fn clean_leaves_nothing_that_cannot_be_seen_or_that_reorders() {
+        let unseen = Regex::new(
+            r"[\p{Default_Ignorable_Code_Point}\p{Bidi_Control}\p{Control}\x{fff9}-\x{fffb}\x{2800}\x{1d159}]",
+        )
+        .unwrap();
+        for c in '\u{80}'..=char::MAX {
+            let shown = clean(c.encode_utf8(&mut [0; 4])).into_owned();
+            if c.is_whitespace() {
+                assert_eq!(shown, " ", "{c:?}");
+            } else if unseen.is_match(c.encode_utf8(&mut [0; 4])) {
+                assert_eq!(shown, "", "{c:?}");
+            }
+        }
+        assert_eq!(clean("a\u{3164}b\u{115f}c\u{a0}d\u{3000}e"), "abc d e");
     }
 
     #[test]

@@ -559,7 +559,10 @@ impl Frames {
         self.searched = self.searched.saturating_sub(self.start);
         if self.is_within_frame() {
             self.torn.drain(..self.start.min(self.torn.len()));
-            self.torn.extend_from_slice(self.came.get(self.start..).unwrap_or_default());
+            let begun = self.came.get(self.start..).unwrap_or_default();
+            // No more than that: a long frame would be held in twice its room.
+            self.torn.reserve_exact(begun.len() + bytes.len());
+            self.torn.extend_from_slice(begun);
             self.torn.extend_from_slice(&bytes);
             self.came = Bytes::new();
         } else {

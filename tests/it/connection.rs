@@ -1,0 +1,185 @@
+//! The connection to the API server: one for all watches where the server speaks HTTP/2, one for each where it does not.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use kubehealer::cluster::client::{Connect, connect};
+use kubehealer::cluster::watch::{Resource, Settings, Watch, WatchHealth, WatchScope};
+use kubehealer::objects::Pod;
+use kubehealer::simulator::{Api, Cluster};
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::command;
+use crate::watch::pod;
+
+/// An API server behind TLS.
+struct Server {
+    cluster: Cluster,
+    kubeconfig: tempfile::TempDir,
+    /// Connections that were accepted, and those that are open.
+    accepted: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+    /// Open connections fall silent, without being closed.
+    silence: Arc<std::sync::Mutex<CancellationToken>>,
+    _tasks: JoinSet<()>,
+}
+
+/// One that offers these protocols.
+async fn server(protocols: &[&str]) -> Server {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let mut tls =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+    tls.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let kubeconfig = tempfile::tempdir().unwrap();
+    let text = format!(
+        "current-context: a\ncontexts: [{{name: a, context: {{cluster: a, user: a}}}}]\nusers: [{{name: a, user: {{}}}}]\n\
+         clusters: [{{name: a, cluster: {{server: 'https://localhost:{}', certificate-authority-data: {}}}}}]\n",
+        listener.local_addr().unwrap().port(),
+        BASE64_STANDARD.encode(made.cert.pem())
+    );
+    std::fs::write(kubeconfig.path().join("config"), text).unwrap();
+    let mut server = Server {
+        cluster: Cluster::new(),
+        kubeconfig,
+        accepted: Arc::default(),
+        open: Arc::default(),
+        silence: Arc::default(),
+        _tasks: JoinSet::new(),
+    };
+    server._tasks.spawn(accept(
+        listener,
+        Arc::new(tls).into(),
+        server.cluster.clone(),
+        Arc::clone(&server.accepted),
+        Arc::clone(&server.open),
+        Arc::clone(&server.silence),
+    ));
+    server
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: tokio_rustls::TlsAcceptor,
+    cluster: Cluster,
+    accepted: Arc<AtomicUsize>,
+    open: Arc<AtomicUsize>,
+    silence: Arc<std::sync::Mutex<CancellationToken>>,
+) {
+    let mut connections = JoinSet::new();
+    loop {
+        let (stream, _) = listener.accept().await.unwrap();
+        accepted.fetch_add(1, SeqCst);
+        let (tls, cluster, open) = (tls.clone(), cluster.clone(), Arc::clone(&open));
+        let silence = silence.lock().unwrap().clone();
+        connections.spawn(async move {
+            let Ok(stream) = tls.accept(stream).await else { return };
+            open.fetch_add(1, SeqCst);
+            let http = {
+                let mut http = auto::Builder::new(TokioExecutor::new());
+                http.http1().timer(TokioTimer::new());
+                http
+            };
+            let service = TowerToHyperService::new(Api::new(cluster));
+            let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+            tokio::select! {
+                _ = &mut serving => {}
+                () = silence.cancelled() => std::future::pending().await,
+            }
+            open.fetch_sub(1, SeqCst);
+        });
+    }
+}
+
+/// Eight watches over one client.
+async fn watches(server: &Server) -> (Vec<Arc<WatchHealth>>, JoinSet<()>) {
+    let how = Connect { kubeconfig: Some(server.kubeconfig.path().join("config")), ..Connect::default() };
+    let client = connect(&how).await.unwrap().client;
+    let (mut healths, mut tasks) = (Vec::new(), JoinSet::new());
+    for _ in 0..8 {
+        let watch = Watch::new(Resource::PODS, WatchScope::default(), Settings::default());
+        healths.push(watch.health());
+        let client = client.clone();
+        tasks.spawn(async move { match watch.run::<Pod>(client, |_| {}).await {} });
+    }
+    (healths, tasks)
+}
+
+async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(300), "not within 300 s: {what}");
+        sleep(Duration::from_millis(10)).await;
+    }
+    began.elapsed()
+}
+
+fn updates(healths: &[Arc<WatchHealth>]) -> Vec<u64> {
+    healths.iter().map(|h| h.events().iter().find(|(kind, _)| *kind == "added").unwrap().1).collect()
+}
+
+#[tokio::test]
+async fn all_watches_share_one_connection_where_the_server_speaks_http_2() {
+    for (protocols, connections) in [(&["h2", "http/1.1"][..], 1), (&["http/1.1"], 8), (&[], 8)] {
+        let server = server(protocols).await;
+        let (healths, _tasks) = watches(&server).await;
+        until("all lists", || healths.iter().all(|h| h.is_synced())).await;
+        server.cluster.apply(pod("shop", "web")).unwrap();
+        until("an update on each", || updates(&healths).iter().all(|n| *n == 1)).await;
+        // Those that began at the same time are given up for the first one.
+        until("as many connections", || server.open.load(SeqCst) == connections).await;
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_not_trusted_is_logged_once_a_watch_however_often_it_is_tried() {
+    let server = server(&["h2"]).await;
+    let config = server.kubeconfig.path().join("config");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.split(", certificate-authority-data").next().unwrap().to_owned() + "}}]\n")
+        .unwrap();
+    let mut daemon = command()
+        .args(["watch", "--listen", "127.0.0.1:0", "--kubeconfig"])
+        .arg(&config)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while server.accepted.load(SeqCst) < 40 {
+        sleep(Duration::from_millis(50)).await;
+    }
+    daemon.kill().unwrap();
+    let output = daemon.wait_with_output().unwrap();
+    let log = String::from_utf8(output.stderr).unwrap();
+    assert!(log.contains("invalid peer certificate"), "{log}");
+    assert!(log.lines().count() <= 1 + 9, "{log}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_dies_in_silence_is_noticed_within_a_minute() {
+    let server = server(&["h2"]).await;
+    let (healths, _tasks) = watches(&server).await;
+    until("all lists", || healths.iter().all(|h| h.is_synced())).await;
+    sleep(Duration::from_secs(100)).await;
+    let before = server.accepted.load(SeqCst);
+    let silence = std::mem::take(&mut *server.silence.lock().unwrap());
+    silence.cancel();
+    server.cluster.apply(pod("shop", "web")).unwrap();
+    let took = until("an update on each", || updates(&healths).iter().all(|n| *n >= 1)).await;
+    assert!(took < Duration::from_secs(60), "{took:?}");
+    assert!(server.accepted.load(SeqCst) > before);
+}
