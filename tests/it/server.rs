@@ -178,7 +178,7 @@ async fn without_a_limit_a_page_is_bounded_and_says_that_more_is_there() {
     }
     for path in ["incidents?continue=x", "problems?continue=bnVsbA", "diagnosis?continue=x"] {
         let (status, why) = get(to, &format!("/api/v1/{path}"), "").await;
-        assert_eq!((status, why.contains("no token of this list")), (400, true), "{path}: {why}");
+        assert_eq!((status, why.contains("invalid continue token")), (400, true), "{path}: {why}");
     }
     let (status, why) = get(to, "/api/v1/diagnosis?bad=1", "").await;
     assert_eq!((status, why.contains("known are limit and continue")), (400, true), "{why}");

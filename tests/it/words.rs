@@ -217,7 +217,9 @@ fn list() -> String {
     list
 }
 
-fn help(list: &mut String, mut command: clap::Command) {
+fn help(list: &mut String, command: clap::Command) {
+    // As wide as where there is no terminal.
+    let mut command = command.term_width(100);
     let text = command.render_long_help().to_string();
     let lines = text.lines().map(str::trim_end);
     lines.for_each(|line| writeln!(list, "{line}").unwrap());
