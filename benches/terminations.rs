@@ -174,7 +174,7 @@ fn sampled(changes: &[Change], start: Timestamp, every: i64) -> u64 {
 fn main() {
     let start: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
     let mut table = String::from(
-        "| ends per hour | OOM kills in truth | KubeHealer | sampled each 15 s | sampled each 60 s |\n|---|---|---|---|---|\n",
+        "| terminations per hour | OOM kills | KubeHealer | sampled each 15 s | sampled each 60 s |\n|---|---|---|---|---|\n",
     );
     for per_hour in [1.0, 10.0, 100.0] {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);

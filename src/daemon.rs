@@ -18,13 +18,14 @@ mod state;
 
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::watcher;
+use parking_lot::RwLock;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,7 @@ pub use crate::cluster::clock::Clock;
 use crate::cluster::clock::ClusterClock;
 use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
+use crate::diagnosis::OwnerLabels;
 use crate::incidents::Incidents;
 use crate::metrics::Metrics;
 use crate::objects::Object;
@@ -41,7 +43,7 @@ use crate::rules::RuleSet;
 use crate::server::access::{self, Access, Verdict};
 use crate::server::hosts::Hosts;
 use crate::server::tls::{self, Certificate, TlsError};
-use crate::server::{self, BindError, Bound, Limits, Server, Shown};
+use crate::server::{self, BindError, Bound, Instance, Limits, Server, Shown};
 use engine::Engine;
 
 pub fn wall_clock() -> Clock {
@@ -95,6 +97,10 @@ pub struct Settings {
     pub nodes: bool,
     /// Series per metric at most.
     pub max_series: usize,
+    /// Which labels of workloads and pods tell whose they are.
+    pub owner_labels: OwnerLabels,
+    /// What the cluster is called; empty if it has no name.
+    pub cluster_name: String,
     /// The user's own rules.
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
@@ -120,6 +126,8 @@ impl Settings {
             owners: true,
             nodes: true,
             max_series: MAX_SERIES,
+            owner_labels: OwnerLabels::default(),
+            cluster_name: String::new(),
             rules: Arc::default(),
             rule_files: Vec::new(),
             clock: wall_clock(),
@@ -143,8 +151,12 @@ pub enum StartError {
     /// Two metrics have one name.
     #[error("cannot register the metrics: {0}")]
     Metrics(#[from] prometheus::Error),
+    #[error(
+        "the owner label {0} has the name of a label that the metrics or Prometheus have already: choose another one"
+    )]
+    OwnerLabel(String),
     /// A part of it has panicked; where, the panic itself has said.
-    #[error("a part of the daemon has failed: it ends rather than go on without it")]
+    #[error("a task of the daemon failed; shutting down")]
     Failed,
 }
 
@@ -155,10 +167,10 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         signal = end_signal() => signal,
         () = running.failed() => return Err(StartError::Failed),
     };
-    tracing::info!("{signal}: ending; once more ends at once");
+    tracing::info!(signal, "shutting down; send the signal again to exit immediately");
     end_at_once_with_the_next_signal();
     running.stop().await;
-    tracing::info!("ended");
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -260,7 +272,9 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
-    let metrics = Arc::new(Metrics::new(settings.max_series)?);
+    let metrics = Metrics::new(settings.max_series)?;
+    let metrics = metrics.labelled(&settings.owner_labels, &settings.cluster_name);
+    let metrics = Arc::new(metrics.map_err(StartError::OwnerLabel)?);
     metrics.sources.loaded_rules(&settings.rules, (settings.clock)());
     metrics.sources.set_scope(settings.selection.scope());
     metrics.sources.set_clock(clock);
@@ -315,6 +329,11 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     }
     tasks.spawn(tick(Arc::clone(&engine), Arc::clone(&pulse)));
 
+    let instance = Instance {
+        cluster: settings.cluster_name.clone(),
+        scope: settings.selection.scope(),
+        others: settings.selection.others(),
+    };
     let shown = Arc::new(Shown {
         incidents: Arc::clone(&incidents),
         metrics,
@@ -322,9 +341,10 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
         wall_clock: wall_time,
         pulse,
         diagnosis: Box::new({
-            let engine = Arc::clone(&engine);
-            move |wanted| engine.document(wanted)
+            let (engine, instance) = (Arc::clone(&engine), instance.clone());
+            move |wanted| engine.document(wanted, &instance)
         }),
+        instance,
     });
     // They drain by themselves when they are told to stop.
     if let Some(bound) = probe_bound {
@@ -351,9 +371,9 @@ fn reviews(client: Client) -> access::Review {
             let was_failing = is_failing.swap(reviewed.is_err(), Relaxed);
             match &reviewed {
                 Err(failure) if !was_failing => {
-                    tracing::warn!(error = %failure, "cannot ask the API server who may look, nobody new is let in");
+                    tracing::warn!(error = %failure, "API server does not answer access reviews, denying new clients");
                 }
-                Ok(_) if was_failing => tracing::info!("the API server says again who may look"),
+                Ok(_) if was_failing => tracing::info!("API server answers access reviews again"),
                 _ => {}
             }
             reviewed.map_err(|failure| failure.text).map(|review| match review {

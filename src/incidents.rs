@@ -137,6 +137,8 @@ pub struct Incidents {
     on_node: HashMap<Arc<str>, u32>,
     /// When the newest pod of each workload was created, seconds since 1970.
     newest: HashMap<Arc<WorkloadKey>, i64>,
+    /// Ready pods of older revisions, of workloads whose newest one is not ready.
+    served_by_older: HashMap<WorkloadKey, i32>,
     resolved: VecDeque<IncidentEvent>,
     open: usize,
     stale: u64,
@@ -312,6 +314,16 @@ impl Incidents {
         events
     }
 
+    /// Which workloads have ready pods of older revisions, and how many, while their newest one is not ready.
+    pub fn set_served_by_older(&mut self, served: HashMap<WorkloadKey, i32>) {
+        self.served_by_older = served;
+    }
+
+    /// How many pods of older revisions of a workload are ready while its newest one is not.
+    pub fn served_by_older(&self, workload_key: &WorkloadKey) -> i32 {
+        self.served_by_older.get(workload_key).copied().unwrap_or(0)
+    }
+
     /// A list begins.
     pub fn mark(&mut self) -> Mark {
         self.store.mark()
@@ -474,7 +486,8 @@ impl Incidents {
                 recheck = Some(recheck.map_or(at, |r: Timestamp| r.min(at)));
             }
         };
-        let mut findings: Vec<NewFinding> = diagnosis.findings.into_iter().map(NewFinding::new).collect();
+        let PodDiagnosis { findings, ownership, .. } = diagnosis;
+        let mut findings: Vec<NewFinding> = findings.into_iter().map(NewFinding::new).collect();
         let recent: Vec<_> = views(pod).flat_map(|view| recent_terminations(pod, view, now)).collect();
         recent.iter().for_each(|termination| look_at(termination.at.checked_add(RECENT).ok()));
         // A container without a termination has nothing to flap with: the common case.
@@ -492,6 +505,7 @@ impl Incidents {
         }
         look_at(frequent::recheck(&long_runs));
         hold_forgotten(&mut findings, &incidents, pod);
+        findings.iter_mut().for_each(|found| found.belongs_to(&ownership));
 
         let open = incidents.len();
         let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
@@ -660,7 +674,7 @@ mod tests {
         let workload = WorkloadRef { kind: "Pod".to_owned(), name: "a".to_owned() };
         let at = |n: i64| now + SignedDuration::from_secs(60 + n % 100);
         for n in 0..10_000 {
-            let diagnosis = PodDiagnosis { findings: Vec::new(), recheck: Some(at(n)) };
+            let diagnosis = PodDiagnosis { recheck: Some(at(n)), ..PodDiagnosis::default() };
             incidents.apply(&pod, &workload, diagnosis, FirstSeen::Later, now);
             assert!(incidents.timers.len() < 2_000, "{}", incidents.timers.len());
         }

@@ -13,12 +13,14 @@ mod sources;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use prometheus::{Encoder as _, IntCounterVec, IntGaugeVec, Opts, Registry, Result, TextEncoder};
 
+use crate::diagnosis::OwnerLabels;
 use crate::incidents::Incidents;
 use incidents::{LIMITED, Scrape};
 pub use sources::{OWNERS, Sources};
@@ -26,8 +28,8 @@ pub use sources::{OWNERS, Sources};
 /// The content type of the text.
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-/// The metric by which the alert rules tell an end from a restart.
-const SYNCED: &str = "kubehealer_watch_synced";
+/// Labels that Prometheus, or the rules, set.
+const OF_PROMETHEUS: [&str; 6] = ["cluster", "job", "instance", "alertname", "le", "quantile"];
 
 pub struct Metrics {
     registry: Registry,
@@ -35,6 +37,9 @@ pub struct Metrics {
     pub sources: Arc<Sources>,
     /// Series per metric at most.
     max_series: usize,
+    /// The names of the owner labels.
+    owner_labels: Vec<String>,
+    cluster_name: String,
     dropped: IntCounterVec,
     warned: AtomicBool,
 }
@@ -48,7 +53,7 @@ impl Metrics {
             "Series left out of scrapes because their metric had reached the limit of --max-series, summed over all scrapes.",
         );
         let dropped = IntCounterVec::new(dropped, &["metric"])?;
-        LIMITED.iter().for_each(|metric| drop(dropped.with_label_values(&[metric])));
+        LIMITED.iter().for_each(|family| drop(dropped.with_label_values(&[family.name])));
         let build = Opts::new("kubehealer_build_info", "The version, as a label.");
         let build = IntGaugeVec::new(build, &["version"])?;
         build.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
@@ -56,7 +61,25 @@ impl Metrics {
         registry.register(Box::new(build))?;
         registry.register(Box::new(process::collector()?))?;
         let sources = Sources::new(&registry)?;
-        Ok(Self { registry, sources, max_series, dropped, warned: AtomicBool::new(false) })
+        let (owner_labels, cluster_name, warned) = (Vec::new(), String::new(), AtomicBool::new(false));
+        Ok(Self { registry, sources, max_series, owner_labels, cluster_name, dropped, warned })
+    }
+
+    /// With these owner labels, in a cluster of this name. Gives the name of a label that metrics have already, if one is
+    /// among them.
+    pub fn labelled(
+        mut self,
+        owner_labels: &OwnerLabels,
+        cluster_name: &str,
+    ) -> std::result::Result<Self, String> {
+        let own = LIMITED.iter().flat_map(|family| family.labels.iter().copied());
+        let taken: Vec<&str> = own.chain(OF_PROMETHEUS).collect();
+        if let Some(name) = owner_labels.names().find(|name| taken.contains(name)) {
+            return Err(name.to_owned());
+        }
+        self.owner_labels = owner_labels.names().map(str::to_owned).collect();
+        self.cluster_name = cluster_name.to_owned();
+        Ok(self)
     }
 
     /// Writes the text. Takes a tenth of a second or more in a storm, and waits for `out`, so it is not for a task; the lock is
@@ -64,16 +87,23 @@ impl Metrics {
     pub fn write(&self, incidents: &RwLock<Incidents>, now: Timestamp, out: &mut dyn Write) -> Result<()> {
         // Read before the incidents: a list that is completed meanwhile must not stand beside the incidents of before, which
         // would look as if they had ended.
-        let synced = self.registry.gather().into_iter().find(|family| family.name() == SYNCED);
+        let mut synced = self.sources.synced();
         let dropped = |metric, series| self.count_dropped(metric, series);
-        Scrape { incidents, now, max_series: self.max_series, out, dropped: &dropped, lost: BTreeMap::new() }
-            .write()?;
-        let mut own = self.registry.gather();
-        if let (Some(synced), Some(family)) = (synced, own.iter_mut().find(|f| f.name() == SYNCED)) {
-            *family = synced;
+        Scrape {
+            incidents,
+            now,
+            max_series: self.max_series,
+            owner_labels: &self.owner_labels,
+            cluster_name: &self.cluster_name,
+            out,
+            dropped: &dropped,
+            lost: BTreeMap::new(),
         }
+        .write()?;
         let mut text = Vec::new();
-        TextEncoder::new().encode(&own, &mut text)?;
+        synced.write(true, &mut text, out)?;
+        text.clear();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(out.write_all(&text)?)
     }
 
@@ -84,7 +114,7 @@ impl Metrics {
                 metric,
                 dropped = series,
                 max_series = self.max_series,
-                "more series than --max-series allows; the rest is left out and counted in kubehealer_series_dropped_total"
+                "series above --max-series are dropped and counted in kubehealer_series_dropped_total"
             );
         }
     }

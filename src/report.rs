@@ -22,6 +22,8 @@ pub use table::table;
 
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {
+    /// What the cluster is called; empty if that does not matter.
+    pub cluster: &'a str,
     pub survey: &'a Survey,
     /// What was looked at.
     pub snapshot: &'a Snapshot,
@@ -46,6 +48,8 @@ pub struct Style {
 struct Document<'a> {
     api_version: &'static str,
     kind: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cluster: &'a str,
     observed_at: jiff::Timestamp,
     summary: Summary,
     sources: Sources,
@@ -62,6 +66,7 @@ fn document<'a>(look: &Look<'a>) -> Document<'a> {
     Document {
         api_version: crate::API_VERSION,
         kind: "Diagnosis",
+        cluster: look.cluster,
         observed_at: look.survey.observed_at,
         summary: look.survey.summary,
         sources: look.snapshot.sources,
@@ -77,10 +82,39 @@ pub fn json(look: &Look<'_>) -> String {
     json_page(look, None)
 }
 
+/// The reports of several clusters as JSON.
+pub fn json_list(looks: &[Look<'_>]) -> String {
+    escaped(&serde_json::to_string_pretty(&List::of(looks)).unwrap_or_default())
+}
+
+/// The same as YAML.
+pub fn yaml_list(looks: &[Look<'_>]) -> String {
+    as_yaml(&List::of(looks))
+}
+
+/// The reports of several clusters.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a> {
+    api_version: &'static str,
+    kind: &'static str,
+    items: Vec<Document<'a>>,
+}
+
+impl<'a> List<'a> {
+    fn of(looks: &[Look<'a>]) -> Self {
+        let items = looks.iter().map(document).collect();
+        Self { api_version: crate::API_VERSION, kind: "DiagnosisList", items }
+    }
+}
+
 /// A page of a report as JSON, and where the next one begins. The summary counts all pages; problems are those of this one.
 pub fn json_page(look: &Look<'_>, next: Option<&str>) -> String {
     // Strings, numbers and lists only: there is nothing that could fail.
-    let text = serde_json::to_string_pretty(&Document { next, ..document(look) }).unwrap_or_default();
+    escaped(&serde_json::to_string_pretty(&Document { next, ..document(look) }).unwrap_or_default())
+}
+
+fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 1);
     // JSON allows them as they are, a terminal would obey them. They can only stand in strings, where they may be escaped.
     for c in text.chars() {
@@ -97,7 +131,11 @@ pub fn json_page(look: &Look<'_>, next: Option<&str>) -> String {
 /// The report as YAML, of the same content as the JSON, but for characters that would turn the order of others around:
 /// YAML has no way to write them that holds in every kind of scalar.
 pub fn yaml(look: &Look<'_>) -> String {
-    let mut text = serde_saphyr::to_string(&document(look)).unwrap_or_default();
+    as_yaml(&document(look))
+}
+
+fn as_yaml(document: &impl Serialize) -> String {
+    let mut text = serde_saphyr::to_string(document).unwrap_or_default();
     text.retain(|c| !reorders(c));
     text
 }

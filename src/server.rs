@@ -15,8 +15,8 @@ pub mod page;
 pub mod tls;
 
 use std::io::{self, BufWriter, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
-use std::sync::{Arc, RwLock};
 
 use axum::Router;
 use axum::body::Body;
@@ -28,6 +28,8 @@ use axum::routing::get;
 use bytes::Bytes;
 use futures::stream;
 use jiff::Timestamp;
+use parking_lot::RwLock;
+use serde::Serialize;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -48,6 +50,32 @@ const PULSE: i64 = 60;
 /// Makes a page of a diagnosis.
 pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
 
+/// Whose answers these are, where there are several instances or clusters.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Instance {
+    /// What the cluster is called; empty if it has no name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    /// Which pods it watches, such as `shard=0/3`; empty for all.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub scope: String,
+    /// Who watches the others; empty if nobody is known to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub others: String,
+}
+
+impl Instance {
+    /// That it does not watch all pods, in words.
+    pub fn note(&self) -> Option<String> {
+        let Self { scope, others, .. } = self;
+        match (scope.as_str(), others.as_str()) {
+            ("", _) => None,
+            (_, "") => Some(format!("only pods with {scope} are watched")),
+            _ => Some(format!("this instance watches only pods with {scope}; {others} watch the rest")),
+        }
+    }
+}
+
 /// What is served.
 pub struct Shown {
     pub incidents: Arc<RwLock<Incidents>>,
@@ -60,6 +88,7 @@ pub struct Shown {
     pub pulse: Arc<AtomicI64>,
     /// The document that `diagnose -A -o json` would print, a page of it.
     pub diagnosis: Diagnose,
+    pub instance: Instance,
 }
 
 impl Shown {
@@ -69,7 +98,7 @@ impl Shown {
         let now = (self.wall_clock)();
         let mut pods = watches.iter().filter(|w| w.resource == "pods").peekable();
         if pods.peek().is_none() {
-            return Err("no watch has begun".to_owned());
+            return Err("no watch has started".to_owned());
         }
         let troubles: Vec<String> = pods.filter_map(|w| w.ready(now).err()).collect();
         if troubles.is_empty() { Ok(()) } else { Err(troubles.join("\n")) }
@@ -77,7 +106,11 @@ impl Shown {
 
     fn alive(&self) -> Result<(), String> {
         let age = (self.wall_clock)().as_second() - self.pulse.load(Relaxed);
-        if age <= PULSE { Ok(()) } else { Err(format!("the watch's task gave no sign of life for {age} s")) }
+        if age <= PULSE {
+            Ok(())
+        } else {
+            Err(format!("the watch's task has given no sign of life for {age} s"))
+        }
     }
 }
 
@@ -116,7 +149,7 @@ impl Server {
             .with_state(Arc::clone(&self));
         probes(Arc::clone(&self.shown))
             .merge(guarded)
-            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
+            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
             .layer(map_response(headers))
     }
 }
@@ -126,7 +159,7 @@ pub fn probes(shown: Arc<Shown>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /livez and /readyz\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /livez and /readyz\n") })
         .with_state(shown)
 }
 

@@ -6,7 +6,7 @@
 
 use std::alloc::System;
 use std::path::Path;
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt as _;
@@ -23,6 +23,7 @@ use kubehealer::objects::{Object as _, Pod};
 use kubehealer::redact::redact;
 use kubehealer::simulator::kubelet::{self, Termination};
 use kubehealer::simulator::{Cluster, client};
+use parking_lot::RwLock;
 use serde_json::json;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -269,7 +270,7 @@ async fn hold_with_names_that_come_and_go() {
         }
     }
     println!("heap at the end of each day, bytes: {days:?}");
-    let shown = running.incidents.read().unwrap().open_count();
+    let shown = running.incidents.read().open_count();
     assert!(shown < 10, "{shown} incidents are open");
     running.stop().await;
     assert!(days[2] as f64 <= days[0] as f64 * 1.05, "heap at the end of each day, bytes: {days:?}");

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use http_body_util::BodyExt as _;
 use k8s_openapi::api::core::v1::Pod as FullPod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::Api;
@@ -93,9 +92,6 @@ pub fn run(kind: &str, kubeconfig: &str) {
                     "json-watchlist" => ours(client, shared, false, InitialList::Auto).await,
                     "watchlist" => ours(client, shared, true, InitialList::Auto).await,
                     "daemon" => daemon(path, shared).await,
-                    "drain" => drain(client, shared, "application/json").await,
-                    "drain-protobuf" => drain(client, shared, "application/vnd.kubernetes.protobuf").await,
-                    "drain-watchlist" => drain_watch_list(client, shared).await,
                     other => panic!("no kind {other}"),
                 }
             })
@@ -376,7 +372,7 @@ async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
         tokio::time::sleep(Duration::from_millis(250)).await;
         let (scraping, probing) = {
             let mut tally = shared.0.lock().unwrap();
-            tally.open = running.incidents.read().unwrap().open_count();
+            tally.open = running.incidents.read().open_count();
             if tally.open != tally.opened as usize {
                 tally.opened = tally.open as u64;
                 tally.last_opened = measure::now();
@@ -403,7 +399,7 @@ async fn daemon(kubeconfig: String, shared: Shared) -> Infallible {
         if done && lists > shared.0.lock().unwrap().lists {
             // Begun is not done: the list is when every pod has been shown again.
             let listed_pods = events("listed");
-            if listed_pods >= lists * running.incidents.read().unwrap().pods() as u64 {
+            if listed_pods >= lists * running.incidents.read().pods() as u64 {
                 listed(&shared);
             }
         }
@@ -435,63 +431,6 @@ async fn scrape(address: std::net::SocketAddr) {
     stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").await.unwrap();
     let mut some = [0; 16 * 1024];
     while stream.read(&mut some).await.unwrap() > 0 {}
-}
-
-/// Reads the bytes of the list by the same pages and throws them away: the floor.
-async fn drain(client: Client, shared: Shared, accept: &str) -> Infallible {
-    let mut from = String::new();
-    loop {
-        let request = http::Request::get(format!("/api/v1/pods?limit=500&continue={from}"))
-            .header("accept", accept)
-            .body(kube::client::Body::empty());
-        let mut body = client.send(request.unwrap()).await.unwrap().into_body();
-        // Only the metadata of the list are looked at, which come first.
-        let mut head = Vec::new();
-        while let Some(frame) = body.frame().await {
-            let data = frame.unwrap().into_data().unwrap();
-            if head.is_empty() {
-                head = data[..data.len().min(512)].to_vec();
-            }
-            std::hint::black_box(data);
-        }
-        from = continue_token(&head);
-        if from.is_empty() {
-            break;
-        }
-    }
-    listed(&shared);
-    std::future::pending().await
-}
-
-/// The simulator's continue tokens are a version and a place, with a dot in between.
-fn continue_token(head: &[u8]) -> String {
-    head.split(|b| !b.is_ascii_digit() && *b != b'.')
-        .filter_map(|piece| std::str::from_utf8(piece).ok())
-        .find(|piece| piece.len() > 10 && piece.contains('.'))
-        .unwrap_or_default()
-        .to_owned()
-}
-
-/// The same of a list that comes as a watch.
-async fn drain_watch_list(client: Client, shared: Shared) -> Infallible {
-    let query =
-        "watch=true&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
-    let request = http::Request::get(format!("/api/v1/pods?{query}"))
-        .header("accept", "application/vnd.kubernetes.protobuf;stream=watch")
-        .body(kube::client::Body::empty());
-    let mut body = client.send(request.unwrap()).await.unwrap().into_body();
-    let mut end = Vec::new();
-    while let Some(frame) = body.frame().await {
-        let data = frame.unwrap().into_data().unwrap();
-        // The bookmark that says that this was all comes last.
-        end.extend_from_slice(&data[data.len().saturating_sub(512)..]);
-        if memchr::memmem::find(&end, b"initial-events-end").is_some() {
-            break;
-        }
-        end.drain(..end.len().saturating_sub(64));
-    }
-    listed(&shared);
-    std::future::pending().await
 }
 
 /// Counts the lines of the log rather than to write them.

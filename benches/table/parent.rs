@@ -19,7 +19,7 @@ const SECONDS: u32 = 8;
 /// The share of pods that fail.
 const FAILING: f64 = 0.02;
 
-pub const KINDS: [(&str, &str); 12] = [
+pub const KINDS: [(&str, &str); 9] = [
     ("naive", "kube-rs reflector of the full Pod"),
     ("stripped", "the same with `modify` stripping"),
     ("lean", "kube-rs reflector of a lean Pod"),
@@ -29,9 +29,6 @@ pub const KINDS: [(&str, &str); 12] = [
     ("protobuf", "KubeHealer, protobuf, pages"),
     ("watchlist", "KubeHealer, protobuf, streaming list"),
     ("daemon", "`kubehealer watch`, the whole daemon"),
-    ("drain", "draining the bytes, JSON, pages"),
-    ("drain-protobuf", "draining the bytes, protobuf, pages"),
-    ("drain-watchlist", "draining the bytes, protobuf, streaming list"),
 ];
 
 /// Another process of this program.
@@ -113,7 +110,7 @@ pub struct Row {
     pub bytes_per_pod: f64,
     pub list_us: f64,
     pub wall: f64,
-    pub update_us: Option<f64>,
+    pub update_us: f64,
     pub latency_ms: Option<(f64, f64)>,
     pub resident: f64,
     pub peak: f64,
@@ -132,52 +129,43 @@ fn times(path: &std::path::Path) -> Vec<(u64, u64)> {
         .collect()
 }
 
-/// `rate` is that of the updates; none for none.
-fn measure(server: &mut Server, kind: &str, pods: u32, rate: Option<u32>, relist: bool) -> Row {
+/// `rate`: updates a second.
+fn measure(server: &mut Server, kind: &str, pods: u32, rate: u32, relist: bool) -> Row {
     let mut client = server.client(kind);
     let list = client.figures();
-    let per_pod = 1e6 / f64::from(pods);
-    let mut row = Row {
-        bytes_per_pod: number(&list, "anonymous") / f64::from(pods),
-        list_us: number(&list, "cpu") * per_pod,
-        wall: number(&list, "wall"),
-        update_us: None,
-        latency_ms: None,
-        resident: number(&list, "resident"),
-        peak: number(&list, "peak"),
-        after_relist: None,
-    };
-    if let Some(rate) = rate {
-        let dir = std::env::temp_dir();
-        let (written, seen) = (dir.join("kubehealer-written"), dir.join("kubehealer-seen"));
-        client.ask("go");
-        let count: f64 =
-            server.0.ask(&format!("rate {rate} {SECONDS} {}", written.display())).parse().unwrap();
-        client.say(&format!("stop {count} {}", seen.display()));
-        let stopped = client.figures();
-        row.update_us = Some(number(&stopped, "cpu") * 1e6 / number(&stopped, "updates"));
-        let written: HashMap<u64, u64> = times(&written).into_iter().collect();
-        let mut late: Vec<f64> = times(&seen)
-            .into_iter()
-            .filter_map(|(version, at)| Some(at.saturating_sub(*written.get(&version)?) as f64 / 1e6))
-            .collect();
-        late.sort_by(f64::total_cmp);
-        if !late.is_empty() {
-            row.latency_ms = Some((late[late.len() / 2], late[late.len() * 99 / 100]));
-        }
-    }
-    if relist {
+    let dir = std::env::temp_dir();
+    let (written, seen) = (dir.join("kubehealer-written"), dir.join("kubehealer-seen"));
+    client.ask("go");
+    let count: f64 = server.0.ask(&format!("rate {rate} {SECONDS} {}", written.display())).parse().unwrap();
+    client.say(&format!("stop {count} {}", seen.display()));
+    let stopped = client.figures();
+    let written: HashMap<u64, u64> = times(&written).into_iter().collect();
+    let mut late: Vec<f64> = times(&seen)
+        .into_iter()
+        .filter_map(|(version, at)| Some(at.saturating_sub(*written.get(&version)?) as f64 / 1e6))
+        .collect();
+    late.sort_by(f64::total_cmp);
+    let after_relist = relist.then(|| {
         client.say("relist");
         server.0.ask("relist");
         let after = client.figures();
-        row.after_relist = Some((number(&after, "resident"), number(&after, "peak")));
+        (number(&after, "resident"), number(&after, "peak"))
+    });
+    Row {
+        bytes_per_pod: number(&list, "anonymous") / f64::from(pods),
+        list_us: number(&list, "cpu") * 1e6 / f64::from(pods),
+        wall: number(&list, "wall"),
+        update_us: number(&stopped, "cpu") * 1e6 / number(&stopped, "updates"),
+        latency_ms: (!late.is_empty()).then(|| (late[late.len() / 2], late[late.len() * 99 / 100])),
+        resident: number(&list, "resident"),
+        peak: number(&list, "peak"),
+        after_relist,
     }
-    row
 }
 
 pub fn table(pods: u32, rate: u32, only: Option<&str>) {
     println!("{pods} pods, {} % of them failing; updates at {rate}/s for {SECONDS} s\n", FAILING * 100.0);
-    let [json, protobuf] = decode_alone();
+    decode_alone();
     let mut rows = HashMap::new();
     let mut server = Server::start(pods, FAILING);
     println!(
@@ -188,16 +176,15 @@ pub fn table(pods: u32, rate: u32, only: Option<&str>) {
         if only.is_some_and(|o| !o.split(',').any(|k| k == kind)) {
             continue;
         }
-        let drains = kind.starts_with("drain");
-        let row = measure(&mut server, kind, pods, (!drains).then_some(rate), !drains);
+        let row = measure(&mut server, kind, pods, rate, true);
         let mib = |bytes: f64| format!("{:.0} MiB", bytes / f64::from(1 << 20));
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         println!(
-            "| {name} | {} | {:.1} us | {:.2} s | {} | {} | {} | {} | {} |",
-            if drains { "-".to_owned() } else { format!("{:.0} B", row.bytes_per_pod) },
+            "| {name} | {:.0} B | {:.1} us | {:.2} s | {:.1} us | {} | {} | {} | {} |",
+            row.bytes_per_pod,
             row.list_us,
             row.wall,
-            or_dash(row.update_us.map(|us| format!("{us:.1} us"))),
+            row.update_us,
             or_dash(row.latency_ms.map(|(p50, p99)| format!("{p50:.2} / {p99:.2} ms"))),
             mib(row.resident),
             mib(row.peak),
@@ -205,7 +192,7 @@ pub fn table(pods: u32, rate: u32, only: Option<&str>) {
         );
         rows.insert(kind, row);
     }
-    goals(&rows, pods, rate, json, protobuf);
+    goals(&rows, pods, rate);
 }
 
 /// A line of a table: what is to be reached, what was measured, and whether that is enough.
@@ -213,8 +200,8 @@ pub fn goal(what: &str, measured: &str, met: bool) {
     println!("| {what} | {measured} | {} |", if met { "met" } else { "not met" });
 }
 
-/// What the figures say of the goals. `json` and `protobuf` are what decoding a pod takes, seconds.
-fn goals(rows: &HashMap<&str, Row>, pods: u32, rate: u32, json: f64, protobuf: f64) {
+/// What the figures say of the goals.
+fn goals(rows: &HashMap<&str, Row>, pods: u32, rate: u32) {
     println!("\n| goal | measured | |\n|---|---|---|");
     let of = |kind: &str| rows.get(kind);
     let (naive, ours) = (of("naive"), [of("protobuf"), of("watchlist")]);
@@ -223,9 +210,8 @@ fn goals(rows: &HashMap<&str, Row>, pods: u32, rate: u32, json: f64, protobuf: f
         let ratio = row.list_us / naive.list_us;
         let text = format!("{:.1} of {:.1} us, {way}: {ratio:.2} x", row.list_us, naive.list_us);
         goal("first list 0.25 x naive", &text, ratio <= 0.25);
-        let (Some(update), Some(of_naive)) = (row.update_us, naive.update_us) else { continue };
-        let ratio = update / of_naive;
-        let text = format!("{update:.1} of {of_naive:.1} us, {way}: {ratio:.2} x");
+        let ratio = row.update_us / naive.update_us;
+        let text = format!("{:.1} of {:.1} us, {way}: {ratio:.2} x", row.update_us, naive.update_us);
         goal("an update 0.45 x naive", &text, ratio <= 0.45);
     }
     for (way, row) in [("pages", "protobuf"), ("streaming list", "watchlist")] {
@@ -252,25 +238,6 @@ fn goals(rows: &HashMap<&str, Row>, pods: u32, rate: u32, json: f64, protobuf: f
         let text = format!("{least:.1} to {most:.1} ms");
         goal("an update is there within 5 ms at the median, at 2,000/s", &text, most < 5.0);
     }
-    for (way, row, drain, decode) in [
-        ("JSON, pages", "json", "drain", json),
-        ("protobuf, pages", "protobuf", "drain-protobuf", protobuf),
-        ("protobuf, streaming list", "watchlist", "drain-watchlist", protobuf),
-    ] {
-        let (Some(row), Some(drain)) = (of(row), of(drain)) else { continue };
-        let floor = drain.wall + decode * f64::from(pods);
-        let ratio = row.wall / floor;
-        let text = format!(
-            "{way}: {:.2} s of {:.2} s draining and {:.2} s decoding: {ratio:.2} x",
-            row.wall,
-            drain.wall,
-            floor - drain.wall
-        );
-        goal("ready within 2 x of draining and decoding", &text, ratio <= 2.0);
-    }
-    if let Some(update) = of("daemon").and_then(|row| row.update_us) {
-        println!("| the whole daemon, an update while nobody scrapes | {update:.1} us | |");
-    }
 }
 
 /// All pods of a server, as it writes them.
@@ -288,8 +255,8 @@ fn page(pods: u32, failing: f64, accept: &str) -> Vec<u8> {
     })
 }
 
-/// Decoding alone, of one page. Gives the seconds that a pod takes from JSON and from protobuf.
-fn decode_alone() -> [f64; 2] {
+/// Decoding alone, of one page.
+fn decode_alone() {
     let json = page(500, FAILING, "application/json");
     let protobuf = page(500, FAILING, "application/vnd.kubernetes.protobuf");
     println!(
@@ -304,9 +271,7 @@ fn decode_alone() -> [f64; 2] {
         while began.elapsed().as_millis() < 500 {
             pods += decode();
         }
-        let each = began.elapsed().as_secs_f64() / pods as f64;
-        println!("  {name}: {:.1} us per pod", each * 1e6);
-        each
+        println!("  {name}: {:.1} us per pod", began.elapsed().as_secs_f64() * 1e6 / pods as f64);
     };
     time(
         "full Pod, JSON",
@@ -331,17 +296,9 @@ fn decode_alone() -> [f64; 2] {
             count
         }
     };
-    let slim_json = time("slim Pod, JSON", Box::new(|| slim(&json, Encoding::Json)));
-    let slim_protobuf = time("slim Pod, protobuf", Box::new(|| slim(&protobuf, Encoding::Protobuf)));
-    time(
-        "scanning JSON for newlines",
-        Box::new(|| {
-            std::hint::black_box(memchr::memchr_iter(b'\n', &json).count());
-            500
-        }),
-    );
+    time("slim Pod, JSON", Box::new(|| slim(&json, Encoding::Json)));
+    time("slim Pod, protobuf", Box::new(|| slim(&protobuf, Encoding::Protobuf)));
     println!();
-    [slim_json, slim_protobuf]
 }
 
 /// Cost by size, and the picture of it.
@@ -352,12 +309,12 @@ pub fn plot() {
         lines.push((name, Vec::new()));
         for pods in sizes {
             let mut server = Server::start(pods, FAILING);
-            let row = measure(&mut server, kind, pods, Some(RATE), false);
+            let row = measure(&mut server, kind, pods, RATE, false);
             println!(
                 "{name}, {pods} pods: {:.0} B and {:.1} us per pod, {:.1} us per update, RSS {:.0} MiB, peak {:.0} MiB",
                 row.bytes_per_pod,
                 row.list_us,
-                row.update_us.unwrap_or(f64::NAN),
+                row.update_us,
                 row.resident / f64::from(1 << 20),
                 row.peak / f64::from(1 << 20),
             );

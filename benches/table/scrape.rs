@@ -2,7 +2,6 @@
 //! series as gauges and only has to gather and encode them.
 
 use std::io::Write;
-use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use kubehealer::metrics::Metrics;
 use kubehealer::objects::Pod;
 use kubehealer::objects::decode::{protobuf_list, protobuf_object};
 use kubehealer::simulator::{Cluster, client};
+use parking_lot::RwLock;
 use prometheus::Encoder as _;
 
 use crate::fleet::Fleet;
@@ -152,7 +152,7 @@ pub fn run() {
         let (p99, longest) = runs[2];
         println!(
             "| {} failing of {pods} pods | {max_series} | {series} | {} | {:.1} ms | {:.1} ms | {:.2} / {:.2} ms |",
-            incidents.read().unwrap().open_count(),
+            incidents.read().open_count(),
             text.len(),
             ours * 1e3,
             theirs * 1e3,
@@ -186,7 +186,7 @@ fn waits(metrics: &Metrics, incidents: &RwLock<Incidents>, now: jiff::Timestamp)
             .map(|_| {
                 std::thread::sleep(Duration::from_micros(500));
                 let asked = Instant::now();
-                drop(incidents.write().unwrap());
+                drop(incidents.write());
                 asked.elapsed()
             })
             .collect();

@@ -23,11 +23,12 @@ Examples:
   kubehealer diagnose cart-7d9f8b6c5-x2x        one pod, in the kubeconfig's namespace
   kubehealer diagnose -n shop deployment/cart   the pods of a Deployment
   kubehealer diagnose -A                        the whole cluster
+  kubehealer diagnose -A --context eu,us        two clusters, one after another
   kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -
 
-Exit code: 0 looked, and nothing at or above --fail-on; 1 something at or above it; 2 could not look.";
+Exit code: 0 nothing at or above --fail-on; 1 something at or above it; 2 error: cluster or input unreadable.";
 
-/// Say what is wrong with pods, now: in a cluster or in files.
+/// Show what is wrong with pods now, in a cluster or in files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -35,41 +36,44 @@ pub(super) struct Args {
     /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
     #[arg(value_name = "POD|KIND/NAME")]
     targets: Vec<String>,
-    /// The namespace; else that of the kubeconfig's context. With -f: all of them if not given
+    /// The namespace [default: that of the kubeconfig's context; with -f: all]
     #[arg(long, short)]
     #[arg(value_parser = super::namespace)]
     namespace: Option<String>,
-    /// All namespaces; a namespace that is given too does not count, as with kubectl
+    /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
     all_namespaces: bool,
     /// Only pods with these labels, such as app=cart
     #[arg(long, short = 'l', value_name = "LABELS")]
     selector: Option<Selector>,
-    /// The context of the kubeconfig
-    #[arg(long, value_name = "NAME", conflicts_with = "file")]
-    context: Option<String>,
-    /// The kubeconfig file; else $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    /// The context of the kubeconfig; several, separated by commas, are diagnosed one after another
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "file")]
+    context: Vec<String>,
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     kubeconfig: Option<PathBuf>,
     /// Read files instead of a cluster: JSON or YAML of kubectl, a directory with logs, a recorded watch, - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
     file: Vec<PathBuf>,
-    /// The time to judge by, such as 2026-11-22T10:00:00Z; else the cluster's clock, with -f the newest time in the files
+    /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Your own rules: a file, or a directory of files; may be given several times
     #[arg(long, value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
-    /// How to print it
+    /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of
+    #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
+    owner_labels: Vec<String>,
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// Exit with 1 if there is a finding of this severity or a worse one
+    /// Exit with 1 if there is a finding of this or a worse severity
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
     /// Do not read logs
     #[arg(long)]
     no_logs: bool,
-    /// Read the logs of crashed containers where you may; this is the default
+    /// Read the logs of crashed containers, as far as you have the right to (the default)
     #[arg(long, overrides_with = "no_logs")]
     logs: bool,
 }
@@ -77,11 +81,11 @@ pub(super) struct Args {
 /// How to print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For a person: worst first, one line each, then the details
+    /// For people: one line each, worst first, then the details
     Table,
-    /// The table with every pod on a line of its own and all evidence
+    /// The table with one line for each pod, and all evidence
     Wide,
-    /// For programs: kubehealer.dev/v1alpha1
+    /// For programs (kubehealer.dev/v1alpha1)
     Json,
     /// The same as YAML
     Yaml,
@@ -106,53 +110,98 @@ struct Seen {
     unproven: Vec<Trouble>,
 }
 
-pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
-    let kubeconfig = args.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
-    let flags = ClusterFlags::new(args.context.as_deref(), kubeconfig.as_deref());
-    run_with(args, &flags).map_err(|trouble| Trouble { hint: flags.with(&trouble.hint), ..trouble })
-}
-
-fn run_with(mut args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
+pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     if args.all_namespaces
         && let Some(namespace) = args.namespace.take()
     {
-        output::note(&format!("-A looks in all namespaces: -n {namespace} does not count"));
+        output::note(&format!("-A means all namespaces: ignoring -n {namespace}"));
     }
-    let targets = args.targets()?;
-    let rules = super::rules::load(&args.rules)?;
-    let mut seen = if args.file.is_empty() { in_cluster(&args, targets)? } else { in_files(&args, targets)? };
-    let mut counters = RuleCounters::default();
-    let mut survey = rules.survey(&seen.snapshot, seen.now, |applied| {
-        let errors = counters.add(applied);
-        seen.notes.extend(errors.iter().map(|e| format!("rule {} failed: {}", e.rule, e.message)));
-    });
-    for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
-        seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
-    }
-    flags.add_to(&mut survey);
-    let look = Look { survey: &survey, snapshot: &seen.snapshot, notes: &seen.notes };
-    let style = Style { width: output::width(), colour: output::colour(), wide: args.output == Format::Wide };
-    let text = match args.output {
-        Format::Table | Format::Wide => report::table(&look, &style),
-        Format::Json => report::json(&look),
-        Format::Yaml => report::yaml(&look),
-        Format::Markdown => report::markdown(&look),
+    let kubeconfig = args.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let flags = |context| ClusterFlags::new(context, kubeconfig.as_deref());
+    let hinted =
+        |flags: &ClusterFlags, trouble: Trouble| Trouble { hint: flags.with(&trouble.hint), ..trouble };
+    let (looks, mut code) = match args.context.as_slice() {
+        [] | [_] => {
+            let context = args.context.first().map(String::as_str);
+            let flags = flags(context);
+            let looked = Looked::at(&args, context, "", flags.clone()).map_err(|t| hinted(&flags, t))?;
+            (vec![looked], 0)
+        }
+        contexts => {
+            let (mut looks, mut code) = (Vec::new(), 0);
+            for context in contexts {
+                let flags = flags(Some(context));
+                match Looked::at(&args, Some(context), context, flags.clone()) {
+                    Ok(looked) => looks.push(looked),
+                    // The others are looked at all the same.
+                    Err(trouble) => {
+                        let Trouble { what, hint } = hinted(&flags, trouble);
+                        output::complain(&format!("{context}: {what}"), &hint);
+                        code = super::COULD_NOT_LOOK;
+                    }
+                }
+            }
+            (looks, code)
+        }
     };
-    output::print(&text)?;
-    for trouble in &seen.unproven {
-        output::complain(&trouble.what, &flags.with(&trouble.hint));
+    output::print(&args.report(&looks))?;
+    for looked in &looks {
+        for trouble in &looked.seen.unproven {
+            output::complain(&trouble.what, &looked.flags.with(&trouble.hint));
+        }
+        code = code.max(looked.code(args.fail_on));
     }
-    if seen.incomplete {
-        return Ok(ExitCode::from(super::COULD_NOT_LOOK));
+    Ok(ExitCode::from(code))
+}
+
+/// A look at one cluster, or at files.
+struct Looked {
+    /// What the cluster is called; empty if it is the only one.
+    cluster: String,
+    flags: ClusterFlags,
+    seen: Seen,
+    survey: Survey,
+}
+
+impl Looked {
+    fn at(args: &Args, context: Option<&str>, cluster: &str, flags: ClusterFlags) -> Result<Self, Trouble> {
+        let targets = args.targets()?;
+        let rules = super::rules::load(&args.rules)?;
+        let owner_labels = super::owner_labels(&args.owner_labels)?;
+        let mut seen =
+            if args.file.is_empty() { in_cluster(args, context, targets)? } else { in_files(args, targets)? };
+        seen.snapshot.owner_labels = owner_labels;
+        let mut counters = RuleCounters::default();
+        let mut survey = rules.survey(&seen.snapshot, seen.now, |applied| {
+            let errors = counters.add(applied);
+            seen.notes.extend(errors.iter().map(|e| format!("rule {} failed: {}", e.rule, e.message)));
+        });
+        for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
+            seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
+        }
+        flags.add_to(&mut survey);
+        Ok(Self { cluster: cluster.to_owned(), flags, seen, survey })
     }
-    let Some(limit) = args.fail_on else { return Ok(ExitCode::SUCCESS) };
-    let failed = survey.findings.iter().any(|f| f.severity >= limit);
-    Ok(match (failed, seen.unproven.is_empty()) {
-        (true, _) => ExitCode::from(1),
-        (false, true) => ExitCode::SUCCESS,
-        // What was not looked at has not passed.
-        (false, false) => ExitCode::from(super::COULD_NOT_LOOK),
-    })
+
+    fn look(&self) -> Look<'_> {
+        let Self { cluster, seen, survey, .. } = self;
+        Look { cluster, survey, snapshot: &seen.snapshot, notes: &seen.notes }
+    }
+
+    /// The exit code that this look alone would have.
+    fn code(&self, fail_on: Option<Severity>) -> u8 {
+        if self.seen.incomplete {
+            return super::COULD_NOT_LOOK;
+        }
+        let Some(limit) = fail_on else { return 0 };
+        let failed = self.survey.findings.iter().any(|f| f.severity >= limit);
+        match (failed, self.seen.unproven.is_empty()) {
+            (true, _) => 1,
+            (false, true) => 0,
+            // What was not looked at has not passed.
+            (false, false) => super::COULD_NOT_LOOK,
+        }
+    }
 }
 
 fn count(n: u64, what: &str) -> String {
@@ -160,6 +209,23 @@ fn count(n: u64, what: &str) -> String {
 }
 
 impl Args {
+    /// What is printed. Of several clusters each is named.
+    fn report(&self, looks: &[Looked]) -> String {
+        let style =
+            Style { width: output::width(), colour: output::colour(), wide: self.output == Format::Wide };
+        let looks: Vec<Look<'_>> = looks.iter().map(Looked::look).collect();
+        let joined = |one: &dyn Fn(&Look<'_>) -> String| looks.iter().map(one).collect::<Vec<_>>().join("\n");
+        let is_list = self.context.len() > 1;
+        match self.output {
+            Format::Table | Format::Wide => joined(&|look| report::table(look, &style)),
+            Format::Json if is_list => report::json_list(&looks),
+            Format::Yaml if is_list => report::yaml_list(&looks),
+            Format::Json => joined(&report::json),
+            Format::Yaml => joined(&report::yaml),
+            Format::Markdown => joined(&report::markdown),
+        }
+    }
+
     /// What the words ask for.
     fn targets(&self) -> Result<Vec<Target>, Trouble> {
         let targets =
@@ -169,7 +235,7 @@ impl Args {
                 && own != given
             {
                 return Err(Trouble::new(
-                    format_args!("{target} is asked for in namespace {own}, and -n says {given}"),
+                    format_args!("{target} names namespace {own}, but -n names {given}"),
                     format_args!("leave out -n {given}, or write {target}"),
                 ));
             }
@@ -231,8 +297,10 @@ impl Args {
                 continue;
             }
             notes.push(match near.first() {
-                Some(one) if near.len() == 1 => format!("no pod is named {}; this is {one}", target.name),
-                _ => format!("no pod is named {}; these are the {} that begin so", target.name, near.len()),
+                Some(one) if near.len() == 1 => format!("no pod is named {}; showing {one}", target.name),
+                _ => {
+                    format!("no pod is named {}; showing the {} that start with it", target.name, near.len())
+                }
             });
             targets.extend(near.into_iter().map(|name| Target { name: name.to_owned(), ..target.clone() }));
         }
@@ -281,7 +349,10 @@ impl Args {
             ([], _) if namespace.is_some() => "-A looks in all namespaces".to_owned(),
             ([], true) => String::new(),
             ([], false) => {
-                format!("a manifest says what is wanted, not what became of it: {}", files::HOW_TO_DUMP)
+                format!(
+                    "only pods of a cluster have a status, those of a manifest have none: {}",
+                    files::HOW_TO_DUMP
+                )
             }
         };
         Trouble::new(format_args!("there are no pods to look at{place}"), hint)
@@ -354,24 +425,25 @@ fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     const NAMED: usize = 20;
     let all = &snapshot.undecodable;
     let mut notes: Vec<String> =
-        all.iter().take(NAMED).map(|u| format!("passed over: {}: {}", u.place, u.why)).collect();
+        all.iter().take(NAMED).map(|u| format!("skipped: {}: {}", u.place, u.why)).collect();
     if all.len() > NAMED {
-        notes.push(format!("passed over: {} more", all.len() - NAMED));
+        notes.push(format!("skipped: {} more", all.len() - NAMED));
     }
     notes
 }
 
-fn in_cluster(args: &Args, targets: Vec<Target>) -> Result<Seen, Trouble> {
+fn in_cluster(args: &Args, context: Option<&str>, targets: Vec<Target>) -> Result<Seen, Trouble> {
     super::blocking(async {
         tokio::select! {
-            seen = look(args, targets) => seen,
-            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted before the look was done", "")),
+            seen = look(args, context, targets) => seen,
+            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted", "")),
         }
     })?
 }
 
-async fn look(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    let how = Connect { kubeconfig: args.kubeconfig.clone(), context: args.context.clone(), http1: false };
+async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
+    let how =
+        Connect { kubeconfig: args.kubeconfig.clone(), context: context.map(str::to_owned), http1: false };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.place(&mut targets, Some(&cluster.namespace));
     // One pod is asked for by its name: a namespace may hold thousands.
@@ -429,7 +501,7 @@ async fn look(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
             && !(sources.events && sources.owners && seen.snapshot.undecodable.is_empty())
         {
             unproven.push(Trouble::new(
-                "not all that --fail-on judges by could be read",
+                "--fail-on cannot be decided: not everything could be read",
                 "the report says what is missing, and why",
             ));
         }

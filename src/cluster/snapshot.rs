@@ -20,7 +20,7 @@ use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
 use super::lean::{self, Lean, Page};
 use super::watch::Resource;
-use crate::diagnosis::{ContainerLog, Snapshot, Sources, Undecodable, scheduling};
+use crate::diagnosis::{ContainerLog, OwnerLabels, Snapshot, Sources, Undecodable, scheduling};
 use crate::objects::decode::Unread;
 use crate::objects::{Object, Pod};
 
@@ -162,6 +162,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
         claims: lacking.take("persistentvolumeclaims", claims),
         logs: Vec::new(),
         sources,
+        owner_labels: OwnerLabels::default(),
         undecodable,
     };
     Ok(Seen { snapshot, notes, server_time })

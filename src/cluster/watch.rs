@@ -73,6 +73,8 @@ pub struct Selection {
     pub unscheduled: bool,
     /// Only this share of the pods.
     pub shard: Option<Shard>,
+    /// The StatefulSet whose pods have one share each; empty if that is not so.
+    pub stateful_set: String,
 }
 
 impl Selection {
@@ -97,6 +99,30 @@ impl Selection {
             part("shard", &format!("{index}/{of}"));
         }
         parts.join(" ")
+    }
+
+    /// Which instances watch the other pods, where several share them; empty for one alone.
+    pub fn others(&self) -> String {
+        const NAMED: usize = 10;
+        match (&self.node, self.unscheduled, self.shard) {
+            (Some(_), ..) => {
+                "the agents on other nodes, and the instance for pods without a node,".to_owned()
+            }
+            (None, true, _) => "the agents on the nodes".to_owned(),
+            (None, false, Some(Shard { index, of })) if of > 1 => {
+                let name = |n: u32| match self.stateful_set.as_str() {
+                    "" => format!("shard {n}/{of}"),
+                    set => format!("{set}-{n}"),
+                };
+                let others = (0..of).filter(|n| *n != index);
+                let mut names: Vec<String> = others.take(NAMED).map(name).collect();
+                if of as usize - 1 > NAMED {
+                    names.push("...".to_owned());
+                }
+                names.join(", ")
+            }
+            (None, false, _) => String::new(),
+        }
     }
 
     /// The watches that show these pods.

@@ -19,7 +19,11 @@ const RATE: f64 = 10.0;
 const SUMMARY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub struct Announcer(Mutex<State>);
+pub struct Announcer {
+    /// What the cluster is called, if it has a name.
+    cluster: Option<String>,
+    state: Mutex<State>,
+}
 
 /// How many lines were held back, by what happened and reason.
 type Held = BTreeMap<(&'static str, String), u64>;
@@ -34,9 +38,10 @@ struct State {
 
 impl Announcer {
     /// With all its tokens.
-    pub fn new() -> Self {
+    pub fn new(cluster: &str) -> Self {
         let now = Instant::now();
-        Self(Mutex::new(State { tokens: f64::from(BURST), filled: now, held: Held::new(), since: now }))
+        let state = State { tokens: f64::from(BURST), filled: now, held: Held::new(), since: now };
+        Self { cluster: some(cluster).map(str::to_owned), state: Mutex::new(state) }
     }
 
     /// Writes these, as far as the rate allows.
@@ -44,10 +49,10 @@ impl Announcer {
         if events.is_empty() {
             return;
         }
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         for event in events {
             if state.take() {
-                line(event);
+                line(event, self.cluster.as_deref());
             } else {
                 let key = (event.what.as_str(), event.finding.reason.as_str().to_owned());
                 *state.held.entry(key).or_default() += 1;
@@ -57,10 +62,11 @@ impl Announcer {
 
     /// Says what was held back, now and then.
     pub fn summarize(&self) {
-        let due = self.0.lock().unwrap_or_else(PoisonError::into_inner).due();
+        let due = self.state.lock().unwrap_or_else(PoisonError::into_inner).due();
         for ((what, reason), count) in due {
             tracing::warn!(
                 event = what,
+                cluster = self.cluster,
                 reason,
                 count,
                 "{count} more incidents {what} with reason {reason}; they are at /api/v1/incidents"
@@ -95,7 +101,7 @@ impl State {
     }
 }
 
-fn line(event: &IncidentEvent) {
+fn line(event: &IncidentEvent, cluster: Option<&str>) {
     let f = &*event.finding;
     let workload = f.workload.as_ref().map(|w| format!("{}/{}", w.kind, w.name));
     let ending = match &event.what {
@@ -106,11 +112,14 @@ fn line(event: &IncidentEvent) {
         What::Changed { from, from_cause } => (Some(from.as_str()), Some(from_cause.as_str())),
         _ => (None, None),
     };
+    let labels: Vec<String> = f.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let labels = labels.join(",");
     // Fields that do not apply are empty options, which are not written.
     macro_rules! write_line {
         ($level:ident) => {
             tracing::$level!(
                 event = event.what.as_str(),
+                cluster,
                 incident = %event.id,
                 reason = f.reason.as_str(),
                 cause = f.cause.code.as_str(),
@@ -120,6 +129,9 @@ fn line(event: &IncidentEvent) {
                 container = some(&f.container),
                 workload,
                 node = some(&f.node),
+                labels = some(&labels),
+                muted_until = f.muted.as_ref().map(|mute| tracing::field::display(mute.until)),
+                mute_reason = f.muted.as_ref().and_then(|mute| some(&mute.reason)),
                 since = f.since.map(|t| tracing::field::display(t)),
                 ending,
                 was,
@@ -130,7 +142,7 @@ fn line(event: &IncidentEvent) {
         };
     }
     match (&event.what, f.severity) {
-        (What::Resolved(_), _) | (_, Severity::Info) => write_line!(info),
+        (What::Resolved(_) | What::Muted, _) | (_, Severity::Info) => write_line!(info),
         (_, Severity::Warning | Severity::Critical) => write_line!(warn),
     }
 }
@@ -150,9 +162,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn in_a_storm_a_bounded_number_of_lines_is_written_and_it_recovers() {
-        let announcer = Announcer::new();
+        let announcer = Announcer::new("");
         let take = |times: usize| {
-            let mut state = announcer.0.lock().unwrap();
+            let mut state = announcer.state.lock().unwrap();
             (0..times).filter(|_| state.take()).count()
         };
         assert_eq!(take(30_000), 100);
@@ -173,8 +185,8 @@ mod tests {
             at: Timestamp::UNIX_EPOCH,
             text: String::new(),
         };
-        let announcer = Announcer::new();
-        let due = || announcer.0.lock().unwrap().due().into_iter().collect::<Vec<_>>();
+        let announcer = Announcer::new("");
+        let due = || announcer.state.lock().unwrap().due().into_iter().collect::<Vec<_>>();
         announcer.announce(&vec![event.clone(); 100]);
         tokio::time::advance(SUMMARY).await;
         assert_eq!(due(), [], "nothing was held back");

@@ -6,11 +6,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher;
+use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -22,7 +23,7 @@ use super::{Clock, Settings};
 use crate::cluster::watch::Resource;
 use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
-use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, survey};
+use crate::diagnosis::{Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
 use crate::incidents::compact::{CompactFinding, Packed};
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
@@ -30,6 +31,7 @@ use crate::metrics::{Metrics, OWNERS};
 use crate::objects::{self, CronJob, Event, Node, Object, Pod, Workload};
 use crate::report;
 use crate::rules::RuleSet;
+use crate::server::Instance;
 use crate::server::page::{self, BadToken, FindingKey, Page};
 
 /// The state, and what is done with each change of it.
@@ -77,12 +79,14 @@ impl Engine {
             nodes: settings.nodes,
             logs: settings.logs,
         };
+        let mut world = World::new(sources);
+        world.owner_labels.clone_from(&settings.owner_labels);
         Self {
             clock: Arc::clone(&settings.clock),
             incidents,
-            state: Mutex::new(ClusterState::new(sources, Arc::clone(&settings.rules))),
+            state: Mutex::new(ClusterState::new(world, Arc::clone(&settings.rules))),
             workloads_and_nodes: Mutex::default(),
-            announcer: Announcer::new(),
+            announcer: Announcer::new(&settings.cluster_name),
             jobs,
             metrics,
             is_changed: AtomicBool::new(false),
@@ -95,7 +99,7 @@ impl Engine {
     }
 
     fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
-        self.incidents.write().unwrap_or_else(PoisonError::into_inner)
+        self.incidents.write()
     }
 
     fn now(&self) -> Timestamp {
@@ -144,6 +148,7 @@ impl Engine {
         let now = self.now();
         let uid = uid_of(pod);
         let mut state = self.state();
+        state.check_mute("Pod", &pod.metadata, now);
         let workload = state.world.owners.workload_of(pod);
         let diagnosis = state.judge(&self.metrics, pod, &workload, now);
         let mut incidents = self.incidents();
@@ -189,6 +194,7 @@ impl Engine {
         for uid in due {
             self.judge_again(uid, false);
         }
+        self.judge_reowned();
         self.ask_for_workloads();
         self.judge_workloads_and_nodes();
         self.announcer.summarize();
@@ -318,6 +324,7 @@ impl Engine {
                 watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
                     let meta = object.meta();
                     known.saw(&meta.namespace, &meta.name);
+                    state.heard_of(kind, meta, self.now());
                     put(&mut state, object);
                 }
                 watcher::Event::Delete(object) => {
@@ -329,6 +336,9 @@ impl Engine {
                     for (namespace, name) in known.unseen() {
                         state.forget(kind, &namespace, &name);
                     }
+                    drop(state);
+                    // Before this list counts as complete: until then nobody believes that an incident alerts.
+                    self.judge_reowned();
                 }
             }
             self.is_changed.store(true, Relaxed);
@@ -342,38 +352,55 @@ impl Engine {
         // The nodes whose pods are to be judged again; "" for the pods that have none.
         let mut changed = HashSet::new();
         move |event| {
-            match event {
+            let is_news = match event {
                 watcher::Event::Init => {
                     known.begin();
                     is_listing = true;
+                    false
                 }
                 watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
                     known.saw("", &node.metadata.name);
-                    self.state().put_node(node, &mut changed);
+                    self.state().put_node(node, &mut changed)
                 }
                 watcher::Event::Delete(node) => {
                     known.lost("", &node.metadata.name);
                     self.state().remove_node(node.metadata.name, &mut changed);
+                    true
                 }
                 watcher::Event::InitDone => {
                     is_listing = false;
                     for (_, name) in known.unseen() {
                         self.state().remove_node(name, &mut changed);
                     }
+                    true
                 }
-            }
+            };
             if !is_listing && !changed.is_empty() {
                 self.judge_pods_on(&std::mem::take(&mut changed));
             }
-            self.is_changed.store(true, Relaxed);
+            if is_news {
+                self.is_changed.store(true, Relaxed);
+            }
         }
     }
 
     /// Judges the pods again that are on these nodes and not healthy.
     fn judge_pods_on(&self, names: &HashSet<String>) {
+        self.judge_active(|pod| names.contains(pod.node));
+    }
+
+    /// Judges the pods again whose workloads say something else of themselves.
+    fn judge_reowned(&self) {
+        let reowned = std::mem::take(&mut self.state().reowned);
+        if !reowned.is_empty() {
+            self.judge_active(|pod| reowned.contains(&**pod.workload_key));
+        }
+    }
+
+    fn judge_active(&self, which: impl Fn(&ActivePod<'_>) -> bool) {
         let pods: Vec<Uid> = {
-            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
-            incidents.active_pods().filter(|p| names.contains(p.node)).map(|p| p.uid).collect()
+            let incidents = self.incidents.read();
+            incidents.active_pods().filter(which).map(|p| p.uid).collect()
         };
         for uid in pods {
             self.judge_again(uid, false);
@@ -400,7 +427,14 @@ impl Engine {
         for finding in findings {
             by_uid.entry(finding.uid.clone()).or_default().push(finding);
         }
+        let served = state.world.owners.served_by_older_revisions().into_iter();
+        let served = served.map(|(namespace, name, pods)| {
+            let workload = WorkloadRef { kind: "Deployment".to_owned(), name: name.to_owned() };
+            (WorkloadKey { namespace: namespace.to_owned(), workload }, pods)
+        });
+        let served = served.collect();
         let mut incidents = self.incidents();
+        incidents.set_served_by_older(served);
         let mut events = Vec::new();
         for (uid, old) in last.findings.iter().filter(|(uid, _)| !by_uid.contains_key(*uid)) {
             events.extend(if state.exists(old) {
@@ -429,21 +463,21 @@ impl Engine {
     }
 
     fn active_uids(&self) -> Vec<Uid> {
-        self.incidents.read().unwrap_or_else(PoisonError::into_inner).active_uids().collect()
+        self.incidents.read().active_uids().collect()
     }
 
     /// Looks at these pods, some at a time, so that no update waits.
     fn in_chunks(&self, uids: &[Uid], mut look: impl FnMut(ActivePod<'_>)) {
         const CHUNK: usize = 200;
         for chunk in uids.chunks(CHUNK) {
-            let incidents = self.incidents.read().unwrap_or_else(PoisonError::into_inner);
+            let incidents = self.incidents.read();
             chunk.iter().filter_map(|uid| incidents.pod(*uid)).for_each(&mut look);
         }
     }
 
     /// What `diagnose -A -o json` would print, a page of it. Findings are unpacked one at a time, and only those of the page
     /// are kept: in a storm there are tens of thousands.
-    pub(super) fn document(&self, wanted: &page::Wanted) -> Result<String, BadToken> {
+    pub(super) fn document(&self, wanted: &page::Wanted, instance: &Instance) -> Result<String, BadToken> {
         let mut page = Page::<FindingKey, Arc<CompactFinding>>::new(wanted)?;
         let mut tally = Tally::default();
         let uids = self.active_uids();
@@ -462,7 +496,7 @@ impl Engine {
             page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
         }
         drop(last);
-        let pods = self.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
+        let pods = self.incidents.read().pods();
         let mut sources = self.state().world.sources;
         sources.owners &= self.metrics.sources.is_synced(OWNERS);
         sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
@@ -471,7 +505,9 @@ impl Engine {
         let findings = findings.iter().map(|compact| compact.finding()).collect();
         let mut survey = Survey::of(findings, pods, self.now());
         survey.summary = tally.summary(pods);
-        let look = report::Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+        let notes: Vec<String> = instance.note().into_iter().collect();
+        let look =
+            report::Look { cluster: &instance.cluster, survey: &survey, snapshot: &snapshot, notes: &notes };
         Ok(report::json_page(&look, next.as_deref()))
     }
 }
@@ -523,7 +559,7 @@ impl Pods for ActivePods<'_> {
     }
 
     fn on_node(&self, node: &str) -> usize {
-        let incidents = self.engine.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let incidents = self.engine.incidents.read();
         incidents.pods_on(node) as usize
     }
 
@@ -646,7 +682,7 @@ mod tests {
             .unwrap()
         };
         let summary = || {
-            let incidents = incidents.read().unwrap();
+            let incidents = incidents.read();
             incidents.open().map(|i| i.finding().summary.clone()).collect::<Vec<_>>().concat()
         };
         let mut pods = Arc::clone(&engine).pods(None);

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 
 use super::evidence::{Events, Evidence, Job, Siblings};
 use crate::diagnosis::{
-    Finding, PodDiagnosis, Reason, Sources, Start, Subject, WorkloadRef, World, nodes, world,
+    Finding, Mute, Ownership, PodDiagnosis, Reason, Start, Subject, WorkloadRef, World, nodes, world,
 };
 use crate::incidents::compact::Packed;
-use crate::incidents::store::Uid;
+use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, Incidents, uid_of};
 use crate::metrics::Metrics;
-use crate::objects::{Event, Node, ObjectMeta, Pod};
+use crate::objects::{Event, Node, ObjectMeta, Pod, Time};
 use crate::rules::{EvaluationError, RuleSet};
 
 /// What is known besides the pods.
@@ -31,7 +31,14 @@ pub(super) struct ClusterState {
     starts: HashMap<Uid, (Vec<Start>, Instant)>,
     /// Workloads that lack pods (or Jobs), by uid: their events are read, and read again, until they have them.
     pub(super) lacking: HashMap<Uid, Lacking>,
+    /// Workloads that say something else of themselves than when their pods were judged: whose they are, what is muted.
+    pub(super) reowned: HashSet<WorkloadKey>,
+    /// Why which mutes do not count, as it was logged.
+    refused: HashMap<Uid, String>,
 }
+
+/// Refused mutes that are remembered.
+const MAX_REFUSED: usize = 1_000;
 
 /// A workload that lacks pods, or Jobs.
 pub(super) struct Lacking {
@@ -49,14 +56,16 @@ const STARTS_AGE: Duration = Duration::from_secs(600);
 const MAX_EVIDENCE_AGE: Duration = Duration::from_secs(3600);
 
 impl ClusterState {
-    pub(super) fn new(sources: Sources, rules: Arc<RuleSet>) -> Self {
+    pub(super) fn new(world: World, rules: Arc<RuleSet>) -> Self {
         Self {
-            world: World::new(sources),
+            world,
             rules,
             evidence: HashMap::new(),
             node_events: HashMap::new(),
             starts: HashMap::new(),
             lacking: HashMap::new(),
+            reowned: HashSet::new(),
+            refused: HashMap::new(),
         }
     }
 
@@ -76,6 +85,34 @@ impl ClusterState {
             name: meta.name.clone(),
             uid: meta.uid.clone(),
         });
+    }
+
+    /// An owner is there, new or changed, and is not taken in yet.
+    pub(super) fn heard_of(&mut self, kind: &str, meta: &ObjectMeta, now: Timestamp) {
+        self.check_mute(kind, meta, now);
+        let workload = WorkloadRef { kind: kind.to_owned(), name: meta.name.clone() };
+        let labels = &self.world.owner_labels;
+        let says = |meta: &ObjectMeta| Ownership::of(labels, Some(meta), None, now);
+        let before = self.world.owners.meta(&meta.namespace, &workload).map(says).unwrap_or_default();
+        if says(meta) != before {
+            self.reowned.insert(WorkloadKey { namespace: meta.namespace.clone(), workload });
+        }
+    }
+
+    /// Logs that a mute does not count, once.
+    pub(super) fn check_mute(&mut self, kind: &str, meta: &ObjectMeta, now: Timestamp) {
+        let uid = Uid::of(&meta.uid);
+        let Err(why) = Mute::of(meta, now) else {
+            self.refused.remove(&uid);
+            return;
+        };
+        if self.refused.len() >= MAX_REFUSED {
+            self.refused.clear();
+        }
+        if self.refused.insert(uid, why.clone()).as_ref() != Some(&why) {
+            let object = format!("{kind}/{}", meta.name);
+            tracing::warn!(namespace = meta.namespace, object, why, "a mute does not count, incidents alert");
+        }
     }
 
     /// An owner is gone.
@@ -168,9 +205,15 @@ impl ClusterState {
         }
     }
 
-    /// A node is there, new or changed. Whose pods are to be judged again is added: the node's name, or "" for the pods that
-    /// have no node.
-    pub(super) fn put_node(&mut self, node: Node, changed: &mut HashSet<String>) {
+    /// A node is there; whether it says anything new. Whose pods are to be judged again is added: the node's name, or "" for the
+    /// pods that have no node.
+    pub(super) fn put_node(&mut self, mut node: Node, changed: &mut HashSet<String>) -> bool {
+        // A heartbeat alone is no news: each node sends one every few minutes, and there may be very many nodes.
+        node.metadata.resource_version.clear();
+        node.status.conditions.iter_mut().for_each(|c| c.last_heartbeat_time = Time::default());
+        if self.world.node(&node.metadata.name) == Some(&node) {
+            return false;
+        }
         let (name, spec) = (node.metadata.name.clone(), node.spec.clone());
         let condition = (nodes::is_down(&node), nodes::has_problem(&node));
         let old = self.world.put_node(node);
@@ -181,6 +224,7 @@ impl ClusterState {
         if old.as_ref().map(|old| (nodes::is_down(old), nodes::has_problem(old))) != Some(condition) {
             changed.insert(name);
         }
+        true
     }
 
     /// A node is gone.
@@ -318,5 +362,26 @@ impl SeenSet {
     pub(super) fn unseen(&mut self) -> Vec<(String, String)> {
         let list = self.list;
         self.seen.extract_if(|_, seen| *seen != list).map(|(name, _)| name).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::diagnosis::Sources;
+
+    #[test]
+    fn a_heartbeat_of_a_node_is_no_news() {
+        let mut state = ClusterState::new(World::new(Sources::NONE), Arc::default());
+        let mut put = |version: &str, heartbeat: &str, ready: &str| {
+            let node = json!({"metadata": {"name": "node-a", "resourceVersion": version}, "status": {"conditions": [
+                {"type": "Ready", "status": ready, "lastHeartbeatTime": heartbeat, "lastTransitionTime": "2026-11-22T10:00:00Z"}]}});
+            state.put_node(serde_json::from_value(node).unwrap(), &mut HashSet::new())
+        };
+        assert!(put("1", "2026-11-22T10:00:00Z", "True"));
+        assert!(!put("2", "2026-11-22T10:05:00Z", "True"));
+        assert!(put("3", "2026-11-22T10:10:00Z", "False"));
     }
 }

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess,
 use serde_json::value::RawValue;
 
 use super::{Broken, HOW_TO_DUMP, undecodable};
-use crate::diagnosis::{Snapshot, Sources, Undecodable};
+use crate::diagnosis::{OwnerLabels, Snapshot, Sources, Undecodable};
 use crate::objects::{CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Workload, lenient};
 
 /// What says which kind of thing an object is.
@@ -369,6 +369,7 @@ impl Collector {
             claims: self.claims.finish(),
             logs: Vec::new(),
             sources: self.sources.unwrap_or(Sources::NONE),
+            owner_labels: OwnerLabels::default(),
             undecodable: self.undecodable,
         };
         (snapshot, self.objects)

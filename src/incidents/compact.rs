@@ -9,8 +9,8 @@ use std::marker::PhantomData;
 use jiff::Timestamp;
 
 use crate::diagnosis::{
-    Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, ReasonName, Scope, Severity, Source,
-    Stage, WorkloadRef,
+    Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, Mute, ReasonName, Scope, Severity,
+    Source, Stage, WorkloadRef,
 };
 
 /// A message, encoded.
@@ -66,6 +66,10 @@ pub struct CompactFinding {
     pub scope: Option<Box<Scope>>,
     /// What is wrong, without what changes while the cause stays, see [`steady`](super::steady::steady).
     pub steady: Box<str>,
+    /// Whose it is, and what a rule sets: names and values.
+    pub labels: Box<[(String, String)]>,
+    /// It does not alert for now.
+    pub muted: Option<Box<Mute>>,
     texts: Packed<Texts>,
 }
 
@@ -98,11 +102,9 @@ struct Texts {
     next_steps: Vec<String>,
     #[prost(string, optional, tag = "13")]
     runbook_url: Option<String>,
-    #[prost(message, repeated, tag = "14")]
-    labels: Vec<Pair>,
 }
 
-/// Kind and name, or name and value.
+/// Kind and name.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Pair {
     #[prost(string, tag = "1")]
@@ -155,7 +157,6 @@ impl From<&Finding> for Texts {
             evidence: f.evidence.into_iter().map(fact).collect(),
             next_steps: f.next_steps,
             runbook_url: f.runbook_url,
-            labels: f.labels.into_iter().map(|(first, second)| Pair { first, second }).collect(),
         }
     }
 }
@@ -177,13 +178,16 @@ impl CompactFinding {
             } else {
                 Box::default()
             },
+            labels: finding.labels.clone().into(),
+            muted: finding.muted.clone().map(Box::new),
             texts: Packed::new(&finding.into()),
         }
     }
 
     /// Bytes of its texts as they are kept.
     pub fn size(&self) -> usize {
-        self.texts.bytes.len()
+        let labels: usize = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
+        self.texts.bytes.len() + labels
     }
 
     /// The finding. Unpacks it, which takes a microsecond or two.
@@ -216,7 +220,8 @@ impl CompactFinding {
             evidence: texts.evidence.into_iter().map(fact).collect(),
             next_steps: texts.next_steps,
             runbook_url: texts.runbook_url,
-            labels: texts.labels.into_iter().map(|l| (l.first, l.second)).collect(),
+            labels: self.labels.to_vec(),
+            muted: self.muted.as_deref().cloned(),
         }
     }
 }
@@ -258,11 +263,13 @@ mod tests {
             next_steps: vec![text("step"), String::new()],
             runbook_url: Some(String::new()),
             labels: vec![(text("label"), String::new()), (String::new(), text("value"))],
+            muted: Some(Mute { until: at("2026-12-24T18:00:00.5Z"), reason: text("mute") }),
         };
         assert_eq!(CompactFinding::new(&finding).finding(), finding);
         finding.workload = Some(WorkloadRef { kind: String::new(), name: String::new() });
         finding.reason = Reason::OOMKilled.into();
         (finding.runbook_url, finding.scope, finding.restart_count) = (None, None, Some(0));
+        (finding.labels, finding.muted) = (Vec::new(), None);
         assert_eq!(CompactFinding::new(&finding).finding(), finding);
         finding.workload = None;
         assert_eq!(CompactFinding::new(&finding).finding(), finding);

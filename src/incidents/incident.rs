@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::compact::CompactFinding;
 use crate::diagnosis::finding::Key;
-use crate::diagnosis::{CauseCode, Finding, ReasonName, Severity, Stage};
+use crate::diagnosis::{CauseCode, Finding, Ownership, ReasonName, Severity, Stage};
 
 /// Names an incident: a digest of its key, so the same before and after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,6 +61,17 @@ impl NewFinding {
     pub fn new(finding: Finding) -> Self {
         Self { compact: Arc::new(CompactFinding::new(&finding)), finding: Arc::new(finding) }
     }
+
+    /// Takes in what the people behind it say, where it was found before they said so or beside the others.
+    pub fn belongs_to(&mut self, ownership: &Ownership) {
+        let is_known = self.finding.muted == ownership.mute
+            && ownership.labels.iter().all(|(name, _)| self.finding.labels.iter().any(|(n, _)| n == name));
+        if !is_known {
+            let mut finding = (*self.finding).clone();
+            finding.belongs_to(ownership);
+            *self = Self::new(finding);
+        }
+    }
 }
 
 impl From<Arc<CompactFinding>> for NewFinding {
@@ -84,6 +95,11 @@ impl Incident {
     /// What is found now. Unpacks it, which takes a microsecond or two.
     pub fn finding(&self) -> Finding {
         self.compact.finding()
+    }
+
+    /// Whether it does not alert for now.
+    pub fn is_muted(&self) -> bool {
+        self.compact.muted.is_some()
     }
 }
 
@@ -116,6 +132,10 @@ pub enum What {
         /// The code of the cause until now.
         from_cause: CauseCode,
     },
+    /// It does not alert any more, as its owner wants.
+    Muted,
+    /// It alerts again.
+    Unmuted,
     Resolved(Ending),
 }
 
@@ -125,6 +145,8 @@ impl What {
             Self::Opened => "opened",
             Self::Found => "found",
             Self::Changed { .. } => "changed",
+            Self::Muted => "muted",
+            Self::Unmuted => "unmuted",
             Self::Resolved(_) => "resolved",
         }
     }
@@ -203,15 +225,23 @@ fn update(
     events: &mut Vec<IncidentEvent>,
 ) -> Incident {
     let (old, new) = (summary(&incident.compact), summary(&found.compact));
-    if old != new && incident.before.as_ref() != Some(&new) {
+    let mut happened = |what| {
         events.push(IncidentEvent {
-            what: What::Changed { from: old.0.clone(), from_cause: old.1 },
+            what,
             id: incident.id,
             finding: Arc::clone(&found.finding),
             noticed: incident.noticed,
             at: now,
             text: found.finding.summary.clone(),
         });
+    };
+    if old != new && incident.before.as_ref() != Some(&new) {
+        happened(What::Changed { from: old.0.clone(), from_cause: old.1 });
+    }
+    match (&incident.compact.muted, &found.compact.muted) {
+        (was, Some(is)) if was.as_ref() != Some(is) => happened(What::Muted),
+        (Some(_), None) => happened(What::Unmuted),
+        _ => {}
     }
     if old != new {
         incident.before = Some(old);

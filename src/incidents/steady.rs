@@ -105,6 +105,7 @@ mod tests {
             next_steps: Vec::new(),
             runbook_url: None,
             labels: Vec::new(),
+            muted: None,
         };
         steady(&finding).into()
     }

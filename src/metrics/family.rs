@@ -19,17 +19,24 @@ pub struct Family {
     pub help: &'static str,
     /// The names of its labels, in the order in which their values are given.
     pub labels: &'static [&'static str],
+    /// Whether the owner labels are among them, behind the others.
+    pub is_owned: bool,
 }
 
 impl Family {
     /// A metric whose value goes up and down.
     pub const fn gauge(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
-        Self { name, kind: MetricType::GAUGE, help, labels }
+        Self { name, kind: MetricType::GAUGE, help, labels, is_owned: false }
     }
 
     /// A metric whose value only rises.
     pub const fn counter(name: &'static str, help: &'static str, labels: &'static [&'static str]) -> Self {
-        Self { name, kind: MetricType::COUNTER, help, labels }
+        Self { name, kind: MetricType::COUNTER, help, labels, is_owned: false }
+    }
+
+    /// The same with the owner labels.
+    pub const fn owned(self) -> Self {
+        Self { is_owned: true, ..self }
     }
 
     fn desc(&self) -> Result<Desc> {
@@ -42,6 +49,8 @@ impl Family {
 #[derive(Debug)]
 pub struct Part {
     family: &'static Family,
+    /// The names of the owner labels, if it has them.
+    owner_labels: Box<[String]>,
     series: MetricFamily,
     used: usize,
 }
@@ -49,27 +58,44 @@ pub struct Part {
 impl Part {
     /// Without series yet.
     pub fn new(family: &'static Family) -> Self {
+        Self::with(family, &[])
+    }
+
+    /// The same with these owner labels, if the family has them.
+    pub fn with(family: &'static Family, owner_labels: &[String]) -> Self {
+        let owner_labels = if family.is_owned { owner_labels.into() } else { Box::default() };
         let mut series = MetricFamily::default();
         series.set_name(family.name.to_owned());
         series.set_help(family.help.to_owned());
         series.set_field_type(family.kind);
-        Self { family, series, used: 0 }
+        Self { family, owner_labels, series, used: 0 }
     }
 
-    /// Adds a series. Control characters are removed from label values: a value is shown to people in the end.
+    /// Adds a series.
     pub fn add(&mut self, values: &[&str], value: f64) {
+        self.add_owned(values, &[], value);
+    }
+
+    /// Adds a series of what has these labels, by name. Control characters are removed from label values: a value is shown to
+    /// people in the end.
+    pub fn add_owned(&mut self, values: &[&str], labels: &[(String, String)], value: f64) {
         let metrics = self.series.mut_metric();
         if metrics.len() == self.used {
-            let labels = self.family.labels.iter().map(|name| {
+            let names =
+                self.family.labels.iter().copied().chain(self.owner_labels.iter().map(String::as_str));
+            let pairs = names.map(|name| {
                 let mut label = LabelPair::default();
-                label.set_name((*name).to_owned());
+                label.set_name(name.to_owned());
                 label
             });
-            metrics.push(Metric::from_label(labels.collect()));
+            metrics.push(Metric::from_label(pairs.collect()));
         }
         let Some(metric) = metrics.get_mut(self.used) else { return };
         self.used += 1;
-        for (label, value) in metric.mut_label().iter_mut().zip(values) {
+        let owners = self.owner_labels.iter().map(|name| {
+            labels.iter().find(|(known, _)| known == name).map_or("", |(_, value)| value.as_str())
+        });
+        for (label, value) in metric.mut_label().iter_mut().zip(values.iter().copied().chain(owners)) {
             let value = clean(value);
             if label.value() != value {
                 label.set_value(value.into_owned());

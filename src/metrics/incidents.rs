@@ -8,20 +8,22 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::hash_map::Entry;
 use std::io::Write;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::sync::Arc;
 
 use foldhash::HashMap;
 use jiff::Timestamp;
+use parking_lot::{RwLock, RwLockReadGuard};
 use prometheus::Result;
 
 use super::family::{Family, Part};
 use super::shares::Shares;
-use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, Severity, WorkloadRef};
+use crate::diagnosis::{CauseCode, Finding, ReasonName, Scope, WorkloadRef};
 use crate::incidents::compact::CompactFinding;
 use crate::incidents::store::WorkloadKey;
 use crate::incidents::{ActivePod, Incident, Incidents};
 
-/// Pods (or rows) that are read under one lock.
+/// Pods (or rows) that are read under one lock. The lock is then handed to an update that waits; the scrape itself would be
+/// quicker to take it again.
 const CHUNK: usize = 100;
 
 const UNHEALTHY: Family = Family::gauge(
@@ -39,10 +41,11 @@ const UNHEALTHY: Family = Family::gauge(
         "cause",
         "severity",
     ],
-);
+)
+.owned();
 const UNHEALTHY_SINCE: Family = Family::gauge(
     "kubehealer_pod_unhealthy_since_timestamp_seconds",
-    "Since when it is unhealthy, from the API's own times; where it keeps none, since KubeHealer noticed it.",
+    "Start of the incident, from the API's own times; where the API has none, when KubeHealer noticed it.",
     &[
         "namespace",
         "pod",
@@ -54,62 +57,90 @@ const UNHEALTHY_SINCE: Family = Family::gauge(
         "container_type",
         "severity",
     ],
-);
+)
+.owned();
 const INCIDENT_INFO: Family = Family::gauge(
     "kubehealer_incident_info",
     "1 for each workload, container and reason with an open incident: what is wrong, in one sentence.",
-    &["namespace", "workload_kind", "workload", "container", "reason", "severity", "cause", "summary"],
-);
+    &[
+        "namespace",
+        "workload_kind",
+        "workload",
+        "container",
+        "reason",
+        "severity",
+        "cause",
+        "summary",
+        "cluster_name",
+    ],
+)
+.owned();
+const MUTED: Family = Family::gauge(
+    "kubehealer_incidents_muted",
+    "Open incidents of a pod, or with an empty pod of a workload, that do not alert for now, as their owner wants.",
+    &["namespace", "pod", "workload_kind", "workload"],
+)
+.owned();
 const LAST_TERMINATION: Family = Family::gauge(
     "kubehealer_container_last_termination_timestamp_seconds",
-    "When a container last ended for this reason, if that was within the last hour and no completion.",
+    "Time of a container's last termination with this reason, if within the last hour and not a completion.",
     &["namespace", "pod", "workload_kind", "workload", "container", "reason"],
 );
 const WORKLOAD_UNHEALTHY_PODS: Family = Family::gauge(
     "kubehealer_workload_unhealthy_pods",
     "Pods of a workload with an open incident, by reason.",
     &["namespace", "workload_kind", "workload", "reason"],
-);
+)
+.owned();
 const WORKLOAD_PODS: Family = Family::gauge(
     "kubehealer_workload_pods",
-    "Pods of a workload that has an open incident: all of them, healthy ones too.",
+    "All pods of a workload that has an open incident, healthy ones included.",
     &["namespace", "workload_kind", "workload"],
-);
+)
+.owned();
+const OLD_REVISION_READY_PODS: Family = Family::gauge(
+    "kubehealer_workload_old_revision_ready_pods",
+    "Ready pods of older revisions of a Deployment that has an open incident and whose newest revision is not ready.",
+    &["namespace", "workload_kind", "workload"],
+)
+.owned();
 const TERMINATIONS: Family = Family::counter(
     "kubehealer_container_terminations_total",
-    "Ends of containers, each counted once; ends that no status showed have the reason Unobserved.",
+    "Container terminations, each counted once; those that no status showed have the reason Unobserved.",
     &["namespace", "workload_kind", "workload", "container", "container_type", "reason"],
 );
 const PROBLEM_PODS: Family = Family::gauge(
     "kubehealer_problem_pods",
-    "Pods with an open incident that share a cause, where there are at least two.",
+    "Pods with open incidents that share a cause, if there are at least two.",
     &["cause", "scope_kind", "scope"],
 );
 const LOST: Family = Family::gauge(
     "kubehealer_namespace_series_dropped",
-    "Series of a namespace that --max-series has left out of this scrape, over all metrics; of at most 100 namespaces.",
+    "Series of a namespace that --max-series left out of this scrape, over all metrics; for at most 100 namespaces.",
     &["namespace"],
 );
 /// Namespaces that are named in it.
 const MAX_LOST: usize = 100;
-const TRACKED_PODS: Family = Family::gauge("kubehealer_tracked_pods", "Pods that are watched.", &[]);
-const OPEN_INCIDENTS: Family = Family::gauge("kubehealer_open_incidents", "Incidents that are open.", &[]);
+const TRACKED_PODS: Family = Family::gauge("kubehealer_tracked_pods", "Number of watched pods.", &[]);
+const OPEN_INCIDENTS: Family = Family::gauge("kubehealer_open_incidents", "Number of open incidents.", &[]);
 const STALE_UPDATES: Family = Family::counter(
     "kubehealer_stale_updates_total",
-    "Pods that a list showed in an older state than was known already, and that were passed over.",
+    "Pods of a list that were older than the known state, and were ignored.",
     &[],
 );
 
-/// The names of the metrics whose series are limited in number.
-pub const LIMITED: [&str; 8] = [
-    UNHEALTHY.name,
-    UNHEALTHY_SINCE.name,
-    INCIDENT_INFO.name,
-    LAST_TERMINATION.name,
-    WORKLOAD_UNHEALTHY_PODS.name,
-    WORKLOAD_PODS.name,
-    TERMINATIONS.name,
-    PROBLEM_PODS.name,
+/// The metrics whose series are limited in number.
+pub const LIMITED: [&Family; 10] = [
+    &UNHEALTHY,
+    &UNHEALTHY_SINCE,
+    &INCIDENT_INFO,
+    &MUTED,
+    &LAST_TERMINATION,
+    &WORKLOAD_UNHEALTHY_PODS,
+    &WORKLOAD_PODS,
+    &OLD_REVISION_READY_PODS,
+    &TERMINATIONS,
+    &PROBLEM_PODS,
 ];
 
 /// One scrape of the incidents.
@@ -118,6 +149,10 @@ pub struct Scrape<'a> {
     pub now: Timestamp,
     /// Series of a family at most.
     pub max_series: usize,
+    /// The names of the owner labels.
+    pub owner_labels: &'a [String],
+    /// What the cluster is called, if it has a name.
+    pub cluster_name: &'a str,
     /// Where the text goes.
     pub out: &'a mut dyn Write,
     /// Told of each limited family how many series were left out.
@@ -139,21 +174,25 @@ impl Scrape<'_> {
 
     /// What is open, since when, and the newest terminations. Gives what is counted over all pods.
     fn pods_and_others(&mut self) -> Result<Counts> {
-        let others = self.others();
+        let mut others = self.others();
         // What becomes active from here on is for the next scrape: a pod that is active again would be written twice.
         let end = self.read().next_place();
         let now = self.now;
-        let mut counts = Counts::default();
+        // Room for all from the start: a table that grows while the lock is held makes an update wait for it.
+        let mut counts = Counts::with_capacity(self.read().open_count());
+        self.muted(end, &others)?;
+        // They are in no other series: alerts are built on those.
+        others.retain(|(_, incident)| !incident.is_muted());
         for (finding, incident) in &others {
             counts.sentences.add(&workload_of(finding), &incident.compact);
         }
         self.family(&UNHEALTHY, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 if !family.shares.is_counting() {
-                    counts.add(pod.workload_key, pod.incidents);
+                    counts.add(pod.workload_key, alerting(pod));
                 }
                 let of = Labels::of(pod);
-                pod.incidents.iter().for_each(|incident| of.unhealthy(family, &incident.compact));
+                alerting(pod).for_each(|incident| of.unhealthy(family, &incident.compact));
             })?;
             others.iter().for_each(|(f, other)| Labels::of_other(f).unhealthy(family, &other.compact));
             Ok(())
@@ -161,7 +200,7 @@ impl Scrape<'_> {
         self.family(&UNHEALTHY_SINCE, |scrape, family| {
             scrape.pods(end, family, |family, pod| {
                 let of = Labels::of(pod);
-                pod.incidents.iter().for_each(|incident| of.since(family, incident));
+                alerting(pod).for_each(|incident| of.since(family, incident));
             })?;
             others.iter().for_each(|(f, other)| Labels::of_other(f).since(family, other));
             Ok(())
@@ -179,30 +218,66 @@ impl Scrape<'_> {
         Ok(counts)
     }
 
-    fn workloads(&mut self, workloads: &[(Arc<WorkloadKey>, PodsByReason)]) -> Result<()> {
+    /// What does not alert, by pod.
+    fn muted(&mut self, end: u64, others: &[(Finding, Incident)]) -> Result<()> {
+        self.family(&MUTED, |scrape, family| {
+            scrape.pods(end, family, |family, pod| {
+                let mut muted = pod.incidents.iter().filter(|incident| incident.is_muted()).peekable();
+                if let Some(first) = muted.peek() {
+                    let of = Labels::of(pod);
+                    let values = [of.namespace, of.pod, of.kind, of.workload];
+                    family.add_owned(&values, &first.compact.labels, muted.count() as f64);
+                }
+            })?;
+            let mut muted = BTreeMap::new();
+            for (finding, other) in others.iter().filter(|(_, other)| other.is_muted()) {
+                let of = Labels::of_other(finding);
+                let key = [of.namespace, of.pod, of.kind, of.workload];
+                muted.entry(key).or_insert((&other.compact.labels, 0.0)).1 += 1.0;
+            }
+            muted.iter().for_each(|(values, (labels, count))| family.add_owned(values, labels, *count));
+            Ok(())
+        })
+    }
+
+    fn workloads(&mut self, workloads: &[UnhealthyWorkload]) -> Result<()> {
         self.family(&WORKLOAD_UNHEALTHY_PODS, |scrape, family| {
             for chunk in workloads.chunks(CHUNK) {
-                for (workload_key, reasons) in chunk {
-                    let [namespace, kind, name] = of_workload(workload_key);
-                    for (reason, pods) in reasons {
-                        family.add(&[namespace, kind, name, reason.as_str()], *pods as f64);
+                for workload in chunk {
+                    let [namespace, kind, name] = of_workload(&workload.key);
+                    for (first, pods) in &workload.by_reason {
+                        let values = [namespace, kind, name, first.reason.as_str()];
+                        family.add_owned(&values, &first.labels, *pods as f64);
                     }
                 }
                 family.write(scrape.out)?;
             }
             Ok(())
         })?;
-        self.family(&WORKLOAD_PODS, |scrape, family| {
+        // None is left if they have gone in the meantime.
+        self.pods_of_workloads(&WORKLOAD_PODS, workloads, |incidents, key| incidents.pods_of(key).into())?;
+        self.pods_of_workloads(&OLD_REVISION_READY_PODS, workloads, |incidents, key| {
+            incidents.served_by_older(key).into()
+        })
+    }
+
+    /// A number of pods for each of these workloads that has any.
+    fn pods_of_workloads(
+        &mut self,
+        family: &'static Family,
+        workloads: &[UnhealthyWorkload],
+        pods: fn(&Incidents, &WorkloadKey) -> f64,
+    ) -> Result<()> {
+        self.family(family, |scrape, family| {
             for chunk in workloads.chunks(CHUNK) {
                 let incidents = scrape.read();
-                for (workload_key, _) in chunk {
-                    // None is left if they have gone in the meantime.
-                    let pods = incidents.pods_of(workload_key);
-                    if pods > 0 {
-                        family.add(&of_workload(workload_key), pods.into());
+                for UnhealthyWorkload { key, by_reason } in chunk {
+                    let pods = pods(&incidents, key);
+                    if let Some((first, _)) = by_reason.first().filter(|_| pods > 0.0) {
+                        family.add_owned(&of_workload(key), &first.labels, pods);
                     }
                 }
-                drop(incidents);
+                RwLockReadGuard::unlock_fair(incidents);
                 family.write(scrape.out)?;
             }
             Ok(())
@@ -221,11 +296,12 @@ impl Scrape<'_> {
                         name,
                         &row.container,
                         row.reason.as_str(),
-                        said.severity.as_str(),
-                        said.cause.as_str(),
-                        &said.text,
+                        said.first.severity.as_str(),
+                        said.first.cause.as_str(),
+                        &said.first.steady,
+                        scrape.cluster_name,
                     ];
-                    family.add(&values, 1.0);
+                    family.add_owned(&values, &said.first.labels, 1.0);
                 }
                 family.write(scrape.out)?;
             }
@@ -256,7 +332,7 @@ impl Scrape<'_> {
                     place = at + 1;
                 }
                 drop(rows);
-                drop(incidents);
+                RwLockReadGuard::unlock_fair(incidents);
                 family.write(scrape.out)?;
             }
             Ok(())
@@ -306,7 +382,7 @@ impl Scrape<'_> {
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Incidents> {
-        self.incidents.read().unwrap_or_else(PoisonError::into_inner)
+        self.incidents.read()
     }
 
     /// The incidents of workloads and nodes, always in the same order.
@@ -323,7 +399,7 @@ impl Scrape<'_> {
         family: &'static Family,
         mut fill: impl FnMut(&mut Self, &mut Limited) -> Result<()>,
     ) -> Result<()> {
-        let mut limited = Limited::new(family, self.max_series);
+        let mut limited = Limited::new(family, self.max_series, self.owner_labels);
         let may_be_too_many = {
             let incidents = self.read();
             // A container may have a few series of one family.
@@ -362,10 +438,8 @@ impl Scrape<'_> {
                 place = at + 1;
             }
             drop(pods);
-            drop(incidents);
+            RwLockReadGuard::unlock_fair(incidents);
             family.write(self.out)?;
-            // Where nothing is left to write, this is all the time that an update has to take the lock.
-            std::thread::yield_now();
         }
         Ok(())
     }
@@ -383,9 +457,9 @@ struct Limited {
 }
 
 impl Limited {
-    fn new(family: &'static Family, limit: usize) -> Self {
+    fn new(family: &'static Family, limit: usize, owner_labels: &[String]) -> Self {
         Self {
-            part: Part::new(family),
+            part: Part::with(family, owner_labels),
             shares: Shares::of(family),
             limit,
             written: 0,
@@ -396,12 +470,16 @@ impl Limited {
     }
 
     fn add(&mut self, values: &[&str], value: f64) {
+        self.add_owned(values, &[], value);
+    }
+
+    fn add_owned(&mut self, values: &[&str], labels: &[(String, String)], value: f64) {
         if !self.shares.take(values, self.written < self.limit) {
             self.dropped += u64::from(!self.shares.is_counting());
             return;
         }
         self.written += 1;
-        self.part.add(values, value);
+        self.part.add_owned(values, labels, value);
     }
 
     fn write(&mut self, out: &mut dyn Write) -> Result<()> {
@@ -434,7 +512,8 @@ impl<'a> Labels<'a> {
     fn unhealthy(&self, family: &mut Limited, f: &CompactFinding) {
         let container_type = f.container_type.map_or("", |t| t.as_str());
         let [a, b, c, d, e, g, h] = self.subject(f);
-        family.add(&[a, b, c, d, e, g, h, container_type, f.cause.as_str(), f.severity.as_str()], 1.0);
+        let values = [a, b, c, d, e, g, h, container_type, f.cause.as_str(), f.severity.as_str()];
+        family.add_owned(&values, &f.labels, 1.0);
     }
 
     fn since(&self, family: &mut Limited, incident: &Incident) {
@@ -442,7 +521,7 @@ impl<'a> Labels<'a> {
         let container_type = f.container_type.map_or("", |t| t.as_str());
         let [a, b, c, d, e, g, h] = self.subject(f);
         let at = f.since.unwrap_or(incident.noticed).as_second();
-        family.add(&[a, b, c, d, e, g, h, container_type, f.severity.as_str()], at as f64);
+        family.add_owned(&[a, b, c, d, e, g, h, container_type, f.severity.as_str()], &f.labels, at as f64);
     }
 
     fn subject<'b>(&'b self, f: &'b CompactFinding) -> [&'b str; 7] {
@@ -464,8 +543,12 @@ fn workload_of(f: &Finding) -> Arc<WorkloadKey> {
     })
 }
 
+/// The incidents of a pod that are not muted.
+fn alerting<'a>(pod: &ActivePod<'a>) -> impl Iterator<Item = &'a Incident> + Clone {
+    pod.incidents.iter().filter(|incident| !incident.is_muted())
+}
+
 /// What is said of each workload, container and reason, in the order in which it was said first.
-#[derive(Default)]
 struct Sentences {
     rows: Vec<Row>,
     places: HashMap<(Arc<WorkloadKey>, Box<str>, ReasonName), usize>,
@@ -478,11 +561,9 @@ struct Row {
     said: Vec<Said>,
 }
 
-/// One sentence, and how many pods it is true of.
+/// One sentence, of the first that says it, and how many pods it is true of.
 struct Said {
-    text: Box<str>,
-    cause: CauseCode,
-    severity: Severity,
+    first: Arc<CompactFinding>,
     pods: u64,
 }
 
@@ -490,7 +571,7 @@ struct Said {
 const MAX_SAID: usize = 20;
 
 impl Sentences {
-    fn add(&mut self, workload_key: &Arc<WorkloadKey>, f: &CompactFinding) {
+    fn add(&mut self, workload_key: &Arc<WorkloadKey>, f: &Arc<CompactFinding>) {
         let key = (Arc::clone(workload_key), f.container.clone(), f.reason.clone());
         let place = *self.places.entry(key).or_insert_with_key(|(workload_key, container, reason)| {
             let (workload_key, container) = (Arc::clone(workload_key), container.clone());
@@ -503,12 +584,12 @@ impl Sentences {
             self.rows.len() - 1
         });
         let Some(row) = self.rows.get_mut(place) else { return };
-        let same = |s: &Said| s.text == f.steady && s.cause == f.cause && s.severity == f.severity;
+        let key = |f: &CompactFinding| (f.cause, f.severity);
+        let same = |s: &Said| s.first.steady == f.steady && key(&s.first) == key(f);
         if let Some(said) = row.said.iter_mut().find(|said| same(said)) {
             said.pods += 1;
         } else if row.said.len() < MAX_SAID {
-            let text = f.steady.clone();
-            row.said.push(Said { text, cause: f.cause, severity: f.severity, pods: 1 });
+            row.said.push(Said { first: Arc::clone(f), pods: 1 });
         }
     }
 }
@@ -516,32 +597,46 @@ impl Sentences {
 impl Row {
     /// What is true of most pods; of two such, the one that comes first in the alphabet.
     fn most_said(&self) -> Option<&Said> {
-        let rank = |s: &&Said| (Reverse(s.pods), s.text.clone(), s.cause, s.severity);
-        self.said.iter().min_by_key(rank)
+        let rank = |s: &Said| (Reverse(s.pods), s.first.steady.clone(), s.first.cause, s.first.severity);
+        self.said.iter().min_by_key(|said| rank(said))
     }
 }
 
-type PodsByReason = Vec<(ReasonName, u64)>;
+/// A workload with the pods of each reason, and the first finding that has it.
+struct UnhealthyWorkload {
+    key: Arc<WorkloadKey>,
+    by_reason: Vec<(Arc<CompactFinding>, u64)>,
+}
 
 /// How many pods are unhealthy, by workload and by cause. Each pod counts once per reason and once per cause, however many
 /// of its containers have it.
-#[derive(Default)]
 struct Counts {
-    /// In the order in which their first pods became unhealthy, with the pods of each reason.
-    workloads: Vec<(Arc<WorkloadKey>, PodsByReason)>,
+    /// In the order in which their first pods became unhealthy.
+    workloads: Vec<UnhealthyWorkload>,
     places: HashMap<Arc<WorkloadKey>, usize>,
     causes: HashMap<(CauseCode, Scope), u64>,
     sentences: Sentences,
 }
 
 impl Counts {
-    fn add(&mut self, workload_key: &Arc<WorkloadKey>, incidents: &[Incident]) {
-        for (at, incident) in incidents.iter().enumerate() {
-            let f = &*incident.compact;
+    fn with_capacity(incidents: usize) -> Self {
+        let places = HashMap::with_capacity_and_hasher(incidents, Default::default());
+        let sentences = Sentences { rows: Vec::with_capacity(incidents), places };
+        let places = HashMap::with_capacity_and_hasher(incidents, Default::default());
+        Self { workloads: Vec::with_capacity(incidents), places, causes: HashMap::default(), sentences }
+    }
+
+    fn add<'i>(
+        &mut self,
+        workload_key: &Arc<WorkloadKey>,
+        incidents: impl Iterator<Item = &'i Incident> + Clone,
+    ) {
+        for (at, incident) in incidents.clone().enumerate() {
+            let f = &incident.compact;
             self.sentences.add(workload_key, f);
-            let before = || incidents.iter().take(at).map(|i| &*i.compact);
+            let before = || incidents.clone().take(at).map(|i| &*i.compact);
             if before().all(|b| b.reason != f.reason) {
-                self.count_reason(workload_key, &f.reason);
+                self.count_reason(workload_key, f);
             }
             if let Some(scope) = f.scope.as_deref()
                 && before().all(|b| (b.cause, b.scope.as_deref()) != (f.cause, Some(scope)))
@@ -551,18 +646,19 @@ impl Counts {
         }
     }
 
-    fn count_reason(&mut self, workload_key: &Arc<WorkloadKey>, reason: &ReasonName) {
+    fn count_reason(&mut self, workload_key: &Arc<WorkloadKey>, f: &Arc<CompactFinding>) {
         let place = match self.places.entry(Arc::clone(workload_key)) {
             Entry::Occupied(known) => *known.get(),
             Entry::Vacant(new) => {
-                self.workloads.push((Arc::clone(workload_key), Vec::with_capacity(1)));
+                let by_reason = Vec::with_capacity(1);
+                self.workloads.push(UnhealthyWorkload { key: Arc::clone(workload_key), by_reason });
                 *new.insert(self.workloads.len() - 1)
             }
         };
-        let Some((_, reasons)) = self.workloads.get_mut(place) else { return };
-        match reasons.iter_mut().find(|(known, _)| known == reason) {
+        let Some(UnhealthyWorkload { by_reason, .. }) = self.workloads.get_mut(place) else { return };
+        match by_reason.iter_mut().find(|(first, _)| first.reason == f.reason) {
             Some((_, pods)) => *pods += 1,
-            None => reasons.push((reason.clone(), 1)),
+            None => by_reason.push((Arc::clone(f), 1)),
         }
     }
 }

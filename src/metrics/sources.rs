@@ -11,20 +11,20 @@ use crate::cluster::clock::ClusterClock;
 use crate::cluster::watch::WatchHealth;
 use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
 
-const WATCHES: [&Family; 9] = [
+const WATCHES: [&Family; 8] = [
     &Family::counter(
         "kubehealer_watch_events_total",
-        "What the watches were shown, by resource and type.",
+        "Events received by the watches, by resource and type.",
         &["resource", "type"],
     ),
     &Family::counter(
         "kubehealer_watch_errors_total",
-        "What failed while listing and watching, by resource and kind.",
+        "Errors of lists and watches, by resource and kind.",
         &["resource", "kind"],
     ),
     &Family::counter(
         "kubehealer_watch_relists_total",
-        "Lists after the first one: times when the watch had lost its place.",
+        "Lists after the first one, because the watch could not be resumed.",
         &["resource"],
     ),
     &Family::counter(
@@ -33,16 +33,11 @@ const WATCHES: [&Family; 9] = [
         &["resource"],
     ),
     &Family::gauge(
-        "kubehealer_watch_synced",
-        "1 when the first list of every watch of this resource is complete; scope says which pods, if not all.",
-        &["resource", "scope"],
-    ),
-    &Family::gauge(
         "kubehealer_watch_last_event_timestamp_seconds",
-        "When a watch last gave a sign of life, bookmarks included.",
+        "Time of the last sign of life of a watch, bookmarks included.",
         &["resource"],
     ),
-    &Family::gauge("kubehealer_watches", "Watches that are run.", &[]),
+    &Family::gauge("kubehealer_watches", "Number of watches.", &[]),
     &Family::gauge(
         "kubehealer_clock_skew_seconds",
         "How far the API server's clock is ahead of that of this process; 0 within five seconds.",
@@ -55,30 +50,41 @@ const WATCHES: [&Family; 9] = [
     ),
 ];
 
+/// By it the alert rules tell an end from a restart.
+const SYNCED: Family = Family::gauge(
+    "kubehealer_watch_synced",
+    "1 when the first list of every watch of this resource is complete; scope names the pods, if not all.",
+    &["resource", "scope"],
+);
+
 const RULES: [&Family; 7] = [
-    &Family::gauge("kubehealer_rules_loaded", "Rules in force.", &[]),
+    &Family::gauge("kubehealer_rules_loaded", "Number of loaded rules.", &[]),
     &Family::gauge(
         "kubehealer_rules_last_reload_successful",
-        "1 if the newest version of the rules is in force, 0 if it was refused and an older one is.",
+        "1 if the newest version of the rules is loaded, 0 if it was rejected and an older one stays loaded.",
         &[],
     ),
     &Family::gauge(
         "kubehealer_rules_last_reload_timestamp_seconds",
-        "When the rules in force were loaded.",
+        "Time at which the rules were loaded.",
         &[],
     ),
-    &Family::counter("kubehealer_rules_reload_errors_total", "Versions of the rules that were refused.", &[]),
+    &Family::counter(
+        "kubehealer_rules_reload_errors_total",
+        "Versions of the rules that were rejected.",
+        &[],
+    ),
     &Family::counter(
         "kubehealer_rule_findings_total",
-        "Findings that a rule raised or changed, once per look at their pod.",
+        "Findings that a rule raised or changed, once per diagnosis of the pod.",
         &["rule"],
     ),
     &Family::counter(
         "kubehealer_rule_ignored_total",
-        "Findings that a rule ignored, once per look at their pod.",
+        "Findings that a rule ignored, once per diagnosis of the pod.",
         &["rule"],
     ),
-    &Family::counter("kubehealer_rule_errors_total", "Looks at a pod in which a rule failed.", &["rule"]),
+    &Family::counter("kubehealer_rule_errors_total", "Diagnoses of a pod in which a rule failed.", &["rule"]),
 ];
 
 /// The resources that owners of pods are of.
@@ -111,7 +117,7 @@ impl Sources {
     pub fn new(registry: &Registry) -> Result<Arc<Self>> {
         let evidence = Opts::new(
             "kubehealer_evidence_requests_total",
-            "Requests for evidence about pods that are not well, by source and result.",
+            "Requests for evidence about failing pods, by source and result.",
         );
         let sources = Arc::new(Self {
             watches: Mutex::default(),
@@ -184,18 +190,37 @@ impl Sources {
         lock(&self.watches).iter().filter(|w| resources.contains(&w.resource)).all(|w| w.is_synced())
     }
 
-    /// What the watches count, summed by resource.
-    fn read_watches(&self) -> Vec<Part> {
-        let mut by_resource: BTreeMap<&str, Vec<Arc<WatchHealth>>> = BTreeMap::new();
+    fn by_resource(&self) -> BTreeMap<&'static str, Vec<Arc<WatchHealth>>> {
+        let mut by_resource: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for health in self.watches() {
             by_resource.entry(health.resource).or_default().push(health);
         }
+        by_resource
+    }
+
+    /// Which first lists are complete. Pods wait for their owners, as far as those can be read: whose a pod is and what is
+    /// muted is known with them only.
+    pub(super) fn synced(&self) -> Part {
+        let by_resource = self.by_resource();
+        let mut owners = by_resource.iter().filter(|(r, _)| OWNERS.contains(r)).flat_map(|(_, w)| w);
+        let knows_owners = owners.all(|w| w.is_synced() || w.trouble().is_some());
+        let scope = self.scope.get().map_or("", String::as_str);
+        let mut synced = Part::new(&SYNCED);
+        for (resource, watches) in &by_resource {
+            let is_synced = watches.iter().all(|w| w.is_synced()) && (*resource != "pods" || knows_owners);
+            synced.add(&[resource, scope], f64::from(is_synced));
+        }
+        synced
+    }
+
+    /// What the watches count, summed by resource.
+    fn read_watches(&self) -> Vec<Part> {
+        let by_resource = self.by_resource();
         let [
             mut events,
             mut errors,
             mut relists,
             mut undecodable,
-            mut synced,
             mut last,
             mut count,
             mut skew,
@@ -216,8 +241,6 @@ impl Sources {
             let sum = |of: fn(&WatchHealth) -> u64| watches.iter().map(|w| of(w)).sum::<u64>() as f64;
             relists.add(&[resource], sum(WatchHealth::relists));
             undecodable.add(&[resource], sum(WatchHealth::undecodable));
-            let scope = self.scope.get().map_or("", String::as_str);
-            synced.add(&[resource, scope], f64::from(watches.iter().all(|w| w.is_synced())));
             // The oldest of several: one silent watch is enough to be blind.
             if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
                 last.add(&[resource], at.as_millisecond() as f64 / 1000.0);
@@ -238,7 +261,7 @@ impl Sources {
                 available.add(&[source], f64::from(yes));
             }
         }
-        vec![events, errors, relists, undecodable, synced, last, count, skew, available]
+        vec![events, errors, relists, undecodable, last, count, skew, available]
     }
 
     fn read_rules(&self) -> Vec<Part> {

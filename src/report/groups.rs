@@ -5,7 +5,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::diagnosis::{Finding, Problem, Severity, Stage, Survey};
+use crate::diagnosis::{Finding, Mute, Problem, Severity, Stage, Survey};
 
 /// One line of the table.
 #[derive(Debug)]
@@ -20,6 +20,23 @@ impl<'a> Group<'a> {
     /// The worst of them.
     pub(super) fn severity(&self) -> Severity {
         self.findings.iter().map(|f| f.severity).max().unwrap_or(Severity::Info)
+    }
+
+    /// Whether none of them alerts for now.
+    pub(super) fn is_muted(&self) -> bool {
+        self.findings.iter().all(|f| f.muted.is_some())
+    }
+
+    /// Which of them do not alert, until when and why.
+    pub(super) fn mute(&self) -> Option<String> {
+        let mutes: Vec<&Mute> = self.findings.iter().filter_map(|f| f.muted.as_ref()).collect();
+        let last = mutes.iter().max_by_key(|mute| mute.until)?;
+        let which = match (mutes.len(), self.findings.len()) {
+            (muted, all) if muted == all => String::new(),
+            (muted, all) => format!("{muted} of {all} "),
+        };
+        let why = if last.reason.is_empty() { String::new() } else { format!(": {}", last.reason) };
+        Some(format!("{which}muted until {}{why}", last.until))
     }
 
     fn is_past(&self) -> bool {

@@ -20,7 +20,10 @@ pub fn page(text: &str, style: &Style) -> String {
         if code || fence {
             flush(&mut out, &mut paragraph, style);
             if !fence {
-                out.push_str(&format!("    {}\n", paint(style, AnsiColor::Cyan.on_default(), line)));
+                out.push_str(&format!(
+                    "    {}\n",
+                    paint(style, AnsiColor::Cyan.on_default(), line.trim_start())
+                ));
             }
             code ^= fence;
             continue;
@@ -75,12 +78,33 @@ fn flush(out: &mut String, paragraph: &mut String, style: &Style) {
         None => ("", text.trim_start()),
     };
     let before = format!("{}{mark}", " ".repeat(indent));
-    let plain = rest.replace("**", "");
     let columns = style.width.min(READABLE).saturating_sub(before.len());
-    for (number, line) in wrap(&plain, columns).into_iter().enumerate() {
+    for (number, line) in wrap(&plain(rest), columns).into_iter().enumerate() {
         let margin = if number == 0 { before.clone() } else { " ".repeat(before.len()) };
         out.push_str(&format!("{margin}{line}\n"));
     }
+}
+
+/// Text without emphasis, and of each link its words.
+fn plain(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('[') {
+        out.push_str(before);
+        let link = after.split_once("](").and_then(|(words, to)| Some((words, to.split_once(')')?.1)));
+        match link.filter(|(words, _)| !words.contains(['[', ']'])) {
+            Some((words, behind)) => {
+                out.push_str(words);
+                rest = behind;
+            }
+            None => {
+                out.push('[');
+                rest = after;
+            }
+        }
+    }
+    out.push_str(rest);
+    out.replace("**", "")
 }
 
 fn paint(style: &Style, ansi: Ansi, text: &str) -> String {
@@ -95,11 +119,13 @@ mod tests {
     fn text_is_wrapped_and_commands_are_not() {
         let style = Style { width: 40, colour: false, wide: false };
         let text = "# Name\n\n**First:** do this, and then that, and then some more of it.\n\n```sh\nkubectl get pod POD -o \
-                    jsonpath='{.metadata.name}' --and --more\n```\n\n- an item that is longer than\n  one line of forty columns\n- two\n";
+                    jsonpath='{.metadata.name}' --and --more\n```\n\n- an item that is longer than\n  one line of forty columns\n\n  ```sh\n  \
+                    kubectl get pods\n  ```\n\n- `[\"sh\", \"-c\"]`, [two](two.md)\n";
         assert_eq!(
             page(text, &style),
             "Name\n\nFirst: do this, and then that, and then\nsome more of it.\n\n    kubectl get pod POD -o \
-             jsonpath='{.metadata.name}' --and --more\n\n- an item that is longer than one line\n  of forty columns\n- two\n"
+             jsonpath='{.metadata.name}' --and --more\n\n- an item that is longer than one line\n  of forty columns\n\n    kubectl get pods\n\n\
+             - `[\"sh\", \"-c\"]`, two\n"
         );
     }
 }

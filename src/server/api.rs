@@ -4,17 +4,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use axum::extract::{Extension, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use jiff::Timestamp;
+use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
 use super::listen::Client;
 use super::page::{self, BadToken, FindingKey, Page};
-use super::{Served, Shown};
+use super::{Instance, Served, Shown};
 use crate::API_VERSION;
 use crate::diagnosis::problems::Groups;
 use crate::diagnosis::victims::{Causes, may_serve};
@@ -42,10 +43,12 @@ pub(super) struct Wanted {
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<T> {
+struct List<'a, T> {
     api_version: &'static str,
     kind: &'static str,
     observed_at: Timestamp,
+    #[serde(flatten)]
+    instance: &'a Instance,
     tracked_pods: usize,
     /// Why the picture may be old or incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,7 +183,7 @@ fn each_open(incidents: &RwLock<Incidents>, mut look: impl FnMut(Option<&Workloa
     const PODS: usize = 100;
     let mut place = 0;
     loop {
-        let incidents = incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let incidents = incidents.read();
         let mut more = false;
         for (at, pod) in incidents.active_from(place).take(PODS) {
             pod.incidents.iter().for_each(|i| look(Some(pod.workload_key), i));
@@ -216,7 +219,7 @@ fn render_incidents(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) 
         page.offer(key, || (incident.id, incident.noticed, Arc::clone(compact)));
     });
     let (resolved, tracked_pods) = {
-        let incidents = shown.incidents.read().unwrap_or_else(PoisonError::into_inner);
+        let incidents = shown.incidents.read();
         let resolved = incidents
             .resolved()
             .filter(|e| wanted.matches(severity, &e.finding))
@@ -235,6 +238,7 @@ fn render_incidents(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) 
         api_version: API_VERSION,
         kind: "IncidentList",
         observed_at: (shown.clock)(),
+        instance: &shown.instance,
         tracked_pods,
         not_ready: shown.ready().err(),
         total,
@@ -358,11 +362,12 @@ fn render_problems(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -
     }
     let total = page.total;
     let (items, next) = page.done(Problem::size);
-    let tracked_pods = shown.incidents.read().unwrap_or_else(PoisonError::into_inner).pods();
+    let tracked_pods = shown.incidents.read().pods();
     Ok(json(&List {
         api_version: API_VERSION,
         kind: "ProblemList",
         observed_at: (shown.clock)(),
+        instance: &shown.instance,
         tracked_pods,
         not_ready: shown.ready().err(),
         total,

@@ -70,10 +70,12 @@
   }
 
   function card(f) {
-    const li = element("li", severity(f));
+    const li = element("li", severity(f) + (f.muted ? " muted" : ""));
     li.dataset.id = f.id;
     const top = element("div", "top");
     top.append(element("span", "reason", f.reason), element("span", "severity", f.severity), element("span", "where", where(f)));
+    for (const [name, value] of Object.entries(f.labels || {})) top.append(element("span", "label", name + ": " + value));
+    if (f.muted) top.append(element("span", "label", "muted until " + f.muted.until + (f.muted.reason ? ": " + f.muted.reason : "")));
     if (f.since) {
       const since = element("span", "age");
       since.dataset.since = f.since;
@@ -88,7 +90,7 @@
     details.append(element("summary", "", "Evidence and next steps"));
     const list = element("dl");
     entry(list, "Evidence", (f.evidence || []).map((e) => e.source + (e.at ? " at " + e.at : "") + ": " + e.text));
-    entry(list, "Next", f.nextSteps || [], true);
+    entry(list, "Next steps", f.nextSteps || [], true);
     const facts = [];
     if (f.node) facts.push("node " + f.node);
     if (f.restartCount !== undefined) facts.push("restarts " + f.restartCount);
@@ -127,7 +129,7 @@
     byId("open-total").textContent = "(" + last.total + ")";
     const words = byId("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
     const matching = last.items.filter((f) => {
-      const text = (where(f) + " " + f.reason + " " + f.cause.code + " " + f.node).toLowerCase();
+      const text = (where(f) + " " + f.reason + " " + f.cause.code + " " + f.node + " " + Object.values(f.labels || {}).join(" ") + (f.muted ? " muted" : "")).toLowerCase();
       return words.every((w) => text.includes(w));
     });
     show(byId("incidents"), matching.slice(0, SHOWN), card);
@@ -135,6 +137,10 @@
       const text = age(e.dataset.since, last.observedAt);
       if (e.textContent !== text) e.textContent = text;
     }
+    byId("cluster").textContent = last.cluster || "";
+    const others = last.others ? "; " + last.others + " watch the rest. The whole: kubehealer diagnose -A" : "";
+    byId("share").textContent = "Only a part is shown here: pods with " + last.scope + others;
+    byId("share").hidden = !last.scope;
     byId("none").hidden = last.total > 0 || Boolean(last.notReady);
     const hidden = last.total - Math.min(matching.length, SHOWN);
     byId("more").hidden = hidden <= 0;
@@ -143,7 +149,7 @@
     byId("resolved-section").hidden = !(last.resolved || []).length;
     show(byId("problems"), problems.slice(0, 20), problemCard);
     byId("problems-section").hidden = !problems.length;
-    document.title = (last.total ? "(" + last.total + ") " : "") + "KubeHealer";
+    document.title = (last.total ? "(" + last.total + ") " : "") + "KubeHealer" + (last.cluster ? " " + last.cluster : "");
   }
 
   function say(text, bad) {

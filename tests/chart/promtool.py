@@ -109,14 +109,14 @@ def needed(tests):
     return {"groups": [{"name": "kubehealer", "rules": kept}]}
 
 
-def run(tmp_path, tests):
-    """Runs the tests with the real rules; returns promtool's complaint, empty if there is none."""
+def run(tmp_path, tests, owner_labels="owner_labels"):
+    """Runs the tests with the real rules, with these owner labels; returns promtool's complaint, empty if there is none."""
     for test in tests:
         test["interval"] = f"{step}s"
         test["input_series"] = with_sources(test["input_series"])
     # promtool takes rule files relative to the test file. JSON is YAML, and written much faster.
     file = tmp_path / "test.yaml"
-    (tmp_path / "rules.yaml").write_text(json.dumps(needed(tests)))
+    (tmp_path / "rules.yaml").write_text(json.dumps(needed(tests)).replace("owner_labels", owner_labels))
     file.write_text(json.dumps({"rule_files": ["rules.yaml"], "evaluation_interval": f"{step}s", "tests": tests}))
     done = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
     return "" if done.returncode == 0 else done.stdout + done.stderr

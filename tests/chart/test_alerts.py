@@ -643,17 +643,25 @@ def test_says_what_is_wrong_where_and_what_to_do(alert, tmp_path):
 NOT_FOUND = "image not found: registry.example.com/payments/api:4.9.9"
 
 
-def said_of_api(tmp_path, *sentences):
+def said_of_api(tmp_path, *sentences, more=()):
     named = {"namespace": "payments", "workload": "api", "container": "api"}
     pods = [incident("ImagePullBackOff", pod=f"api-{n}", **named) for n in range(10)]
     inputs = all_of(workload_pods(10, namespace="payments", workload="api"), *pods)(between(BEGIN, 40), 40, A)
     for instance, sentence in zip((A, B), sentences):
         inputs.append(info("ImagePullBackOff", sentence, between(BEGIN, 40), 40, instance, **named))
+    inputs += more
     return texts("ContainerImagePullFailing", inputs, 20, tmp_path)["summary"]
 
 
 def test_a_page_says_why_in_the_words_of_the_finding(tmp_path):
     assert said_of_api(tmp_path, NOT_FOUND) == f"Deployment/api in payments: {NOT_FOUND}; 10 of 10 pods"
+
+
+def test_a_page_says_that_the_previous_revision_still_serves(tmp_path):
+    labels = {**TARGET, **WORKLOAD, "instance": A, "namespace": "payments", "workload": "api"}
+    older = series("kubehealer_workload_old_revision_ready_pods", labels, lambda m: 3, 40)
+    wanted = f"Deployment/api in payments: {NOT_FOUND}; 10 of 10 pods; the previous revision still serves"
+    assert said_of_api(tmp_path, NOT_FOUND, more=[older]) == wanted
 
 
 def test_two_replicas_that_say_different_things_do_not_make_the_text_flap(tmp_path):

@@ -103,6 +103,36 @@ def test_the_newest_helm_installs_it_on_paper():
     assert "helm test rel -n mon" in notes
 
 
+@pytest.mark.parametrize("mode", ["DaemonSet", "StatefulSet"])
+def test_the_notes_lead_to_a_whole_answer_where_each_pod_has_a_part(mode):
+    done = sh("helm4", "install", "rel", str(CHART), "--namespace", "mon", "--dry-run=client", f"--set=mode={mode}")
+    assert "kubehealer diagnose -A" in done.stdout, done.stderr
+    assert "-l app.kubernetes.io/name=kubehealer,app.kubernetes.io/instance=rel -o name" in done.stdout
+    assert '"/api/v1/namespaces/mon/pods/${pod#pod/}:8080/proxy/api/v1/incidents"' in done.stdout
+
+
+def test_owner_labels_and_cluster_name_reach_the_program_and_the_rules(tmp_path):
+    objects = with_values(
+        {"ownerLabels": ["team", "app.kubernetes.io/part-of"], "clusterName": "eu 1", "prometheusRule": {"enabled": True}}
+    )
+    assert {"--owner-labels=team,app.kubernetes.io/part-of", "--cluster-name=eu 1"} <= set(args_of(objects))
+    spec = one(objects, "PrometheusRule")["spec"]
+    alerts = {rule["alert"]: rule["expr"] for rule in spec["groups"][0]["rules"] if "alert" in rule}
+    assert "reason, team, app_kubernetes_io_part_of) (" in alerts["PodNotReady"]
+    assert "owner_labels" not in str(spec) and "part_of" not in alerts["KubeHealerDown"]
+    plain = one(with_values({"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]
+    assert "owner_labels" not in str(plain)
+    for rules in (spec, plain):
+        (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+        done = sh("promtool", "check", "rules", str(tmp_path / "rules.yaml"))
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("values", [{"ownerLabels": ["a b"]}, {"ownerLabels": "team"}, {"ownerLabels": list("abcdefghi")}, {"clusterName": 1}])
+def test_refuses_owner_labels_and_names_that_are_none(values):
+    assert sh("helm4", "template", "rel", str(CHART), *values_of(values)).returncode != 0
+
+
 def test_packages(tmp_path):
     for helm in HELMS:
         done = sh(helm, "package", str(CHART), "--destination", str(tmp_path))
@@ -473,7 +503,7 @@ def alerts_of(objects):
 
 def test_without_settings_the_prometheusrule_is_the_rule_file():
     groups = one(with_values({"prometheusRule": {"enabled": True}}), "PrometheusRule")["spec"]["groups"]
-    assert groups == yaml.safe_load(ALERTS.read_text())["groups"]
+    assert groups == yaml.safe_load(ALERTS.read_text().replace(", owner_labels", ""))["groups"]
 
 
 @pytest.mark.parametrize("values", CI, ids=lambda file: file.stem)

@@ -44,7 +44,7 @@ class Cluster:
 
 
 class Deployment:
-    def __init__(self, cluster, namespace, name, replicas, limit="128Mi"):
+    def __init__(self, cluster, namespace, name, replicas, limit="128Mi", labels={}, annotations={}):
         self.cluster, self.namespace, self.name, self.limit = cluster, namespace, name, limit
         self.replicas = replicas
         self.uid, self.set_uid = str(uuid.uuid4()), str(uuid.uuid4())
@@ -53,9 +53,8 @@ class Deployment:
         spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": {}}
         meta = {"namespace": namespace, "labels": {"app": name}, "generation": 1}
         status = {"replicas": replicas, "observedGeneration": 1}
-        cluster.apply(
-            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {**meta, "name": name, "uid": self.uid}, "spec": spec, "status": status}
-        )
+        own = {**meta, "name": name, "uid": self.uid, "labels": {"app": name, **labels}, "annotations": annotations}
+        cluster.apply({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": own, "spec": spec, "status": status})
         owner = {"apiVersion": "apps/v1", "kind": "Deployment", "name": name, "uid": self.uid, "controller": True}
         own = {**meta, "name": self.set_name, "uid": self.set_uid, "ownerReferences": [owner]}
         cluster.apply({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": own, "spec": spec, "status": status})

@@ -40,7 +40,7 @@ def faster(text, bridges={}):
 
 
 def faster_rules(text):
-    rules = yaml.safe_load(text)
+    rules = yaml.safe_load(text.replace("owner_labels", "team"))
     for rule in rules["groups"][0]["rules"]:
         if rule.get("alert") == "KubeHealerWatchStale":
             continue  # signs of life come at the pace of the API server
@@ -111,7 +111,8 @@ class Pager:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_POST(self):
-                notes.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                note = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                notes.append({**note, "arrived": time.time()})
                 self.send_response(200)
                 self.end_headers()
 
@@ -131,8 +132,14 @@ class Pager:
             if alert["status"] == status
         ]
 
-    def alert(self, name, status="firing"):
-        (found,) = [a for note in self.notes for a in note["alerts"] if a["status"] == status and a["labels"]["alertname"] == name]
+    def note(self, name, status="firing", workload=None):
+        """The one notification with this alert, and the alert."""
+        (found,) = [
+            (note, alert)
+            for note in self.notes
+            for alert in note["alerts"]
+            if alert["status"] == status and alert["labels"]["alertname"] == name and workload in (None, alert["labels"].get("workload"))
+        ]
         return found
 
 
@@ -144,14 +151,16 @@ class Stack:
         kubeconfig = folder / "kubeconfig"
         self.cluster = Cluster(BIN / "examples/simulated_cluster", kubeconfig)
         until("the simulated cluster's kubeconfig", kubeconfig.exists)
-        ports = [free_port() for _ in range(3)]
+        ports = [free_port() for _ in range(5)]
         self.pager = Pager()
         self.urls = [f"http://127.0.0.1:{port}" for port in ports]
-        daemon, prometheus, alertmanager = self.urls
+        daemon, prometheus, alertmanager, *others = self.urls
 
         config = yaml.safe_load((ROOT / "deploy/prometheus/alertmanager.yaml").read_text())
         (receiver,) = [r for r in config["receivers"] if r["name"] == "on-call"]
         receiver["webhook_configs"][0]["url"] = self.pager.url
+        config["receivers"].append({**receiver, "name": "payments"})
+        config["route"]["routes"].insert(0, {"matchers": ['team="payments"'], "receiver": "payments"})
         (folder / "alertmanager.yaml").write_text(faster(yaml.safe_dump(config, width=10000)).replace(faster(self.pager.url), self.pager.url))
 
         rules = faster_rules((ROOT / "charts/kubehealer/files/alerts.yaml").read_text())
@@ -160,14 +169,26 @@ class Stack:
         (job,) = config["scrape_configs"]
         # What discovery in a cluster adds to a target: with honor_labels none of it may end up in what is said of other pods.
         labels = {"namespace": "monitoring", "pod": "kubehealer-0", "container": "kubehealer", "service": "kubehealer", "node": "node-z"}
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{ports[0]}"], "labels": labels}]
+        fleet = dict(zip("abc", (ports[0], *ports[3:])))
+        job["static_configs"] = [
+            {"targets": [f"127.0.0.1:{port}"], "labels": {**labels, "cluster": cluster}} for cluster, port in fleet.items()
+        ]
+        # What else is scraped in each cluster, whatever becomes of KubeHealer.
+        anchors = [{"targets": [f"127.0.0.1:{ports[1]}"], "labels": {"cluster": cluster}} for cluster in fleet]
+        config["scrape_configs"].append({"job_name": "kubelet", "static_configs": anchors})
         config["alerting"]["alertmanagers"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{ports[2]}"]}]
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(config))
 
         node = {"metadata": {"name": "node-a"}, "status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": stamp(3600)}]}}
         self.cluster.apply({"apiVersion": "v1", "kind": "Node", **node})
-        self.daemon_command = [BIN / "kubehealer", "watch", "--kubeconfig", kubeconfig, "--listen", f"127.0.0.1:{ports[0]}", "--logs"]
-        self.daemon = Process(folder, "kubehealer", self.daemon_command, daemon + "/readyz")
+        watch = [BIN / "kubehealer", "watch", "--kubeconfig", kubeconfig, "--listen"]
+        named = ["--logs", "--owner-labels=team", "--cluster-name=a"]
+        self.daemon = Process(folder, "kubehealer", [*watch, f"127.0.0.1:{ports[0]}", *named], daemon + "/readyz")
+        # In two more clusters nothing happens.
+        self.others = [
+            Process(folder, f"kubehealer-{n}", [*watch, f"127.0.0.1:{port}", "--namespaces=quiet"], f"{url}/readyz")
+            for n, (port, url) in enumerate(zip(ports[3:], others))
+        ]
         self.alertmanager = Process(
             folder,
             "alertmanager",
@@ -203,7 +224,7 @@ class Stack:
 
     def stop(self):
         (self.folder / "notifications.json").write_text(json.dumps(self.pager.notes, indent=2))
-        for process in (self.prometheus, self.alertmanager, self.daemon):
+        for process in (self.prometheus, self.alertmanager, self.daemon, *self.others):
             process.stop()
         return self.cluster.close()
 
@@ -223,7 +244,10 @@ EXPECTED = {
     ("ContainerOOMKilled", "pay"),
     ("ContainerImagePullFailing", "search"),
     ("WorkloadDown", "api"),
+    ("ContainerImagePullFailing", "muted"),
 }
+# How long one workload is muted, in seconds: three times what its alert takes without that.
+MUTED = 60
 
 
 def dashboard():
@@ -243,7 +267,8 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
     for _ in range(3):
         web.pod(age=3600).runs()
     cart, api = Deployment(cluster, "shop", "cart", 3), Deployment(cluster, "shop", "api", 2)
-    pay, search = Deployment(cluster, "shop", "pay", 2, limit="64Mi"), Deployment(cluster, "shop", "search", 3)
+    pay = Deployment(cluster, "shop", "pay", 2, limit="64Mi")
+    search = Deployment(cluster, "shop", "search", 3, labels={"team": "payments"})
     cart.pod(age=3600).runs(), cart.pod(age=3600).runs()
     edge = Deployment(cluster, "shop", "edge", 2)
     edge.pod(age=3600).runs()
@@ -256,9 +281,15 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
     assert not pager.notes
 
     # --- Things break.
+    unmuted = time.time() + MUTED
+    mute = {"kubehealer.dev/mute-until": stamp(-MUTED), "kubehealer.dev/mute-reason": "registry is being moved"}
+    quiet = Deployment(cluster, "shop", "muted", 2, annotations=mute)
+    quiet.pod(age=3600).runs()
+    muted = quiet.pod(age=600)
     broken_search = [search.pod(age=600), search.pod(age=600)]
-    for pod in broken_search:
+    for pod in [*broken_search, muted]:
         pod.finds_no_image()
+    until("a muted incident", lambda: stack.query('kubehealer_incidents_muted{workload="muted"} == 1'))
     # Its ConfigMap is made ten seconds before the fault is five minutes old.
     fixed_in_time = edge.pod(age=270)
     fixed_in_time.misses_its_config()
@@ -289,7 +320,7 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
         pod.is_deleted()
     for deployment in (cart, api, api, pay):
         deployment.pod().runs()
-    for pod in broken_search:
+    for pod in [*broken_search, muted]:
         pod.runs()
     until("all resolutions", lambda: set(pager.alerts("resolved")) >= EXPECTED, 150)
     time.sleep(600 // SPEED)
@@ -298,8 +329,17 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
     assert collections.Counter(pager.alerts("firing")) == collections.Counter(EXPECTED)
     assert collections.Counter(pager.alerts("resolved")) == collections.Counter(EXPECTED)
 
-    labels = {name: pager.alert(name)["labels"] for name, _ in EXPECTED}
-    subject = {"namespace": "shop", "workload_kind": "Deployment"}
+    # --- It was silent until its time was up.
+    note, _ = pager.note("ContainerImagePullFailing", workload="muted")
+    assert unmuted - 1 <= note["arrived"] <= unmuted + 30
+
+    # --- Each to its team.
+    notes = {name: pager.note(name, workload=workload) for name, workload in EXPECTED if workload != "muted"}
+    receivers = {name: note["receiver"] for name, (note, _) in notes.items()}
+    assert receivers == {**dict.fromkeys(notes, "on-call"), "ContainerImagePullFailing": "payments"}
+
+    labels = {name: alert["labels"] for name, (_, alert) in notes.items()}
+    subject = {"cluster": "a", "namespace": "shop", "workload_kind": "Deployment"}
     assert labels["ContainerCrashLooping"] == {
         **subject,
         "alertname": "ContainerCrashLooping",
@@ -317,10 +357,19 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
         "container": "pay",
         "reason": "OOMKilled",
     }
-    assert labels["ContainerImagePullFailing"]["reason"] == "ImagePullBackOff"
+    assert labels["ContainerImagePullFailing"] == {
+        **subject,
+        "alertname": "ContainerImagePullFailing",
+        "severity": "warning",
+        "workload": "search",
+        "container": "search",
+        "container_type": "app",
+        "reason": "ImagePullBackOff",
+        "team": "payments",
+    }
     assert labels["WorkloadDown"] == {**subject, "alertname": "WorkloadDown", "severity": "critical", "workload": "api"}
 
-    said = {name: pager.alert(name)["annotations"] for name, _ in EXPECTED}
+    said = {name: alert["annotations"] for name, (_, alert) in notes.items()}
     summaries = {name: annotations["summary"] for name, annotations in said.items()}
     assert summaries == {
         "ContainerCrashLooping": "Deployment/cart in shop: crash loop (exit code 1); 1 of 3 pods",
@@ -336,6 +385,16 @@ def test_each_failure_pages_once_and_resolves_whatever_is_restarted_meanwhile(st
     assert "All 2 pods of Deployment/api in namespace shop are down." in said["WorkloadDown"]["description"]
     for name, annotations in said.items():
         assert annotations["runbook_url"].startswith("https://github.com/kubehealer/kubehealer/blob/main/docs/"), name
+
+
+def test_one_silent_cluster_among_three_is_told_by_its_name(stack):
+    silent = stack.others[1]
+    silent.stop()
+    until("the page about the silent cluster", lambda: ("KubeHealerDown", "") in stack.pager.alerts("firing"), 90)
+    _, alert = stack.pager.note("KubeHealerDown")
+    assert alert["labels"] == {"alertname": "KubeHealerDown", "severity": "critical", "cluster": "c"}
+    silent.start()
+    until("its end", lambda: ("KubeHealerDown", "") in stack.pager.alerts("resolved"), 60)
 
 
 def test_the_rules_are_evaluated_without_errors(stack):

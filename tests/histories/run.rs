@@ -1,7 +1,7 @@
 //! Several histories, one cluster, one daemon: plays them side by side, and compares the daemon with the model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, PoisonError, RwLockReadGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -11,6 +11,7 @@ use kubehealer::diagnosis::{ContainerType, ReasonName, Severity};
 use kubehealer::incidents::Incidents;
 use kubehealer::metrics::Metrics;
 use kubehealer::simulator::{Cluster, Cut, Fault, client};
+use parking_lot::RwLockReadGuard;
 use serde_json::json;
 
 use super::model::*;
@@ -75,7 +76,7 @@ impl Run {
 
     pub async fn stop(&mut self) {
         if let Some(daemon) = self.daemon.take() {
-            let stale = daemon.incidents().read().unwrap_or_else(PoisonError::into_inner).stale();
+            let stale = daemon.incidents().read().stale();
             self.api.seen.saw_times("updates passed over as old", stale);
             daemon.stop().await;
         }
@@ -88,7 +89,7 @@ impl Run {
 
     pub fn incidents(&self) -> RwLockReadGuard<'_, Incidents> {
         let daemon = self.daemon.as_ref().expect("the daemon runs");
-        daemon.incidents().read().unwrap_or_else(PoisonError::into_inner)
+        daemon.incidents().read()
     }
 
     pub fn asked(&self) -> u64 {

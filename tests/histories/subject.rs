@@ -2,7 +2,7 @@
 //! sink can be made wrong on purpose, which shows that the histories find faults.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -14,6 +14,7 @@ use kubehealer::diagnosis::{PodDiagnosis, Sources, WorkloadRef, World};
 use kubehealer::incidents::store::Mark;
 use kubehealer::incidents::{FirstSeen, Incidents, uid_of};
 use kubehealer::objects::{ContainerState, Pod};
+use parking_lot::{RwLock, RwLockWriteGuard};
 use tokio::task::JoinSet;
 
 /// What a history is played to.
@@ -95,7 +96,7 @@ struct Sink {
 
 impl Sink {
     fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
-        self.incidents.write().unwrap_or_else(PoisonError::into_inner)
+        self.incidents.write()
     }
 
     fn judge(&self, pod: &Pod, workload: &WorkloadRef, now: Timestamp) -> PodDiagnosis {

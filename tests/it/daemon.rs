@@ -37,12 +37,12 @@ pub async fn get(running: &Running, path: &str) -> (u16, String) {
     (status, body.to_owned())
 }
 
-async fn json(running: &Running, path: &str) -> Value {
+pub async fn json(running: &Running, path: &str) -> Value {
     serde_json::from_str(&get(running, path).await.1).unwrap()
 }
 
 /// Asks until the answer is as wanted; gives up after ten seconds.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -104,7 +104,8 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
         .unwrap();
     let now = cluster.now();
     let survey = survey(&seen.snapshot, now);
-    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted =
+        report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });
     let wanted_value: Value = serde_json::from_str(&wanted).unwrap();
     let began = Instant::now();
     let mut got = String::new();
@@ -125,7 +126,7 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
 }
 
 /// A pod of ReplicaSet `NAME-7d9f` on node-a, whose container `app` is in this state, at noon.
-fn pod_at_noon(name: &str, container: Value, state: Value, ready: &str) -> Value {
+pub fn pod_at_noon(name: &str, container: Value, state: Value, ready: &str) -> Value {
     let set = name.rsplit_once('-').unwrap().0;
     let condition = |kind: &str, status: &str, at: &str| json!({"type": kind, "status": status, "reason": "", "message": "", "lastProbeTime": null, "lastTransitionTime": at});
     let mut spec = json!({"name": "app", "image": "r.example.com/a:1", "resources": {}});
@@ -156,7 +157,8 @@ async fn said_by_both(cluster: &Cluster) -> String {
         .await
         .unwrap();
     let survey = survey(&seen.snapshot, cluster.now());
-    let wanted = report::json(&report::Look { survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted =
+        report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });
 
     let running = daemon::start(settings(cluster)).await.unwrap();
     let mut got = String::new();
@@ -494,7 +496,7 @@ async fn image_failure_with_clock(ahead: SignedDuration) -> (Vec<usize>, String,
             240 => drop(cluster.delete("pods", "shop", "web-0")),
             _ => {}
         }
-        let now = running.incidents.read().unwrap().open().count();
+        let now = running.incidents.read().open().count();
         if now != open {
             changes.push(second);
             open = now;

@@ -65,7 +65,7 @@ fn snapshot(dir: &str) -> Snapshot {
         claims: list(&dir.join("pvcs.json")),
         logs: logs(&dir.join("logs")),
         sources: Sources::ALL,
-        undecodable: Vec::new(),
+        ..Snapshot::default()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Who may know whom: the inner rooms of the house know nothing of the outer ones.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
@@ -130,6 +131,28 @@ fn no_type_decodes_what_holds_secrets() {
             assert!(!code.contains(field), "{} has a field {field}", path.display());
         }
     }
+}
+
+#[test]
+fn every_dependency_says_what_it_is_for() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).unwrap();
+    let manifests = ["Cargo.toml"].map(str::to_owned).into_iter();
+    let crates = ["core", "rules", "simulator"].map(|name| format!("crates/kubehealer-{name}/Cargo.toml"));
+    let mut used = BTreeSet::new();
+    for manifest in manifests.chain(crates) {
+        let text = read(&manifest);
+        let of = text.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+        used.extend(of.lines().filter_map(|line| Some(line.split_once(" = ")?.0.to_owned())));
+    }
+    used.retain(|name| !name.starts_with("kubehealer"));
+    let text = read("ARCHITECTURE.md");
+    let table =
+        text.split("\n## Dependencies").nth(1).unwrap().lines().skip_while(|l| !l.starts_with("|---"));
+    let names = table.skip(1).filter_map(|row| row.split('|').nth(1));
+    let said: BTreeSet<String> =
+        names.flat_map(|names| names.split(',')).map(|n| n.trim().to_owned()).collect();
+    assert_eq!(used, said, "the table of dependencies in ARCHITECTURE.md");
 }
 
 #[test]

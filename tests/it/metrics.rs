@@ -3,7 +3,7 @@
 //! `UPDATE_GOLDEN=1 cargo test --test it metrics::` writes the golden texts anew; look at the difference before you keep it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, RwLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -13,6 +13,7 @@ use kubehealer::metrics::Metrics;
 use kubehealer::objects::{Object, Pod};
 use kubehealer::rules::RuleSet;
 use kubehealer::simulator::{self, Cluster};
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 
 use crate::daemon::get;
@@ -23,7 +24,7 @@ pub fn text(incidents: &mut Incidents, max_series: usize, now: Timestamp) -> Str
     let shared = RwLock::new(std::mem::take(incidents));
     let mut text = Vec::new();
     Metrics::new(max_series).unwrap().write(&shared, now, &mut text).unwrap();
-    *incidents = shared.into_inner().unwrap();
+    *incidents = shared.into_inner();
     String::from_utf8(text).unwrap()
 }
 

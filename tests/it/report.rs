@@ -58,6 +58,7 @@ fn finding(
         ],
         runbook_url: None,
         labels: Vec::new(),
+        muted: None,
     }
 }
 
@@ -135,6 +136,7 @@ fn survey(findings: Vec<Finding>) -> Survey {
         critical: count(Severity::Critical),
         warning: count(Severity::Warning),
         info: count(Severity::Info),
+        muted: 0,
     };
     let same: Vec<usize> =
         (0..findings.len()).filter(|&i| findings[i].cause.code == CauseCode::ImageNotFound).collect();
@@ -178,7 +180,7 @@ fn each_form_prints_as_the_golden_texts_do() {
     let survey = survey(findings());
     let snapshot = snapshot();
     let notes = ["without events: not allowed: events is forbidden".to_owned()];
-    let look = Look { survey: &survey, snapshot: &snapshot, notes: &notes };
+    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &notes };
     let table = |width, wide, colour| report::table(&look, &Style { width, wide, colour });
     golden("table-80.txt", &table(80, false, false));
     golden("table-200.txt", &table(200, false, false));
@@ -193,7 +195,7 @@ fn each_form_prints_as_the_golden_texts_do() {
 fn yaml_says_the_same_as_json() {
     let survey = survey(findings());
     let snapshot = snapshot();
-    let look = Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     let json: Value = serde_json::from_str(&report::json(&look)).unwrap();
     let yaml: Value = serde_saphyr::from_str(&report::yaml(&look)).unwrap();
     assert_eq!(json, yaml);
@@ -204,7 +206,7 @@ fn with_nothing_at_fault_it_says_so_and_what_it_looked_at() {
     let mut survey = survey(Vec::new());
     survey.summary.unhealthy_pods = 0;
     let snapshot = snapshot();
-    let look = Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     let text = report::table(&look, &Style { width: 80, wide: false, colour: false });
     golden("healthy-80.txt", &text);
 }
@@ -213,7 +215,7 @@ fn with_nothing_at_fault_it_says_so_and_what_it_looked_at() {
 fn no_line_is_wider_than_the_screen_but_commands() {
     let survey = survey(findings());
     let snapshot = snapshot();
-    let look = Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     for width in [60, 80, 100, 132, 200] {
         let text = report::table(&look, &Style { width, wide: true, colour: false });
         let too_wide = text.lines().find(|l| l.width() > width && !l.contains("kubectl"));
@@ -240,7 +242,7 @@ fn text_from_a_cluster_cannot_command_a_terminal_or_a_page() {
     let survey = survey(findings);
     let snapshot = snapshot();
     let notes = [hostile.to_owned()];
-    let look = Look { survey: &survey, snapshot: &snapshot, notes: &notes };
+    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &notes };
     let forbidden = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}');
     for wide in [false, true] {
         let text = report::table(&look, &Style { width: 80, wide, colour: false });
@@ -281,7 +283,7 @@ fn many_bare_pods_of_which_the_same_is_said_share_a_line_and_few_do_not() {
             .collect();
         let survey = survey(findings);
         let snapshot = snapshot();
-        let look = Look { survey: &survey, snapshot: &snapshot, notes: &[] };
+        let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
         let text = report::table(&look, &Style { width: 120, wide: false, colour: false });
         text.lines().filter(|l| l.starts_with("warning ")).map(str::to_owned).collect::<Vec<_>>()
     };

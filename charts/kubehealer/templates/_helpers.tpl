@@ -205,6 +205,12 @@ spec:
         {{- if not (kindIs "invalid" $values.watch.maxSeries) }}
         - --max-series={{ int64 $values.watch.maxSeries }}
         {{- end }}
+        {{- with $values.ownerLabels }}
+        - --owner-labels={{ join "," . }}
+        {{- end }}
+        {{- with $values.clusterName }}
+        - {{ printf "--cluster-name=%s" . | quote }}
+        {{- end }}
         {{- if $values.rules }}
         - --rules=/etc/kubehealer/rules
         {{- end }}

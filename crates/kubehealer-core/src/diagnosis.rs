@@ -18,6 +18,7 @@ pub mod message;
 pub mod messages;
 pub mod nodes;
 pub mod owners;
+pub mod ownership;
 pub mod prepare;
 pub mod probe;
 pub mod problems;
@@ -40,6 +41,7 @@ pub use context::{ContainerLog, Context, Sources};
 pub use finding::{
     Cause, Confidence, ContainerType, Evidence, Finding, Key, ReasonName, Scope, Source, Stage, WorkloadRef,
 };
+pub use ownership::{Mute, OwnerLabels, Ownership};
 pub use problems::{Problem, Reach};
 pub use reason::{Family, Reason, Severity, Subject};
 pub use starts::{Start, revision_of, slowest_starts};
@@ -59,6 +61,8 @@ pub struct PodDiagnosis {
     /// When time alone will change the verdict (a grace ends, a recovery is proven), if nothing else happens.
     /// A pod without findings and without this is at rest: it need not be looked at again before it changes.
     pub recheck: Option<Timestamp>,
+    /// What the people behind the pod say about it.
+    pub ownership: Ownership,
 }
 
 /// Without a sandbox no container can be tried: what one waits for, by its own word, is what an earlier try left over.

@@ -529,6 +529,7 @@ impl<'a> Subject<'a> {
             next_steps,
             runbook_url: raise.runbook_url.clone(),
             labels,
+            muted: None,
         });
         match applied.hits.iter_mut().find(|(name, _)| *name == rule.name) {
             Some((_, hits)) => *hits += 1,

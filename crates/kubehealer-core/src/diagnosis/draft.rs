@@ -6,6 +6,7 @@ use super::PodDiagnosis;
 use super::cause::CauseCode;
 use super::container::View;
 use super::finding::{Cause, Confidence, Evidence, Finding, ReasonName, Scope, Source, Stage, WorkloadRef};
+use super::ownership::Ownership;
 use super::reason::{Reason, Severity};
 use super::text;
 use crate::objects::{Event, Pod, Time};
@@ -35,6 +36,7 @@ impl Finding {
             next_steps: Vec::new(),
             runbook_url: None,
             labels: Vec::new(),
+            muted: None,
         }
     }
 
@@ -208,7 +210,7 @@ impl Look {
 
     /// What the look has shown.
     pub fn done(self, findings: Vec<Finding>) -> PodDiagnosis {
-        PodDiagnosis { findings, recheck: self.recheck }
+        PodDiagnosis { findings, recheck: self.recheck, ownership: Ownership::default() }
     }
 }
 

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 
 use super::cause::CauseCode;
+use super::ownership::{Mute, Ownership};
 use super::reason::{Family, Reason, Severity};
 
 words! {
@@ -168,9 +169,12 @@ pub struct Finding {
     /// A page that says more, when a rule names one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runbook_url: Option<String>,
-    /// Extra labels that a rule sets.
+    /// Whose it is, by its owner labels, and what a rule sets.
     #[serde(skip_serializing_if = "Vec::is_empty", serialize_with = "as_map")]
     pub labels: Vec<(String, String)>,
+    /// It does not alert for now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub muted: Option<Mute>,
 }
 
 /// A reason of the built-in vocabulary, or one that a user's rule raises.
@@ -280,6 +284,22 @@ impl Finding {
         self.is_active()
             && self.severity > Severity::Info
             && self.reason.known().is_some_and(|r| r.family() == Family::End)
+    }
+
+    /// Takes in what the people behind it say. A label that a rule has set stays.
+    pub fn belongs_to(&mut self, ownership: &Ownership) {
+        for (name, value) in &ownership.labels {
+            if self.labels.iter().all(|(known, _)| known != name) {
+                self.labels.push((name.clone(), value.clone()));
+            }
+        }
+        self.muted.clone_from(&ownership.mute);
+        for why in &ownership.refused {
+            let text = format!("not muted: {why}");
+            if self.evidence.iter().all(|e| e.text != text) {
+                self.evidence.push(Evidence { source: Source::Owner, text, at: None });
+            }
+        }
     }
 
     /// Whether an incident is to be open for it.

@@ -93,6 +93,38 @@ impl Owners {
         self.jobs.get(namespace)?.get(name)
     }
 
+    /// The metadata of a workload of any kind that is known.
+    pub fn meta(&self, namespace: &str, workload: &WorkloadRef) -> Option<&ObjectMeta> {
+        let name = workload.name.as_str();
+        match workload.kind.as_str() {
+            "Job" => self.job(namespace, name).map(|job| &job.metadata),
+            "CronJob" => self.cron_jobs.get(namespace)?.get(name).map(|cron_job| &cron_job.metadata),
+            kind => self.get(kind, namespace, name).map(|workload| &workload.metadata),
+        }
+    }
+
+    /// The Deployments whose newest revision is not ready while older ones serve: namespace, name, and how many pods of older ones
+    /// are ready.
+    pub fn served_by_older_revisions(&self) -> Vec<(&str, &str, i32)> {
+        let mut revisions: HashMap<(&str, &str), Vec<(i64, &Workload)>> = HashMap::new();
+        let sets = self.workloads.get("ReplicaSet").into_iter().flat_map(HashMap::values);
+        for set in sets.flat_map(HashMap::values) {
+            let meta = &set.metadata;
+            let Some(owner) = meta.controller().filter(|owner| owner.kind == "Deployment") else { continue };
+            // A set without pods may be the newest one, whose pods are refused.
+            let revision = meta.annotation(Annotation::REVISION).and_then(|r| r.parse().ok());
+            let Some(revision) = revision.filter(|_| set.wanted() > 0 || set.ready() > 0) else { continue };
+            revisions.entry((&meta.namespace, &owner.name)).or_default().push((revision, set));
+        }
+        let served = revisions.into_iter().filter_map(|((namespace, name), mut sets)| {
+            sets.sort_unstable_by_key(|(revision, _)| *revision);
+            let (_, newest) = sets.pop()?;
+            let older = sets.iter().map(|(_, set)| set.ready()).sum();
+            (newest.ready() < newest.wanted() && older > 0).then_some((namespace, name, older))
+        });
+        served.collect()
+    }
+
     /// How many owners are known.
     pub fn len(&self) -> usize {
         let count = |n: usize| n;

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::context::{ContainerLog, Sources};
 use super::finding::{Finding, WorkloadRef};
+use super::ownership::OwnerLabels;
 use super::problems::{self, Problem};
 use super::reason::{Reason, Severity};
 use super::starts::{Start, revision_of, slowest_starts};
@@ -46,6 +47,8 @@ pub struct Snapshot {
     pub logs: Vec<ContainerLog>,
     /// Which sources could be read at all.
     pub sources: Sources,
+    /// Which labels tell whose something is.
+    pub owner_labels: OwnerLabels,
     /// What could not be decoded.
     pub undecodable: Vec<Undecodable>,
 }
@@ -65,6 +68,7 @@ impl Default for Snapshot {
             claims: Vec::new(),
             logs: Vec::new(),
             sources: Sources::NONE,
+            owner_labels: OwnerLabels::default(),
             undecodable: Vec::new(),
         }
     }
@@ -107,6 +111,13 @@ pub struct Summary {
     pub warning: usize,
     /// Findings.
     pub info: usize,
+    /// Findings that do not alert for now, of any severity.
+    #[serde(skip_serializing_if = "is_none")]
+    pub muted: usize,
+}
+
+fn is_none(number: &usize) -> bool {
+    *number == 0
 }
 
 /// Counts findings one at a time and keeps none of them.
@@ -126,6 +137,7 @@ impl Tally {
             Severity::Warning => &mut self.summary.warning,
             Severity::Info => &mut self.summary.info,
         } += 1;
+        self.summary.muted += usize::from(finding.muted.is_some());
         if finding.severity > Severity::Info && !finding.pod.is_empty() {
             self.unhealthy.insert(self.hasher.hash_one((&finding.namespace, &finding.pod)));
         }
@@ -146,6 +158,7 @@ pub fn survey(snapshot: &Snapshot, now: Timestamp) -> Survey {
 pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -> Survey {
     let seen = Seen::of(snapshot);
     let mut world = World::new(snapshot.sources);
+    world.owner_labels = snapshot.owner_labels.clone();
     take_owners(&mut world, snapshot);
     snapshot.nodes.iter().for_each(|node| drop(world.put_node(node.clone())));
     let mut findings = Vec::new();

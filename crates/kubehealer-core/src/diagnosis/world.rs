@@ -11,6 +11,7 @@ use super::context::{ContainerLog, Context, Sources};
 use super::draft::Look;
 use super::finding::{Finding, WorkloadRef};
 use super::owners::Owners;
+use super::ownership::{OwnerLabels, Ownership};
 use super::reason::Reason;
 use super::starts::{Start, compare_starts};
 use super::{PodDiagnosis, diagnose, nodes, scheduling};
@@ -23,6 +24,8 @@ pub struct World {
     pub owners: Owners,
     /// Which sources could be read.
     pub sources: Sources,
+    /// Which labels tell whose something is.
+    pub owner_labels: OwnerLabels,
     nodes: BTreeMap<String, Node>,
 }
 
@@ -71,7 +74,8 @@ pub trait Pods {
 impl World {
     /// Nothing is known yet.
     pub fn new(sources: Sources) -> Self {
-        Self { owners: Owners::default(), sources, nodes: BTreeMap::new() }
+        let owner_labels = OwnerLabels::default();
+        Self { owners: Owners::default(), sources, owner_labels, nodes: BTreeMap::new() }
     }
 
     /// Takes in a node; returns what it was before.
@@ -107,7 +111,7 @@ impl World {
             node,
             node_events: evidence.node_events,
         };
-        let PodDiagnosis { mut findings, recheck } = diagnose(pod, &context, now);
+        let PodDiagnosis { mut findings, recheck, .. } = diagnose(pod, &context, now);
         for finding in &mut findings {
             finding.workload = Some(workload.clone());
             if finding.is_of_ended_pod() && self.owners.have_replaced(pod) {
@@ -124,8 +128,13 @@ impl World {
         if node.is_some_and(nodes::is_down) {
             findings.retain(|f| !f.reason.known().is_some_and(Reason::is_explained_by_node));
         }
-        let (findings, again) = rules(Some(Subject { pod, workload, events: evidence.events }), findings);
-        PodDiagnosis { findings, recheck: recheck.into_iter().chain(again).min() }
+        let (mut findings, again) = rules(Some(Subject { pod, workload, events: evidence.events }), findings);
+        let meta = &pod.metadata;
+        let top = self.owners.meta(&meta.namespace, workload);
+        let ownership = Ownership::of(&self.owner_labels, top, Some(meta), now);
+        findings.iter_mut().for_each(|finding| finding.belongs_to(&ownership));
+        let muted = ownership.mute.as_ref().map(|mute| mute.until).filter(|_| !findings.is_empty());
+        PodDiagnosis { findings, recheck: [recheck, again, muted].into_iter().flatten().min(), ownership }
     }
 
     /// Judges all workloads and nodes; the second value is when time alone will change the verdict.
@@ -151,7 +160,13 @@ impl World {
             }
         }
         let of_nodes = look.done(Vec::new()).recheck;
-        let (findings, of_rules) = rules(None, findings);
-        (findings, [of_owners, of_nodes, of_rules].into_iter().flatten().min())
+        let (mut findings, of_rules) = rules(None, findings);
+        for finding in &mut findings {
+            let workload = finding.workload.as_ref();
+            let top = workload.and_then(|workload| self.owners.meta(&finding.namespace, workload));
+            finding.belongs_to(&Ownership::of(&self.owner_labels, top, None, now));
+        }
+        let of_mutes = findings.iter().filter_map(|finding| Some(finding.muted.as_ref()?.until)).min();
+        (findings, [of_owners, of_nodes, of_rules, of_mutes].into_iter().flatten().min())
     }
 }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::Time;
 use super::lenient::{self, Entry};
 use super::time;
+use crate::redact::{cut, redact};
+
+/// Bytes of the annotations that are meant for this program.
+const MAX_OWN: usize = 200;
 
 /// `metav1.ObjectMeta`.
 #[derive(Clone, PartialEq, prost::Message, Deserialize, Serialize)]
@@ -81,6 +85,9 @@ impl ObjectMeta {
 
     pub(super) fn trim(&mut self) {
         self.annotations.retain(|a| Annotation::wanted(&a.key));
+        for annotation in self.annotations.iter_mut().filter(|a| a.key.starts_with(Annotation::OWN)) {
+            annotation.value = cut(&redact(&annotation.value), MAX_OWN).to_owned();
+        }
     }
 
     pub(super) fn compact(&mut self) {
@@ -129,11 +136,17 @@ impl Annotation {
     pub const CONFIG_MIRROR: &str = "kubernetes.io/config.mirror";
     /// On a ReplicaSet: the revision of its Deployment.
     pub const REVISION: &str = "deployment.kubernetes.io/revision";
+    /// On a pod or workload: until when its incidents do not alert.
+    pub const MUTE_UNTIL: &str = "kubehealer.dev/mute-until";
+    /// On a pod or workload: why they do not.
+    pub const MUTE_REASON: &str = "kubehealer.dev/mute-reason";
+    /// What the annotations begin with that are meant for this program: people write into them what they like.
+    const OWN: &str = "kubehealer.dev/";
 }
 
 impl Entry for Annotation {
     fn wanted(key: &str) -> bool {
-        matches!(key, Self::CONFIG_MIRROR | Self::REVISION)
+        matches!(key, Self::CONFIG_MIRROR | Self::REVISION | Self::MUTE_UNTIL | Self::MUTE_REASON)
     }
     fn new(key: String, value: String) -> Self {
         Self { key, value }
