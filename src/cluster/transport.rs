@@ -38,11 +38,11 @@ use crate::objects::decode::{Encoding, list_version};
 pub(super) const ANSWER: Duration = Duration::from_secs(60);
 /// How long the body of a list may bring less than [`SOME`] bytes ...
 const SILENCE: Duration = Duration::from_secs(30);
-const SOME: usize = 1 << 10;
+const SOME: usize = 16;
 /// ... and how long it may take as a whole, over a slow line.
 const WHOLE: Duration = Duration::from_secs(300);
 /// The longest page of a list that is taken. A longer one is asked for again in pages of half as many objects.
-pub const MAX_PAGE: usize = 16 << 20;
+pub const MAX_PAGE: usize = 8 << 20;
 /// What is longer than this is read by one of the watches at a time, so that all together fit into the memory limit.
 const LONG: usize = 1 << 20;
 /// Pages of one list at most.

@@ -169,7 +169,7 @@ impl Bound {
                 Ok(())
             })
         };
-        let failed = |error: &io::Error| tracing::error!("cannot serve the probes: {error}");
+        let failed = |error: &io::Error| tracing::error!(%error, "cannot serve the probes");
         let work = move || {
             let _ended = ended;
             let _ = serve().inspect_err(failed);
