@@ -29,7 +29,7 @@ const VERSION: &str = match option_env!("KUBEHEALER_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// Tells the truth about failing containers, read-only: what fails, why, with proof, and the next command
+/// Tells why Kubernetes pods fail, read-only: the cause, the evidence and the next command
 #[derive(Debug, Parser)]
 #[command(name = "kubehealer", version = VERSION, max_term_width = 100)]
 pub struct Cli {
@@ -44,7 +44,7 @@ pub struct Cli {
 enum Command {
     /// Watch a cluster: the daemon, with metrics, an API and a status page
     Watch(Box<watch::Args>),
-    /// Say what is wrong with pods, now: in a cluster or in files
+    /// Show what is wrong with pods now, in a cluster or in files
     Diagnose(Box<diagnose::Args>),
     /// Print the runbook of a reason, or the list of reasons
     Explain(explain::Args),
@@ -82,7 +82,7 @@ impl Trouble {
     }
 }
 
-/// 0: looked, and nothing at or above `--fail-on`. 1: something is. 2: could not look.
+/// 0: nothing at or above `--fail-on`. 1: something is. 2: the cluster or the input is unreadable.
 const COULD_NOT_LOOK: u8 = 2;
 
 /// Runs the command that the arguments ask for.
@@ -140,7 +140,7 @@ fn with_threads<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
 }
 
 fn no_runtime(error: std::io::Error) -> Trouble {
-    Trouble::new(format_args!("cannot start: {error}"), "is a limit reached? see: ulimit -a")
+    Trouble::new(format_args!("cannot start: {error}"), "check the limits of the process: ulimit -a")
 }
 
 impl From<StartError> for Trouble {
@@ -156,7 +156,7 @@ fn namespace(text: &str) -> Result<String, String> {
     if valid {
         Ok(text.to_owned())
     } else {
-        Err("a namespace has lower-case letters, digits and dashes only".to_owned())
+        Err("a namespace has only lower-case letters, digits and dashes".to_owned())
     }
 }
 

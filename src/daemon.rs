@@ -156,7 +156,7 @@ pub enum StartError {
     )]
     OwnerLabel(String),
     /// A part of it has panicked; where, the panic itself has said.
-    #[error("a part of the daemon has failed: it ends rather than go on without it")]
+    #[error("a task of the daemon failed; shutting down")]
     Failed,
 }
 
@@ -167,10 +167,10 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
         signal = end_signal() => signal,
         () = running.failed() => return Err(StartError::Failed),
     };
-    tracing::info!("{signal}: ending; once more ends at once");
+    tracing::info!(signal, "shutting down; send the signal again to exit immediately");
     end_at_once_with_the_next_signal();
     running.stop().await;
-    tracing::info!("ended");
+    tracing::info!("stopped");
     Ok(())
 }
 
@@ -371,9 +371,9 @@ fn reviews(client: Client) -> access::Review {
             let was_failing = is_failing.swap(reviewed.is_err(), Relaxed);
             match &reviewed {
                 Err(failure) if !was_failing => {
-                    tracing::warn!(error = %failure, "cannot ask the API server who may look, nobody new is let in");
+                    tracing::warn!(error = %failure, "API server does not answer access reviews, denying new clients");
                 }
-                Ok(_) if was_failing => tracing::info!("the API server says again who may look"),
+                Ok(_) if was_failing => tracing::info!("API server answers access reviews again"),
                 _ => {}
             }
             reviewed.map_err(|failure| failure.text).map(|review| match review {

@@ -114,7 +114,7 @@ impl Metrics {
                 metric,
                 dropped = series,
                 max_series = self.max_series,
-                "more series than --max-series allows; the rest is left out and counted in kubehealer_series_dropped_total"
+                "series above --max-series are dropped and counted in kubehealer_series_dropped_total"
             );
         }
     }

@@ -98,7 +98,7 @@ impl Shown {
         let now = (self.wall_clock)();
         let mut pods = watches.iter().filter(|w| w.resource == "pods").peekable();
         if pods.peek().is_none() {
-            return Err("no watch has begun".to_owned());
+            return Err("no watch has started".to_owned());
         }
         let troubles: Vec<String> = pods.filter_map(|w| w.ready(now).err()).collect();
         if troubles.is_empty() { Ok(()) } else { Err(troubles.join("\n")) }
@@ -106,7 +106,11 @@ impl Shown {
 
     fn alive(&self) -> Result<(), String> {
         let age = (self.wall_clock)().as_second() - self.pulse.load(Relaxed);
-        if age <= PULSE { Ok(()) } else { Err(format!("the watch's task gave no sign of life for {age} s")) }
+        if age <= PULSE {
+            Ok(())
+        } else {
+            Err(format!("the watch's task has given no sign of life for {age} s"))
+        }
     }
 }
 
@@ -145,7 +149,7 @@ impl Server {
             .with_state(Arc::clone(&self));
         probes(Arc::clone(&self.shown))
             .merge(guarded)
-            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
+            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
             .layer(map_response(headers))
     }
 }
@@ -155,7 +159,7 @@ pub fn probes(shown: Arc<Shown>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; there is /livez and /readyz\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /livez and /readyz\n") })
         .with_state(shown)
 }
 

@@ -16,28 +16,28 @@ use crate::simulator::{self, Cluster};
 
 const EXAMPLES: &str = "\
 Examples:
-  kubehealer demo                                  failures of all kinds, ten times faster than life
-  kubehealer demo --speed 1                        as slow as life: the first incidents take two minutes
+  kubehealer demo                                  failures of all kinds, ten times faster than real time
+  kubehealer demo --speed 1                        in real time: the first incidents take two minutes
   kubehealer demo --replay pods.jsonl --speed 20   a recorded watch of your own cluster";
 
 /// Watch a simulated cluster with real failures: no cluster needed.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// How many times faster than life
+    /// Speed, as a multiple of real time
     #[arg(long, default_value_t = 10.0, value_name = "FACTOR", value_parser = speed)]
     speed: f64,
     /// Play a recorded watch (kubectl get pods -A -w --output-watch-events -o json) instead of the built-in failures; several
     /// recordings of one cluster are played together
     #[arg(long, value_name = "FILE")]
     replay: Vec<PathBuf>,
-    /// Where metrics, API and status page are served; 127.0.0.1:8080, or another port if that one is taken
+    /// Address of metrics, API and status page [default: 127.0.0.1:8080, or another port if that one is in use]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
-    /// Where the simulated cluster answers kubectl; port 0 picks one
+    /// Address of the simulated API server; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     kubernetes_listen: SocketAddr,
-    /// End by itself after so many seconds
+    /// Stop after so many seconds
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u64>,
 }
@@ -105,7 +105,7 @@ fn replayed(recording: Recording, speed: f64) -> Cluster {
     let playing = cluster.clone();
     tokio::spawn(async move {
         recording.play(&playing, speed).await;
-        tracing::info!("the recording has been played to its end; the cluster stays as it is now");
+        tracing::info!("end of the recording; the cluster stays as it is");
     });
     cluster
 }
@@ -135,12 +135,12 @@ fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
     };
     let soon = match args.replay.is_empty() && args.speed >= 5.0 {
         true => {
-            "Within a minute pods crash, run out of memory and miss their images, and one of them heals.\n"
+            "Within a minute pods crash, run out of memory and miss their images, and one of them recovers.\n"
         }
         false => "",
     };
     format!(
-        "KubeHealer watches {what}, {} times as fast as life. Ctrl-C ends it.\n{soon}\n\
+        "KubeHealer watches {what}, {} times faster than real time. Ctrl-C stops it.\n{soon}\n\
          \x20 status page   http://{web}/\n\
          \x20 incidents     curl -s http://{web}/api/v1/incidents\n\
          \x20 metrics       curl -s http://{web}/metrics | grep ^kubehealer_\n\

@@ -26,9 +26,9 @@ Examples:
   kubehealer diagnose -A --context eu,us        two clusters, one after another
   kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -
 
-Exit code: 0 looked, and nothing at or above --fail-on; 1 something at or above it; 2 could not look.";
+Exit code: 0 nothing at or above --fail-on; 1 something at or above it; 2 error: cluster or input unreadable.";
 
-/// Say what is wrong with pods, now: in a cluster or in files.
+/// Show what is wrong with pods now, in a cluster or in files.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -36,26 +36,26 @@ pub(super) struct Args {
     /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
     #[arg(value_name = "POD|KIND/NAME")]
     targets: Vec<String>,
-    /// The namespace; else that of the kubeconfig's context. With -f: all of them if not given
+    /// The namespace [default: that of the kubeconfig's context; with -f: all]
     #[arg(long, short)]
     #[arg(value_parser = super::namespace)]
     namespace: Option<String>,
-    /// All namespaces; a namespace that is given too does not count, as with kubectl
+    /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
     all_namespaces: bool,
     /// Only pods with these labels, such as app=cart
     #[arg(long, short = 'l', value_name = "LABELS")]
     selector: Option<Selector>,
-    /// The context of the kubeconfig; several, separated by commas, are looked at one after another
+    /// The context of the kubeconfig; several, separated by commas, are diagnosed one after another
     #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "file")]
     context: Vec<String>,
-    /// The kubeconfig file; else $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE", conflicts_with = "file")]
     kubeconfig: Option<PathBuf>,
     /// Read files instead of a cluster: JSON or YAML of kubectl, a directory with logs, a recorded watch, - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
     file: Vec<PathBuf>,
-    /// The time to judge by, such as 2026-11-22T10:00:00Z; else the cluster's clock, with -f the newest time in the files
+    /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Your own rules: a file, or a directory of files; may be given several times
@@ -64,16 +64,16 @@ pub(super) struct Args {
     /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
     owner_labels: Vec<String>,
-    /// How to print it
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// Exit with 1 if there is a finding of this severity or a worse one
+    /// Exit with 1 if there is a finding of this or a worse severity
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
     /// Do not read logs
     #[arg(long)]
     no_logs: bool,
-    /// Read the logs of crashed containers where you may; this is the default
+    /// Read the logs of crashed containers, as far as you have the right to (the default)
     #[arg(long, overrides_with = "no_logs")]
     logs: bool,
 }
@@ -81,11 +81,11 @@ pub(super) struct Args {
 /// How to print it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For a person: worst first, one line each, then the details
+    /// For people: one line each, worst first, then the details
     Table,
-    /// The table with every pod on a line of its own and all evidence
+    /// The table with one line for each pod, and all evidence
     Wide,
-    /// For programs: kubehealer.dev/v1alpha1
+    /// For programs (kubehealer.dev/v1alpha1)
     Json,
     /// The same as YAML
     Yaml,
@@ -114,7 +114,7 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     if args.all_namespaces
         && let Some(namespace) = args.namespace.take()
     {
-        output::note(&format!("-A looks in all namespaces: -n {namespace} does not count"));
+        output::note(&format!("-A means all namespaces: ignoring -n {namespace}"));
     }
     let kubeconfig = args.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
     let flags = |context| ClusterFlags::new(context, kubeconfig.as_deref());
@@ -235,7 +235,7 @@ impl Args {
                 && own != given
             {
                 return Err(Trouble::new(
-                    format_args!("{target} is asked for in namespace {own}, and -n says {given}"),
+                    format_args!("{target} names namespace {own}, but -n names {given}"),
                     format_args!("leave out -n {given}, or write {target}"),
                 ));
             }
@@ -297,8 +297,10 @@ impl Args {
                 continue;
             }
             notes.push(match near.first() {
-                Some(one) if near.len() == 1 => format!("no pod is named {}; this is {one}", target.name),
-                _ => format!("no pod is named {}; these are the {} that begin so", target.name, near.len()),
+                Some(one) if near.len() == 1 => format!("no pod is named {}; showing {one}", target.name),
+                _ => {
+                    format!("no pod is named {}; showing the {} that start with it", target.name, near.len())
+                }
             });
             targets.extend(near.into_iter().map(|name| Target { name: name.to_owned(), ..target.clone() }));
         }
@@ -347,7 +349,10 @@ impl Args {
             ([], _) if namespace.is_some() => "-A looks in all namespaces".to_owned(),
             ([], true) => String::new(),
             ([], false) => {
-                format!("a manifest says what is wanted, not what became of it: {}", files::HOW_TO_DUMP)
+                format!(
+                    "only pods of a cluster have a status, those of a manifest have none: {}",
+                    files::HOW_TO_DUMP
+                )
             }
         };
         Trouble::new(format_args!("there are no pods to look at{place}"), hint)
@@ -420,9 +425,9 @@ fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     const NAMED: usize = 20;
     let all = &snapshot.undecodable;
     let mut notes: Vec<String> =
-        all.iter().take(NAMED).map(|u| format!("passed over: {}: {}", u.place, u.why)).collect();
+        all.iter().take(NAMED).map(|u| format!("skipped: {}: {}", u.place, u.why)).collect();
     if all.len() > NAMED {
-        notes.push(format!("passed over: {} more", all.len() - NAMED));
+        notes.push(format!("skipped: {} more", all.len() - NAMED));
     }
     notes
 }
@@ -431,7 +436,7 @@ fn in_cluster(args: &Args, context: Option<&str>, targets: Vec<Target>) -> Resul
     super::blocking(async {
         tokio::select! {
             seen = look(args, context, targets) => seen,
-            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted before the look was done", "")),
+            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted", "")),
         }
     })?
 }
@@ -496,7 +501,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
             && !(sources.events && sources.owners && seen.snapshot.undecodable.is_empty())
         {
             unproven.push(Trouble::new(
-                "not all that --fail-on judges by could be read",
+                "--fail-on cannot be decided: not everything could be read",
                 "the report says what is missing, and why",
             ));
         }

@@ -21,7 +21,7 @@ Examples:
   kubehealer rules test rules/ --junit report.xml
   kubehealer diagnose -A --rules rules/
 
-Exit code: 0 all is well; 1 a rule is wrong or a test has failed; 2 could not look.";
+Exit code: 0 no errors; 1 a rule has an error or a test failed; 2 error: input unreadable.";
 
 /// Check, test and print your own rules.
 #[derive(Debug, clap::Args)]
@@ -33,7 +33,7 @@ pub(super) struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// Read rule files and say what is wrong with them
+    /// Check rule files and print their errors
     Check(Reported),
     /// Run the tests of rules: files *_test.yaml beside the rules
     Test(Reported),
@@ -52,7 +52,7 @@ struct Paths {
 struct Reported {
     #[command(flatten)]
     paths: Paths,
-    /// Write the results to a file as well, in the format of JUnit
+    /// Also write the results to this file, as JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }

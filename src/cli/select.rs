@@ -194,7 +194,7 @@ impl std::str::FromStr for Selector {
                 if valid {
                     Ok(key.to_owned())
                 } else {
-                    Err(format!("'{part}' is no label selector, such as app=cart"))
+                    Err(format!("'{part}' is not a label selector, such as app=cart"))
                 }
             };
             let one = |value: &str| vec![value.trim().to_owned()];

@@ -15,7 +15,7 @@ use crate::server::tls;
 /// Watch a cluster: the daemon, with metrics, an API and a status page.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Namespaces to watch, separated by commas; all of them if not given. With them, Roles are enough
+    /// Namespaces to watch, separated by commas [default: all]. With this, Roles are enough, no ClusterRole is needed
     #[arg(long, short = 'n', env = "KUBEHEALER_NAMESPACES", value_delimiter = ',', value_name = "NAMES",
         value_parser = super::namespace)]
     namespaces: Vec<String>,
@@ -25,35 +25,35 @@ pub(super) struct Args {
     /// Only pods with these fields, such as spec.nodeName=node-a
     #[arg(long, env = "KUBEHEALER_FIELD_SELECTOR", value_name = "FIELDS")]
     field_selector: Option<String>,
-    /// Where metrics, probes, API and status page are served; [::] is every address, IPv4 and IPv6
+    /// Address of metrics, probes, API and status page; [::] is every address, IPv4 and IPv6
     #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, daemon::PORT)), value_name = "ADDRESS")]
     listen: SocketAddr,
-    /// Where /livez and /readyz are served alone, such as [::]:8081: an attack on the other port does not reach the probes
+    /// Address of a separate port for /livez and /readyz, such as [::]:8081: load on the main port does not delay the probes
     #[arg(long, env = "KUBEHEALER_PROBE_LISTEN", value_name = "ADDRESS")]
     probe_listen: Option<SocketAddr>,
-    /// Host names, separated by commas, under which it may be asked beside addresses, localhost and NAME.NAMESPACE.svc;
-    /// *.NAME is all names below it
+    /// Additional host names, separated by commas, that requests may use besides IP addresses, localhost and NAME.NAMESPACE.svc;
+    /// *.NAME allows all names below it
     #[arg(long, env = "KUBEHEALER_ALLOWED_HOSTS", value_delimiter = ',', value_name = "NAMES")]
     allowed_hosts: Vec<String>,
-    /// Serve TLS with this certificate (PEM, with its intermediates); read again when it changes
+    /// Serve TLS with this certificate (PEM, with intermediates); reloaded when it changes
     #[arg(long, env = "KUBEHEALER_TLS_CERT_FILE", value_name = "FILE", requires = "tls_private_key_file")]
     tls_cert_file: Option<PathBuf>,
     /// The private key of --tls-cert-file
     #[arg(long, env = "KUBEHEALER_TLS_PRIVATE_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
-    /// Ask the API server who may look: metrics, API and page need a bearer token whose user may get the path
+    /// Authorize requests with the API server: metrics, API and status page need a bearer token whose user may get the path
     #[arg(long, env = "KUBEHEALER_AUTHORIZATION", value_parser = clap::builder::FalseyValueParser::new())]
     authorization: bool,
-    /// How log lines are written; which, is said by RUST_LOG, such as warn,kubehealer=debug
+    /// Log format; set the level with RUST_LOG, such as warn,kubehealer=debug
     #[arg(long, env = "KUBEHEALER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
-    /// Read the logs of crashed containers as evidence; needs the permission to get pods/log
+    /// Read logs of crashed containers as evidence; needs the right to get pods/log
     #[arg(long, env = "KUBEHEALER_LOGS", value_parser = clap::builder::FalseyValueParser::new())]
     logs: bool,
     /// Do not read events
     #[arg(long, env = "KUBEHEALER_NO_EVENTS", value_parser = clap::builder::FalseyValueParser::new())]
     no_events: bool,
-    /// Do not watch owners of pods: workloads are told by the pods alone
+    /// Do not watch owners of pods: workloads are inferred from ownerReferences
     #[arg(long, env = "KUBEHEALER_NO_OWNERS", value_parser = clap::builder::FalseyValueParser::new())]
     no_owners: bool,
     /// Do not watch nodes
@@ -62,7 +62,7 @@ pub(super) struct Args {
     /// Your own rules: a file, or a directory of files; may be given several times
     #[arg(long, env = "KUBEHEALER_RULES", value_delimiter = ',', value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
-    /// Series that /metrics may hold per metric; what is over it is counted
+    /// Maximum number of series per metric; series above the limit are dropped and counted in kubehealer_series_dropped_total
     #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = daemon::MAX_SERIES, value_name = "NUMBER")]
     max_series: usize,
     /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of: they become
@@ -72,25 +72,25 @@ pub(super) struct Args {
     /// What the cluster is called, where there are several: in log lines, API, page and kubehealer_incident_info
     #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
     cluster_name: String,
-    /// Only pods on this node: for one KubeHealer per node
+    /// Only pods on this node, for one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with = "unscheduled")]
     node: Option<String>,
-    /// Only pods that have no node yet: beside one KubeHealer per node
+    /// Only pods that have no node yet, in addition to one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_UNSCHEDULED", value_parser = clap::builder::FalseyValueParser::new())]
     unscheduled: bool,
-    /// Which share of the pods this one is for, by their uids, counted from 0, such as 0/3
+    /// The shard of pods to watch (by pod UID), counted from 0, such as 0/3
     #[arg(long, env = "KUBEHEALER_SHARD", value_name = "INDEX/COUNT", conflicts_with_all = ["shard_from_name", "shards"])]
     shard: Option<Share>,
-    /// The index of the shard is the number at the end of this name: that of a StatefulSet's pod
+    /// Take the index of the shard from the end of this name, such as a StatefulSet's pod name
     #[arg(long, env = "KUBEHEALER_SHARD_FROM_NAME", value_name = "NAME", requires = "shards")]
     shard_from_name: Option<String>,
-    /// How many shards there are
+    /// Number of shards
     #[arg(long, env = "KUBEHEALER_SHARDS", value_name = "COUNT", requires = "shard_from_name")]
     shards: Option<u32>,
     /// The context of the kubeconfig
     #[arg(long, env = "KUBEHEALER_CONTEXT", value_name = "NAME")]
     context: Option<String>,
-    /// The kubeconfig file; else $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, env = "KUBEHEALER_KUBECONFIG", value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
 }
@@ -99,9 +99,9 @@ pub(super) struct Args {
 enum LogFormat {
     /// For people
     Text,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
-    /// One JSON object a line, with the names of OpenTelemetry: k8s.pod.name, severity_text
+    /// One JSON object per line, with OpenTelemetry's names: k8s.pod.name, severity_text
     OtelJson,
 }
 
@@ -164,8 +164,8 @@ fn share_of(name: &str, of: u32) -> Result<Shard, Trouble> {
     let index = name.rsplit_once('-').and_then(|(_, number)| number.parse().ok());
     index.and_then(|index| Shard::new(index, of)).ok_or_else(|| {
         Trouble::new(
-            format_args!("--shard-from-name {name}: its end is no number below --shards {of}"),
-            "give the name of a StatefulSet's pod, such as kubehealer-0, and the replicas of the StatefulSet",
+            format_args!("--shard-from-name {name}: does not end in a number below --shards {of}"),
+            "give the name of a StatefulSet's pod, such as kubehealer-0, and the number of its replicas",
         )
     })
 }

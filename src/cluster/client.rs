@@ -148,7 +148,7 @@ impl ConnectError {
         let why = innermost(error);
         let hint = match why.contains("UnsupportedCertVersion") {
             // What `openssl x509 -req` makes without `-extfile`; other programs take it.
-            true => "Its client certificate is of version 1 of X.509: make one of version 3",
+            true => "Its client certificate is X.509 version 1: create one of version 3",
             false => "Are its certificates and its proxy right?",
         };
         Self(format!("cannot connect with what {source} says: {why}. {hint}"))
@@ -168,7 +168,7 @@ impl ConnectError {
             E::Parse(why) => {
                 let at = why.location().map(|l| format!(" (line {}, column {})", l.line(), l.column()));
                 format!(
-                    "the kubeconfig is no valid YAML{}. Compare `kubectl config view`",
+                    "the kubeconfig is not valid YAML{}. Compare `kubectl config view`",
                     at.unwrap_or_default()
                 )
             }
@@ -177,7 +177,7 @@ impl ConnectError {
                     .to_owned()
             }
             E::LoadContext(name) => format!(
-                "the kubeconfig has no context {:?}. `kubectl config get-contexts` lists what there is",
+                "the kubeconfig has no context {:?}. `kubectl config get-contexts` lists them",
                 clean(name)
             ),
             E::LoadClusterOfContext(name) => {
@@ -185,9 +185,9 @@ impl ConnectError {
             }
             E::FindPath => "found no kubeconfig: name one with --kubeconfig".to_owned(),
             E::MissingClusterUrl => "the kubeconfig's cluster has no server address".to_owned(),
-            E::ParseClusterUrl(_) => "the server address in the kubeconfig is no URL".to_owned(),
+            E::ParseClusterUrl(_) => "the server address in the kubeconfig is not a URL".to_owned(),
             E::ParseProxyUrl(_) => {
-                "the proxy's address, in the kubeconfig or in HTTPS_PROXY, is no URL".to_owned()
+                "the proxy's address, in the kubeconfig or in HTTPS_PROXY, is not a URL".to_owned()
             }
             E::ParseNoProxy(_) => {
                 "NO_PROXY cannot be read: write hosts, addresses and networks with a comma between each two".to_owned()

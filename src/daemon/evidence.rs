@@ -303,10 +303,7 @@ impl Worker {
                         *refused = Some(Instant::now());
                     }
                     if self.engine.source(source, false) {
-                        tracing::warn!(
-                            source,
-                            "{source} cannot be read, findings go without them: {failure}"
-                        );
+                        tracing::warn!(source, "cannot read {source}, findings do without them: {failure}");
                     }
                 } else {
                     tracing::debug!(source, "evidence is missing: {failure}");

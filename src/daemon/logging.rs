@@ -46,9 +46,7 @@ pub fn init(format: LogFormat) {
         LogFormat::OtelJson => lines.event_format(OtelJson).try_init(),
     };
     if let Some(error) = wrong {
-        tracing::warn!(
-            "RUST_LOG cannot be read, info is used instead: {error}; write it as in: warn,kubehealer=debug"
-        );
+        tracing::warn!("invalid RUST_LOG, using info: {error}; example: warn,kubehealer=debug");
     }
 }
 

@@ -103,13 +103,13 @@ pub(super) async fn watch_files(mut rules: ReloadingRules, engine: Arc<Engine>) 
         match reload {
             Reload::Same => {}
             Reload::New(new) => {
-                tracing::info!(rules = new.len(), "{} rules are in force from now on", new.len());
+                tracing::info!(rules = new.len(), "rules loaded");
                 engine.set_rules(Arc::new(new));
             }
             Reload::Refused(why) => {
                 engine.metrics.sources.refused_rules();
                 tracing::error!(
-                    "the new version of the rules is refused, the old one stays in force: {}",
+                    "new version of the rules rejected, keeping the old one: {}",
                     why.replace('\n', "; ")
                 );
             }

@@ -76,8 +76,11 @@ pub fn find(
         "{} {name} has terminated {count} times within an hour, each time after running for more than 10 minutes",
         view.noun()
     );
-    let what =
-        format!("last end: {} with exit code {}", crate::redact::redact(&newest.reason), newest.exit_code);
+    let what = format!(
+        "last termination: {} with exit code {}",
+        crate::redact::redact(&newest.reason),
+        newest.exit_code
+    );
     let finding = Finding {
         reason: Reason::FrequentRestarts.into(),
         severity: Reason::FrequentRestarts.severity(),
@@ -98,7 +101,7 @@ pub fn find(
                 (_, 0) => CauseCode::CommandCompleted,
                 _ => CauseCode::ApplicationError,
             },
-            text: "it terminations too seldom for the kubelet's back-off and too often to be left alone: a slow leak, a periodic job or a dependency that comes and goes".to_owned(),
+            text: "it runs too long for the kubelet's back-off, and still restarts often: a slow leak, a periodic task or a dependency that comes and goes".to_owned(),
         },
         restart_count: Some(restarts),
         exit_code: Some(newest.exit_code),

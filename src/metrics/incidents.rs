@@ -45,7 +45,7 @@ const UNHEALTHY: Family = Family::gauge(
 .owned();
 const UNHEALTHY_SINCE: Family = Family::gauge(
     "kubehealer_pod_unhealthy_since_timestamp_seconds",
-    "Since when it is unhealthy, from the API's own times; where it keeps none, since KubeHealer noticed it.",
+    "Start of the incident, from the API's own times; where the API has none, when KubeHealer noticed it.",
     &[
         "namespace",
         "pod",
@@ -83,7 +83,7 @@ const MUTED: Family = Family::gauge(
 .owned();
 const LAST_TERMINATION: Family = Family::gauge(
     "kubehealer_container_last_termination_timestamp_seconds",
-    "When a container last ended for this reason, if that was within the last hour and no completion.",
+    "Time of a container's last termination with this reason, if within the last hour and not a completion.",
     &["namespace", "pod", "workload_kind", "workload", "container", "reason"],
 );
 const WORKLOAD_UNHEALTHY_PODS: Family = Family::gauge(
@@ -94,7 +94,7 @@ const WORKLOAD_UNHEALTHY_PODS: Family = Family::gauge(
 .owned();
 const WORKLOAD_PODS: Family = Family::gauge(
     "kubehealer_workload_pods",
-    "Pods of a workload that has an open incident: all of them, healthy ones too.",
+    "All pods of a workload that has an open incident, healthy ones included.",
     &["namespace", "workload_kind", "workload"],
 )
 .owned();
@@ -106,26 +106,26 @@ const OLD_REVISION_READY_PODS: Family = Family::gauge(
 .owned();
 const TERMINATIONS: Family = Family::counter(
     "kubehealer_container_terminations_total",
-    "Ends of containers, each counted once; ends that no status showed have the reason Unobserved.",
+    "Container terminations, each counted once; those that no status showed have the reason Unobserved.",
     &["namespace", "workload_kind", "workload", "container", "container_type", "reason"],
 );
 const PROBLEM_PODS: Family = Family::gauge(
     "kubehealer_problem_pods",
-    "Pods with an open incident that share a cause, where there are at least two.",
+    "Pods with open incidents that share a cause, if there are at least two.",
     &["cause", "scope_kind", "scope"],
 );
 const LOST: Family = Family::gauge(
     "kubehealer_namespace_series_dropped",
-    "Series of a namespace that --max-series has left out of this scrape, over all metrics; of at most 100 namespaces.",
+    "Series of a namespace that --max-series left out of this scrape, over all metrics; for at most 100 namespaces.",
     &["namespace"],
 );
 /// Namespaces that are named in it.
 const MAX_LOST: usize = 100;
-const TRACKED_PODS: Family = Family::gauge("kubehealer_tracked_pods", "Pods that are watched.", &[]);
-const OPEN_INCIDENTS: Family = Family::gauge("kubehealer_open_incidents", "Incidents that are open.", &[]);
+const TRACKED_PODS: Family = Family::gauge("kubehealer_tracked_pods", "Number of watched pods.", &[]);
+const OPEN_INCIDENTS: Family = Family::gauge("kubehealer_open_incidents", "Number of open incidents.", &[]);
 const STALE_UPDATES: Family = Family::counter(
     "kubehealer_stale_updates_total",
-    "Pods that a list showed in an older state than was known already, and that were passed over.",
+    "Pods of a list that were older than the known state, and were ignored.",
     &[],
 );
 

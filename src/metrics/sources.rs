@@ -14,17 +14,17 @@ use crate::rules::{Applied, EvaluationError, RuleCounters, RuleSet};
 const WATCHES: [&Family; 8] = [
     &Family::counter(
         "kubehealer_watch_events_total",
-        "What the watches were shown, by resource and type.",
+        "Events received by the watches, by resource and type.",
         &["resource", "type"],
     ),
     &Family::counter(
         "kubehealer_watch_errors_total",
-        "What failed while listing and watching, by resource and kind.",
+        "Errors of lists and watches, by resource and kind.",
         &["resource", "kind"],
     ),
     &Family::counter(
         "kubehealer_watch_relists_total",
-        "Lists after the first one: times when the watch had lost its place.",
+        "Lists after the first one, because the watch could not be resumed.",
         &["resource"],
     ),
     &Family::counter(
@@ -34,10 +34,10 @@ const WATCHES: [&Family; 8] = [
     ),
     &Family::gauge(
         "kubehealer_watch_last_event_timestamp_seconds",
-        "When a watch last gave a sign of life, bookmarks included.",
+        "Time of the last sign of life of a watch, bookmarks included.",
         &["resource"],
     ),
-    &Family::gauge("kubehealer_watches", "Watches that are run.", &[]),
+    &Family::gauge("kubehealer_watches", "Number of watches.", &[]),
     &Family::gauge(
         "kubehealer_clock_skew_seconds",
         "How far the API server's clock is ahead of that of this process; 0 within five seconds.",
@@ -53,34 +53,38 @@ const WATCHES: [&Family; 8] = [
 /// By it the alert rules tell an end from a restart.
 const SYNCED: Family = Family::gauge(
     "kubehealer_watch_synced",
-    "1 when the first list of every watch of this resource is complete; scope says which pods, if not all.",
+    "1 when the first list of every watch of this resource is complete; scope names the pods, if not all.",
     &["resource", "scope"],
 );
 
 const RULES: [&Family; 7] = [
-    &Family::gauge("kubehealer_rules_loaded", "Rules in force.", &[]),
+    &Family::gauge("kubehealer_rules_loaded", "Number of loaded rules.", &[]),
     &Family::gauge(
         "kubehealer_rules_last_reload_successful",
-        "1 if the newest version of the rules is in force, 0 if it was refused and an older one is.",
+        "1 if the newest version of the rules is loaded, 0 if it was rejected and an older one stays loaded.",
         &[],
     ),
     &Family::gauge(
         "kubehealer_rules_last_reload_timestamp_seconds",
-        "When the rules in force were loaded.",
+        "Time at which the rules were loaded.",
         &[],
     ),
-    &Family::counter("kubehealer_rules_reload_errors_total", "Versions of the rules that were refused.", &[]),
+    &Family::counter(
+        "kubehealer_rules_reload_errors_total",
+        "Versions of the rules that were rejected.",
+        &[],
+    ),
     &Family::counter(
         "kubehealer_rule_findings_total",
-        "Findings that a rule raised or changed, once per look at their pod.",
+        "Findings that a rule raised or changed, once per diagnosis of the pod.",
         &["rule"],
     ),
     &Family::counter(
         "kubehealer_rule_ignored_total",
-        "Findings that a rule ignored, once per look at their pod.",
+        "Findings that a rule ignored, once per diagnosis of the pod.",
         &["rule"],
     ),
-    &Family::counter("kubehealer_rule_errors_total", "Looks at a pod in which a rule failed.", &["rule"]),
+    &Family::counter("kubehealer_rule_errors_total", "Diagnoses of a pod in which a rule failed.", &["rule"]),
 ];
 
 /// The resources that owners of pods are of.
@@ -113,7 +117,7 @@ impl Sources {
     pub fn new(registry: &Registry) -> Result<Arc<Self>> {
         let evidence = Opts::new(
             "kubehealer_evidence_requests_total",
-            "Requests for evidence about pods that are not well, by source and result.",
+            "Requests for evidence about failing pods, by source and result.",
         );
         let sources = Arc::new(Self {
             watches: Mutex::default(),

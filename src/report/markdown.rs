@@ -16,7 +16,7 @@ pub fn markdown(look: &Look<'_>) -> String {
         name => format!("cluster {}, ", escape(name)),
     };
     let mut out = format!(
-        "## KubeHealer: {cluster}{} of {} at fault\n\nObserved at {now}.\n",
+        "## KubeHealer: {cluster}{} of {} unhealthy\n\nObserved at {now}.\n",
         survey.summary.unhealthy_pods,
         count(survey.summary.pods, "pod")
     );
@@ -54,16 +54,16 @@ pub fn markdown(look: &Look<'_>) -> String {
         if let Some(mute) = group.mute() {
             out.push_str(&format!("{}\n\n", escape(&mute)));
         }
-        out.push_str(&format!("**Why**: {}\n", escape(&first.cause.text)));
+        out.push_str(&format!("**Cause**: {}\n", escape(&first.cause.text)));
         if !first.evidence.is_empty() {
-            out.push_str("\n**Seen**\n\n");
+            out.push_str("\n**Evidence**\n\n");
         }
         for fact in &first.evidence {
             let at = fact.at.map(|at| format!(", {}", age(at, now))).unwrap_or_default();
             out.push_str(&format!("- {}{at}: {}\n", fact.source.as_str(), code(&fact.text)));
         }
         if !first.next_steps.is_empty() {
-            out.push_str("\n**Next**\n\n");
+            out.push_str("\n**Next steps**\n\n");
         }
         for step in &first.next_steps {
             let step = if step.starts_with("kubectl ") { code(step) } else { escape(step) };

@@ -18,6 +18,8 @@ const NAMES: usize = 4;
 const LONG: usize = 60;
 /// How many are repeated.
 const WORST: usize = 3;
+/// The width of the labels of details.
+const LABEL: usize = 10;
 /// Lines of text are not longer than this, however wide the terminal is: the eye loses the next line.
 const READABLE: usize = 140;
 
@@ -32,16 +34,16 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     if !groups.is_empty() {
         out.push('\n');
         lines(&mut out, &groups, style, paint);
-        // What is only worth knowing has its line; details are for what is at fault, unless there is nothing else.
-        let at_fault = groups.iter().any(|g| g.severity() > Severity::Info);
-        for group in groups.iter().filter(|g| style.wide || !at_fault || g.severity() > Severity::Info) {
+        // An info has its line; details are for warnings and worse, unless there is nothing else.
+        let failing = groups.iter().any(|g| g.severity() > Severity::Info);
+        for group in groups.iter().filter(|g| style.wide || !failing || g.severity() > Severity::Info) {
             out.push('\n');
             details(&mut out, group, look, style, paint);
         }
     }
     footer(&mut out, look, &groups, style);
     if let Some(worst) = groups.get(..WORST).filter(|_| groups.len() > WORST && out.lines().count() > LONG) {
-        out.push_str(&format!("\n{}\n", paint.bold("The worst of them, from the top:")));
+        out.push_str(&format!("\n{}\n", paint.bold("The worst, from the top:")));
         lines(&mut out, worst, style, paint);
     }
     out
@@ -91,12 +93,12 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
         }
     }
     let text = match (summary.pods, summary.critical + summary.warning) {
-        (0, 0) => "No pods to look at.".to_owned(),
-        (_, 0) => format!("Nothing at fault in {pods}."),
+        (0, 0) => "No pods found.".to_owned(),
+        (_, 0) => format!("No problems found in {pods}."),
         _ if summary.unhealthy_pods == 0 => {
-            format!("{pods}, and none at fault by itself: {}.", counts.join(", "))
+            format!("{pods}, none unhealthy by itself: {}.", counts.join(", "))
         }
-        _ => format!("{} of {pods} at fault: {}.", thousands(summary.unhealthy_pods), counts.join(", ")),
+        _ => format!("{} of {pods} unhealthy: {}.", thousands(summary.unhealthy_pods), counts.join(", ")),
     };
     out.push_str(&paint.bold(&text));
     out.push('\n');
@@ -246,8 +248,8 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     let columns = style.width.min(READABLE);
     let mut field = |label: &str, text: &str| {
         let mut label = label;
-        for line in wrap(text, columns.saturating_sub(8)) {
-            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, 4))));
+        for line in wrap(text, columns.saturating_sub(LABEL + 4)) {
+            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, LABEL))));
             label = "";
         }
     };
@@ -255,17 +257,19 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     if let Some(mute) = group.mute() {
         field("", &clean(&mute));
     }
-    field("what", &clean(&first.summary));
+    field("summary", &clean(&first.summary));
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
-    // Where the first line names the cause in the same words, they are not repeated.
-    let said = !cause.text.is_empty() && first.summary.contains(&cause.text);
-    let why = if said { "as said".into() } else { clean(&cause.text) };
-    field("why", &format!("{why} ({}: {})", first.confidence.as_str(), cause.code));
+    let (code, confidence) = (cause.code, first.confidence.as_str());
+    // Where the summary has the cause in the same words, they are not repeated.
+    match !cause.text.is_empty() && first.summary.contains(&cause.text) {
+        true => field("cause", &format!("{code} ({confidence})")),
+        false => field("cause", &format!("{} ({confidence}: {code})", clean(&cause.text))),
+    }
     if group.findings.len() > 1 {
-        field("who", &who(group));
+        field("pods", &who(group));
     }
     let facts = if style.wide { usize::MAX } else { FACTS };
-    let mut label = "seen";
+    let mut label = "evidence";
     for fact in first.evidence.iter().take(facts) {
         let at = fact.at.map(|at| format!(" ({})", age(at, now))).unwrap_or_default();
         field(label, &format!("{}: {}{at}", fact.source.as_str(), clean(&fact.text)));
@@ -274,14 +278,15 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
     if first.evidence.len() > facts {
         field("", &format!("and {} more, see -o wide", first.evidence.len() - facts));
     }
-    let mut label = "next";
+    let mut label = "next steps";
     for step in first.next_steps.iter().chain(&first.runbook_url) {
         let step = clean(step);
         // What is to be copied is never broken.
         let whole = step.starts_with("kubectl ") || step.starts_with("http");
-        let lines = if whole { vec![step.into_owned()] } else { wrap(&step, columns.saturating_sub(8)) };
+        let lines =
+            if whole { vec![step.into_owned()] } else { wrap(&step, columns.saturating_sub(LABEL + 4)) };
         for line in lines {
-            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, 4))));
+            out.push_str(&format!("  {}  {line}\n", paint.dim(&pad(label, LABEL))));
             label = "";
         }
     }
@@ -292,7 +297,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: jiff::Timestamp) -> St
     let mut parts = vec![group.severity().as_str().to_owned()];
     match first.stage {
         Stage::Active => {}
-        Stage::Pending => parts.push("may still heal by itself".to_owned()),
+        Stage::Pending => parts.push("may still recover by itself".to_owned()),
         Stage::Recovered => parts.push("recovered".to_owned()),
     }
     if group.findings.len() == 1 {
@@ -315,7 +320,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: jiff::Timestamp) -> St
     }
     parts.extend(first.labels.iter().map(|(name, value)| format!("{name}={value}")));
     if let Some(since) = group.findings.iter().filter_map(|f| f.since).min() {
-        parts.push(format!("since {}", age(since, now)));
+        parts.push(format!("started {}", age(since, now)));
     }
     let restarts: i64 = group.findings.iter().filter_map(|f| f.restart_count).map(i64::from).sum();
     if restarts > 0 {

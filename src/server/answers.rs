@@ -38,7 +38,7 @@ pub(super) struct Busy;
 
 impl IntoResponse for Busy {
     fn into_response(self) -> Response {
-        let words = "too many answers are being made or sent at the moment; try again in a second\n";
+        let words = "too many requests at the moment; try again in a second\n";
         (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], words).into_response()
     }
 }

@@ -32,9 +32,7 @@ pub struct Wanted {
 
 /// A token that this server has not made.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "continue is no token of this list: take it as it stands in the page before, or leave it out to begin anew"
-)]
+#[error("invalid continue token: take it unchanged from the page before, or leave it out to start again")]
 pub struct BadToken;
 
 /// Picks the items of one page out of all, which may come in any order. It holds no more than a page.

@@ -90,7 +90,7 @@
     details.append(element("summary", "", "Evidence and next steps"));
     const list = element("dl");
     entry(list, "Evidence", (f.evidence || []).map((e) => e.source + (e.at ? " at " + e.at : "") + ": " + e.text));
-    entry(list, "Next", f.nextSteps || [], true);
+    entry(list, "Next steps", f.nextSteps || [], true);
     const facts = [];
     if (f.node) facts.push("node " + f.node);
     if (f.restartCount !== undefined) facts.push("restarts " + f.restartCount);

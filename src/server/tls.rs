@@ -32,10 +32,10 @@ pub enum TlsError {
     #[error("cannot read {path}: {why}", path = .0.display(), why = .1)]
     Read(PathBuf, io::ErrorKind),
     /// A file without what should be in it.
-    #[error("{path} holds no {what} in PEM", path = .0.display(), what = .1)]
+    #[error("{path} has no {what} in PEM", path = .0.display(), what = .1)]
     Content(PathBuf, &'static str),
     /// They do not belong together, or are of a kind that is not supported.
-    #[error("the private key {key} does not fit the certificate {cert}: {why}", key = .0.key.display(), cert = .0.cert.display(), why = .1)]
+    #[error("the private key {key} does not match the certificate {cert}: {why}", key = .0.key.display(), cert = .0.cert.display(), why = .1)]
     Unfit(Files, String),
 }
 

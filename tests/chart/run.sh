@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests of chart, alert rules, examples, workflows and scripts, with the real tools. Installs what it needs (tools.sh).
+# Tests of chart, alert rules, examples, workflows, scripts and spelling, with the real tools. Installs what it needs (tools.sh).
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 source tests/chart/tools.sh
@@ -16,6 +16,7 @@ check() { # name, command...
 mapfile -t scripts < <(git ls-files '*.sh' '.ci/run')
 mapfile -t yamls < <(git ls-files '*.yaml' '*.yml' | grep -Ev '^charts/kubehealer/templates/|^tests/data/')
 check "shellcheck" shellcheck -x --source-path=SCRIPTDIR "${scripts[@]}"
+check "typos" typos --force-exclude
 check "yamllint" yamllint --strict -c tests/chart/yamllint.yaml "${yamls[@]}"
 check "promtool check rules" promtool check rules charts/kubehealer/files/alerts.yaml
 [ ! -f Dockerfile ] || check "hadolint" hadolint --no-color -t info Dockerfile

@@ -168,7 +168,7 @@ fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_line
         );
     }
     let secret = explain(&["MissingSecret"]);
-    assert!(secret.contains("A Secret that does not exist") && secret.contains("Reasons: "), "{secret}");
+    assert!(secret.contains("A Secret does not exist") && secret.contains("Reasons: "), "{secret}");
     let rules = include_str!("../../charts/kubehealer/files/alerts.yaml");
     let alerts: Vec<&str> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert_eq!(alerts.len(), 35);
@@ -391,7 +391,7 @@ fn of_a_watch_the_newest_state_counts_and_the_deleted_are_gone() {
         with_input(&["diagnose", "-f", "-"], [&failing, healed.get(..200).unwrap()].concat().as_bytes());
     assert_eq!(run.code, 0);
     assert!(
-        run.out.contains("OOMKilled") && run.out.contains("passed over: standard input, line 2"),
+        run.out.contains("OOMKilled") && run.out.contains("skipped: standard input, line 2"),
         "{}",
         run.out
     );
@@ -477,7 +477,7 @@ fn names_are_accepted_as_reports_kubectl_and_people_write_them() {
     assert_eq!(pods(&["shop/Deployment/cart", "ml/trainer"]), 3, "of several namespaces");
     assert_eq!(pods(&["-n", "ml", "-A"]), pods(&[]), "-A wins, as with kubectl");
     let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "ml", "shop/cart-874c48df9"]);
-    assert!(run.code == 2 && run.err.contains("in namespace shop, and -n says ml"), "{}", run.err);
+    assert!(run.code == 2 && run.err.contains("names namespace shop, but -n names ml"), "{}", run.err);
     let run = kubehealer(&["diagnose", "-f", FINAL, "ml/cart-874c48df9"]);
     assert!(
         run.code == 2 && run.err.contains("pod/cart-874c48df9: not found in namespace ml"),

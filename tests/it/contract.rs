@@ -191,7 +191,7 @@ fn an_empty_selection_and_an_unread_source_are_never_a_pass_in_a_cluster_either(
     assert_eq!(server.diagnose(&healthy).code, 0);
     server.cluster.fault("events", Fault::Forbidden);
     let run = server.diagnose(&healthy);
-    assert!(run.code == 2 && run.err.contains("not all that --fail-on judges by"), "{}", run.err);
+    assert!(run.code == 2 && run.err.contains("--fail-on cannot be decided"), "{}", run.err);
 }
 
 #[test]

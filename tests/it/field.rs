@@ -201,7 +201,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs nfs.shop.svc.cluster.local:/ /var/lib/kubelet/pods/x\nOutput: mount.nfs: Failed to resolve server nfs.shop.svc.cluster.local: Name or service not known\n",
             C::VolumeMountFailed,
-            "Name or service not known (DNS on the node",
+            "Name or service not known (DNS of the node",
         ),
         (
             "FailedMount",
@@ -325,7 +325,7 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"calico\" failed (add): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running and has mounted /var/lib/calico/",
             C::NetworkSetupFailed,
-            "agent on node node-a does not answer",
+            "pod on node node-a writes this file",
         ),
         (
             "",
@@ -942,7 +942,9 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&http, "HTTP probe failed with statuscode: 503".to_owned(), "GET :8080/healthz: HTTP status 503", "the program itself reports"),
         (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "answers itself"),
         (&http, "HTTP probe failed with statuscode: 404".to_owned(), "HTTP status 404", "does not exist"),
-        (&http, format!("{get}tls: first record does not look like a TLS handshake"), "server gave HTTP response", "scheme to HTTP"),
+        (&http, format!("{get}http: server gave HTTP response to HTTPS client"), "server gave HTTP response", "scheme to HTTP"),
+        (&http, format!("{get}tls: first record does not look like a TLS handshake"), "first record does not look like a TLS handshake", "does not speak TLS"),
+        (&http, format!("{get}EOF"), "EOF: the connection was closed", "closes the probe's connection"),
         (&http, format!("{get}net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x00\\x00\\x12\""), "does not speak plain HTTP", "gRPC"),
         (&http, format!("{get}read tcp 10.1.1.2:45->10.1.1.1:8080: read: connection reset by peer"), "the connection is reset", "port and scheme"),
         (&http, "Readiness probe errored: strconv.Atoi: parsing \"http\": invalid syntax".to_owned(), "not one of the container's", "names in ports"),

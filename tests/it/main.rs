@@ -35,3 +35,4 @@ mod server;
 mod simulator;
 mod steady;
 mod watch;
+mod words;

@@ -1359,7 +1359,7 @@ fn sandboxes_that_cannot_be_made_say_what_of_it_fails() {
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"1\": plugin type=\"calico\" failed (add): stat /var/lib/calico/nodename: no such file or directory: check that the calico/node container is running",
             C::NetworkSetupFailed,
-            "agent on node",
+            "writes this file when it is up",
         ),
         (
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"1\": plugin type=\"calico\" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized",

@@ -186,7 +186,7 @@ fn the_program_is_blamed_only_for_what_is_said_of_it() {
     }
     // The image's own file system is no volume of the pod.
     let message = "failed to create containerd task: failed to create shim task: failed to mount rootfs component: invalid argument: unknown";
-    warns(&look(&not_started(message)), R::RunContainerError, C::ImageCorrupt, &["crictl rmi"]);
+    warns(&look(&not_started(message)), R::RunContainerError, C::RuntimeError, &["dmesg", "crictl rmi"]);
 }
 
 #[test]

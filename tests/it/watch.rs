@@ -600,8 +600,8 @@ async fn a_broken_kubeconfig_is_told_in_words_without_its_secrets() {
     let path = dir.path().join("config");
     let context = "contexts: [{name: a, context: {cluster: c, user: u}}]\nclusters: [{name: c, cluster: {server: 'http://x'}}]\n";
     for (text, context_flag, words) in [
-        ("users: [{name: u, user: {token: hunter2}}]\nclusters: [}\n", None, "no valid YAML"),
-        ("users:\n- name: u\n  user: {token: [hunter2]}\n", None, "no valid YAML"),
+        ("users: [{name: u, user: {token: hunter2}}]\nclusters: [}\n", None, "not valid YAML"),
+        ("users:\n- name: u\n  user: {token: [hunter2]}\n", None, "not valid YAML"),
         ("kind: Config\n", None, "no current context"),
         ("current-context: b\n", None, "no context \"b\""),
         (context, Some("z"), "no context \"z\""),

@@ -99,7 +99,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["FailedScheduling"],
         EVENT,
-        "The scheduler finds no node for the pod. The message counts the nodes by what each of them lacks.",
+        "The scheduler finds no node for the pod. The message counts the nodes by what each of them is missing.",
         &[DIAGNOSE, DESCRIBE],
         &["Unschedulable"],
     ),
@@ -145,7 +145,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["0"],
         EXIT,
-        "Success. The kubelet starts a container again that should go on, as restartPolicy Always says.",
+        "Success. With restartPolicy Always the kubelet starts the container again.",
         &[PREVIOUS],
         &["CompletedLoop"],
     ),
@@ -159,7 +159,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["126"],
         EXIT,
-        "The shell found the command and could not run it: it is not executable, or no program.",
+        "The shell found the command and could not run it: it is not executable, or not a program.",
         &[PREVIOUS, "see the cause CommandNotExecutable"],
         &["CrashLoopBackOff"],
     ),
@@ -180,7 +180,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["130", "SIGINT"],
         EXIT,
-        "128 + 2: SIGINT, the signal of Ctrl-C, ended the program.",
+        "128 + 2: SIGINT, the signal of Ctrl-C, stopped the program.",
         &[PREVIOUS],
         &["Error"],
     ),
@@ -215,14 +215,14 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["137", "SIGKILL"],
         EXIT,
-        "128 + 9: SIGKILL. With the reason OOMKilled: the memory limit. Else the container did not stop within its grace period after SIGTERM (a failed liveness probe, a deletion), or the node's kernel had no memory left.",
+        "128 + 9: SIGKILL. With the reason OOMKilled: the memory limit. Otherwise the container did not stop within its grace period after SIGTERM (a failed liveness probe, a deletion), or the node's kernel had no memory left.",
         &[DIAGNOSE, "kubectl -n NAMESPACE describe pod POD: Last State, Reason"],
         &["OOMKilled", "LivenessProbeFailed"],
     ),
     word(
         &["139", "SIGSEGV"],
         EXIT,
-        "128 + 11: SIGSEGV. The program used memory that is not its own: a bug in native code, or libraries that do not fit.",
+        "128 + 11: SIGSEGV. The program accessed memory that is not its own: a bug in native code, or libraries that do not match.",
         &[PREVIOUS, "see the cause SegmentationFault"],
         &["CrashLoopBackOff"],
     ),

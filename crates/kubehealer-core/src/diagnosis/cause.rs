@@ -35,15 +35,15 @@ causes! {
     // Image
     /// The registry has no such repository or tag.
     ImageNotFound;
-    /// The registry says the same of a missing and of a private repository.
+    /// The repository does not exist or is private; the registry gives the same answer for both.
     ImageNotFoundOrPrivate;
-    /// The registry wants credentials, or other ones.
+    /// The registry requires credentials, or other ones.
     RegistryUnauthorized;
     /// The registry limits the rate of pulls.
     RegistryRateLimited;
     /// The registry cannot be reached.
     RegistryUnreachable;
-    /// The registry answers with an error of its own.
+    /// The registry answers with an error.
     RegistryError;
     /// The registry's name does not resolve.
     RegistryNameNotResolved;
@@ -61,100 +61,100 @@ causes! {
     ImageShortName;
     /// The signature is missing or wrong.
     ImageSignature;
-    /// The image is broken.
+    /// The image is corrupt.
     ImageCorrupt;
-    /// The image is not on the node, and must not be pulled.
+    /// The image is not on the node, and imagePullPolicy Never forbids the pull.
     ImageNotPresent;
-    /// A pull that no rule explains.
+    /// The pull failed with an error that no rule explains.
     ImagePullFailed;
-    /// A pull goes on for long.
+    /// The pull takes long.
     ImagePullSlow;
     // Configuration and start
-    /// A ConfigMap that does not exist.
+    /// A ConfigMap does not exist.
     MissingConfigMap;
-    /// A Secret that does not exist.
+    /// A Secret does not exist.
     MissingSecret;
-    /// A key that its ConfigMap does not have.
+    /// A ConfigMap does not have the key that the pod uses.
     MissingConfigMapKey;
-    /// A key that its Secret does not have.
+    /// A Secret does not have the key that the pod uses.
     MissingSecretKey;
-    /// The image would run as root, or nobody can tell.
+    /// runAsNonRoot is set, but the image runs as root, or its user is not a number.
     RunAsNonRootViolated;
-    /// A path inside a volume.
+    /// A subPath of a volume cannot be prepared.
     SubPathFailed;
-    /// A mount inside the container.
+    /// A mount inside the container fails.
     MountFailed;
     /// The program is not in the image.
     ExecutableNotFound;
-    /// The program may not be run.
+    /// The program is not executable.
     ExecutableNotPermitted;
     /// The program is for another architecture.
     ExecFormatError;
-    /// The image names no program.
+    /// Neither the image nor the pod names a command.
     NoCommand;
-    /// The image names a user that it does not have.
+    /// The user to run as does not exist in the image.
     UnknownUser;
-    /// A container of this name is still known to the runtime.
+    /// The container runtime still has a container with this name.
     ContainerNameReserved;
-    /// The runtime took too long.
+    /// The container runtime did not answer in time.
     RuntimeTimeout;
-    /// The runtime refuses for a reason of its own.
+    /// The container runtime reports another error.
     RuntimeError;
-    /// A hook failed.
+    /// A lifecycle hook failed.
     HookFailed;
     // Ends
-    /// The memory limit was reached.
+    /// The container reached its memory limit.
     MemoryLimitReached;
-    /// A child process reached the memory limit; the main process went on or ended by itself.
+    /// A child process reached the memory limit; the main process continued or exited by itself.
     ChildMemoryLimitReached;
-    /// SIGKILL, and nothing tells from whom.
+    /// Killed by SIGKILL; nothing shows who sent it.
     Killed;
-    /// SIGTERM, and nothing tells from whom.
+    /// Terminated by SIGTERM; nothing shows who sent it.
     Terminated;
     /// Killed by SIGSEGV.
     SegmentationFault;
     /// Killed by SIGABRT.
     Aborted;
-    /// Killed by SIGILL: instruction set or architecture.
+    /// Killed by SIGILL: wrong CPU features or architecture.
     IllegalInstruction;
     /// Killed by SIGBUS.
     BusError;
-    /// Killed by SIGSYS: seccomp.
+    /// Killed by SIGSYS: seccomp forbids a system call.
     BadSystemCall;
     /// Killed by another signal.
     Signal;
-    /// The program said so itself, by its exit code.
+    /// The program exited with an error code; nothing shows why.
     ApplicationError;
-    /// The program did its work and ended, where it should go on.
+    /// The program completed, but should keep running.
     CommandCompleted;
-    /// 126: not executable.
+    /// Exit code 126: the command is not executable.
     CommandNotExecutable;
-    /// 127: not found.
+    /// Exit code 127: the command was not found.
     CommandNotFound;
-    /// The liveness probe had it killed.
+    /// The kubelet killed the container because its liveness probe failed.
     LivenessProbe;
-    /// The startup probe had it killed.
+    /// The kubelet killed the container because its startup probe failed.
     StartupProbe;
     /// The readiness probe fails.
     ReadinessProbe;
-    /// The container vanished from the runtime.
+    /// The container disappeared from the runtime.
     ContainerVanished;
     /// The node or its runtime was restarted.
     NodeRestarted;
-    /// Another container's exit restarts all of them.
+    /// A restart rule of another container restarts all containers.
     RestartRule;
     // From the log
     /// The program crashed with a stack trace.
     Panic;
-    /// The program's own memory limit (heap) was reached.
+    /// The program reached its own heap limit.
     HeapExhausted;
-    /// Its port is taken.
+    /// The port is already in use.
     AddressInUse;
-    /// Something it depends on refuses connections or does not answer.
+    /// A dependency refuses connections or does not answer.
     DependencyUnreachable;
-    /// The name of something it depends on does not resolve.
+    /// The name of a dependency does not resolve.
     DependencyNameNotResolved;
-    /// It may not do what it wants to.
+    /// The program lacks a permission.
     PermissionDenied;
     /// A file is missing.
     FileNotFound;
@@ -162,102 +162,102 @@ causes! {
     LibraryNotFound;
     /// An environment variable or setting is missing.
     MissingConfiguration;
-    /// A setting is wrong.
+    /// A setting is invalid.
     InvalidConfiguration;
-    /// A flag or argument is wrong.
+    /// A flag or argument is invalid.
     BadArguments;
-    /// TLS or a certificate.
+    /// A TLS connection or a certificate fails.
     TlsError;
-    /// Credentials were refused.
+    /// Credentials were rejected.
     AuthenticationFailed;
-    /// Something it depends on answers with an error.
+    /// A dependency answers with an error.
     DependencyError;
     /// Another process holds the lock.
     LockHeld;
-    /// The data on its disk are broken, or of another version or cluster.
+    /// The data on disk is damaged, or belongs to another version or cluster.
     DataIncompatible;
-    /// A licence is missing or not valid any more.
+    /// A license is missing or invalid.
     LicenseInvalid;
-    /// The schema of a database, or a migration.
+    /// The database schema does not match, or a migration fails.
     DatabaseSchema;
-    /// Disk, file descriptors and the like are used up.
+    /// Disk space, file descriptors or another resource is used up.
     ResourceExhausted;
-    /// What else the log says last.
+    /// Another error in the log.
     LoggedError;
     // Scheduling
-    /// CPU, memory or another resource does not suffice.
+    /// No node has enough CPU, memory or another resource left.
     InsufficientResources;
-    /// No node has the wanted labels.
+    /// No node has the required labels.
     NodeSelectorMismatch;
-    /// Taints that the pod does not tolerate.
+    /// Nodes have taints that the pod does not tolerate.
     UntoleratedTaint;
-    /// Affinity, anti-affinity or spread.
+    /// Affinity, anti-affinity or topology spread rules cannot be satisfied.
     AffinityUnsatisfied;
-    /// A host port is taken.
+    /// A host port is in use.
     HostPortTaken;
-    /// A claim is unbound, missing or elsewhere.
+    /// A volume claim is unbound, missing, or in another zone.
     VolumeUnavailable;
-    /// Cordoned nodes.
+    /// Nodes are cordoned.
     NodesUnschedulable;
-    /// Too many pods on the nodes.
+    /// Nodes run as many pods as they may.
     TooManyPods;
-    /// Other constraints.
+    /// Other scheduling constraints are not met.
     SchedulingConstraints;
-    /// A scheduling gate.
+    /// A scheduling gate holds the pod back.
     SchedulingGate;
     // Pod
     /// A volume cannot be mounted.
     VolumeMountFailed;
     /// A volume cannot be attached.
     VolumeAttachFailed;
-    /// Network set-up.
+    /// The pod's network cannot be set up.
     NetworkSetupFailed;
-    /// The pod's sandbox.
+    /// The pod's sandbox cannot be created.
     SandboxFailed;
-    /// Dynamic resources.
+    /// A device cannot be allocated or prepared.
     DeviceAllocationFailed;
     /// A device is not healthy.
     DeviceUnhealthy;
-    /// The kubelet gives no sign of life.
+    /// The kubelet does not report.
     KubeletSilent;
-    /// No event tells what it waits for.
+    /// No event says what the pod waits for.
     Unexplained;
-    /// An init container runs and runs.
+    /// An init container keeps running.
     InitWaiting;
-    /// An init container must end first.
+    /// A readiness gate is not True.
     ReadinessGate;
     /// The node ran out of a resource.
     NodePressure;
     /// The pod used more local storage than its limit.
     StorageLimitExceeded;
-    /// Ran longer than allowed.
+    /// It ran longer than its deadline allows.
     DeadlineReached;
-    /// The node had not enough left.
+    /// The node did not have enough left.
     NodeFull;
-    /// The node's policy or features.
+    /// The node rejected the pod because of its policy or features.
     NodeRefused;
-    /// A more important pod.
+    /// A pod with a higher priority needed the room.
     Preemption;
     /// The node was shut down.
     NodeShutDown;
     /// A planned disruption.
     Disruption;
-    /// A finalizer that nobody removes.
+    /// A finalizer has not been removed.
     Finalizer;
-    /// Containers that do not stop.
+    /// Containers do not stop.
     ContainersNotStopped;
-    /// The node is gone or silent.
+    /// The node is gone or does not answer.
     NodeLost;
-    /// A resize must wait or cannot be done.
+    /// A resize has to wait or cannot be done.
     ResizeRefused;
     // Workload
     /// A quota is used up.
     QuotaExceeded;
-    /// A ServiceAccount that does not exist.
+    /// A ServiceAccount does not exist.
     MissingServiceAccount;
-    /// Pod security or another admission check.
+    /// Pod security or another admission check denies the pods.
     AdmissionDenied;
-    /// An admission webhook.
+    /// An admission webhook denies the pods or does not answer.
     WebhookDenied;
     /// Pods cannot be created for another reason.
     CreateRefused;
@@ -265,19 +265,19 @@ causes! {
     BadRevision;
     /// Too many pods of a Job failed.
     TooManyFailures;
-    /// A container without end keeps a pod open whose work is done.
+    /// A helper container keeps a pod running whose work is done.
     WorkDone;
-    /// A rule of the Job's failure policy.
+    /// A rule of the Job's pod failure policy ended the Job.
     FailurePolicy;
     // Node
-    /// The kubelet stopped posting.
+    /// The kubelet stopped posting node status.
     KubeletStopped;
     /// The node says it is not ready.
     NodeUnready;
     /// A node agent reports a problem of the node.
     NodeProblem;
     // Rules
-    /// A rule of the user's.
+    /// One of your own rules.
     UserRule;
 }
 

@@ -1,6 +1,6 @@
 //! The vocabulary of failures: a bounded set of reasons, used alike in code, metrics, alerts, runbooks and docs.
 //!
-//! A reason is Kubernetes' own string wherever it has one. What a reason means, how it is detected and what to do stands in
+//! A reason is Kubernetes' own string wherever it has one. What a reason means and what to do is in
 //! `docs/runbooks/<Reason>.md`.
 
 use std::fmt;
@@ -147,35 +147,35 @@ macro_rules! reasons {
 // `UPDATE_GENERATED=1 cargo test --test it generated::`, which writes the docs and the alert rules anew.
 reasons! {
     CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] "ContainerCrashLooping"
-        "status: waiting for it; or ended, or running for less than 10 minutes, after a second end whose run was shorter than 10 minutes. The signal or exit code is its cause";
+        "status: waits with that reason; or terminated, or running for less than 10 minutes, after a second run shorter than 10 minutes. The signal or exit code is its cause";
     OOMKilled "OOMKilled" Container Crash Warning 0 [] "ContainerOOMKilled"
-        "status: the runtime's word `OOMKilled` on the newest end; exit code 137 confirms it, 1 to n is probable (a child, then the main process), 0 and 143 are a remark on a child only. A bare 137 never is one. Node events `SystemOOM`, `OOMKilling` add to it";
+        "status: reason `OOMKilled` of the last termination; confirmed with exit code 137, probable with 1 to n (a child was killed, then the main process exited), info with 0 and 143 (only a child). Never exit code 137 alone. Node events `SystemOOM` and `OOMKilling` add evidence";
     CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] "ContainerCrashLooping"
-        "status: three ends with exit code 0 although it is to run for ever, and no probe whose patience the run's length fits";
+        "status: three terminations with exit code 0 under restartPolicy Always, and no probe whose time matches the length of the runs";
     LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
-        "event: `Killing` for the liveness probe within the run that ended; or the probe's complaint in that run and a run as long as the probe allows (probable). Without events a loop whose runs fit the probe keeps its own reason, with the probe as a possible cause";
+        "event: `Killing` for the liveness probe within the run that terminated; or `Unhealthy` in that run and a run as long as the probe allows (probable). Without events a loop whose runs match the probe keeps its own reason, with the probe as a possible cause";
     StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] "ContainerProbeKilling"
-        "event: `Killing` for the startup probe; or status: `started` false long after the probe should have had it killed";
+        "event: `Killing` for the startup probe; or status: `started` is false long after the probe's time";
     FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] "ContainerRestartsFrequent"
-        "memory of the daemon: three ends within an hour after runs of more than 10 minutes; at once where restart count and age prove it";
+        "memory of the daemon: three terminations within an hour after runs of more than 10 minutes; at once where restart count and age prove it";
     Error "Error" Container Crash Warning 0 [down] "ContainerFailed"
-        "status: ended with a code other than 0 and not to be restarted. Info for a pod of a Job: the Job decides";
+        "status: terminated with a code other than 0, and not restarted. Info for a pod of a Job: the Job decides";
     RunContainerError "RunContainerError" Container Crash Warning 0 [down] "ContainerStartFailing"
-        "status: that waiting reason, or the end `StartError` or `ContainerCannotRun`, from the second try on; the runtime's text says what";
+        "status: that waiting reason, or a termination with `StartError` or `ContainerCannotRun`, from the second attempt on; the runtime's message says what";
     PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] "ContainerStartFailing"
-        "status: that waiting reason, shown for a second or two; event `FailedPostStartHook`. Without events a killed container that has such a hook is a possible one";
+        "status: that waiting reason, visible for a second or two; event `FailedPostStartHook`. Without events a killed container with such a hook is a possible case";
     ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] "ContainerFailed"
-        "status: the kubelet made that end up, and the container is not to run again";
+        "status: the kubelet made up that termination, and the container does not run again";
     RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] "ContainerCrashLooping"
-        "status and spec: an exit for which the container's rule restarts all containers. Warning from the third on; the other containers are its victims and raise nothing";
+        "status and spec: an exit code for which the container's rule restarts all containers. Warning from the third on; the other containers raise nothing";
     ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] "PodNotReady"
-        "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node answers";
+        "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node is ready";
     SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] "ContainerInitStuck"
-        "status: a pod that is not restarted (`Never`, `OnFailure`) has containers that completed with exit code 0, and another one that goes on. Info where neither name nor image say that it is a helper (a proxy, an agent, a log shipper)";
+        "status: in a pod with restartPolicy `Never` or `OnFailure` some containers completed with exit code 0, and another one keeps running. Info if neither its name nor its image looks like a helper (a proxy, an agent, a log shipper)";
     DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] "ContainerDeviceUnhealthy"
-        "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so no grace can be kept";
+        "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so it is reported at once";
     ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] "ContainerImagePullFailing"
-        "status: `ErrImagePull`, `ImagePullBackOff` or `RegistryUnavailable`; the cause from the message, else from the event of the failed pull";
+        "status: `ErrImagePull`, `ImagePullBackOff` or `RegistryUnavailable`; the cause from the message, or from the event of the failed pull";
     InvalidImageName "InvalidImageName" Container Start Warning 0 [down] "ContainerImagePullFailing"
         "status: that waiting reason";
     ErrImageNeverPull "ErrImageNeverPull" Container Start Warning 0 [down] "ContainerImagePullFailing"
@@ -195,13 +195,13 @@ reasons! {
     InitStuck "InitStuck" Container Start Warning 600 [down, wants_running_log] "ContainerInitStuck"
         "status: an init container runs for more than 10 minutes";
     SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] "ContainerInitStuck"
-        "status: a sidecar runs and `started` stays false; the grace is its startup probe's budget";
+        "status: a sidecar runs and `started` stays false for longer than its startup probe allows";
     Other "Other" Container Start Warning 60 [down] "ContainerStartFailing"
-        "status: a waiting reason that is none of the known ones, with its words; Kubernetes does put whole sentences there";
+        "status: a waiting reason that is none of the known ones, shown unchanged; Kubernetes does put whole sentences there";
     Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] "PodUnschedulable"
-        "status: condition `PodScheduled`; the scheduler's sentence is taken apart into counts per cause; of a claim that it waits for, the claim's events say why. Five minutes where an autoscaler says that a node is coming";
+        "status: condition `PodScheduled`; the scheduler's message is split into counts per cause; for a claim that it waits for, the claim's events say why. Five minutes if an autoscaler says that a node is coming";
     SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] "PodUnschedulable"
-        "status: that condition, with what its plugin waited for in vain (a volume, a device); or no condition at all for a minute: no scheduler looks at the pod";
+        "status: that condition, with the volume or device that its plugin waited for; or no condition at all for a minute: no scheduler handles the pod";
     SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] "PodDisrupted"
         "status: that condition";
     VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] "PodStuckCreating"
@@ -211,57 +211,57 @@ reasons! {
     FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] "PodStuckCreating"
         "event: that one, or `FailedResourceClaimCreation`, while there is no sandbox";
     PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] "PodStuckCreating"
-        "status: on its node, nothing created, and no event tells why; ten minutes for a pull, or where events are not read and there is a sandbox";
+        "status: on its node, nothing created, and no event says why; ten minutes for a pull, or if events are not read and there is a sandbox";
     ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] "PodNotReady"
         "status: that reason of the condition `Ready`";
     Evicted "Evicted" Pod End Warning 0 [] "PodEvicted"
-        "status: reason of the pod; node pressure and a limit of its own are told apart";
+        "status: reason of the pod; node pressure and the pod's own limit are distinguished";
     DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] "PodFailed"
         "status: reason of the pod";
     OutOfcpu "OutOfcpu" Pod End Warning 0 [] "PodRejected"
-        "status: reason `OutOfcpu` of a pod that its node refused";
+        "status: reason `OutOfcpu` of a pod that its node rejected";
     OutOfmemory "OutOfmemory" Pod End Warning 0 [] "PodRejected"
-        "status: reason `OutOfmemory` of a pod that its node refused";
+        "status: reason `OutOfmemory` of a pod that its node rejected";
     OutOfephemeralStorage "OutOfephemeral-storage" Pod End Warning 0 [] "PodRejected"
-        "status: reason `OutOfephemeral-storage` of a pod that its node refused";
+        "status: reason `OutOfephemeral-storage` of a pod that its node rejected";
     OutOfpods "OutOfpods" Pod End Warning 0 [] "PodRejected"
-        "status: reason `OutOfpods` of a pod that its node refused";
+        "status: reason `OutOfpods` of a pod that its node rejected";
     NodeAffinity "NodeAffinity" Pod End Warning 0 [] "PodRejected"
-        "status: reason `NodeAffinity` of a pod that its node refused";
+        "status: reason `NodeAffinity` of a pod that its node rejected";
     NodeName "NodeName" Pod End Warning 0 [] "PodRejected"
-        "status: reason `NodeName` of a pod that its node refused";
+        "status: reason `NodeName` of a pod that its node rejected";
     NodePorts "NodePorts" Pod End Warning 0 [] "PodRejected"
-        "status: reason `NodePorts` of a pod that its node refused";
+        "status: reason `NodePorts` of a pod that its node rejected";
     TaintToleration "TaintToleration" Pod End Warning 0 [] "PodRejected"
-        "status: reason `TaintToleration` of a pod that its node refused";
+        "status: reason `TaintToleration` of a pod that its node rejected";
     UnexpectedAdmissionError "UnexpectedAdmissionError" Pod End Warning 0 [] "PodRejected"
-        "status: reason `UnexpectedAdmissionError` of a pod that its node refused";
+        "status: reason `UnexpectedAdmissionError` of a pod that its node rejected";
     TopologyAffinityError "TopologyAffinityError" Pod End Warning 0 [] "PodRejected"
-        "status: reason `TopologyAffinityError` of a pod that its node refused";
+        "status: reason `TopologyAffinityError` of a pod that its node rejected";
     SMTAlignmentError "SMTAlignmentError" Pod End Warning 0 [] "PodRejected"
-        "status: reason `SMTAlignmentError` of a pod that its node refused";
+        "status: reason `SMTAlignmentError` of a pod that its node rejected";
     SysctlForbidden "SysctlForbidden" Pod End Warning 0 [] "PodRejected"
-        "status: reason `SysctlForbidden` of a pod that its node refused";
+        "status: reason `SysctlForbidden` of a pod that its node rejected";
     AppArmor "AppArmor" Pod End Warning 0 [] "PodRejected"
-        "status: reason `AppArmor` of a pod that its node refused";
+        "status: reason `AppArmor` of a pod that its node rejected";
     PodOSNotSupported "PodOSNotSupported" Pod End Warning 0 [] "PodRejected"
-        "status: reason `PodOSNotSupported` of a pod that its node refused";
+        "status: reason `PodOSNotSupported` of a pod that its node rejected";
     PodFeatureUnsupported "PodFeatureUnsupported" Pod End Warning 0 [] "PodRejected"
-        "status: reason `PodFeatureUnsupported` of a pod that its node refused";
+        "status: reason `PodFeatureUnsupported` of a pod that its node rejected";
     VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] "PodRejected"
-        "status: reason `VolumeAttachmentLimitExceeded` of a pod that its node refused";
+        "status: reason `VolumeAttachmentLimitExceeded` of a pod that its node rejected";
     AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] "PodRejected"
-        "status: a message that begins with `Pod was rejected` (or, of older kubelets, with the same sentence behind it), with a reason that is none of the named ones";
+        "status: a message that begins with `Pod was rejected` (or, with older kubelets, has the same sentence after the reason), with a reason that is none of the named ones";
     PodFailed "PodFailed" Pod End Warning 0 [] "PodFailed"
-        "status: failed, and neither a known reason nor a container tells why";
+        "status: failed, and neither a known reason nor a container says why";
     Preempted "Preempted" Pod End Info 0 [] "PodDisrupted"
         "status: `Preempting`, or `DisruptionTarget` by the scheduler";
     NodeShutdown "NodeShutdown" Pod End Info 0 [] "PodDisrupted"
         "status: `Terminated`, `NodeShutdown` or `Shutdown`";
     StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] "PodStuckTerminating"
-        "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, silent node and running containers are told apart";
+        "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, lost node and running containers are distinguished";
     FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] "PodDisrupted"
-        "event: that one, or `ExceededGracePeriod`, since the pod was asked to go";
+        "event: that one, or `ExceededGracePeriod`, after the deletion of the pod";
     ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] "PodResizeFailing"
         "status: condition `PodResizePending`";
     ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] "PodResizeFailing"
@@ -269,23 +269,23 @@ reasons! {
     ResizeError "ResizeError" Pod Resize Warning 0 [] "PodResizeFailing"
         "status: condition `PodResizeInProgress` with reason `Error`";
     FailedCreate "FailedCreate" Workload Workload Warning 60 [] "WorkloadCannotCreatePods"
-        "owner: condition `ReplicaFailure`; of StatefulSets, DaemonSets, Jobs and CronJobs, which have none, their events (of a CronJob: that it makes no Job). Critical if no pod is ready";
+        "owner: condition `ReplicaFailure`; for StatefulSets, DaemonSets, Jobs and CronJobs, which have none, their events (for a CronJob: that it creates no Job). Critical if no pod is ready";
     ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] "WorkloadRolloutStuck"
         "owner: condition `Progressing` of a Deployment. Critical if no revision serves";
     BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] "JobFailed"
-        "owner: condition of the Job; a later success of its CronJob ends it";
+        "owner: condition of the Job; a later success of its CronJob resolves it";
     PodFailurePolicy "PodFailurePolicy" Workload Workload Warning 0 [] "JobFailed"
         "owner: condition of the Job";
     FailedIndexes "FailedIndexes" Workload Workload Warning 0 [] "JobFailed"
         "owner: condition of the Job";
     JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] "JobFailed"
-        "owner: condition of the Job; the pod is deleted then, and only the Job tells";
+        "owner: condition of the Job; its pods are deleted, so only the Job shows it";
     NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] "NodeUnhealthy"
-        "node: condition `Ready`: at once when the kubelet is silent, after two minutes when it says so itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
+        "node: condition `Ready`: at once when the kubelet is silent, after two minutes when the kubelet reports it itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
     NodeProblem "NodeProblem" Node Node Warning 120 [] "NodeUnhealthy"
         "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
     NodeRestart "NodeRestart" Node Node Warning 0 [] "NodeUnhealthy"
-        "status: most pods of a node (three at least) ended within two minutes as a restart leaves them";
+        "status: most pods of a node (three at least) terminated within two minutes in the way of a restart";
     MemoryPressure "MemoryPressure" Node Node Warning 60 [] "NodeUnhealthy"
         "node: condition `MemoryPressure`";
     DiskPressure "DiskPressure" Node Node Warning 60 [] "NodeUnhealthy"

@@ -342,10 +342,17 @@ fn without_key(finding: Finding, who: &str, rest: &str) -> Finding {
 fn as_root(finding: Finding, who: &str, message: &str) -> Finding {
     let said = message.split_once(" (pod: ").map_or(message, |(said, _)| said);
     let why = text::quote(&text::normalise(said));
+    let step = if said.contains("runAsUserName") {
+        "set securityContext.windowsOptions.runAsUserName to ContainerUser, or drop runAsNonRoot if the program needs root"
+    } else if said.contains("runAsUser breaks") {
+        "set runAsUser to a number other than 0 where the pod or the container sets it, or drop runAsNonRoot if the program needs root"
+    } else {
+        "set runAsUser to a number other than 0, or build the image with a numeric USER"
+    };
     finding
         .summary(format!("{who}: cannot start: {why}"))
         .cause(CauseCode::RunAsNonRootViolated, why)
-        .next_step("set runAsUser to a number other than 0, or build the image with a numeric USER")
+        .next_step(step)
 }
 
 fn not_read(finding: Finding, who: &str, message: &str) -> Finding {

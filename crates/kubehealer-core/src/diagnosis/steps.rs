@@ -122,19 +122,19 @@ const STEPS: &[Row] = &[
     (
         C::RegistryUnauthorized,
         &[
-            "check the credentials that the pod (imagePullSecrets) or the node gives to {registry}, and what they may read",
+            "check the credentials that the pod (imagePullSecrets) or the node uses for {registry}, and what they may read",
         ],
     ),
     (
         C::RegistryRateLimited,
-        &["pull with credentials, through a mirror, or wait: the kubelet goes on trying"],
+        &["pull with credentials or through a mirror, or wait: the kubelet keeps trying"],
     ),
     (C::RegistryUnreachable, &["from node {node}: curl -v https://{registry}/v2/"]),
     (C::RegistryError, &["from node {node}: curl -v https://{registry}/v2/"]),
     (
         C::RegistryNameNotResolved,
         &[
-            "on node {node}: getent hosts {host}, and the nameserver lines of /etc/resolv.conf: the node's DNS is asked, not that of the cluster",
+            "on node {node}: getent hosts {host}, and the nameserver lines of /etc/resolv.conf: the node's DNS is used, not the cluster's",
         ],
     ),
     (
@@ -173,7 +173,10 @@ const STEPS: &[Row] = &[
     ),
     (C::ImageNotPresent, &["load the image onto the node, or set imagePullPolicy: IfNotPresent"]),
     (C::ImagePullFailed, &[NODE_LOG]),
-    (C::ImagePullSlow, &["from node {node}: curl -v https://{registry}/v2/ and look how fast layers come"]),
+    (
+        C::ImagePullSlow,
+        &["from node {node}: curl -v https://{registry}/v2/ and check how fast layers arrive"],
+    ),
     // Configuration and start
     (
         C::MissingConfigMap,
@@ -297,7 +300,7 @@ const STEPS: &[Row] = &[
     (
         C::DependencyUnreachable,
         &[
-            "look whether {peer} runs and accepts connections",
+            "check that {peer} runs and accepts connections",
             "kubectl -n {namespace} get service,endpointslices",
         ],
     ),
@@ -323,7 +326,7 @@ const STEPS: &[Row] = &[
     ),
     (
         C::BadArguments,
-        &["correct command and args of the container: they do not fit the version of image {image}"],
+        &["correct command and args of the container: they do not match the version of image {image}"],
     ),
     (
         C::TlsError,
@@ -333,8 +336,8 @@ const STEPS: &[Row] = &[
         C::AuthenticationFailed,
         &["check the Secret that the credentials come from, and that the account still exists"],
     ),
-    (C::DependencyError, &["look at the log of what answered with the error"]),
-    (C::LockHeld, &["look for another pod that still holds the lock: kubectl -n {namespace} get pods"]),
+    (C::DependencyError, &["read the log of the service that answered with the error"]),
+    (C::LockHeld, &["find the pod that still holds the lock: kubectl -n {namespace} get pods"]),
     (
         C::DataIncompatible,
         &[
@@ -342,11 +345,11 @@ const STEPS: &[Row] = &[
         ],
     ),
     (C::LicenseInvalid, &["renew the license, and check the Secret that it comes from"]),
-    (C::DatabaseSchema, &["look at the migration's log, and at the version of the schema"]),
+    (C::DatabaseSchema, &["read the migration's log, and check the version of the schema"]),
     (
         C::ResourceExhausted,
         &[
-            "look at limits of the node and the container: disk, open files, processes, inotify",
+            "check the limits of the node and the container: disk, open files, processes, inotify",
             DESCRIBE_NODE,
         ],
     ),
@@ -363,7 +366,7 @@ const STEPS: &[Row] = &[
     (C::VolumeUnavailable, &["kubectl -n {namespace} get pvc,pv", "kubectl get storageclasses"]),
     (
         C::NodesUnschedulable,
-        &["kubectl get nodes", "uncordon the nodes that may take pods again: kubectl uncordon NODE"],
+        &["kubectl get nodes", "uncordon the nodes that may run pods again: kubectl uncordon NODE"],
     ),
     (C::TooManyPods, &["add nodes, or raise maxPods of the kubelets"]),
     (C::SchedulingConstraints, &[POD]),
@@ -374,7 +377,7 @@ const STEPS: &[Row] = &[
     (
         C::NetworkSetupFailed,
         &[
-            "look at the network plugin's pod on the node: kubectl get pods -A -o wide --field-selector spec.nodeName={node}",
+            "check the network plugin's pod on the node: kubectl get pods -A -o wide --field-selector spec.nodeName={node}",
         ],
     ),
     (C::SandboxFailed, &[NODE_LOG]),
@@ -398,7 +401,7 @@ const STEPS: &[Row] = &[
         C::StorageLimitExceeded,
         &["raise the limit (ephemeral-storage, sizeLimit), or write to a persistent volume"],
     ),
-    (C::DeadlineReached, &["raise activeDeadlineSeconds, or look why the work takes so long"]),
+    (C::DeadlineReached, &["raise activeDeadlineSeconds, or find out why the work takes so long"]),
     (C::NodeFull, &[DESCRIBE_NODE]),
     (C::NodeRefused, &["check that node {node} supports what the pod asks for", DESCRIBE_NODE]),
     (C::Preemption, &["kubectl get priorityclasses"]),
@@ -408,7 +411,7 @@ const STEPS: &[Row] = &[
         C::Finalizer,
         &[
             "kubectl -n {namespace} get pod {pod} -o jsonpath='{.metadata.finalizers}'",
-            "look at the controller that should remove the finalizer",
+            "check the controller that should remove the finalizer",
         ],
     ),
     (

@@ -130,10 +130,7 @@ fn follows(victim: &Finding, said: &str, cause: &Finding) -> bool {
     let serves = workload.name.as_str();
     let on_node = !victim.node.is_empty() && victim.node == cause.node;
     match victim.reason.known() {
-        Some(Reason::FailedCreatePodSandBox) => {
-            let plugin = |(word, of): &(&str, &str)| said.contains(word) && serves.contains(of);
-            on_node && NETWORKS.iter().any(plugin)
-        }
+        Some(Reason::FailedCreatePodSandBox) => on_node && serves_network(serves, said).is_some(),
         Some(Reason::VolumeNotReady) => {
             (on_node || &*workload.kind != "DaemonSet") && serves_driver(serves, said)
         }
@@ -153,6 +150,11 @@ fn follows(victim: &Finding, said: &str, cause: &Finding) -> bool {
 
 fn same_workload(a: &Finding, b: &Finding) -> bool {
     a.namespace == b.namespace && a.workload == b.workload
+}
+
+/// The network plugin that a message names and a workload serves.
+fn serves_network(workload: &str, said: &str) -> Option<&'static (&'static str, &'static str)> {
+    NETWORKS.iter().find(|(word, of)| said.contains(word) && workload.contains(of))
 }
 
 /// Whether a workload serves the CSI driver that a message names: `ebs-csi-node` serves `ebs.csi.aws.com`.
@@ -185,5 +187,62 @@ mod tests {
         }
         assert!(telling("webhook.cert-manager.io").any(|part| "cert-manager-webhook".contains(part)));
         assert!(!telling("validate.kyverno.svc-fail").any(|part| "default-backend".contains(part)));
+    }
+
+    /// What pods without network are told, by the DaemonSet of each plugin as its own manifests call it.
+    const SAMPLES: &[(&str, &str)] = &[
+        (
+            "kube-flannel-ds",
+            "plugin type=\"flannel\" failed (add): loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory",
+        ),
+        (
+            "calico-node",
+            "plugin type=\"calico\" failed (add): stat /var/lib/calico/nodename: no such file or directory",
+        ),
+        ("cilium", "plugin type=\"cilium-cni\" failed (add): unable to connect to Cilium agent"),
+        (
+            "aws-node",
+            "plugin type=\"aws-cni\" name=\"aws-cni\" failed (add): add cmd: failed to assign an IP address to container",
+        ),
+        (
+            "azure-cns",
+            "plugin type=\"azure-vnet\" failed (add): IPAM Invoker Add failed with error: http request failed: connect: connection refused",
+        ),
+        (
+            "antrea-agent",
+            "plugin type=\"antrea\" failed (add): rpc error: code = Unavailable desc = connection error: dial unix /var/run/antrea/cni.sock",
+        ),
+        (
+            "weave-net",
+            "plugin type=\"weave-net\" failed (add): unable to allocate IP address: dial tcp 127.0.0.1:6784: connect: connection refused",
+        ),
+        (
+            "kube-multus-ds",
+            "plugin type=\"multus-shim\" failed (add): CmdAdd (shim): failed to send CNI request: dial unix /run/multus/multus.sock: connect: connection refused",
+        ),
+        ("kube-router", "failed to find plugin \"bridge\" for network \"kube-router\""),
+        ("kube-ovn-cni", "plugin type=\"kube-ovn\" failed (add): RPC failed; request ip return 500"),
+        (
+            "ovnkube-node",
+            "plugin type=\"ovn-k8s-cni-overlay\" failed (add): failed to send CNI request: dial unix /var/run/ovn-kubernetes/cni/ovn-cni-server.sock",
+        ),
+        ("istio-cni-node", "plugin type=\"istio-cni\" failed (add): unable to push CNI event"),
+    ];
+
+    #[test]
+    fn every_network_plugin_is_known_by_what_it_says_and_by_the_name_of_its_daemon_set() {
+        for row in NETWORKS {
+            let found = |(workload, said): &&(&str, &str)| {
+                serves_network(workload, &said.to_lowercase()) == Some(row)
+            };
+            assert!(SAMPLES.iter().any(|sample| found(&sample)), "no sample of {row:?}");
+        }
+        for (workload, said) in SAMPLES {
+            assert!(
+                may_serve(workload) && serves_network(workload, &said.to_lowercase()).is_some(),
+                "{workload}"
+            );
+            assert_eq!(serves_network("web", &said.to_lowercase()), None, "{said}");
+        }
     }
 }

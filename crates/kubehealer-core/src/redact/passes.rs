@@ -150,10 +150,14 @@ pub(super) static PASSES: [Pass; 35] = [
         r"(?i)(\bjdbc:oracle:(?:thin|oci):[^\s/@]+/|\b(?:sqlplus|sqlldr|expdp|impdp|rman)\s(?:[^\n]{0,80}?\s)?[\w$]+/)([^\s@\x22']+)(@|[\s\x22']|$)",
         second,
     ),
-    pass(&["-u", "--user"], r"(\s(?:-u|--user)[ =]['\x22]?[^\s:]+:)([^\s'\x22]+)()", |found| {
-        let digits = group(found, 2).bytes().all(|b| b.is_ascii_digit());
-        if digits && group(found, 2).len() < 6 { same(found) } else { second(found) }
-    }),
+    pass(
+        &["-u ", "-u=", "--user ", "--user="],
+        r"(\s(?:-u|--user)[ =]['\x22]?[^\s:]+:)([^\s'\x22]+)()",
+        |found| {
+            let digits = group(found, 2).bytes().all(|b| b.is_ascii_digit());
+            if digits && group(found, 2).len() < 6 { same(found) } else { second(found) }
+        },
+    ),
     // Any long random value in a query, whatever its name, and the one-time code of OAuth.
     pass(&["?", "&"], r"([?&](?:code|[A-Za-z0-9_.%\[\]-]{1,64})=)([^&\s\x22'<>]+)()", |found| {
         let (name, value) = (group(found, 1), group(found, 2));
@@ -175,7 +179,18 @@ pub(super) static PASSES: [Pass; 35] = [
     }),
     // A secret's name, then a value that no one would take for a word.
     pass(
-        &["token", "secret", "pass", "pwd", "key", "credential", "pin"],
+        &[
+            "token",
+            "secret",
+            "password",
+            "passwd",
+            "pwd",
+            "passphrase",
+            "passcode",
+            "key ",
+            "key\n",
+            "credential",
+        ],
         r"(?i)(\b(?:tokens?|secret|passwords?|passwd|pwd|passphrase|passcode|api[ _-]?key|access[ _-]?key|secret[ _-]?key|credentials?)\s+(?:is\s+|was\s+)?['\x22`]?)([A-Za-z0-9+/_=-]{8,})()",
         |found| {
             let value = group(found, 2);
@@ -229,7 +244,7 @@ pub(super) static PASSES: [Pass; 35] = [
     pass(&["key="], r"(?i)(<\w+\s+key=\\*\x22([\w.-]+)\\*\x22\s*>)([^<]+)(</)", named),
     // A variable as Kubernetes writes it, in JSON or in YAML, the name first or the value first.
     pass(
-        &["name", "key", "property"],
+        &["val", "content"],
         r"(?i)(\b(?:name|key|property|variable)\\*[\x22']?\s*[:=]\s*\\*[\x22']?([\w.-]+)\\*[\x22']?\s*,?(?:\s|\\+[nrt])*(?:-\s)?\\*[\x22']?(?:value|val|content)\\*[\x22']?\s*[:=]\s*)(\\*[\x22'][^\x22'\\\n]+|[^\x22'\\,}>\s]+)()",
         named,
     ),

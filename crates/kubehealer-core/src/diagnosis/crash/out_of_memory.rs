@@ -23,11 +23,19 @@ pub(super) fn out_of_memory(
     let pod_wide = actual.or(wanted).is_none() && pod.is_some();
     let limit = actual.or(wanted).or(pod).map(text::name);
     let lasted = uptime(end).map(|u| format!(", {} after start", spell(u))).unwrap_or_default();
+    let told = end.finished_at.get().and_then(|at| node_out_of_memory(context, at));
+    let of_node = told.is_some_and(|(_, node)| node) && limit.is_some();
     let recovered = match shape {
         Shape::Past | Shape::Child => ", recovered since",
         _ => "",
     };
     let at = match &limit {
+        Some(limit) if of_node => {
+            format!(
+                "when node {} ran out of memory (memory limit {limit})",
+                text::name(&view.pod.spec.node_name)
+            )
+        }
         Some(limit) if pod_wide => format!("at the pod's {limit} memory limit"),
         Some(limit) => format!("at its {limit} memory limit"),
         None => "it has no memory limit: the node ran out of memory".to_owned(),
@@ -40,12 +48,13 @@ pub(super) fn out_of_memory(
             .cause(
                 CauseCode::MemoryLimitReached,
                 match &limit {
+                    Some(_) if of_node => format!("killed by the kernel {at}"),
                     Some(limit) if pod_wide => format!("reached the pod's memory limit of {limit}"),
                     Some(limit) => format!("reached its memory limit of {limit}"),
                     None => "the node ran out of memory: the container has no memory limit of its own".to_owned(),
                 },
             )
-            .confidence(if limit.is_some() { Confidence::Confirmed } else { Confidence::Probable }),
+            .confidence(if limit.is_some() && !of_node { Confidence::Confirmed } else { Confidence::Probable }),
         code if is_oom(end) => finding
             .summary(format!("{kind} {container}: exit code {code} after a process in it was OOM-killed{place}{lasted}{recovered}"))
             .cause(
@@ -62,16 +71,10 @@ pub(super) fn out_of_memory(
             .confidence(Confidence::Possible),
     };
     add_facts(&mut finding, view, end, actual, wanted);
-    let verdict = match uptime(end).map(|u| u.as_secs()) {
-        Some(0..60) if limit.is_some() => {
-            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
-        }
-        Some(3600..) => {
-            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
-        }
-        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
-    };
-    if let Some((event, node)) = end.finished_at.get().and_then(|at| node_out_of_memory(context, at)) {
+    if of_node {
+        finding.cause.code = CauseCode::NodePressure;
+    }
+    if let Some((event, node)) = told {
         finding.add_node_event(event);
         if limit.is_none() && node {
             finding.confidence = Confidence::Confirmed;
@@ -83,7 +86,22 @@ pub(super) fn out_of_memory(
     } else {
         log_command(&finding, view)
     };
-    finding.next_step(verdict).next_step(step)
+    finding.next_step(advice(end, limit.is_some(), of_node)).next_step(step)
+}
+
+fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
+    match uptime(end).map(|u| u.as_secs()) {
+        _ if of_node => {
+            "the pods of the node use more than it has: raise memory requests to what they use, so that fewer share a node"
+        }
+        Some(0..60) if has_limit => {
+            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
+        }
+        Some(3600..) => {
+            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+        }
+        _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
+    }
 }
 
 /// Limits, requests and times to the kill, for the evidence.

@@ -15,12 +15,8 @@ const STEPS: &[(CauseCode, &str)] = &[
         "give one of the two processes another port; with hostNetwork, another pod on the node may have it",
     ),
     (
-        CauseCode::DatabaseSchema,
-        "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema",
-    ),
-    (
         CauseCode::BadArguments,
-        "correct command and args of the container to what this version of the program knows",
+        "correct the named option where it is set (args, the environment, a configuration file) to what this version of the program knows",
     ),
     (
         CauseCode::InvalidConfiguration,
@@ -31,14 +27,6 @@ const STEPS: &[(CauseCode, &str)] = &[
         "set the named setting in the environment, ConfigMap or Secret of the container",
     ),
     (
-        CauseCode::AuthenticationFailed,
-        "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change",
-    ),
-    (
-        CauseCode::TlsError,
-        "compare the certificate that the server shows with the CA bundle and host name that the program is given",
-    ),
-    (
         CauseCode::LockHeld,
         "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
     ),
@@ -47,8 +35,10 @@ const STEPS: &[(CauseCode, &str)] = &[
         CauseCode::IllegalInstruction,
         "compare the CPU features and the architecture of the node with what the image is built for",
     ),
-    (CauseCode::ExecFormatError, "use an image for the node's architecture, or a multi-arch image"),
-    (CauseCode::CommandNotFound, "correct the command, or use an image that contains it"),
+    (
+        CauseCode::ExecFormatError,
+        "use an image for the node's architecture, or a multi-arch image; a script needs a #! line",
+    ),
     (
         CauseCode::CommandNotExecutable,
         "make the file executable in the image, or set defaultMode on its volume",
@@ -84,10 +74,14 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
         CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
         CauseCode::HeapExhausted => steps.push(of_memory(&said).to_owned()),
         CauseCode::LibraryNotFound => steps.push(of_library(&said).to_owned()),
+        CauseCode::CommandNotFound => steps.push(of_command(&said).to_owned()),
+        CauseCode::DatabaseSchema => steps.push(of_schema(&said).to_owned()),
+        CauseCode::TlsError => steps.push(of_tls(&said).to_owned()),
+        CauseCode::AuthenticationFailed => steps.push(of_login(&said).to_owned()),
         CauseCode::DependencyError
             if said.to_lowercase().contains("throttl")
                 || said.contains("ate exceeded")
-                || said.contains("429") =>
+                || said.contains(" 429") =>
         {
             steps.push("lower the rate of calls (interval, cache, retries with back-off), or raise the quota of the service".to_owned());
         }
@@ -143,7 +137,7 @@ fn of_permission(said: &str) -> String {
     if has(&["clone3", "pthread_create", "seccomp"]) {
         return "update the container runtime (libseccomp, runc) of the node, or use another seccomp profile for the pod".to_owned();
     }
-    if has(&["bind"]) {
+    if has(&["bind(", "bind:", "bind to", "listen "]) {
         return "let the program listen on a port above 1023, or add the capability NET_BIND_SERVICE"
             .to_owned();
     }
@@ -153,7 +147,7 @@ fn of_permission(said: &str) -> String {
         "accessdenied",
         "permission_denied",
         "permissiondenied",
-        "403",
+        " 403",
     ]) {
         return "grant the permission to the identity (cloud role, service account) that the pod uses"
             .to_owned();
@@ -178,10 +172,10 @@ fn of_resource(said: &str) -> &'static str {
         "mount an emptyDir of medium Memory at /dev/shm"
     } else if has(&["no space left", "disk full", "disk is full", "enospc", "quota exceeded"]) {
         "free space on the volume or raise its size; without a volume, free space on the node's disk"
-    } else if has(&["thread", "fork", "process"]) {
-        "raise the limit on processes and threads (pids limit of the kubelet or runtime, ulimit -u), or let the program start fewer"
     } else if has(&["open files", "emfile", "nofile"]) {
         "raise the limit on open files (ulimit -n) of the container runtime, or let the program open fewer"
+    } else if has(&["thread", "fork", "process"]) {
+        "raise the limit on processes and threads (pids limit of the kubelet or runtime, ulimit -u), or let the program start fewer"
     } else {
         "raise the named limit, or let the program use less of it"
     }
@@ -190,7 +184,7 @@ fn of_resource(said: &str) -> &'static str {
 fn of_data(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if has(&["newer", "higher", "more recent", "downgrad"]) {
+    if has(&["data are newer", "downgrad"]) {
         "use an image at least as new as the data on the volume; going back needs a backup of that time"
     } else if has(&[
         "corrupt",
@@ -223,9 +217,71 @@ fn of_memory(said: &str) -> &'static str {
 
 fn of_library(said: &str) -> &'static str {
     let lower = said.to_lowercase();
-    if ["cuda", "nvidia", "nvml"].iter().any(|word| lower.contains(word)) {
+    if ["cuda-capable", "cuda driver", "cuda_error", "libcuda", "nvidia", "nvml"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
         "check that the pod requests a GPU, and that the node's driver and device plugin work and are new enough for the image"
     } else {
         "use an image that has the named library, runtime or module in the needed version"
+    }
+}
+
+fn of_command(said: &str) -> &'static str {
+    if said.contains("Windows line endings") {
+        "save the script with Unix line endings (dos2unix), and build the image or the ConfigMap again"
+    } else if said.contains("nsenter") {
+        "install it on the node, or leave out what calls it"
+    } else {
+        "correct the command, or use an image that contains it"
+    }
+}
+
+fn of_schema(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    if ["duplicate", "violates", "already exists"].iter().any(|word| lower.contains(word)) {
+        "look what is there under that name already: a part of an earlier attempt, or of a second process that does the same"
+    } else {
+        "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema"
+    }
+}
+
+fn of_tls(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
+    if has(&[
+        "private key",
+        "key values",
+        "pem",
+        "no start line",
+        "keystore",
+        "decrypt",
+        "cannot load",
+        "trustanchors",
+    ]) {
+        "check the files that the program is given: certificate, key and password must belong together, in the format that it wants"
+    } else if has(&[
+        "wrong version number",
+        "first record",
+        "http response",
+        "unrecognized ssl",
+        "not support ssl",
+        "not enabled",
+    ]) {
+        "one side speaks TLS and the other does not: compare scheme and port with what the server offers there"
+    } else if has(&["expired", "not yet valid", "notyetvalid"]) {
+        "renew the certificate that is named; if it is valid, correct the clock of the node"
+    } else if has(&["remote error", "alert"]) {
+        "the other side refuses: its log says why; check the client's certificate and the versions of TLS on both sides"
+    } else {
+        "compare the certificate that the server shows with the CA bundle and host name that the program is given"
+    }
+}
+
+fn of_login(said: &str) -> &'static str {
+    if said.contains("pg_hba.conf") {
+        "let pg_hba.conf of the server admit this user, database and address, or connect as it demands (TLS)"
+    } else {
+        "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change"
     }
 }

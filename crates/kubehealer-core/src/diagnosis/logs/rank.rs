@@ -6,12 +6,12 @@
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 
-use regex::Regex;
+use regex_automata::meta::Regex;
 
 use super::formats::Level;
 use super::matcher::{Found, MATCHER};
 use super::record::{self, Record};
-use super::rule::pattern;
+use super::rule::test;
 
 /// The record that explains the end.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ enum Part {
 
 /// Wrappers, and words that only say that it ended.
 static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+    test(concat!(
         r"(?:see|check|refer to) (?:the )?(?:root )?(?:cause |error |errors |log |logs |message |output |details )*(?:above|below)|root cause above|(?:see|check) the logs? at ",
         r"|failed to load all |timed out waiting for the condition|died while starting up|did not exit normally",
         r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|failed|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
@@ -60,13 +60,13 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
         r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
         r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
-        r"|terminated with exit code|^error command failed|exited too early|^shutting down due to",
+        r"|^\(systemexit\) exit$|terminated with exit code|^error command failed|exited too early|^shutting down due to",
     ))
 });
 
 /// Advice, links and the epilogues of runtimes and package managers.
 static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+    test(concat!(
         r"^(?:for (?:more|further|additional|full) (?:details|information|help)|\d+[.)] (?-i:[A-Z]\w+ing)\b|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
         r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
         r"|usage\b|options:|flags:|global flags|commands:|available (?:sub)?commands|examples?:|aliases:|arguments:|positional arguments|action:|documentation:",
@@ -79,7 +79,7 @@ static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
 
 /// The program goes down, in order, for a reason that was given before.
 static SHUTDOWN: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+    test(concat!(
         r"\b(?:shut(?:ting)?[ -]?down|shutdown|stopp(?:ing|ed)|clos(?:ing|ed)|good ?bye|bye|exiting|exited|terminat(?:ing|ed)|graceful(?:ly)?|drain(?:ing|ed)|",
         r"clean(?:ing|ed)?[ -]?up|unmount(?:ing|ed)?|stepping down|all workers finished|received (?:signal|sig\w+)|signal received|destroy(?:ing|ed)|unregister(?:ing|ed)|deregister(?:ing|ed)|disconnect(?:ing|ed)|releas(?:ing|ed)|leaving|",
         r"handling signal|cancel(?:ing|led|ed)|context canceled|interrupted|flush(?:ing|ed)?|removing pid|halt(?:ing|ed)|quitting|wait completed|waiting for .{0,40} to (?:finish|stop|exit|end|terminate)|going to close|marking .{0,40} as down)\b|^now exiting",
@@ -88,7 +88,7 @@ static SHUTDOWN: LazyLock<Regex> = LazyLock::new(|| {
 
 /// The program goes on: what was wrong before did not stop it.
 static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+    test(concat!(
         r"\b(?:(?:successfully|now) (?:\w+ )?(?:connected|started|initiali[sz]ed|loaded|synced|registered|joined)|(?:server|service|application|app|worker|manager|listener|controller|process|node|broker|database|daemon)s? (?:\w+ )?(?:is |are )?(?:started|running|ready|up|listening|online|healthy)|",
         r"started (?:in|server|successfully|on|at|application)|listening (?:on|at|for)|ready (?:to|for) |is ready\b|serving (?:on|at|http|metrics|requests)|connected to|connection (?:established|restored|succeeded)|reconnected|recovered|accepting connections|",
         r"up and running|startup complete|succeeded|bound to|became leader|became (?:primary|master)|acquired (?:the )?lease|caches? (?:are )?synced|handling request|http/1\.[01]\x22 (?:2|3|4)\d\d)",
@@ -97,7 +97,7 @@ static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
 
 /// Words of an error, where no level says it.
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+    test(concat!(
         r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refused|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
         r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|timed? ?out|timeout|expired|exceeded|",
         r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
@@ -106,18 +106,18 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
 
 /// The program goes on in spite of it by its own words, or complains of somebody else.
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+    test(concat!(
         r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
         r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended)",
     ))
 });
 
 /// A line of an access log: a request that was answered.
-static ACCESS: LazyLock<Regex> = LazyLock::new(|| pattern(r"HTTP/[\d.]+\x22 [1-5]\d\d\b"));
+static ACCESS: LazyLock<Regex> = LazyLock::new(|| test(r"HTTP/[\d.]+\x22 [1-5]\d\d\b"));
 
 /// Warnings of that sort.
 static MILD: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(
+    test(
         r"\b(?:insecure|optional|may (?:be|not be) |could be|consider |disabled?|won't be|will not be (?:used|available|persisted)|recommended|unless )",
     )
 });
@@ -150,10 +150,12 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         let (mut score, choice) =
             weigh(record, part, repetitions(&shapes, index), lines, exit_code, concluding);
         // Some loggers give the error of a call as a field of a note, and complain at once of what came of it.
-        let next = records.get(index + 1..).unwrap_or_default().iter().take(2);
+        let mut next = records.get(index + 1..).unwrap_or_default().iter().take(2);
+        let says_little =
+            |r: &Record| r.error.is_empty() && MATCHER.best(&r.whole(), "", exit_code).is_none();
         if record.level == Level::Chatter
             && has_substance(&record.error)
-            && next.into_iter().any(|r| r.level == Level::Fatal)
+            && next.any(|r| r.level == Level::Fatal && says_little(r))
         {
             score += 50;
         }
@@ -213,7 +215,7 @@ fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
 /// Whether a text names a host with its port, or an address.
 fn names_peer(text: &str) -> bool {
     static PEER: LazyLock<Regex> =
-        LazyLock::new(|| pattern(r"\w+://[^\s/]|[\w-]\.[\w.-]+:\d{2,5}\b|\b\w[\w-]+:\d{4,5}\b"));
+        LazyLock::new(|| test(r"\w+://[^\s/]|[\w-]\.[\w.-]+:\d{2,5}\b|\b\w[\w-]+:\d{4,5}\b"));
     PEER.is_match(text)
 }
 
@@ -289,7 +291,7 @@ fn repetitions(shapes: &[String], index: usize) -> i32 {
 /// Whether a text names anything: a path, a quoted name, a number with a unit, a setting, a chain of causes.
 fn has_substance(text: &str) -> bool {
     static NAME: LazyLock<Regex> = LazyLock::new(|| {
-        pattern(
+        test(
             r#"/\w|['"`\[][\w./:-]+['"`\]]|\d+[.:]\d+|\w=\w|: \w|\w_\w|(?-i:[a-z][A-Z])|\w\.\w|--\w|\b\d{2,}\b"#,
         )
     });

@@ -6,10 +6,11 @@
 use std::sync::LazyLock;
 
 use regex::Regex;
+use regex_automata::meta;
 
 use super::fields;
 use super::formats::{Level, Line};
-use super::rule::pattern;
+use super::rule::{pattern, test};
 use crate::redact;
 
 /// The most lines that one record takes up.
@@ -102,11 +103,11 @@ static RUBY: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"^[^\s:]+:\d+:in [`'][^']*': (?P<message>.+?) \((?P<class>[A-Z][\w:]+)\)$"));
 
 /// A frame of a stack, by the habits of the common runtimes.
-static FRAME: LazyLock<Regex> = LazyLock::new(|| {
-    pattern(concat!(
+static FRAME: LazyLock<meta::Regex> = LazyLock::new(|| {
+    test(concat!(
         r"^(?:at [\w$.<>/@\[(*{]|\.\.\. \d+ |\d+: +(?:0x|[\w<:])|File \x22|goroutine \d+|created by |from /|from [\w./-]+:\d+:in|",
         r"(?:[A-Z]:)?[\w./@<>+-]+\.(?:rb|go|rs|py|js|mjs|ts|java|cs|php|ex|exs|erl|cc|cpp|c|h):\d+(?::\d+)?(?::in\b.*| \+0x.*|\)?)$|",
-        r"--- End of|stack backtrace:|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|\d+\. [^\n]* @ 0x[\da-f]+|",
+        r"--- End of|stack backtrace:|stack traceback:|\[C\]: in |\S+:\d+: in (?:main chunk|function|upvalue|local|method|field)\b|\[?signal |note: (?:run with|some details)|#\d+ |\(\w+ [\d.]+\) |runtime stack:|\d+\. [^\n]* @ 0x[\da-f]+|",
         r"[\w./*$@:{}\[\]()-]*[./:][\w.*$\[\]{}()-]+\([^()]*\)(?: \+0x\S+| in \S+)?$|[~^\s|-]+$|[\s})\];,]+$|[^\s:]+:\d+:in [`'].*'$|[\w.@-]+\.[\w-]+/[\w./@-]+\.[\w.()*\[\]$]+$|(?:main\.main|runtime\.(?:main|goexit))$|exit status \d+$|rip +0x|r\w\w? +0x)",
     ))
 });

@@ -133,8 +133,13 @@ fn fit(text: &str, matched: Option<&str>) -> String {
     let mut dropped = 0;
     while rest.len() > MAX_SENTENCE {
         let Some(at) = segment(rest).filter(|at| dropped + at <= keep) else { break };
+        let inner = rest.get(at..).unwrap_or_default();
+        // What does not fit anyway is better begun with what it is about.
+        if inner.len() > MAX_SENTENCE && segment(inner).is_none() {
+            break;
+        }
         dropped += at;
-        rest = rest.get(at..).unwrap_or_default();
+        rest = inner;
     }
     // Where no end of a segment is near, the words around the match.
     if rest.len() > MAX_SENTENCE && keep < text.len() && keep > dropped + MAX_SENTENCE / 2 {

@@ -291,10 +291,73 @@ const FACTS: &[Words] = &[
 impl Fact {
     /// Whether a message (in lower case) states it.
     pub fn holds(self, lower: &str) -> bool {
-        FACTS.iter().filter(|w| w.fact == self).any(|w| {
-            (w.any.is_empty() || w.any.iter().any(|word| lower.contains(word)))
-                && w.all.iter().all(|word| lower.contains(word))
-                && w.none.iter().all(|word| !lower.contains(word))
-        })
+        FACTS.iter().any(|words| words.fact == self && words.states(lower))
+    }
+}
+
+impl Words {
+    fn states(&self, lower: &str) -> bool {
+        (self.any.is_empty() || self.any.iter().any(|word| lower.contains(word)))
+            && self.all.iter().all(|word| lower.contains(word))
+            && self.none.iter().all(|word| !lower.contains(word))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// At least one message of each row, as it is written.
+    const SAMPLES: &[(Fact, &str)] = &[
+        (Fact::Dns, "dial tcp: lookup r.example.com on 10.0.0.10:53: no such host"),
+        (Fact::Dns, "dial tcp: lookup r.example.com: i/o timeout"),
+        (
+            Fact::NotYetValid,
+            "x509: certificate has expired or is not yet valid: current time 2026-11-02T09:59:20Z is before 2026-11-10T10:00:00Z",
+        ),
+        (Fact::NotYetValid, "SSL: certificate is not yet valid (_ssl.c:1007)"),
+        (
+            Fact::Expired,
+            "x509: certificate has expired or is not yet valid: current time 2026-11-22T09:59:20Z is after 2026-11-10T10:00:00Z",
+        ),
+        (Fact::Expired, "curl: (60) SSL certificate problem: certificate has expired"),
+        (Fact::Tls, "tls: failed to verify certificate: x509: certificate signed by unknown authority"),
+        (Fact::PlainHttp, "http: server gave HTTP response to HTTPS client"),
+        (Fact::NoCredentials, "authorization failed: no basic auth credentials"),
+        (Fact::Unauthorized, "unexpected status from GET request to https://ghcr.io/token: 401 Unauthorized"),
+        (Fact::Forbidden, "unexpected status from HEAD request to https://r/v2/a/manifests/1: 403 Forbidden"),
+        (Fact::NotFound, "stat ./agent: no such file or directory"),
+        (Fact::Permission, "open /mnt/data/config.php: permission denied"),
+        (Fact::ReadOnly, "mkdir /opt/cni: read-only file system"),
+        (Fact::DiskFull, "write /x: no space left on device"),
+        (Fact::IoError, "rbd: map failed: (5) Input/output error"),
+        (Fact::FilesExhausted, "failed to create containerd container: too many open files in system"),
+        (Fact::MemoryExhausted, "fork: resource temporarily unavailable"),
+        (Fact::Stale, "stat /mnt/data: transport endpoint is not connected"),
+        (
+            Fact::RateLimited,
+            "429 Too Many Requests - Server message: toomanyrequests: You have reached your pull rate limit",
+        ),
+        (Fact::Quota, "Quota 'SSD_TOTAL_GB' exceeded.  Limit: 500.0 in region europe-west1."),
+        (Fact::Refused, "dial tcp 10.1.2.3:443: connect: connection refused"),
+        (Fact::Reset, "read tcp 192.168.16.6:35464->104.18.122.25:443: read: connection reset by peer"),
+        (Fact::Unreachable, "dial tcp 10.1.2.3:443: connect: no route to host"),
+        (Fact::TimeOut, "rpc error: code = DeadlineExceeded desc = context deadline exceeded"),
+        (
+            Fact::ServerError,
+            "unexpected status from HEAD request to https://r/v2/a/manifests/1: 503 Service Unavailable",
+        ),
+        (Fact::InUse, "failed to reserve container name: name is already in use"),
+    ];
+
+    #[test]
+    fn every_row_has_a_message_and_every_message_its_fact() {
+        for (fact, message) in SAMPLES {
+            assert!(fact.holds(&message.to_lowercase()), "{fact:?}: {message}");
+        }
+        for (at, row) in FACTS.iter().enumerate() {
+            let mut of = SAMPLES.iter().filter(|(fact, _)| *fact == row.fact);
+            assert!(of.any(|(_, message)| row.states(&message.to_lowercase())), "row {at}: {:?}", row.fact);
+        }
     }
 }

@@ -42,7 +42,7 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .only(&["check securityContext.seLinuxOptions, and SELinux on node {node}: getenforce"]),
     rule("user namespace", C::NodeRefused)
-        .any(&["idmap", "user namespace", "userns", "mount_setattr"])
+        .any(&["idmap", "user namespace", "userns"])
         .note("a user namespace for the pod needs support by kernel, runtime and file system")
         .of(Of::Node)
         .only(&["hostUsers: false needs a kernel, a runtime and file systems that support it: check node {node}"]),
@@ -73,17 +73,24 @@ pub const RULES: &[Rule] = &[
     // The layers of the image are the node's own; the pod's volumes have no part in them.
     rule("content gone", C::ImageCorrupt).all(&["content digest", "not found"]).of(Of::Node).note("the node's copy of the image is damaged").only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
     rule("layers", C::ImageCorrupt)
-        .any(&["error creating overlay mount", "layer not known", "missing parent", "mount rootfs", "failed to resolve rootfs", "snapshot does not exist"])
+        .any(&["layer not known", "missing parent", "failed to resolve rootfs", "snapshot does not exist"])
         .of(Of::Node)
         .note("the node's copy of the image is damaged")
         .only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
-    rule("kernel keys", C::ResourceExhausted).any(&["session key"]).of(Of::Node).note("the node's limit on kernel keys is used up").only(&["on node {node}: raise kernel.keys.maxkeys and kernel.keys.maxbytes"]),
-    rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).note("on node {node}").of(Of::Node).none(&["/sys/fs/cgroup"]),
+    rule("layer missing", C::ImageCorrupt)
+        .any(&["error creating overlay mount", "mount rootfs"])
+        .fact(&[Fact::NotFound])
+        .of(Of::Node)
+        .note("the node's copy of the image is damaged")
+        .only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
+    rule("kernel keys", C::ResourceExhausted).all(&["session key", "quota"]).of(Of::Node).note("the node's limit on kernel keys is used up").only(&["on node {node}: raise kernel.keys.maxkeys and kernel.keys.maxbytes"]),
+    rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).note("on node {node}").of(Of::Node).none(&["/sys/fs/cgroup", "~csi/"]),
+    rule("root file system", C::RuntimeError).any(&["error creating overlay mount", "mount rootfs"]).of(Of::Node).only(&["on node {node}: dmesg: the kernel's own reason for the failed mount", "if it says nothing, the node's copy of the image may be damaged: on node {node}: crictl rmi {image}, then it is pulled again"]),
     rule("cgroup room", C::ResourceExhausted).any(&["/sys/fs/cgroup"]).fact(&[Fact::DiskFull]).of(Of::Node).note("the kernel has no room for another cgroup"),
     rule("stale volume", C::MountFailed)
         .all(&["creating mount source path", "file exists"])
         .of(Of::Node)
-        .note("an old mount at that path is dead")
+        .note("most likely an old mount at that path is dead")
         .only(&["on node {node}: umount that path, or restart the storage driver's pod there"]),
     rule("stale mount", C::MountFailed).fact(&[Fact::Stale]).of(Of::Node).note("an old mount is dead").only(&["on node {node}: umount that path, or restart the storage driver's pod there"]),
     rule("mount propagation", C::MountFailed)
@@ -94,15 +101,16 @@ pub const RULES: &[Rule] = &[
     rule("path on the node", C::MountFailed)
         .any(&["failed to generate spec", "failed to apply oci options", "failed to mkdir", "failed to stat "])
         .fact(&[Fact::NotFound, Fact::ReadOnly, Fact::Permission, Fact::InUse])
+        .none(&["/var/lib/kubelet/pods"])
         .of(Of::Node)
         .note("a path on the node, for a hostPath volume")
         .only(&["check hostPath.path and type of the pod's volumes against node {node}: the runtime must create or find that path there"]),
-    rule("node disk read-only", C::RuntimeError).any(&["/var/lib/containerd", "/var/lib/containers", "/var/lib/docker", "/var/lib/kubelet"]).fact(&[Fact::ReadOnly, Fact::IoError]).of(Of::Node).none(&["to rootfs at"]).note("the node's own disk").only(&["on node {node}: dmesg, and the health of its disk", "kubectl describe node {node}"]),
+    rule("node disk read-only", C::RuntimeError).any(&["/var/lib/containerd", "/var/lib/containers", "/var/lib/docker", "/var/lib/kubelet"]).fact(&[Fact::ReadOnly, Fact::IoError]).of(Of::Node).none(&["to rootfs at", "/volumes/"]).note("the node's own disk").only(&["on node {node}: dmesg, and the health of its disk", "kubectl describe node {node}"]),
     rule("files exhausted", C::ResourceExhausted).fact(&[Fact::FilesExhausted]).of(Of::Node).note("on the node").only(&["on node {node}: sysctl fs.inotify fs.file-max, ulimit -n of the container runtime's service"]),
-    rule("memory limit too low", C::MemoryLimitReached).any(&["memory.limit_in_bytes", "container init was oom-killed", "memory limit too low"]).note("too low even to start the container"),
-    rule("memory limit busy", C::MemoryLimitReached).all(&["memory.max", "device or resource busy"]).note("too low even to start the container"),
+    rule("memory limit too low", C::MemoryLimitReached).any(&["unable to set memory limit to", "container init was oom-killed", "memory limit too low"]).note("too low even to start the container"),
+    rule("memory limit busy", C::MemoryLimitReached).any(&["memory.max", "memory.limit_in_bytes"]).all(&["device or resource busy"]).note("too low even to start the container"),
     rule("capability", C::InvalidConfiguration).any(&["unknown capability", "invalid capability"]).only(&["correct capabilities in the securityContext of the container"]),
-    rule("processes or memory", C::ResourceExhausted).fact(&[Fact::MemoryExhausted]).of(Of::Node).note("on the node").only(&["kubectl describe node {node}", "on node {node}: pids and memory: sysctl kernel.pid_max, free -m"]),
+    rule("processes or memory", C::ResourceExhausted).fact(&[Fact::MemoryExhausted]).of(Of::Node).note("of the node, or the pod's own limit on processes").only(&["kubectl describe node {node}", "on node {node}: pids and memory: sysctl kernel.pid_max, free -m"]),
     rule("freezer", C::RuntimeError).any(&["unable to freeze"]).of(Of::Node).note("cgroup freezer").only(&[ON_NODE, "update runc on the node"]),
     rule("sysctl", C::NodeRefused)
         .any(&["/proc/sys/"])
@@ -135,7 +143,8 @@ pub const RULES: &[Rule] = &[
     rule("sandbox gone", C::SandboxFailed).any(&["namespace path: lstat /proc/0/"]).of(Of::Node).note("the pod's sandbox had ended"),
     rule("sandbox not running", C::SandboxFailed).all(&["sandbox container", "is not running"]).of(Of::Node).note("the pod's sandbox had ended"),
     rule("no command", C::NoCommand).any(&["no command specified", "no command provided"]),
-    rule("user", C::UnknownUser).any(&["no users found", "unable to find user", "no matching entries in passwd", "unable to find group", "no such user"]).note("the image's /etc/passwd does not have that user"),
+    rule("group", C::UnknownUser).any(&["unable to find group"]).note("the image's /etc/group does not have that group"),
+    rule("user", C::UnknownUser).any(&["no users found", "unable to find user", "no matching entries in passwd", "no such user"]).note("the image's /etc/passwd does not have that user"),
     rule("name reserved under load", C::ContainerNameReserved)
         .any(&["system load"])
         .of(Of::Node)
@@ -144,6 +153,6 @@ pub const RULES: &[Rule] = &[
         .any(&["is reserved for", "name is reserved", "name is already in use", "is already in use by container"])
         .of(Of::Node)
         .note("the runtime has not finished an earlier attempt"),
-    rule("time-out", C::RuntimeTimeout).fact(&[Fact::TimeOut]).of(Of::Node).note("the container runtime did not answer in time"),
+    rule("time-out", C::RuntimeTimeout).fact(&[Fact::TimeOut]).of(Of::Node).none(&["dial tcp", "http://", "https://"]).note("the container runtime did not answer in time"),
     rule("runtime gone", C::RuntimeTimeout).any(&["transport is closing", "containerd.sock", "crio.sock", "cri-dockerd.sock", "docker.sock"]).fact(&[Fact::Refused, Fact::NotFound, Fact::Reset]).of(Of::Node).note("the container runtime does not answer the kubelet").only(&["on node {node}: systemctl status of the container runtime, and its log"]),
 ];

@@ -31,6 +31,7 @@ pub const RULES: &[Rule] = &[
         .only(&[CLASS, "let such pods run on nodes with KVM: scheduling.nodeSelector of the RuntimeClass"]),
     rule("sandbox of a virtual machine", C::SandboxFailed)
         .any(&["agent create container", "kata", "qemu", "cloud-hypervisor", "firecracker", "dragonball", "runsc", "gvisor"])
+        .none(&["plugin type=", "networkplugin cni", "cni network"])
         .of(Of::Node)
         .note("the sandbox agent (Kata, gVisor) failed, not the container")
         .only(&[CLASS, ON_NODE]),
@@ -77,6 +78,7 @@ pub const RULES: &[Rule] = &[
             "no configured calico pools",
             "ip addresses are exhausted",
         ])
+        .none(&["connection refused", "timeout", "deadline exceeded"])
         .of(Of::Node)
         .note("no IP address is left for the pod")
         .only(&["free addresses (pods, subnets, IP pools), or let the node take fewer pods; the network plugin's log on node {node} says which pool", PLUGIN]),
@@ -110,9 +112,16 @@ pub const RULES: &[Rule] = &[
         .only(&["on node {node}: ls /opt/cni/bin; the network plugin's DaemonSet installs it", PLUGIN]),
     rule("plugin busy", C::NetworkSetupFailed).all(&["cni"]).any(&["toomanyrequests", "too many requests", "[429]"]).of(Of::Node).note("the network plugin's agent on the node has too much to do"),
     rule("plugin busy, agent", C::NetworkSetupFailed).any(&["putendpointidtoomanyrequests"]).of(Of::Node).note("the network plugin's agent on the node has too much to do"),
+    // The plugin is the client: it is the one that looks at a certificate.
+    rule("server not trusted", C::NetworkSetupFailed)
+        .any(&["x509: ", "failed to verify certificate"])
+        .all(&["get \"https://"])
+        .of(Of::Node)
+        .note("the network plugin does not accept the certificate of the server that it asks")
+        .only(&["restart the network plugin's pod on node {node}: it writes a new kubeconfig with the CA of the API server to /etc/cni/net.d", PLUGIN]),
     rule("plugin refused", C::NetworkSetupFailed)
         .any(&["plugin type=", "networkplugin cni", "cni network", "cni request", "calico", "flannel", "cilium", "multus", "network for sandbox", "pod network"])
-        .fact(&[Fact::Unauthorized, Fact::Forbidden, Fact::Tls])
+        .fact(&[Fact::Unauthorized])
         .of(Of::Node)
         .note("the API server does not accept the network plugin's credentials")
         .only(&["restart the network plugin's pod on node {node}: it writes a new token and kubeconfig to /etc/cni/net.d; check that its ServiceAccount still exists", PLUGIN]),
@@ -127,11 +136,16 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .note("the network plugin's control plane has not set the pod up in time"),
     rule("agent silent", C::NetworkSetupFailed)
-        .any(&["plugin type=", "networkplugin cni", "cni network", "cni request", "network for sandbox", "pod network", "unable to connect to cilium"])
-        .fact(&[Fact::TimeOut, Fact::Refused, Fact::Unreachable, Fact::NotFound])
+        .any(&["127.0.0.1:", "[::1]:", "localhost:", "dial unix", ".sock", "api client timeout"])
+        .fact(&[Fact::TimeOut, Fact::Refused, Fact::NotFound])
         .of(Of::Node)
-        .none(&["could not find", "link not found"])
         .note("the network plugin's agent on node {node} does not answer")
+        .only(&[PLUGIN]),
+    rule("agent's file missing", C::NetworkSetupFailed)
+        .any(&["/run/flannel/subnet.env", "/var/lib/calico/nodename"])
+        .fact(&[Fact::NotFound])
+        .of(Of::Node)
+        .note("the network plugin's pod on node {node} writes this file when it is up")
         .only(&[PLUGIN]),
     rule("network", C::NetworkSetupFailed)
         .any(&["plugin type=", "networkplugin cni", "cni network", "cni request", "cni plugin", "network for sandbox", "pod network", "ipam", "veth", "calico", "flannel", "cilium", "multus"])

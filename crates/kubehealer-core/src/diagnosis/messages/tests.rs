@@ -169,8 +169,16 @@ const RUNTIME: Samples = &[
         "failed to create containerd container: failed to create snapshot: missing parent \"k8s.io/12/sha256:ab\" bucket: not found",
     ),
     (
+        "layer missing",
+        "error creating overlay mount to /var/lib/containers/storage/overlay/x/merged: no such file or directory",
+    ),
+    (
         "disk full",
         "failed to create containerd task: write /run/containerd/x: no space left on device: unknown",
+    ),
+    (
+        "root file system",
+        "failed to create containerd task: failed to mount rootfs component: invalid argument: unknown",
     ),
     (
         "cgroup room",
@@ -205,7 +213,7 @@ const RUNTIME: Samples = &[
     ("capability", "error during container init: unknown capability \"CAP_NET_ADMINS\": unknown"),
     (
         "kernel keys",
-        "error during container init: unable to join session keyring: unable to create session key: disk quota: unknown",
+        "error during container init: unable to join session keyring: unable to create session key: disk quota exceeded: unknown",
     ),
     (
         "processes or memory",
@@ -242,6 +250,7 @@ const RUNTIME: Samples = &[
     ),
     ("sandbox not running", "sandbox container \"4f5e\" is not running"),
     ("no command", "failed to generate container \"x\" spec: no command specified"),
+    ("group", "unable to find group www-data: no matching entries in group file"),
     ("user", "unable to find user app: no matching entries in passwd file"),
     (
         "name reserved under load",
@@ -454,7 +463,15 @@ const SANDBOX: Samples = &[
         "CNI request failed with status 400: 'failed to configure pod interface: timed out waiting for OVS port binding'",
     ),
     (
+        "server not trusted",
+        "plugin type=\"calico\" failed (add): error getting ClusterInformation: Get \"https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default\": x509: certificate signed by unknown authority",
+    ),
+    (
         "agent silent",
+        "plugin type=\"cilium-cni\" failed (add): unable to connect to Cilium agent: failed to create cilium agent client after 30.000000 seconds timeout: Get \"http://localhost/v1/config\": dial unix /var/run/cilium/cilium.sock: connect: no such file or directory",
+    ),
+    (
+        "agent's file missing",
         "plugin type=\"flannel\" failed (add): loadFlannelSubnetEnv failed: open /run/flannel/subnet.env: no such file or directory",
     ),
     (
@@ -515,4 +532,187 @@ fn steps_and_notes_of_rules_have_names_that_are_known() {
             assert!(!step.starts_with("kubectl ") || prose.is_none(), "{}: {step}", rule.name);
         }
     }
+}
+
+/// Messages with the words of a rule and others that make its note untrue: another rule has them, or none.
+const REFUTED: &[(&str, &str, &str)] = &[
+    (
+        "runtime",
+        "disk full",
+        "failed to create subPath directory: mkdir /var/lib/kubelet/pods/1/volumes/kubernetes.io~csi/pvc-7e/mount/a: no space left on device",
+    ),
+    (
+        "runtime",
+        "cgroup room",
+        "open /sys/fs/cgroup/pids/kubepods/cgroup.procs: no such file or directory: unknown",
+    ),
+    (
+        "runtime",
+        "layers",
+        "error creating overlay mount to /var/lib/docker/overlay2/x/merged: no space left on device",
+    ),
+    (
+        "runtime",
+        "layer missing",
+        "failed to create containerd task: failed to mount rootfs component: invalid argument: unknown",
+    ),
+    (
+        "runtime",
+        "kernel keys",
+        "error during container init: unable to create session key: operation not permitted: unknown",
+    ),
+    (
+        "runtime",
+        "path on the node",
+        "failed to generate spec: failed to stat \"/var/lib/kubelet/pods/1/volumes/kubernetes.io~csi/pvc-7e/mount\": no such file or directory",
+    ),
+    (
+        "runtime",
+        "node disk read-only",
+        "relabel failed: lsetxattr /var/lib/kubelet/pods/1/volumes/kubernetes.io~csi/assets/mount: read-only file system",
+    ),
+    (
+        "runtime",
+        "memory limit busy",
+        "open /sys/fs/cgroup/memory/kubepods/memory.limit_in_bytes: no such file or directory",
+    ),
+    ("runtime", "user namespace", "mount_setattr /data: function not implemented: unknown"),
+    (
+        "runtime",
+        "time-out",
+        "failed to generate spec: Get \"https://10.0.0.1/meta\": dial tcp 10.0.0.1:443: i/o timeout",
+    ),
+    (
+        "sandbox",
+        "sandbox of a virtual machine",
+        "failed to setup network for sandbox of pod kata-demo: plugin type=\"bridge\" failed (add): operation not supported",
+    ),
+    (
+        "sandbox",
+        "addresses used up",
+        "plugin type=\"aws-cni\" failed (add): failed to assign an ip address: dial tcp 127.0.0.1:50051: connect: connection refused",
+    ),
+    (
+        "sandbox",
+        "plugin refused",
+        "plugin type=\"calico\" failed (add): pods \"a\" is forbidden: User \"x\" cannot get resource \"pods\"",
+    ),
+    (
+        "sandbox",
+        "agent silent",
+        "plugin type=\"multus\" failed (add): lstat /sys/bus/pci/devices/0000:41:00.0/physfn/net: no such file or directory",
+    ),
+    (
+        "volume",
+        "time-out without a word",
+        "Unable to attach or mount volumes: unmounted volumes=[data]: error processing PVC shop/data: timed out waiting for the condition",
+    ),
+    ("image", "layer without Windows parts", "hcsshim::ProcessBaseLayer: Access is denied."),
+];
+
+/// Notes that follow from the words of their rule alone, by family and name.
+const CERTAIN: &[(&str, &str, &str)] = &[
+    ("image", "clock", "both times are in the message"),
+    ("image", "proxy", "the client of the runtime names its proxy"),
+    ("image", "name server silent", "Go names the server that it asked"),
+    ("image", "name", "the look-up is the runtime's own, on the node"),
+    ("image", "no credentials", "the client says that it has none"),
+    ("runtime", "shim missing", "the runtime starts the shim from the node's disk"),
+    ("runtime", "tool of the runtime missing", "the runtime starts it from the node's disk"),
+    ("runtime", "tool of the runtime missing, in PATH", "the runtime starts it from the node's disk"),
+    ("runtime", "SELinux", "the attribute is SELinux's"),
+    ("runtime", "Windows version", "hcsshim compares the builds"),
+    ("runtime", "content gone", "the runtime's own store lacks it"),
+    ("runtime", "stale volume", "only called most likely"),
+    ("runtime", "stale mount", "what the kernel's ESTALE and ENOTCONN mean"),
+    ("runtime", "mount propagation", "runc checks it"),
+    ("runtime", "files exhausted", "the runtime's own process is meant"),
+    ("runtime", "memory limit too low", "the runtime says so"),
+    ("runtime", "processes or memory", "it names all that EAGAIN and ENOMEM of fork may be"),
+    ("runtime", "freezer", "it names what runc uses"),
+    ("runtime", "read-only mount point", "the runtime makes only what is not there"),
+    ("runtime", "read-only root", "the runtime makes only what is not there"),
+    ("runtime", "file in the way", "what ENOTDIR of mkdir means"),
+    ("runtime", "mount, file and directory", "what ENOTDIR of mount means"),
+    ("runtime", "architecture", "what the kernel's ENOEXEC may mean"),
+    ("runtime", "sandbox gone", "process 0 is none"),
+    ("runtime", "sandbox not running", "the runtime says so"),
+    ("runtime", "group", "runc reads that file"),
+    ("runtime", "user", "runc reads that file"),
+    ("runtime", "name reserved", "the runtime reserves a name for one attempt"),
+    ("runtime", "runtime gone", "it is the runtime's own socket"),
+    ("sandbox", "memory limit", "the runtime says so"),
+    ("sandbox", "handler", "the runtime says so"),
+    ("sandbox", "shim", "the runtime starts the shim from the node's disk"),
+    ("sandbox", "KVM", "it asked for KVM"),
+    ("sandbox", "runtime gone", "it is the runtime's own socket"),
+    ("sandbox", "no such sysctl", "it is the path of the sysctl"),
+    ("sandbox", "Windows version", "hcsshim compares the builds"),
+    ("sandbox", "no address of the cloud", "both of them set that label"),
+    ("sandbox", "host port", "the port map is the only one that binds"),
+    ("sandbox", "bridge address", "the plugin compares the addresses"),
+    ("sandbox", "attachment definition", "the API server's word"),
+    ("sandbox", "not initialised", "the runtime says so"),
+    ("sandbox", "plugin not installed", "the paths are in the message"),
+    ("sandbox", "plugin busy", "what status 429 means"),
+    ("sandbox", "plugin busy, agent", "what status 429 means"),
+    ("sandbox", "server not trusted", "only a client looks at a certificate"),
+    ("sandbox", "API server unreachable", "it is the path of its API"),
+    ("sandbox", "control plane late", "the plugin waits for it"),
+    ("sandbox", "agent's file missing", "its documented place"),
+    ("volume", "attached elsewhere", "the attach controller's word"),
+    ("volume", "detaching", "the API server's word"),
+    ("volume", "ownership", "the kubelet's word"),
+    ("volume", "driver not registered", "the kubelet's list"),
+    ("volume", "driver not on the node", "the CSINode's list"),
+    ("volume", "driver not installed", "the API server's word"),
+    ("volume", "driver silent", "the kubelet speaks to a driver over its socket"),
+    ("volume", "provider missing", "the driver looks for its socket"),
+    ("volume", "held on the node", "mke2fs opens it exclusively"),
+    ("volume", "file system damaged", "fsck's word"),
+    ("volume", "file system needs repair", "what the kernel's EUCLEAN means"),
+    ("volume", "other zone", "the cloud compares the zones"),
+    ("volume", "no healthy copy", "the storage system's word"),
+    ("volume", "name", "it names both that may ask"),
+    ("volume", "server name", "it names both that may ask"),
+    ("volume", "local ports", "the driver's word"),
+    ("volume", "stale", "what the kernel's ESTALE and ENOTCONN mean"),
+    ("volume", "token", "only the kubelet asks for it"),
+    ("volume", "mount's catch-all, network file system", "it only says where to look"),
+    ("volume", "mount's catch-all", "it only says where to look"),
+    ("volume", "share silent", "the number of the error"),
+    ("volume", "share missing", "the number of the error"),
+    ("volume", "not read yet", "the kubelet's own cache"),
+    ("volume", "unreachable NFS", "the client's word"),
+    ("volume", "earlier attempt", "the driver's word"),
+];
+
+#[test]
+fn each_note_has_what_refutes_it_or_is_certain() {
+    let tables: [(&str, &'static [Rule]); 4] = [
+        ("image", image::RULES),
+        ("runtime", runtime::RULES),
+        ("volume", volume::RULES),
+        ("sandbox", sandbox::RULES),
+    ];
+    let mut wrong = Vec::new();
+    for (family, rules) in tables {
+        for rule in rules.iter().filter(|rule| !rule.note.is_empty()) {
+            let is = |(of, name): (&str, &str)| of == family && name == rule.name;
+            let refuted: Vec<&str> = REFUTED.iter().filter(|r| is((r.0, r.1))).map(|r| r.2).collect();
+            if refuted.is_empty() && !CERTAIN.iter().any(|r| is((r.0, r.1))) {
+                wrong.push(format!("{family}: what refutes {:?} ({})?", rule.name, rule.note));
+            }
+            for message in refuted {
+                if find(rules, &Message::read(message)).is_some_and(|found| found.name == rule.name) {
+                    wrong.push(format!("{family}: {:?} is not refuted by {message}", rule.name));
+                }
+            }
+        }
+    }
+    let known = |r: &&(&str, &str, &str)| {
+        tables.iter().any(|(family, rules)| *family == r.0 && rules.iter().any(|rule| rule.name == r.1))
+    };
+    wrong.extend(REFUTED.iter().chain(CERTAIN).filter(|r| !known(r)).map(|r| format!("no rule {r:?}")));
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
 }

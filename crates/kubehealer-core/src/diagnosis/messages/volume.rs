@@ -64,9 +64,9 @@ pub const RULES: &[Rule] = &[
     rule("NFS export", C::VolumeMountFailed).any(&["access denied by server"]).only(&["check the server's exports: the path, and whether they allow the address of node {node}"]),
     rule("name", C::VolumeMountFailed)
         .fact(&[Fact::Dns])
-        .note("DNS on the node, which is not that of the cluster")
+        .note("DNS of the node, or of the driver's pod there")
         .only(&["on node {node}: getent hosts {host}, and the nameserver lines of /etc/resolv.conf"]),
-    rule("server name", C::VolumeMountFailed).any(&["failed to resolve"]).note("DNS on the node, which is not that of the cluster").only(&["check the server's name, and DNS on node {node}"]),
+    rule("server name", C::VolumeMountFailed).any(&["failed to resolve"]).note("DNS of the node, or of the driver's pod there").only(&["check the server's name, and DNS on node {node}"]),
     rule("local ports", C::VolumeMountFailed).any(&["locate an available port"]).note("the driver has no local port left").only(&["restart the driver's pod on node {node}: it holds ports of mounts that are gone"]),
     rule("stale", C::VolumeMountFailed)
         .fact(&[Fact::Stale])
