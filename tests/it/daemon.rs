@@ -341,12 +341,14 @@ async fn with_events_owners_and_nodes_forbidden_pods_are_watched_all_the_same() 
             .then_some(())
     })
     .await;
-    until("the metric", async || {
-        get(&running, "/metrics")
-            .await
-            .1
-            .contains("kubehealer_source_available{source=\"events\"} 0")
-            .then_some(())
+    // Owners that cannot be read are not waited for.
+    let wanted = [
+        "kubehealer_source_available{source=\"events\"} 0\n",
+        "kubehealer_watch_synced{resource=\"pods\",scope=\"\"} 1\n",
+    ];
+    until("the metrics", async || {
+        let text = get(&running, "/metrics").await.1;
+        wanted.iter().all(|line| text.contains(line)).then_some(())
     })
     .await;
     running.stop().await;
