@@ -10,6 +10,8 @@ use crate::redact::clean;
 
 /// From this width on the cause stands beside the names, below under them.
 const SENTENCES: usize = 110;
+/// Columns that the cause has at least, beside the names.
+const CAUSE: usize = 32;
 /// Columns of the severity.
 const SEVERITY: usize = 8;
 /// Between two columns.
@@ -125,10 +127,12 @@ fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
         cells.iter().filter_map(|row| row.get(at)).map(|t| width(t)).max().unwrap_or(0).max(width(head))
     };
     let room = style.width.saturating_sub(SEVERITY + 3 * GAP.len());
-    let reasons = widest(0, "REASON").min((style.width / 4).max(18));
+    // A reason is never broken; of several, each may have its own line.
+    let words = cells.iter().flat_map(|[reason, ..]| reason.split(' ')).map(width);
+    let reasons = widest(0, "REASON").min(words.max().unwrap_or(0).max(style.width / 4));
     let beside = style.width >= SENTENCES;
     let rest = room.saturating_sub(reasons);
-    let places = widest(1, "WHERE").min(if beside { (rest / 2).max(16) } else { rest });
+    let places = widest(1, "WHERE").min(if beside { rest.saturating_sub(CAUSE).max(16) } else { rest });
     let head = [pad("SEVERITY", SEVERITY), pad("REASON", reasons), pad("WHERE", places)].join(GAP);
     let head = if beside { format!("{head}{GAP}CAUSE") } else { head };
     out.push_str(&format!("{}\n", paint.dim(head.trim_end())));

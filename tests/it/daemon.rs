@@ -9,6 +9,7 @@ use kubehealer::cluster::snapshot::{self, Progress, Wanted};
 use kubehealer::daemon::{self, Running, Settings, StartError, Target};
 use kubehealer::diagnosis::survey;
 use kubehealer::report;
+use kubehealer::select::revisions_that_matter;
 use kubehealer::simulator::{self, Cluster, Fault};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -99,10 +100,11 @@ async fn incidents_open_in_the_log_the_metrics_and_the_api_and_end_with_what_the
 async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
     let cluster = recorded();
     let running = daemon::start(settings(&cluster)).await.unwrap();
-    let seen = snapshot::snapshot(&simulator::client(&cluster), &Wanted::default(), &Progress::default())
-        .await
-        .unwrap();
+    let client = simulator::client(&cluster);
+    let mut seen = snapshot::snapshot(&client, &Wanted::default(), &Progress::default()).await.unwrap();
     let now = cluster.now();
+    let failing = revisions_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
+    seen.snapshot.revisions = snapshot::revisions(&client, failing).await;
     let survey = survey(&seen.snapshot, now);
     let wanted =
         report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });

@@ -244,6 +244,7 @@ fn names_and_causes_are_never_cut_and_ten_rows_are_shown_in_detail() {
         let joined: String = text.split_whitespace().collect();
         assert!(!text.contains('…'), "at {width}: {text}");
         assert!(width < 80 || joined.contains(long), "at {width}: {text}");
+        assert!(text.contains("  FailedPrepareDynamicResources"), "at {width}: {text}");
         assert!(text.contains("2 more rows"), "at {width}: {text}");
         assert_eq!(text.matches("  next steps  ").count(), 10, "at {width}");
         let all = report::table(&look, &Style { width, wide: false, colour: false, all: true });
