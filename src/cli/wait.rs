@@ -22,7 +22,7 @@ Examples:
   kubehealer wait -n shop deployment/cart job/migrate -o github
   kubehealer wait -n shop -l app.kubernetes.io/instance=shop --timeout 5m
 
-Exit code: 0 all of it is ready; 1 something cannot become ready without a change; 2 could not look; 3 the time is up.";
+Exit code: 0 all of it is ready; 1 something cannot become ready without a change; 2 error: cluster or input unreadable; 3 the time is up.";
 
 /// Wait until workloads are ready, or cannot become ready: a gate for a deploy job.
 #[derive(Debug, clap::Args)]
