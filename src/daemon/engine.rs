@@ -354,6 +354,10 @@ impl Engine {
                     drop(state);
                     // Before this list counts as complete: until then nobody believes that an incident alerts.
                     self.judge_reowned();
+                    // Pods that were judged before it was known which revisions there are: what changed is not compared yet.
+                    if kind == "ReplicaSet" {
+                        self.judge_active(|_| true);
+                    }
                 }
             }
             self.is_changed.store(true, Relaxed);

@@ -305,14 +305,15 @@ impl ClusterState {
         let now = Instant::now();
         let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
         let asked = self.evidence.get(&uid).and_then(|e| e.asked);
-        if asked.is_some_and(|at| now.duration_since(at) < age) || !may_ask(&active.workload_key.namespace) {
+        let pod = active.pod();
+        let compared = self.wanted_revisions(&pod, now);
+        let is_known = compared.is_none() && asked.is_some_and(|at| now.duration_since(at) < age);
+        if is_known || !may_ask(&active.workload_key.namespace) {
             return None;
         }
         let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
-        let pod = active.pod();
         let node = self.wanted_node(&pod, &findings, now);
         let siblings = self.wanted_siblings(&pod, &findings, now);
-        let compared = self.wanted_revisions(&pod, now);
         let job = Job::of(&pod, &findings, self.world.sources);
         Some(job.with_node(node).with_siblings(siblings).with_compared(compared))
     }

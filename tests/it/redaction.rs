@@ -100,6 +100,17 @@ fn hostile_lines_are_bounded_in_size_and_in_time() {
     assert!(started.elapsed().as_secs() < 20, "took {:?}", started.elapsed());
 }
 
+#[test]
+fn a_value_goes_on_behind_a_colon_and_a_full_stop() {
+    let hidden = "&password=[redacted] ";
+    assert_eq!(redact("&password=a:.a(শa0Σ\u{1bc90}0A "), hidden);
+    assert_eq!(redact(hidden), hidden);
+    assert_eq!(
+        redact("login with (password=hunter2x). Then wait"),
+        "login with (password=[redacted]). Then wait"
+    );
+}
+
 proptest! {
     #[test]
     fn no_text_makes_it_panic_or_leaves_a_control_character(text in "\\PC{0,40}[\\x00-\\x9f]{0,8}(password|token|auth)[=:]\\PC{0,40}") {

@@ -326,15 +326,11 @@ fn bare_end(body: &str) -> usize {
         let over = match c {
             _ if c.is_whitespace() => true,
             '&' => true,
-            ',' | ';' => {
-                next.is_empty() || next.starts_with(char::is_whitespace) || starts_pair(next, c == ';')
-            }
+            ',' | ';' => ends_word(next) || starts_pair(next, c == ';'),
             ')' | ']' | '}' | '>' | '"' | '\'' | '`' | ':' | '\\' => {
-                next.is_empty()
-                    || next.starts_with(|c: char| {
-                        c.is_whitespace()
-                            || matches!(c, ')' | ']' | '}' | '>' | '"' | '\'' | '`' | ',' | ';' | ':' | '.')
-                    })
+                // A full stop ends the sentence, not a value that goes on behind it.
+                let next = next.strip_prefix('.').filter(|rest| ends_word(rest)).unwrap_or(next);
+                ends_word(next) || next.starts_with([')', ']', '}', '>', '"', '\'', '`', ',', ';', ':'])
             }
             _ => false,
         };
@@ -343,6 +339,10 @@ fn bare_end(body: &str) -> usize {
         }
     }
     body.len()
+}
+
+fn ends_word(text: &str) -> bool {
+    text.is_empty() || text.starts_with(char::is_whitespace)
 }
 
 /// Whether the text begins with another `name=` or `"name":`; in connection strings a name may hold spaces.
