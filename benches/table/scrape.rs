@@ -204,7 +204,7 @@ fn library(text: &str) -> prometheus::Registry {
         let Some((name, rest)) = line.split_once('{') else { continue };
         let (labels, value) = rest.rsplit_once("} ").unwrap();
         let (names, values): (Vec<&str>, Vec<&str>) =
-            labels.trim_end_matches('"').split("\",").map(|l| l.split_once("=\"").unwrap()).unzip();
+            labels.strip_suffix('"').unwrap().split("\",").map(|l| l.split_once("=\"").unwrap()).unzip();
         if family.as_ref().is_none_or(|(of, _)| *of != name) {
             let vec = prometheus::IntGaugeVec::new(prometheus::Opts::new(name, "x"), &names).unwrap();
             registry.register(Box::new(vec.clone())).unwrap();

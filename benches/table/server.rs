@@ -11,8 +11,9 @@ use crate::measure;
 pub fn run(pods: u32, failing: f64) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let cluster = Cluster::new();
-    // Everything began an hour ago, so that no grace is still running.
-    let begin = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1);
+    // Everything began long ago, so that no grace is still running. The server's clock stands: a daemon goes by its own where
+    // they are more than a year apart.
+    let begin = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(400 * 24);
     cluster.set_clock(begin, 0.0);
     cluster.set_history(400_000);
     let fleet = Fleet::new(&cluster, pods, failing);

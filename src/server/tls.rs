@@ -165,7 +165,7 @@ mod tests {
         let key = std::fs::read_to_string(&files.key).unwrap();
         write(&files, "b");
         std::fs::write(&files.key, &key).unwrap();
-        assert!(why().contains("does not fit"), "{}", why());
+        assert!(why().contains("does not match"), "{}", why());
         std::fs::write(&files.key, "hunter2").unwrap();
         assert!(why().contains("tls.key holds no private key") && !why().contains("hunter2"), "{}", why());
         std::fs::write(&files.cert, &key).unwrap();
