@@ -460,7 +460,7 @@ impl Look {
     fn pods_of(&self, subject: &Subject) -> Vec<&Pod> {
         let owners = select::controllers(&self.seen.snapshot);
         let own = |pod: &&Pod| {
-            // A failed pod of a controller is only left for reading.
+            // A failed pod of a controller is only kept for inspection.
             let is_left = pod.status.phase == "Failed" && subject.kind != "Pod";
             pod.metadata.namespace == subject.namespace
                 && !is_left

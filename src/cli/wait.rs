@@ -22,7 +22,7 @@ Examples:
   kubehealer wait -n shop deployment/cart job/migrate -o github
   kubehealer wait -n shop -l app.kubernetes.io/instance=shop --timeout 5m
 
-Exit code: 0 all of it is ready; 1 something cannot become ready without a change; 2 error: cluster or input unreadable; 3 the time is up.";
+Exit code: 0 everything is ready; 1 something cannot become ready without a change; 2 error: cluster or input unreadable; 3 timed out.";
 
 /// Wait until workloads are ready, or cannot become ready: a gate for a deploy job.
 #[derive(Debug, clap::Args)]
@@ -38,13 +38,13 @@ pub(super) struct Args {
     /// When to give up, such as 90s or 10m
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = timeout)]
     timeout: Duration,
-    /// End at failures that may heal by themselves, too, once they have lasted longer than their grace
+    /// Fail also on failures that may heal by themselves, once they have lasted longer than their grace period
     #[arg(long, conflicts_with = "patient")]
     strict: bool,
-    /// Wait until the time is up, whatever fails
+    /// Never fail early: wait until everything is ready or the time is up
     #[arg(long)]
     patient: bool,
-    /// The namespace; else that of the kubeconfig's context
+    /// The namespace [default: that of the kubeconfig's context]
     #[arg(long, short, value_parser = select::valid_namespace)]
     namespace: Option<String>,
     /// Workloads and pods with these labels, such as app=cart
@@ -53,10 +53,10 @@ pub(super) struct Args {
     /// The context of the kubeconfig
     #[arg(long, value_name = "NAME")]
     context: Option<String>,
-    /// The kubeconfig file; else $KUBECONFIG, ~/.kube/config, or the pod's own service account
+    /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// How to print the outcome
+    /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Text)]
     output: Format,
 }
@@ -68,7 +68,7 @@ enum For {
     Ready,
 }
 
-/// How to print the outcome.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// For a person
@@ -101,7 +101,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     super::blocking(async {
         tokio::select! {
             done = wait(args, &flags) => done,
-            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted before the outcome was certain", "")),
+            _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted", "")),
         }
     })?
     .map_err(|trouble| Trouble { hint: flags.with(&trouble.hint), ..trouble })

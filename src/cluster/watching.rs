@@ -173,7 +173,7 @@ impl Watching {
                     health.skipped(&unread);
                     self.unread += 1;
                     if self.unread > MAX_UNREAD || self.read == 0 && self.encoding == Encoding::Protobuf {
-                        return Err(self.garbage("the watch sends what is no event".to_owned()));
+                        return Err(self.garbage("the watch sent something that is not an event".to_owned()));
                     }
                     continue;
                 }

@@ -9,7 +9,7 @@ use crate::diagnosis::{Evidence, Finding, Severity, Stage};
 use crate::redact::clean;
 
 /// From this width on the cause stands beside the names, below under them.
-const SENTENCES: usize = 110;
+const SENTENCES: usize = 160;
 /// Columns that the cause has at least, beside the names.
 const CAUSE: usize = 32;
 /// Columns of the severity.

@@ -167,8 +167,8 @@ mod tests {
         std::fs::write(&files.key, &key).unwrap();
         assert!(why().contains("does not match"), "{}", why());
         std::fs::write(&files.key, "hunter2").unwrap();
-        assert!(why().contains("tls.key holds no private key") && !why().contains("hunter2"), "{}", why());
+        assert!(why().contains("tls.key has no private key") && !why().contains("hunter2"), "{}", why());
         std::fs::write(&files.cert, &key).unwrap();
-        assert!(why().contains("tls.crt holds no certificate"), "{}", why());
+        assert!(why().contains("tls.crt has no certificate"), "{}", why());
     }
 }

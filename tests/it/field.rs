@@ -231,7 +231,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data kube-api-access-x2z4q]: timed out waiting for the condition",
             C::VolumeMountFailed,
-            "no event tells why",
+            "no event says why",
         ),
         (
             "FailedMount",
@@ -307,7 +307,7 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"cilium-cni\" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] putEndpointIdTooManyRequests",
             C::NetworkSetupFailed,
-            "too much to do",
+            "is overloaded",
         ),
         (
             "",

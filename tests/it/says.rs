@@ -451,7 +451,7 @@ fn a_refusal_says_what_was_short_and_in_which_unit() {
             "NodePorts",
             "Pod was rejected: Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports",
             C::NodeRefused,
-            "refused the pod: node(s) didn't have free ports",
+            "rejected the pod: node(s) didn't have free ports",
         ),
     ] {
         let reason = R::of(word).unwrap();
@@ -687,12 +687,8 @@ fn a_kubelet_that_says_itself_that_it_is_not_ready_is_not_silent() {
 fn what_a_pod_says_of_its_containers_is_believed_only_where_its_node_is_known() {
     let mut stuck = app(running(80_000), json!({}), 0);
     stuck.metadata.deletion_timestamp = serde_json::from_value(json!(ago(1200))).unwrap();
-    let alone = warns(
-        &look(&stuck),
-        R::StuckTerminating,
-        C::ContainersNotStopped,
-        &["nothing is known of node node-a"],
-    );
+    let alone =
+        warns(&look(&stuck), R::StuckTerminating, C::ContainersNotStopped, &["node node-a was not read"]);
     assert_eq!(alone.confidence, Confidence::Probable);
     let well = node(
         json!([{"type": "Ready", "status": "True", "reason": "", "message": "", "lastTransitionTime": ago(90_000)}]),

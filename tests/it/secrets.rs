@@ -20,15 +20,7 @@ type Way = fn(&Cluster, &str, &str);
 
 const WAYS: [(&str, Way); 5] = [
     ("termination message", |cluster, name, text| {
-        let last = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": text,
-            "startedAt": "2026-11-22T09:58:00Z", "finishedAt": "2026-11-22T09:59:00Z", "containerID": "containerd://1"}});
-        apply(
-            cluster,
-            name,
-            "web:1",
-            &json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}),
-            &last,
-        );
+        crash(cluster, name, text);
     }),
     ("command line", |cluster, name, text| {
         let said = format!(
@@ -56,8 +48,6 @@ const WAYS: [(&str, Way); 5] = [
         );
     }),
     ("log", |cluster, name, text| {
-        let last = json!({"terminated": {"exitCode": 1, "reason": "Error",
-            "startedAt": "2026-11-22T09:58:00Z", "finishedAt": "2026-11-22T09:59:00Z", "containerID": "containerd://1"}});
         cluster.set_log(
             "shop",
             name,
@@ -65,13 +55,7 @@ const WAYS: [(&str, Way); 5] = [
             true,
             Log::Text(format!("starting\nfatal: cannot start: {text}\n").into()),
         );
-        apply(
-            cluster,
-            name,
-            "web:1",
-            &json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}}),
-            &last,
-        );
+        crash(cluster, name, "");
     }),
     ("event", |cluster, name, text| {
         let about =
@@ -86,6 +70,14 @@ const WAYS: [(&str, Way); 5] = [
         apply(cluster, name, "web:1", &json!({"waiting": {"reason": "ContainerCreating"}}), &json!({}));
     }),
 ];
+
+/// A crash loop, with this termination message.
+fn crash(cluster: &Cluster, name: &str, message: &str) {
+    let last = json!({"terminated": {"exitCode": 1, "reason": "Error", "message": message,
+        "startedAt": "2026-11-22T09:58:00Z", "finishedAt": "2026-11-22T09:59:00Z", "containerID": "containerd://1"}});
+    let state = json!({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s"}});
+    apply(cluster, name, "web:1", &state, &last);
+}
 
 fn apply(cluster: &Cluster, name: &str, image: &str, state: &Value, last: &Value) {
     let condition =

@@ -155,7 +155,7 @@ impl Finding {
         self.severity = Severity::Info;
         self.add(
             Source::Owner,
-            "its controller has all the pods it wants, and all are ready; this one is left for reading",
+            "its controller has all the pods it wants, and all are ready; this one is kept for inspection",
             None,
         );
     }

@@ -48,7 +48,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         "" if disruption.is_some() => return None,
         "" => return None,
         "NodeLost" => of(Reason::PodFailed)
-            .summary(format!("the pod was given up: its node {} was lost", text::name(&pod.spec.node_name)))
+            .summary(format!("the pod was lost with its node {}", text::name(&pod.spec.node_name)))
             .cause(CauseCode::NodeLost, message.clone())
             .scope("node", text::name(&pod.spec.node_name)),
         word => refused(pod, word, rejected),
@@ -70,7 +70,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         finding = finding.recovered();
         finding.add(
             Source::Owner,
-            "its controller makes another pod in its place; this one is left for reading",
+            "its controller creates another pod in its place; this one is kept for inspection",
             None,
         );
     }
@@ -267,7 +267,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
         }
     };
     let finding = finding
-        .summary(format!("node {node} refused the pod: {why}"))
+        .summary(format!("node {node} rejected the pod: {why}"))
         .cause(code, said)
         .scope("node", node.clone());
     let describe = format!("kubectl describe node {}", text::arg(&node));
@@ -333,7 +333,7 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
         of_finalizers(finding, finalizers, node_gone.then_some(node.as_str()))
     } else if node_gone {
         finding
-            .summary(format!("pod is deleted but does not go: its node {node} does not exist any more"))
+            .summary(format!("pod is stuck terminating: its node {node} does not exist any more"))
             .cause(CauseCode::NodeLost, format!("node {node} is not among the nodes of the cluster: no kubelet reports that the containers have stopped"))
             .scope("node", node.clone())
             .next_step("the pod garbage collector removes such pods after some time; if it does not, and the node is gone for good: kubectl delete pod --grace-period=0 --force")
@@ -348,12 +348,12 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
         if context.node.is_none() {
             finding.add(
                 Source::Node,
-                format!("nothing is known of node {node}: if it is down, that is old"),
+                format!("node {node} was not read: if it is down, the status of the pod is out of date"),
                 None,
             );
         }
     }
-    finding.add(Source::Status, "was to be gone, its grace period included", Some(due));
+    finding.add(Source::Status, "should be gone by now, grace period included", Some(due));
     for event in kill.into_iter().chain(newest("FailedPreStopHook")) {
         finding.add_event(event);
     }
@@ -407,7 +407,7 @@ fn still_there(
     });
     if let Some(error) = error {
         let (code, what, step) = of_kill(&error, &list);
-        let finding = finding.summary(format!("pod is deleted but does not go: {what}: {}", error.cause()));
+        let finding = finding.summary(format!("pod is stuck terminating: {what}: {}", error.cause()));
         let finding = finding.cause(code, error.detail());
         return step.into_iter().fold(finding, Finding::next_step).next_step(of_node);
     }
@@ -424,7 +424,7 @@ fn still_there(
     };
     let hooks = if hooks.is_empty() { hooks } else { format!("; {hooks}") };
     let finding = finding
-        .summary(format!("pod is deleted but does not go: {what}{hooks}"))
+        .summary(format!("pod is stuck terminating: {what}{hooks}"))
         .cause(CauseCode::ContainersNotStopped, format!("{what}{hooks}"))
         .confidence(sure);
     let finding = if hooks.is_empty() {

@@ -72,7 +72,7 @@ fn sentence(
         C::ImageNotFoundOrPrivate => (
             format!("image not found or private: {image}: {said}"),
             format!(
-                "image {image} does not exist, or is private and needs credentials: the registry does not tell which: {detail}"
+                "image {image} does not exist, or is private and needs credentials: the registry does not say which: {detail}"
             ),
         ),
         C::ImagePlatformMismatch => (

@@ -64,7 +64,7 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         // A cordoned node is being worked on.
         if node.spec.unschedulable {
             finding.severity = finding.severity.min(Severity::Warning);
-            finding.add(Source::Node, "the node is cordoned: somebody may be at work on it", None);
+            finding.add(Source::Node, "the node is cordoned: it may be under maintenance", None);
         }
         findings.push(finding);
     }

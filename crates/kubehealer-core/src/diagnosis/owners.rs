@@ -169,7 +169,7 @@ impl Owners {
     }
 
     /// Whether the controller of a pod has all the pods that it wants, and all of them ready: then one of its pods that has
-    /// failed is only left for reading.
+    /// failed is only kept for inspection.
     pub fn have_replaced(&self, pod: &Pod) -> bool {
         let Some(owner) = pod.metadata.controller() else { return false };
         let workload = self.get(&owner.kind, &pod.metadata.namespace, &owner.name);
@@ -307,7 +307,7 @@ impl Owners {
         } else if new_ready > 0 {
             "only part of it serves".to_owned()
         } else {
-            "no older one serves".to_owned()
+            "no older revision serves".to_owned()
         };
         let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
             .summary(format!("rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
@@ -405,7 +405,7 @@ impl Owners {
             refused::failed_create("Jobs", meta, &of, message, None)
         } else {
             let mut finding = Finding::of_object(meta, Reason::FailedCreate)
-                .summary(format!("CronJob {} makes no Job: {why}: {}", of.name, text::head(&said, 160)))
+                .summary(format!("CronJob {} creates no Jobs: {why}: {}", of.name, text::head(&said, 160)))
                 .cause(CauseCode::InvalidConfiguration, format!("{why}: {said}"));
             finding.workload = Some(of.clone());
             if event.reason == "MissSchedule" {

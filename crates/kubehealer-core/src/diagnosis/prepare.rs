@@ -71,9 +71,9 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         .cause(
             CauseCode::Unexplained,
             if no_sandbox {
-                "the pod waits for its volumes, its network or its sandbox; the Pod object does not tell which"
+                "the pod waits for its volumes, its network or its sandbox; the Pod object does not say which"
             } else {
-                "the pod waits for an image pull or for the container runtime; the Pod object does not tell which"
+                "the pod waits for an image pull or for the container runtime; the Pod object does not say which"
             },
         )
         .confidence(Confidence::Possible)
@@ -86,7 +86,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         }
     }
     let missing = if context.sources.events {
-        "no event tells what it waits for"
+        "no event says what it waits for"
     } else {
         "events were not read: they would tell what it waits for"
     };
@@ -297,7 +297,7 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
                 text::between(&newest.message, "Pulling image \"", "\"").map(text::name).unwrap_or_default();
             let mut finding = finding
                 .summary(format!("image {image} is being pulled for a long time"))
-                .cause(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither ended nor failed"))
+                .cause(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither finished nor failed"))
                 .confidence(Confidence::Probable)
                 .next_step("the kubelet pulls one image after the other by default: another large one may be ahead of it");
             finding.image = image;
@@ -305,13 +305,13 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
         }
         "Started" => (
             finding
-                .summary("a container of the pod was started, and the kubelet does not get on")
+                .summary("a container of the pod was started, and the kubelet makes no progress")
                 .cause(
                     CauseCode::HookFailed,
                     "the container was started and is not shown as running, as while its postStart hook runs",
                 )
                 .confidence(Confidence::Possible)
-                .next_step("if the container has a postStart hook: it has not ended"),
+                .next_step("if the container has a postStart hook: it has not finished"),
             None,
         ),
         "Pulled" | "Created" => (
@@ -319,7 +319,7 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
                 .summary("a container of the pod is not started although its image is there")
                 .cause(
                     CauseCode::RuntimeTimeout,
-                    format!("the container runtime on node {node} has not finished to create or start it"),
+                    format!("the container runtime on node {node} is still creating or starting it"),
                 )
                 .confidence(Confidence::Probable)
                 .scope("node", node.clone())

@@ -39,7 +39,7 @@ fn init_stuck(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
         .summary(format!("init container {container} is still running: the app containers have not started"))
-        .cause(CauseCode::InitWaiting, format!("init container {container} has not ended since it started, as one does that waits for a dependency"))
+        .cause(CauseCode::InitWaiting, "it may be waiting for a dependency")
         .confidence(Confidence::Probable)
         .with(Source::Status, format!("running; waiting for it: {}", text::list(&waiting)), Some(started))
         .next_step(step);
@@ -295,7 +295,11 @@ fn unhealthy(
             }
         }
         None if context.sources.events => {
-            finding.add(Source::Event, "no event tells what the probe said: events last about an hour", None);
+            finding.add(
+                Source::Event,
+                "no event says why the probe failed: events are kept for about an hour",
+                None,
+            );
         }
         None => finding.add(Source::Event, "events were not read: they would tell what the probe said", None),
     }

@@ -110,8 +110,8 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .note("the plugin's binary is not on node {node}")
         .only(&["on node {node}: ls /opt/cni/bin; the network plugin's DaemonSet installs it", PLUGIN]),
-    rule("plugin busy", C::NetworkSetupFailed).all(&["cni"]).any(&["toomanyrequests", "too many requests", "[429]"]).of(Of::Node).note("the network plugin's agent on the node has too much to do"),
-    rule("plugin busy, agent", C::NetworkSetupFailed).any(&["putendpointidtoomanyrequests"]).of(Of::Node).note("the network plugin's agent on the node has too much to do"),
+    rule("plugin busy", C::NetworkSetupFailed).all(&["cni"]).any(&["toomanyrequests", "too many requests", "[429]"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
+    rule("plugin busy, agent", C::NetworkSetupFailed).any(&["putendpointidtoomanyrequests"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
     // The plugin is the client: it is the one that looks at a certificate.
     rule("server not trusted", C::NetworkSetupFailed)
         .any(&["x509: ", "failed to verify certificate"])

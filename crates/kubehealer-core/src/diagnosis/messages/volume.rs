@@ -125,7 +125,7 @@ pub const RULES: &[Rule] = &[
     rule("time-out without a word", C::VolumeMountFailed)
         .all(&["unable to attach or mount volumes", "timed out waiting for the condition"])
         .none(&["error processing"])
-        .note("no event tells why")
+        .note("no event says why")
         .only(&[DRIVER_LOG]),
     rule("time-out", C::VolumeMountFailed).fact(&[Fact::TimeOut]).only(&[DRIVER_LOG]),
     rule("gone", C::VolumeMountFailed).any(&["code = notfound", "image not found", "invalidvolume.notfound"]).only(&["the storage system does not know the volume any more: restore it, or make a new claim"]),
