@@ -188,7 +188,9 @@ async fn what_a_daemon_tells_of_itself_is_as_it_was() {
             text.lines().any(|l| l.starts_with("kubehealer_source_available") && l.contains(**what))
         };
         let synced = text.lines().filter(|l| l.starts_with("kubehealer_watch_synced{") && l.ends_with("} 1"));
-        if wanted.iter().filter(seen).count() == wanted.len() && synced.count() == 8 {
+        // Workloads are judged after their pods; this family has series once they are.
+        let judged = text.contains("kubehealer_workload_old_revision_ready_pods{");
+        if judged && wanted.iter().filter(seen).count() == wanted.len() && synced.count() == 8 {
             break text;
         }
         assert!(began.elapsed() < Duration::from_secs(20), "{text}");
