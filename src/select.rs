@@ -251,6 +251,11 @@ pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&
     near.into_iter().map(|(_, name)| name).collect()
 }
 
+/// A question with the names that [`near`] has found; empty without any.
+pub fn did_you_mean(names: &[&str]) -> String {
+    if names.is_empty() { String::new() } else { format!("did you mean {}?", names.join(" or ")) }
+}
+
 /// A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Selector {

@@ -354,11 +354,7 @@ impl Look {
                 let place = place.map_or(String::new(), |place| format!(" in namespace {place}"));
                 let what = if is_known { "has been deleted" } else { "not found" };
                 let near = select::near(&target.to_string(), self.names.iter().map(String::as_str));
-                let hint = if near.is_empty() {
-                    String::new()
-                } else {
-                    format!("did you mean {}?", near.join(" or "))
-                };
+                let hint = select::did_you_mean(&near);
                 return Err(CouldNotLook { what: format!("{target}: {what}{place}"), hint });
             }
             if named.is_empty() {

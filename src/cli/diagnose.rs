@@ -325,7 +325,7 @@ impl Args {
         let text = place.map_or(String::new(), |n| format!(" in namespace {n}"));
         let text = format!("{target}: not found{text}");
         let hint = match (select::near(&target.to_string(), known.iter().map(String::as_str)), place) {
-            (near, _) if !near.is_empty() => did_you_mean(&near),
+            (near, _) if !near.is_empty() => select::did_you_mean(&near),
             (_, Some(_)) => "is it in another namespace? -A looks in all of them".to_owned(),
             (_, None) if target.is(Kind::Pod) => "is the name right? see: kubectl get pods -A".to_owned(),
             (_, None) => {
@@ -345,14 +345,14 @@ impl Args {
             return Trouble::new(
                 format_args!("no pod has the labels {}{place}", selector.text),
                 selector.guess(&here).map_or("see: kubectl get pods --show-labels".to_owned(), |label| {
-                    did_you_mean(&[label.as_str()])
+                    select::did_you_mean(&[label.as_str()])
                 }),
             );
         }
         let namespaces: BTreeSet<&str> = metas().map(|m| m.namespace.as_str()).collect();
         let near = select::near(namespace.unwrap_or_default(), namespaces.iter().copied());
         let hint = match (near.as_slice(), self.file.is_empty()) {
-            (near @ [_, ..], _) => did_you_mean(near),
+            (near @ [_, ..], _) => select::did_you_mean(near),
             ([], _) if namespace.is_some() => "-A looks in all namespaces".to_owned(),
             ([], true) => String::new(),
             ([], false) => {
@@ -394,20 +394,16 @@ fn meant(
     let near: BTreeSet<&str> = names.into_iter().filter(begins).collect();
     match near.first() {
         None => return vec![target.clone()],
-        Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; this is {one}", target.name)),
+        Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; showing {one}", target.name)),
         Some(_) => {
             notes.push(format!(
-                "no pod is named {}; these are the {} that begin so",
+                "no pod is named {}; showing the {} that start with it",
                 target.name,
                 near.len()
             ));
         }
     }
     near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
-}
-
-fn did_you_mean(names: &[&str]) -> String {
-    format!("did you mean {}?", names.join(" or "))
 }
 
 fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
@@ -541,7 +537,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
                 nothing.what = format!("namespace {namespace} does not exist");
                 nothing.hint = match near.as_slice() {
                     [] => "see: kubectl get namespaces".to_owned(),
-                    near => did_you_mean(near),
+                    near => select::did_you_mean(near),
                 };
             }
         }

@@ -266,7 +266,7 @@ fn unknown(wanted: &str) -> Trouble {
     let what = format!("explain: nothing is called {wanted:?}");
     match names.as_slice() {
         [] => Trouble::new(what, "kubehealer explain lists all reasons"),
-        names => Trouble::new(what, format_args!("did you mean {}?", names.join(" or "))),
+        names => Trouble::new(what, crate::select::did_you_mean(names)),
     }
 }
 

@@ -283,8 +283,8 @@ impl ClusterState {
         evidence.retain(|uid, _| incidents.pod(*uid).is_some() || lacking.contains_key(uid));
     }
 
-    /// The job to be done for a pod, if it is active: at once when something has happened to it, and when what is
-    /// known has grown old.
+    /// The job to be done for a pod, if it is active: at once when something has happened to it, when what is known has grown
+    /// old, and when it has become possible to compare its revision with the one before.
     pub(super) fn wants_evidence(
         &mut self,
         active: Option<ActivePod<'_>>,
