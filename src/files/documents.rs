@@ -2,15 +2,16 @@
 //!
 //! Must not know what the objects mean, nor where a text came from.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Broken, HOW_TO_DUMP, undecodable};
+use super::{Broken, HOW_TO_DUMP, Manifest, undecodable};
+use crate::API_VERSION;
 use crate::diagnosis::{OwnerLabels, Snapshot, Sources, Undecodable};
 use crate::objects::{
     CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Revision, Workload, lenient,
@@ -155,6 +156,7 @@ pub(super) struct Collector {
     revisions: Newest<Revision>,
     sources: Option<Sources>,
     undecodable: Vec<Undecodable>,
+    manifest: Option<Manifest>,
     objects: usize,
 }
 
@@ -174,12 +176,29 @@ impl Collector {
         self.objects
     }
 
+    /// The containers that are ready and never terminated: by namespace, pod and name.
+    pub(super) fn well(&self) -> HashSet<(&String, &String, &String)> {
+        let pods = self.pods.slots.iter().filter_map(|(_, pod)| pod.as_ref());
+        let containers = pods.flat_map(|pod| pod.status.container_statuses.iter().map(move |c| (&pod.metadata, c)));
+        containers
+            .filter(|(_, c)| c.ready && c.restart_count == 0 && c.last_state.terminated.is_none())
+            .map(|(meta, c)| (&meta.namespace, &meta.name, &c.name))
+            .collect()
+    }
+
     /// Takes all documents of a text in. An error is about the text as a whole: nothing of it, or only a part, was taken.
-    /// Among other files (in a directory) one may well be something else.
-    pub(super) fn documents(&mut self, place: &str, text: &str, among_others: bool) -> Result<(), Broken> {
+    /// Among other files (in a directory) one may well be something else. Items of a list that do not say what they are, are
+    /// `items`: an API version and a kind.
+    pub(super) fn documents(
+        &mut self,
+        place: &str,
+        text: &str,
+        among_others: bool,
+        items: Option<(&str, &str)>,
+    ) -> Result<(), Broken> {
         let before = self.objects;
         let stop = match text.trim_start().chars().next() {
-            Some('{' | '[') => self.json(place, text),
+            Some('{' | '[') => self.json(place, text, items),
             _ => self.yaml(place, text),
         };
         match stop {
@@ -202,7 +221,7 @@ impl Collector {
 
     /// JSON documents, one after the other. After one that is broken, the next that begins a line is looked for: a recorded
     /// stream may have been cut anywhere. A text with no whole document is broken itself.
-    fn json(&mut self, place: &str, text: &str) -> Option<Stop> {
+    fn json(&mut self, place: &str, text: &str, items: Option<(&str, &str)>) -> Option<Stop> {
         let mut at = 0;
         let mut lines = Lines { text, line: 1, offset: 0 };
         let mut whole = 0;
@@ -217,7 +236,7 @@ impl Collector {
                 Some(Ok(document)) => {
                     whole += 1;
                     at += stream.byte_offset();
-                    if let Err(stop) = self.json_document(place, lines.of(start), document.get()) {
+                    if let Err(stop) = self.json_document(place, lines.of(start), document.get(), items) {
                         other = Some(stop);
                     }
                 }
@@ -243,16 +262,30 @@ impl Collector {
         other
     }
 
-    fn json_document(&mut self, place: &str, line: usize, text: &str) -> Result<(), Stop> {
+    fn json_document(
+        &mut self,
+        place: &str,
+        line: usize,
+        text: &str,
+        items: Option<(&str, &str)>,
+    ) -> Result<(), Stop> {
         // What `jq` makes of a list.
         if text.starts_with('[') {
             let list = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|_| Stop::Other)?;
             for item in list.iter().filter(|item| item.get().starts_with('{')) {
-                self.json_document(place, line, item.get())?;
+                self.json_document(place, line, item.get(), items)?;
             }
             return Ok(());
         }
-        let outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
+        let mut outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
+        if outline.kind == Manifest::KIND && outline.api_version == API_VERSION {
+            self.objects += 1;
+            self.manifest = Some(serde_json::from_str(text).map_err(|_| Stop::Other)?);
+            return Ok(());
+        }
+        if let (Some((api_version, kind)), "", None) = (items, outline.kind.as_str(), &outline.items) {
+            (outline.kind, outline.api_version) = (kind.to_owned(), api_version.to_owned());
+        }
         let place = || format!("{place}, line {line}");
         self.document(&outline, place, true, &mut serde_json::Deserializer::from_str(text))
     }
@@ -360,7 +393,7 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(self) -> (Snapshot, usize) {
+    pub(super) fn finish(self) -> (Snapshot, Option<Manifest>, usize) {
         let snapshot = Snapshot {
             pods: self.pods.finish(),
             events: self.events.finish(),
@@ -378,7 +411,7 @@ impl Collector {
             owner_labels: OwnerLabels::default(),
             undecodable: self.undecodable,
         };
-        (snapshot, self.objects)
+        (snapshot, self.manifest, self.objects)
     }
 }
 
@@ -503,7 +536,8 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         // In JSON an item can be set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
         if kind == Kind::ReplicaSet
-            && let Ok(revision) = serde_json::from_str(raw.get())
+            && let Ok(revision) = serde_json::from_str::<Revision>(raw.get())
+            && !revision.settings.is_empty()
         {
             // It is a workload, and a revision of one.
             collector.revisions.put(revision, deleted);
