@@ -162,7 +162,7 @@ struct Limits {
     logs: usize,
 }
 
-const LIMITS: Limits = Limits { entries: 200_000, text: 64 << 20, unpacked: 16 << 30, layers: 4, logs: 64 << 20 };
+const LIMITS: Limits = Limits { entries: 200_000, text: 64 << 20, unpacked: 16 << 30, layers: 4, logs: 32 << 20 };
 
 /// A file, on the disk or in an archive.
 #[derive(Clone, Copy)]

@@ -383,6 +383,15 @@ impl Collector {
         Ok(())
     }
 
+    /// A ReplicaSet is a workload, and a revision of one.
+    fn revision<'de>(&mut self, set: impl Deserializer<'de>, deleted: bool) {
+        if let Ok(revision) = Revision::deserialize(set)
+            && !revision.settings.is_empty()
+        {
+            self.revisions.put(revision, deleted);
+        }
+    }
+
     fn note(&mut self, kind: Kind) {
         let sources = self.sources.get_or_insert(Sources::NONE);
         match kind {
@@ -531,16 +540,17 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         }
         collector.note(kind);
         if !self.json {
-            return take_kind!(deserializer);
+            if kind != Kind::ReplicaSet {
+                return take_kind!(deserializer);
+            }
+            let value = serde_json::Value::deserialize(deserializer)?;
+            collector.revision(&value, deleted);
+            return take_kind!(&value).map_err(serde::de::Error::custom);
         }
         // In JSON an item can be set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
-        if kind == Kind::ReplicaSet
-            && let Ok(revision) = serde_json::from_str::<Revision>(raw.get())
-            && !revision.settings.is_empty()
-        {
-            // It is a workload, and a revision of one.
-            collector.revisions.put(revision, deleted);
+        if kind == Kind::ReplicaSet {
+            collector.revision(&mut serde_json::Deserializer::from_str(raw.get()), deleted);
         }
         let mut item = serde_json::Deserializer::from_str(raw.get());
         if take_kind!(&mut item).is_err() {
