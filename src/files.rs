@@ -162,7 +162,8 @@ struct Limits {
     logs: usize,
 }
 
-const LIMITS: Limits = Limits { entries: 200_000, text: 64 << 20, unpacked: 16 << 30, layers: 4, logs: 32 << 20 };
+const LIMITS: Limits =
+    Limits { entries: 200_000, text: 64 << 20, unpacked: 16 << 30, layers: 4, logs: 32 << 20 };
 
 /// A file, on the disk or in an archive.
 #[derive(Clone, Copy)]
@@ -262,8 +263,7 @@ impl Reader {
                 ("there is no such file or directory".to_owned(), "is the path right?")
             }
             io::ErrorKind::PermissionDenied => ("you may not read it".to_owned(), "who owns it? try: ls -l"),
-            _ => archive::words(error)
-                .unwrap_or_else(|| (error.to_string(), "can it be read otherwise?")),
+            _ => archive::words(error).unwrap_or_else(|| (error.to_string(), "can it be read otherwise?")),
         };
         self.broke(place, why, hint);
     }

@@ -284,8 +284,8 @@ impl Args {
 
     /// What the words ask for, and how.
     fn targets(&self) -> Result<(Vec<Target>, Vec<String>), Trouble> {
-        let targets =
-            select::targets(&self.which.targets).map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
+        let targets = select::targets(&self.which.targets)
+            .map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
         let (targets, how): (Vec<Target>, Vec<_>) = targets.into_iter().map(Target::resolved).unzip();
         for target in &targets {
             if let (Some(own), Some(given)) = (&target.namespace, &self.which.namespace)
@@ -353,8 +353,11 @@ impl Args {
         let meant = wanted.iter().flat_map(|target| meant(target, snapshot, namespace, &known, notes));
         let targets = meant.collect();
         let nothing = self.nothing(snapshot, namespace);
-        let selection =
-            Selection { targets, namespace: namespace.map(str::to_owned), selector: self.which.selector.clone() };
+        let selection = Selection {
+            targets,
+            namespace: namespace.map(str::to_owned),
+            selector: self.which.selector.clone(),
+        };
         let missing = selection.narrow(snapshot);
         let Some(target) = missing.first() else {
             let nodes_are_there = !wanted.is_empty() && !snapshot.nodes.is_empty();
@@ -544,8 +547,11 @@ fn in_cluster(args: &Args, context: Option<&str>, targets: Vec<Target>) -> Resul
 }
 
 async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    let how =
-        Connect { kubeconfig: args.which.kubeconfig.clone(), context: context.map(str::to_owned), http1: false };
+    let how = Connect {
+        kubeconfig: args.which.kubeconfig.clone(),
+        context: context.map(str::to_owned),
+        http1: false,
+    };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.place(&mut targets, Some(&cluster.namespace));
     // One pod is asked for by its name: a namespace may hold thousands.

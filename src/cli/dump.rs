@@ -56,7 +56,10 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
             // Half of one helps nobody.
             let _ = fs::remove_file(&output);
         }
-        return Err(Trouble::new(format_args!("{place}: {error}"), "is there room, and may you write there?"));
+        return Err(Trouble::new(
+            format_args!("{place}: {error}"),
+            "is there room, and may you write there?",
+        ));
     }
     let (pods, events, logs) = (snapshot.pods.len(), snapshot.events.len(), snapshot.logs.len());
     output::note(&format!("wrote {place}: pods {pods}, events {events}, logs {logs}"));

@@ -38,7 +38,9 @@ impl Form {
             (0, b"\x28\xb5\x2f\xfd", Form::Other),
             (0, b"BZh", Form::Other),
         ];
-        let is = |(at, magic, _): &&(usize, &[u8], Form)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic));
+        let is = |(at, magic, _): &&(usize, &[u8], Form)| {
+            head.get(*at..).is_some_and(|rest| rest.starts_with(magic))
+        };
         MAGIC.iter().find(is).map(|(.., form)| *form)
     }
 }
@@ -304,7 +306,8 @@ mod tests {
     }
 
     fn pod(name: &str, restarts: u32) -> Vec<u8> {
-        let state = format!(r#""containerStatuses":[{{"name":"app","ready":true,"restartCount":{restarts}}}]"#);
+        let state =
+            format!(r#""containerStatuses":[{{"name":"app","ready":true,"restartCount":{restarts}}}]"#);
         let meta = format!(r#""metadata":{{"namespace":"shop","name":"{name}","uid":"{name}"}}"#);
         format!(r#"{{"kind":"Pod","apiVersion":"v1",{meta},"status":{{{state}}}}}"#).into_bytes()
     }
@@ -316,7 +319,8 @@ mod tests {
     #[test]
     fn a_bomb_is_not_unpacked_to_its_end_and_what_came_before_it_counts() {
         let limits = Limits { unpacked: 4 << 20, ..LIMITS };
-        let bomb = tar([("pod.json", pod("a", 0)), ("bomb", vec![b' '; 8 << 20]), ("pod-b.json", pod("b", 0))]);
+        let bomb =
+            tar([("pod.json", pod("a", 0)), ("bomb", vec![b' '; 8 << 20]), ("pod-b.json", pod("b", 0))]);
         let dump = read(&gzip(&bomb), limits);
         assert_eq!(dump.snapshot.pods.len(), 1);
         assert_eq!(broken(&dump), ["x: unpacks to more than is read: the rest is not read"]);
@@ -329,7 +333,10 @@ mod tests {
         let limits = Limits { text: 1 << 20, ..LIMITS };
         let files = [("a.json", vec![b' '; 2 << 20]), ("pod.json", pod("a", 0))];
         let dump = read(&gzip(&tar(files)), limits);
-        assert_eq!((dump.snapshot.pods.len(), broken(&dump)), (1, vec!["x: a.json: larger than 1 MiB".to_owned()]));
+        assert_eq!(
+            (dump.snapshot.pods.len(), broken(&dump)),
+            (1, vec!["x: a.json: larger than 1 MiB".to_owned()])
+        );
     }
 
     #[test]

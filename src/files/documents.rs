@@ -158,6 +158,8 @@ pub(super) struct Collector {
     undecodable: Vec<Undecodable>,
     manifest: Option<Manifest>,
     objects: usize,
+    /// What the items of a list are that do not say it: API version and kind.
+    items: Option<(&'static str, &'static str)>,
 }
 
 const CUT: &str = "ends in the middle of a JSON document";
@@ -179,7 +181,8 @@ impl Collector {
     /// The containers that are ready and never terminated: by namespace, pod and name.
     pub(super) fn well(&self) -> HashSet<(&String, &String, &String)> {
         let pods = self.pods.slots.iter().filter_map(|(_, pod)| pod.as_ref());
-        let containers = pods.flat_map(|pod| pod.status.container_statuses.iter().map(move |c| (&pod.metadata, c)));
+        let containers =
+            pods.flat_map(|pod| pod.status.container_statuses.iter().map(move |c| (&pod.metadata, c)));
         containers
             .filter(|(_, c)| c.ready && c.restart_count == 0 && c.last_state.terminated.is_none())
             .map(|(meta, c)| (&meta.namespace, &meta.name, &c.name))
@@ -187,18 +190,18 @@ impl Collector {
     }
 
     /// Takes all documents of a text in. An error is about the text as a whole: nothing of it, or only a part, was taken.
-    /// Among other files (in a directory) one may well be something else. Items of a list that do not say what they are, are
-    /// `items`: an API version and a kind.
+    /// Among other files (in a directory) one may well be something else.
     pub(super) fn documents(
         &mut self,
         place: &str,
         text: &str,
         among_others: bool,
-        items: Option<(&str, &str)>,
+        items: Option<(&'static str, &'static str)>,
     ) -> Result<(), Broken> {
+        self.items = items;
         let before = self.objects;
         let stop = match text.trim_start().chars().next() {
-            Some('{' | '[') => self.json(place, text, items),
+            Some('{' | '[') => self.json(place, text),
             _ => self.yaml(place, text),
         };
         match stop {
@@ -221,7 +224,7 @@ impl Collector {
 
     /// JSON documents, one after the other. After one that is broken, the next that begins a line is looked for: a recorded
     /// stream may have been cut anywhere. A text with no whole document is broken itself.
-    fn json(&mut self, place: &str, text: &str, items: Option<(&str, &str)>) -> Option<Stop> {
+    fn json(&mut self, place: &str, text: &str) -> Option<Stop> {
         let mut at = 0;
         let mut lines = Lines { text, line: 1, offset: 0 };
         let mut whole = 0;
@@ -236,7 +239,7 @@ impl Collector {
                 Some(Ok(document)) => {
                     whole += 1;
                     at += stream.byte_offset();
-                    if let Err(stop) = self.json_document(place, lines.of(start), document.get(), items) {
+                    if let Err(stop) = self.json_document(place, lines.of(start), document.get()) {
                         other = Some(stop);
                     }
                 }
@@ -262,18 +265,12 @@ impl Collector {
         other
     }
 
-    fn json_document(
-        &mut self,
-        place: &str,
-        line: usize,
-        text: &str,
-        items: Option<(&str, &str)>,
-    ) -> Result<(), Stop> {
+    fn json_document(&mut self, place: &str, line: usize, text: &str) -> Result<(), Stop> {
         // What `jq` makes of a list.
         if text.starts_with('[') {
             let list = serde_json::from_str::<Vec<&RawValue>>(text).map_err(|_| Stop::Other)?;
             for item in list.iter().filter(|item| item.get().starts_with('{')) {
-                self.json_document(place, line, item.get(), items)?;
+                self.json_document(place, line, item.get())?;
             }
             return Ok(());
         }
@@ -283,11 +280,10 @@ impl Collector {
             self.manifest = Some(serde_json::from_str(text).map_err(|_| Stop::Other)?);
             return Ok(());
         }
-        if let (Some((api_version, kind)), "", None) = (items, outline.kind.as_str(), &outline.items) {
+        if let (Some((api_version, kind)), "", None) = (self.items, outline.kind.as_str(), &outline.items) {
             (outline.kind, outline.api_version) = (kind.to_owned(), api_version.to_owned());
         }
-        let place = || format!("{place}, line {line}");
-        self.document(&outline, place, true, &mut serde_json::Deserializer::from_str(text))
+        self.document(&outline, || format!("{place}, line {line}"), text)
     }
 
     /// YAML documents between lines of `---`.
@@ -296,12 +292,9 @@ impl Collector {
         let mut stop = None;
         let mut whole = 0;
         for (line, document) in yaml_documents(text) {
-            let options = yaml_options(document);
-            let outline = match serde_saphyr::from_str_with_options::<Outline>(document, options.clone()) {
-                Ok(outline) => outline,
-                Err(error) => {
-                    // The error's own words quote the text.
-                    let at = error.location().map_or(0, |l| l.line() as usize);
+            let json = match json_of_yaml(document) {
+                Ok(json) => json,
+                Err(at) => {
                     let line = line + at.saturating_sub(1);
                     self.undecodable.push(undecodable(
                         format!("{place}, line {line}"),
@@ -314,17 +307,9 @@ impl Collector {
                     continue;
                 }
             };
-            let place = || format!("{place}, line {line}");
-            let result = serde_saphyr::with_deserializer_from_str_with_options(document, options, |d| {
-                Ok(self.document(&outline, place, false, d))
-            });
-            match result {
-                Ok(Ok(())) => whole += 1,
-                Ok(Err(other)) => stop = Some(other),
-                Err(_) => {
-                    self.undecodable.push(undecodable(place(), "not YAML of a Kubernetes object"));
-                    stop = Some(Stop::Other);
-                }
+            match self.json_document(place, line, &json) {
+                Ok(()) => whole += 1,
+                Err(other) => stop = Some(other),
             }
         }
         if whole == 0 {
@@ -335,13 +320,7 @@ impl Collector {
     }
 
     /// Takes in what the outline promises.
-    fn document<'de, D: Deserializer<'de>>(
-        &mut self,
-        outline: &Outline,
-        place: impl Fn() -> String,
-        json: bool,
-        deserializer: D,
-    ) -> Result<(), Stop> {
+    fn document(&mut self, outline: &Outline, place: impl Fn() -> String, text: &str) -> Result<(), Stop> {
         let (key, deleted, kinds): (_, bool, Vec<Option<Kind>>) = match (&outline.items, &outline.object) {
             (Some(items), _) => {
                 self.objects += 1;
@@ -371,25 +350,17 @@ impl Collector {
             return Ok(());
         }
         let list = key == "items";
-        let body = Body { collector: self, key, kinds: &kinds, deleted, json, place: &place };
+        let body = Body { collector: self, key, kinds: &kinds, deleted, place: &place };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let result = if list || key == "object" {
             deserializer.deserialize_map(body)
         } else {
-            body.item(0).deserialize(deserializer)
+            body.item(0).deserialize(&mut deserializer)
         };
         if result.is_err() {
             self.undecodable.push(undecodable(place(), "cannot be decoded"));
         }
         Ok(())
-    }
-
-    /// A ReplicaSet is a workload, and a revision of one.
-    fn revision<'de>(&mut self, set: impl Deserializer<'de>, deleted: bool) {
-        if let Ok(revision) = Revision::deserialize(set)
-            && !revision.settings.is_empty()
-        {
-            self.revisions.put(revision, deleted);
-        }
     }
 
     fn note(&mut self, kind: Kind) {
@@ -430,7 +401,6 @@ struct Body<'a, P> {
     key: &'a str,
     kinds: &'a [Option<Kind>],
     deleted: bool,
-    json: bool,
     place: &'a P,
 }
 
@@ -442,7 +412,6 @@ impl<'a, P: Fn() -> String> Body<'a, P> {
             kind,
             index: (self.key == "items").then_some(index),
             deleted: self.deleted,
-            json: self.json,
             place: self.place,
         }
     }
@@ -453,7 +422,6 @@ impl<'a, P: Fn() -> String> Body<'a, P> {
             key: self.key,
             kinds: self.kinds,
             deleted: self.deleted,
-            json: self.json,
             place: self.place,
         }
     }
@@ -502,7 +470,6 @@ struct Item<'a, P> {
     kind: Option<Kind>,
     index: Option<usize>,
     deleted: bool,
-    json: bool,
     place: &'a P,
 }
 
@@ -517,43 +484,35 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         let collector = self.collector;
         let deleted = self.deleted;
         macro_rules! take {
-            ($list:ident, $deserializer:expr) => {
-                Deserialize::deserialize($deserializer).map(|object| collector.$list.put(object, deleted))
-            };
-        }
-        macro_rules! take_kind {
-            ($deserializer:expr) => {
-                match kind {
-                    Kind::Pod => take!(pods, $deserializer),
-                    Kind::Event => take!(events, $deserializer),
-                    Kind::Node => take!(nodes, $deserializer),
-                    Kind::ReplicaSet => take!(replica_sets, $deserializer),
-                    Kind::Deployment => take!(deployments, $deserializer),
-                    Kind::StatefulSet => take!(stateful_sets, $deserializer),
-                    Kind::DaemonSet => take!(daemon_sets, $deserializer),
-                    Kind::Job => take!(jobs, $deserializer),
-                    Kind::CronJob => take!(cron_jobs, $deserializer),
-                    Kind::Claim => take!(claims, $deserializer),
-                    Kind::ControllerRevision => take!(revisions, $deserializer),
-                }
+            ($list:ident, $item:expr) => {
+                Deserialize::deserialize($item).map(|object| collector.$list.put(object, deleted))
             };
         }
         collector.note(kind);
-        if !self.json {
-            if kind != Kind::ReplicaSet {
-                return take_kind!(deserializer);
-            }
-            let value = serde_json::Value::deserialize(deserializer)?;
-            collector.revision(&value, deleted);
-            return take_kind!(&value).map_err(serde::de::Error::custom);
-        }
-        // In JSON an item can be set apart first, so that one that does not decode spoils no other.
+        // Set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
-        if kind == Kind::ReplicaSet {
-            collector.revision(&mut serde_json::Deserializer::from_str(raw.get()), deleted);
+        if kind == Kind::ReplicaSet
+            && let Ok(revision) = serde_json::from_str::<Revision>(raw.get())
+            && !revision.settings.is_empty()
+        {
+            // It is a workload, and a revision of one.
+            collector.revisions.put(revision, deleted);
         }
         let mut item = serde_json::Deserializer::from_str(raw.get());
-        if take_kind!(&mut item).is_err() {
+        let taken = match kind {
+            Kind::Pod => take!(pods, &mut item),
+            Kind::Event => take!(events, &mut item),
+            Kind::Node => take!(nodes, &mut item),
+            Kind::ReplicaSet => take!(replica_sets, &mut item),
+            Kind::Deployment => take!(deployments, &mut item),
+            Kind::StatefulSet => take!(stateful_sets, &mut item),
+            Kind::DaemonSet => take!(daemon_sets, &mut item),
+            Kind::Job => take!(jobs, &mut item),
+            Kind::CronJob => take!(cron_jobs, &mut item),
+            Kind::Claim => take!(claims, &mut item),
+            Kind::ControllerRevision => take!(revisions, &mut item),
+        };
+        if taken.is_err() {
             let place = match self.index {
                 Some(index) => format!("{}, item {}", (self.place)(), index + 1),
                 None => (self.place)(),
@@ -603,11 +562,12 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
-/// A cluster's dump is large, and repeats nothing by aliases: a document makes no more events than it has characters, or
-/// nearly so. A key that stands twice is no reason to lose the file.
-fn yaml_options(document: &str) -> serde_saphyr::Options {
+/// A YAML document as JSON, as kubectl reads YAML too, or the line on which it breaks. A cluster's dump is large, and repeats
+/// nothing by aliases: a document makes no more events than it has characters, or nearly so. A key that stands twice is no
+/// reason to lose the file.
+fn json_of_yaml(document: &str) -> Result<String, usize> {
     let events = document.len().saturating_mul(4).saturating_add(10_000);
-    serde_saphyr::options! {
+    let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: events,
             max_nodes: events,
@@ -615,5 +575,15 @@ fn yaml_options(document: &str) -> serde_saphyr::Options {
             max_depth: 128,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
+    let mut json = Vec::new();
+    let written = serde_saphyr::with_deserializer_from_str_with_options(document, options.clone(), |yaml| {
+        Ok(serde_transcode::transcode(yaml, &mut serde_json::Serializer::new(&mut json)))
+    });
+    if let (Ok(Ok(())), Ok(json)) = (written, String::from_utf8(json)) {
+        return Ok(json);
     }
+    // The error's own words quote the text: only its place is told.
+    let error = serde_saphyr::from_str_with_options::<IgnoredAny>(document, options).err();
+    Err(error.and_then(|error| error.location()).map_or(0, |at| at.line() as usize))
 }

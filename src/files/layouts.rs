@@ -111,11 +111,19 @@ mod tests {
         assert!(LAYOUTS.iter().all(|(path, _)| !path.contains('\\')));
         let log = |namespace: &str, pod: &str, container: &str, previous| {
             let own = str::to_owned;
-            Some(Told::Log(LogOf { namespace: own(namespace), pod: own(pod), container: own(container), previous }))
+            Some(Told::Log(LogOf {
+                namespace: own(namespace),
+                pod: own(pod),
+                container: own(container),
+                previous,
+            }))
         };
         let told = |path: &str| told(Path::new(path));
         assert_eq!(told("logs/shop.cart-1.cart.previous.log"), log("shop", "cart-1", "cart", true));
-        assert_eq!(told("shop.a.pod.with.dots.cart.current.log"), log("shop", "a.pod.with.dots", "cart", false));
+        assert_eq!(
+            told("shop.a.pod.with.dots.cart.current.log"),
+            log("shop", "a.pod.with.dots", "cart", false)
+        );
         assert_eq!(
             told("mg/namespaces/shop/pods/cart-1/cart/cart/logs/previous.log"),
             log("shop", "cart-1", "cart", true)
@@ -125,7 +133,10 @@ mod tests {
             told(&format!("{bundle}/pods/logs/shop/cart-1/cart-previous.log")),
             log("shop", "cart-1", "cart", true)
         );
-        assert_eq!(told(&format!("{bundle}/pods/logs/shop/cart-1/cart.log")), log("shop", "cart-1", "cart", false));
+        assert_eq!(
+            told(&format!("{bundle}/pods/logs/shop/cart-1/cart.log")),
+            log("shop", "cart-1", "cart", false)
+        );
         assert_eq!(told(&format!("{bundle}/pods/logs/shop/cart-1/cart-logs-errors.log")), Some(Told::Error));
         let pods = Told::Items { api_version: "v1", kind: "Pod" };
         assert_eq!(told(&format!("{bundle}/pods/shop.json")), Some(pods));

@@ -2,8 +2,8 @@
 
 use std::io::{self, BufRead, Read, Seek, SeekFrom};
 
-use super::layouts::LogOf;
 use super::Input;
+use super::layouts::LogOf;
 use crate::diagnosis::logs::{MAX_BYTES, MAX_LINES};
 
 /// What `kubectl cluster-info dump` writes before and behind each log.
@@ -103,7 +103,8 @@ pub(super) fn sections(
 /// Whose log follows: `==== START logs for container CONTAINER of pod NAMESPACE/POD ====`.
 fn log_after(line: &[u8]) -> Option<LogOf> {
     let line = line.strip_prefix(START.as_bytes())?;
-    let (container, pod) = std::str::from_utf8(line).ok()?.trim_end().strip_suffix(" ====")?.split_once(" of pod ")?;
+    let (container, pod) =
+        std::str::from_utf8(line).ok()?.trim_end().strip_suffix(" ====")?.split_once(" of pod ")?;
     let (namespace, pod) = pod.split_once('/')?;
     let own = str::to_owned;
     Some(LogOf { namespace: own(namespace), pod: own(pod), container: own(container), previous: false })

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn objects_are_told_from_what_is_written_for_people() {
-        for text in ["{\n  \"apiVersion\": \"v1\"", "---\napiVersion: v1\n", "# a\nkind: Pod\n", "[{\"kind\""] {
+        for text in ["{\n  \"apiVersion\": \"v1\"", "---\napiVersion: v1\n", "# a\nkind: Pod\n", "[{\"kind\""]
+        {
             assert!(begins_as_objects(text.as_bytes()) && for_people(text).is_none(), "{text}");
         }
         for text in [

@@ -82,7 +82,13 @@ impl<W: Write> Archive<W> {
         self.tar.append_data(&mut header, format!("{FOLDER}/{name}"), content)
     }
 
-    fn list<T: Serialize>(&mut self, name: &str, api_version: &str, kind: &str, objects: &[T]) -> io::Result<()> {
+    fn list<T: Serialize>(
+        &mut self,
+        name: &str,
+        api_version: &str,
+        kind: &str,
+        objects: &[T],
+    ) -> io::Result<()> {
         self.manifest.read.insert(name.to_owned(), objects.len());
         for (number, items) in objects.chunks(OBJECTS).enumerate() {
             let list = List { api_version, kind: format!("{kind}List"), items };

@@ -110,8 +110,17 @@ fn by_namespace(kind: &str) -> Vec<(String, Value)> {
     lists
 }
 
-const KINDS: [&str; 9] =
-    ["pods", "events", "deployments", "replicasets", "statefulsets", "daemonsets", "jobs", "cronjobs", "pvcs"];
+const KINDS: [&str; 9] = [
+    "pods",
+    "events",
+    "deployments",
+    "replicasets",
+    "statefulsets",
+    "daemonsets",
+    "jobs",
+    "cronjobs",
+    "pvcs",
+];
 
 /// A tool: the kinds that it gathers besides nodes, whether previous logs as well, and its files.
 struct Layout {
@@ -141,7 +150,8 @@ fn cluster_info() -> Layout {
         let lists = ["initContainers", "containers"].map(|list| pod["spec"][list].as_array());
         for container in lists.into_iter().flatten().flatten() {
             let container = container["name"].as_str().unwrap();
-            writeln!(text, "==== START logs for container {container} of pod {namespace}/{name} ====").unwrap();
+            writeln!(text, "==== START logs for container {container} of pod {namespace}/{name} ====")
+                .unwrap();
             match current.iter().find(|(n, p, c, ..)| (&**n, &**p, &**c) == (namespace, name, container)) {
                 Some((.., log)) => text.extend_from_slice(log),
                 None => writeln!(text, "Request log error: container is waiting to start").unwrap(),
@@ -184,12 +194,16 @@ fn must_gather() -> Layout {
 
 /// `old`: before its lists said of what they are.
 fn troubleshoot(old: bool) -> Layout {
-    let list = |list: &Value| if old { format!("{:#}", list["items"]) } else { format!("{list:#}") }.into_bytes();
+    let list =
+        |list: &Value| if old { format!("{:#}", list["items"]) } else { format!("{list:#}") }.into_bytes();
     let root = "support-bundle-2026-11-22T11_23_29/cluster-resources";
     let mut files = vec![
         (format!("{root}/nodes.json"), list(&recorded("nodes"))),
         (format!("{root}/pods-errors.json"), b"{}".to_vec()),
-        ("support-bundle-2026-11-22T11_23_29/version.yaml".to_owned(), b"apiVersion: troubleshoot.sh/v1beta2\nkind: SupportBundle\n".to_vec()),
+        (
+            "support-bundle-2026-11-22T11_23_29/version.yaml".to_owned(),
+            b"apiVersion: troubleshoot.sh/v1beta2\nkind: SupportBundle\n".to_vec(),
+        ),
     ];
     for kind in KINDS {
         for (namespace, items) in by_namespace(kind) {
@@ -403,10 +417,22 @@ fn an_archive_with_nothing_to_read_is_an_error_and_never_a_pass() {
 #[test]
 fn what_is_written_for_people_is_named_with_the_command_to_use_instead() {
     for (text, what, instead) in [
-        ("Name:             cart-1\nNamespace:        shop\nPriority:         0\n", "kubectl describe", "kubectl get pod NAME -o yaml"),
-        ("NAME     READY   STATUS             RESTARTS\ncart-1   0/1     CrashLoopBackOff   7\n", "a table of kubectl get", "-o yaml"),
+        (
+            "Name:             cart-1\nNamespace:        shop\nPriority:         0\n",
+            "kubectl describe",
+            "kubectl get pod NAME -o yaml",
+        ),
+        (
+            "NAME     READY   STATUS             RESTARTS\ncart-1   0/1     CrashLoopBackOff   7\n",
+            "a table of kubectl get",
+            "-o yaml",
+        ),
         ("LAST SEEN   TYPE      REASON    OBJECT       MESSAGE\n", "a table of kubectl get", "-o yaml"),
-        ("2026-11-22T10:00:00Z INFO starting\n2026-11-22T10:00:01Z ERROR no\n", "a log", "NAMESPACE.POD.CONTAINER.previous.log"),
+        (
+            "2026-11-22T10:00:00Z INFO starting\n2026-11-22T10:00:01Z ERROR no\n",
+            "a log",
+            "NAMESPACE.POD.CONTAINER.previous.log",
+        ),
         ("{\"level\":\"error\",\"msg\":\"no\"}\n", "a log", "NAMESPACE.POD.CONTAINER.previous.log"),
     ] {
         let run = with_input(&["diagnose", "-f", "-"], text.as_bytes());
@@ -461,7 +487,11 @@ fn a_dump_holds_what_a_diagnosis_reads_with_a_manifest_and_no_secret_value_or_co
     let path = folder.path().join("dump.tar.gz");
     let run = server.run(&["dump", "-A", "--cluster-name", "eu-1", "-o", path.to_str().unwrap()], &[]);
     assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
-    assert!(run.err.contains("wrote ") && run.err.contains("without nodes: you may not list them"), "{}", run.err);
+    assert!(
+        run.err.contains("wrote ") && run.err.contains("without nodes: you may not list them"),
+        "{}",
+        run.err
+    );
     use std::os::unix::fs::PermissionsExt as _;
     assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 
@@ -484,7 +514,11 @@ fn a_dump_holds_what_a_diagnosis_reads_with_a_manifest_and_no_secret_value_or_co
     // Years later, and elsewhere.
     let run = kubehealer(&["diagnose", "-f", path.to_str().unwrap(), "-n", "secret", "--all"]);
     assert_eq!(run.code, 0, "{}", run.err);
-    for words in ["dump of eu-1 at 2026-11-22T11:23:29Z by kubehealer", "without nodes: you may not list them", "since revision 1: image"] {
+    for words in [
+        "dump of eu-1 at 2026-11-22T11:23:29Z by kubehealer",
+        "without nodes: you may not list them",
+        "since revision 1: image",
+    ] {
         assert!(run.out.contains(words), "{words}: {}", run.out);
     }
     server.cluster.fault("events", Fault::Forbidden);
