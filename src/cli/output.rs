@@ -159,9 +159,9 @@ pub(super) fn colour() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
-/// Columns and rows of the terminal that stderr is.
+/// Columns and rows of the terminal.
 pub(super) fn terminal_size() -> (usize, usize) {
-    let size = terminal_size::terminal_size_of(io::stderr());
+    let size = terminal_size::terminal_size();
     size.map_or((80, 24), |(columns, rows)| (usize::from(columns.0).max(1), usize::from(rows.0)))
 }
 

@@ -20,7 +20,7 @@ impl Pager {
     /// Prints a text; where that is a terminal with fewer rows, through the pager.
     pub(super) fn print(&self, text: &str) -> Result<(), Trouble> {
         let text = output::typed(text);
-        let rows = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| usize::from(rows.0));
+        let (_, rows) = output::terminal_size();
         let is_long = io::stdout().is_terminal() && text.lines().count() >= rows;
         if is_long && !self.no_pager && show(&text).is_some() {
             return Ok(());

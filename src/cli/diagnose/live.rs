@@ -63,6 +63,8 @@ struct Screen {
 /// To the second screen and back, without a cursor; a line that is too long is cut there, since a second row would not be counted.
 const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
 const END: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
+/// Takes away what is left below.
+const BELOW: &str = "\x1b[J";
 
 impl Screen {
     fn new() -> Self {
@@ -136,6 +138,7 @@ fn frame(report: &str, looked: &Looked) -> String {
         0 => String::new(),
         more => format!("; {more} more lines, which are printed at the end"),
     };
-    out.push_str(&format!("\x1b[J{}: live, Ctrl-C ends it{more}", time(looked)));
+    out.push_str(BELOW);
+    out.push_str(&format!("{}: live, Ctrl-C ends it{more}", time(looked)));
     out
 }
