@@ -446,6 +446,9 @@ impl Reader {
     }
 
     fn log(&mut self, at: &At<'_>, of: LogOf, tail: Vec<u8>) {
+        if self.well.1.contains(&of.container()) {
+            return;
+        }
         self.log_bytes += tail.len();
         let replaced = self.logs.insert(of.clone(), tail);
         self.log_bytes -= replaced.map_or(0, |tail| tail.len());
@@ -463,9 +466,7 @@ impl Reader {
             && let Some(tail) = self.logs.remove(&of)
         {
             self.log_bytes -= tail.len();
-            if !self.well.1.contains(&of.container()) {
-                self.skip(at.place, "too many logs");
-            }
+            self.skip(at.place, "too many logs");
         }
     }
 
