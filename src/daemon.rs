@@ -291,10 +291,9 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     };
 
     for scope in settings.selection.pods() {
-        let namespace = scope.namespace.clone();
         let watch = Watch::new(Resource::PODS, scope, settings.watch);
-        engine.relist_pods_with(watch.relist());
-        tasks.watch(watch, Arc::clone(&engine).pods(namespace));
+        let sink = Arc::clone(&engine).pods(&watch);
+        tasks.watch(watch, sink);
     }
     let watches = |resource: Resource| {
         let scopes = settings.selection.scopes_of(&resource);

@@ -6,12 +6,12 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher;
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, MutexGuard, RwLock, RwLockWriteGuard};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::evidence::{Events, Evidence, Job};
 use super::queue::Queue;
 use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
-use crate::cluster::watch::Resource;
+use crate::cluster::watch::{Resource, Watch, WatchHealth};
 use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
 use crate::diagnosis::{Change, Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
@@ -46,8 +46,8 @@ pub(super) struct Engine {
     pub(super) metrics: Arc<Metrics>,
     /// Owners, nodes or findings have changed since workloads and nodes were judged.
     is_changed: AtomicBool,
-    /// Makes the watches of pods list everything again.
-    relist: Mutex<Vec<Arc<Notify>>>,
+    /// The watches of pods, and what makes each list everything again.
+    watches: Mutex<Vec<(Arc<WatchHealth>, Arc<Notify>)>>,
 }
 
 /// The findings of workloads and nodes, as they were judged last.
@@ -65,6 +65,9 @@ struct WorkloadsAndNodes {
 const JUDGE_EVERY: Duration = Duration::from_secs(2);
 /// One part in so many of the time is spent on it, at most.
 const JUDGE_SHARE: u32 = 20;
+/// How long a pod that its watch does not show any more is not judged by the time alone: a control plane that is replaced is
+/// back by then, and what failed before is not to be hidden for ever.
+const MAX_OUT_OF_DATE: Duration = Duration::from_secs(600);
 
 impl Engine {
     pub(super) fn new(
@@ -90,12 +93,12 @@ impl Engine {
             jobs,
             metrics,
             is_changed: AtomicBool::new(false),
-            relist: Mutex::default(),
+            watches: Mutex::default(),
         }
     }
 
     fn state(&self) -> MutexGuard<'_, ClusterState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
@@ -106,37 +109,44 @@ impl Engine {
         (self.clock)()
     }
 
-    /// How to make a watch of pods list everything again.
-    pub(super) fn relist_pods_with(&self, notify: Arc<Notify>) {
-        self.relist.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
-    }
-
     /// Puts other rules in force. Healthy pods are not kept, so all pods are listed again: a new rule may be about them.
     pub(super) fn set_rules(&self, rules: Arc<RuleSet>) {
         self.metrics.sources.loaded_rules(&rules, self.now());
         self.state().rules = rules;
         self.is_changed.store(true, Relaxed);
-        for notify in self.relist.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            notify.notify_one();
+        for (_, relist) in self.watches.lock().iter() {
+            relist.notify_one();
         }
     }
 
-    /// The sink of a watch of pods. `namespace` is what it is limited to.
-    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
+    /// The sink of a watch of pods.
+    pub(super) fn pods(
+        self: Arc<Self>,
+        watch: &Watch,
+    ) -> impl FnMut(watcher::Event<Pod>) + Send + use<> {
+        let health = watch.health();
+        self.watches.lock().push((watch.health(), watch.relist()));
         let mut mark = None;
-        let mut seen = FirstSeen::InFirstList;
+        let mut is_first = true;
         move |event| match event {
             watcher::Event::Init => mark = Some(self.incidents().mark()),
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, seen),
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
+                let seen = match is_first {
+                    true => FirstSeen::InFirstList,
+                    false if health.is_catching_up() => FirstSeen::CatchingUp,
+                    false => FirstSeen::Later,
+                };
+                self.pod(&pod, seen);
+            }
             watcher::Event::Delete(pod) => {
                 let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
                 self.state().evidence.remove(&uid_of(&pod));
                 self.happened(&events);
             }
             watcher::Event::InitDone => {
-                seen = FirstSeen::Later;
+                is_first = false;
                 if let Some(mark) = mark.take() {
-                    let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
+                    let events = self.incidents().sweep(mark, health.namespace.as_deref(), self.now());
                     self.happened(&events);
                     self.state().forget_evidence(&self.incidents());
                 }
@@ -174,6 +184,9 @@ impl Engine {
             state.evidence.remove(&uid);
             return;
         };
+        if self.is_out_of_date(&active.workload_key.namespace) {
+            return incidents.put_off(uid, now);
+        }
         let diagnosis = state.judge(&self.metrics, &active.pod(), &active.workload_key.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
         let job = if fresh_evidence {
@@ -186,6 +199,14 @@ impl Engine {
         drop(state);
         self.happened(&events);
         self.ask(job);
+    }
+
+    /// Whether the pods of this namespace may be in another state than was shown last.
+    fn is_out_of_date(&self, namespace: &str) -> bool {
+        self.watches.lock().iter().any(|(watch, _)| {
+            watch.namespace.as_ref().is_none_or(|of| of == namespace)
+                && watch.out_of_date().is_some_and(|time| time < MAX_OUT_OF_DATE)
+        })
     }
 
     /// Time has passed.
@@ -429,7 +450,7 @@ impl Engine {
     /// Judges workloads and nodes, if there is a reason to.
     fn judge_workloads_and_nodes(&self) {
         let now = self.now();
-        let mut last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.workloads_and_nodes.lock();
         let due = last.recheck.is_some_and(|at| at <= now);
         let is_early =
             last.judged.is_some_and(|(at, took)| at.elapsed() < JUDGE_EVERY.max(took * JUDGE_SHARE));
@@ -509,7 +530,7 @@ impl Engine {
                 page.offer(key_of(finding, number), || compact);
             }
         }
-        let last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.workloads_and_nodes.lock();
         for (number, finding) in last.findings.values().flatten().enumerate() {
             tally.add(finding);
             page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
@@ -604,6 +625,7 @@ pub(super) fn kind_of(resource: &Resource) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::watch::WatchScope;
     use crate::daemon::Target;
     use crate::diagnosis::{self, workload_of};
 
@@ -704,7 +726,8 @@ mod tests {
             let incidents = incidents.read();
             incidents.open().map(|i| i.finding().summary.clone()).collect::<Vec<_>>().concat()
         };
-        let mut pods = Arc::clone(&engine).pods(None);
+        let watch = Watch::new(Resource::PODS, WatchScope::default(), settings.watch);
+        let mut pods = Arc::clone(&engine).pods(&watch);
         for event in [watcher::Event::Init, watcher::Event::InitApply(pod), watcher::Event::InitDone] {
             pods(event);
         }
