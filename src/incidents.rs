@@ -431,7 +431,7 @@ impl Incidents {
 
     /// How many pods there are.
     pub fn pods(&self) -> usize {
-        self.store.len()
+        self.store.pods()
     }
 
     /// How many pods a workload has.
@@ -461,11 +461,6 @@ impl Incidents {
                 self.on_node.remove(node);
             }
         }
-    }
-
-    /// Whether a pod is known.
-    pub fn knows(&self, uid: Uid) -> bool {
-        self.store.get(uid).is_some()
     }
 
     /// The counters of terminations.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use self::rollout::Progress;
 use self::store::{Seen, Store};
+pub use crate::cluster::clock::Clock;
 use crate::cluster::evidence::LogOf;
 use crate::cluster::snapshot;
 use crate::cluster::watch::Resource;
@@ -42,9 +43,6 @@ pub struct Settings {
     pub timeout: Duration,
     pub patience: Patience,
 }
-
-/// The cluster's time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 kubehealer_core::words! {
     /// How it came out.

@@ -1,8 +1,8 @@
 //! The state of a watch, for metrics and readiness. It is ready once everything was listed, until it has been known to fail for
 //! a minute or nothing is heard of it.
 
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -21,6 +21,9 @@ const MAX_TROUBLE: Duration = Duration::from_secs(60);
 /// How long a watch that has just been opened may take to show what happened before.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
+/// The label `type` of what a watch shows, in the order of [`EventType`]; errors are counted by their kinds.
+const EVENTS: [&str; 4] = ["added", "modified", "deleted", "bookmark"];
+
 /// The state of one watch, read by metrics and readiness while it runs.
 #[derive(Debug)]
 pub struct WatchHealth {
@@ -29,10 +32,8 @@ pub struct WatchHealth {
     /// Of which namespace; none for all.
     pub namespace: Option<String>,
     listed: AtomicU64,
-    added: AtomicU64,
-    modified: AtomicU64,
-    deleted: AtomicU64,
-    bookmarks: AtomicU64,
+    /// By [`EventType`].
+    events: [AtomicU64; EVENTS.len()],
     errors: [AtomicU64; Kind::ALL.len()],
     relists: AtomicU64,
     undecodable: AtomicU64,
@@ -80,11 +81,8 @@ impl WatchHealth {
             resource: resource.plural,
             namespace: scope.namespace.clone(),
             listed: AtomicU64::new(0),
-            added: AtomicU64::new(0),
-            modified: AtomicU64::new(0),
-            deleted: AtomicU64::new(0),
-            bookmarks: AtomicU64::new(0),
-            errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            events: Default::default(),
+            errors: Default::default(),
             relists: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
             last_sign_of_life: AtomicI64::new(0),
@@ -100,14 +98,11 @@ impl WatchHealth {
     }
 
     /// What came, by the label `type`.
-    pub fn events(&self) -> [(&'static str, u64); 5] {
-        [
-            ("listed", self.listed.load(Relaxed)),
-            ("added", self.added.load(Relaxed)),
-            ("modified", self.modified.load(Relaxed)),
-            ("deleted", self.deleted.load(Relaxed)),
-            ("bookmark", self.bookmarks.load(Relaxed)),
-        ]
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let events = EVENTS.into_iter().zip(&self.events);
+        std::iter::once(("listed", &self.listed))
+            .chain(events)
+            .map(|(kind, count)| (kind, count.load(Relaxed)))
     }
 
     /// What failed, by the label `kind`.
@@ -206,14 +201,9 @@ impl WatchHealth {
 
     /// An event came after the first list.
     pub(super) fn count(&self, kind: EventType) {
-        let counter = match kind {
-            EventType::Added => &self.added,
-            EventType::Modified => &self.modified,
-            EventType::Deleted => &self.deleted,
-            EventType::Bookmark => &self.bookmarks,
-            EventType::Error => return,
-        };
-        counter.fetch_add(1, Relaxed);
+        if let Some(counter) = self.events.get(kind as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
     }
 
     /// An object did not decode. Logged at the first, the second, the fourth ...: a broken controller may write them all day.

@@ -567,7 +567,8 @@ async fn cut_off_after_the_first_state_of_a_pod(replayed: bool) -> (Cluster, kub
         tokio::time::sleep(Duration::from_secs(5)).await;
     }
     let container = json!({"name": "app", "image": "r.example.com/a:1"});
-    let manifest = json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"containers": [container]}});
+    let manifest =
+        json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"containers": [container]}});
     let pod = kubelet::Pod::create(&cluster, manifest).unwrap();
     if replayed {
         tokio::time::sleep(Duration::from_secs(90)).await;

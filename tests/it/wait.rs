@@ -171,11 +171,13 @@ async fn what_the_newest_revision_of_a_stateful_set_or_daemon_set_changed_is_tol
             "desiredNumberScheduled": 1, "updatedNumberScheduled": 1});
         let spec = json!({"replicas": 1});
         cluster.apply(json!({"kind": kind, "apiVersion": "apps/v1", "metadata": meta, "spec": spec, "status": status})).unwrap();
-        let owner = json!([{"apiVersion": "apps/v1", "kind": kind, "name": "own", "uid": "own", "controller": true}]);
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": kind, "name": "own", "uid": "own", "controller": true}]);
         for (revision, name) in [(1, "old"), (2, "new")] {
             let meta = json!({"namespace": "shop", "name": format!("own-{name}"), "ownerReferences": owner});
             let image = format!("registry.example/cart:{revision}");
-            let data = json!({"spec": {"template": {"spec": {"containers": [{"name": "cart", "image": image}]}}}});
+            let data =
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "cart", "image": image}]}}}});
             cluster
                 .apply(json!({"kind": "ControllerRevision", "apiVersion": "apps/v1", "metadata": meta, "data": data, "revision": revision}))
                 .unwrap();
