@@ -45,9 +45,6 @@ pub struct Settings {
     pub patience: Patience,
 }
 
-/// The cluster's time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 kubehealer_core::words! {
     /// How it came out.
     pub enum Verdict {
