@@ -10,6 +10,7 @@ mod daemon;
 mod decode;
 mod demo;
 mod diagnosis;
+mod dumps;
 mod faults;
 mod field;
 mod files;
