@@ -11,7 +11,11 @@ mod answers;
 mod api;
 pub mod hosts;
 mod listen;
+mod live;
+mod openapi;
 pub mod page;
+mod problem;
+pub mod query;
 pub mod tls;
 
 use std::io::{self, BufWriter, Write};
@@ -40,12 +44,18 @@ use answers::{Answers, Budget, CHUNK, WHOLE, in_time};
 use hosts::Hosts;
 use listen::Client;
 pub use listen::{BindError, Bound, Limits};
+use live::Live;
 use page::BadToken;
+use problem::problem;
 
 /// Scrapes at the same time; each takes a thread for as long as it is being sent.
 const SCRAPES: usize = 4;
 /// How old the last sign of life of the watch's task may be, seconds.
 const PULSE: i64 = 60;
+
+/// What somebody reads who asks for something else.
+const NOT_FOUND: &str =
+    "not found; known are /, /metrics, /livez, /readyz, and what /api/v1/openapi.json describes";
 
 /// Makes a page of a diagnosis.
 pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
@@ -120,6 +130,7 @@ pub struct Server {
     hosts: Hosts,
     access: Option<Access>,
     answers: Answers,
+    live: Live,
     scrapes: Arc<Budget>,
 }
 
@@ -129,14 +140,19 @@ impl Server {
     /// With `access`, who may look is asked of the API server.
     pub fn new(shown: Arc<Shown>, hosts: Hosts, access: Option<Access>) -> Arc<Self> {
         let scrapes = Budget::new(SCRAPES, SCRAPES / 2);
-        Arc::new(Self { shown, hosts, access, answers: Answers::new(), scrapes })
+        Arc::new(Self { shown, hosts, access, answers: Answers::new(), live: Live::new(), scrapes })
     }
 
     /// What the main listener serves.
     pub fn router(self: Arc<Self>) -> Router {
         let guarded = Router::new()
             .route("/metrics", get(scrape))
+            .route("/api/v1/groups", get(api::groups))
             .route("/api/v1/incidents", get(api::incidents))
+            .route("/api/v1/incidents/{id}", get(api::incident))
+            .route("/api/v1/history", get(api::history))
+            .route("/api/v1/events", get(live::events))
+            .route("/api/v1/openapi.json", get(openapi::openapi))
             .route("/api/v1/problems", get(api::problems))
             .route("/api/v1/diagnosis", get(api::diagnosis))
             .route("/", get(|| page(include_str!("server/status.html"), "text/html; charset=utf-8")))
@@ -149,7 +165,10 @@ impl Server {
             .with_state(Arc::clone(&self));
         probes(Arc::clone(&self.shown))
             .merge(guarded)
-            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
+            .fallback(|| async { problem(StatusCode::NOT_FOUND, NOT_FOUND) })
+            .method_not_allowed_fallback(|| async {
+                problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed: nothing can be changed here")
+            })
             .layer(map_response(headers))
     }
 }
@@ -174,9 +193,9 @@ async fn guard(
         let host = crate::redact::clean(crate::redact::cut(&host, 100)).into_owned();
         let words = format!(
             "this server is not known as {host}. If that name is yours, allow it with --allowed-hosts; \
-             addresses, localhost and NAME.NAMESPACE.svc are always allowed\n"
+             addresses, localhost and NAME.NAMESPACE.svc are always allowed"
         );
-        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+        return problem(StatusCode::MISDIRECTED_REQUEST, words);
     }
     if let Some(access) = &server.access
         && let Err(refusal) = access.check(request.headers(), request.uri().path(), from).await

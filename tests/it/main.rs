@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod agree;
+mod api;
 mod cli;
 mod connection;
 mod contract;
