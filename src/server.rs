@@ -16,6 +16,7 @@ mod openapi;
 pub mod page;
 mod problem;
 pub mod query;
+mod status;
 pub mod tls;
 
 use std::io::{self, BufWriter, Write};
@@ -39,6 +40,7 @@ use tokio::time::Instant;
 
 use crate::incidents::Incidents;
 use crate::metrics::{self, Metrics};
+use crate::report::ClusterFlags;
 use access::Access;
 use answers::{Answers, Budget, CHUNK, WHOLE, in_time};
 use hosts::Hosts;
@@ -86,6 +88,17 @@ impl Instance {
     }
 }
 
+/// What the pages say beside the incidents.
+#[derive(Clone, Debug, Default)]
+pub struct PageSettings {
+    /// At the top of each page; empty for nothing.
+    pub banner: String,
+    /// Where people open Alertmanager; empty if that is not known.
+    pub alertmanager_url: String,
+    /// What the commands need to find the cluster.
+    pub flags: ClusterFlags,
+}
+
 /// What is served.
 pub struct Shown {
     pub incidents: Arc<RwLock<Incidents>>,
@@ -99,6 +112,7 @@ pub struct Shown {
     /// The document that `diagnose -A -o json` would print, a page of it.
     pub diagnosis: Diagnose,
     pub instance: Instance,
+    pub page: PageSettings,
 }
 
 impl Shown {
@@ -155,12 +169,11 @@ impl Server {
             .route("/api/v1/openapi.json", get(openapi::openapi))
             .route("/api/v1/problems", get(api::problems))
             .route("/api/v1/diagnosis", get(api::diagnosis))
-            .route("/", get(|| page(include_str!("server/status.html"), "text/html; charset=utf-8")))
-            .route("/status.css", get(|| page(include_str!("server/status.css"), "text/css; charset=utf-8")))
-            .route(
-                "/status.js",
-                get(|| page(include_str!("server/status.js"), "text/javascript; charset=utf-8")),
-            )
+            .route("/", get(status::list))
+            .route("/incidents/{id}", get(status::incident))
+            .route("/runbooks/{reason}", get(status::runbook))
+            .route("/status.css", get(|| file(status::CSS, "text/css; charset=utf-8")))
+            .route("/status.js", get(|| file(status::JS, "text/javascript; charset=utf-8")))
             .layer(from_fn_with_state(Arc::clone(&self), guard))
             .with_state(Arc::clone(&self));
         probes(Arc::clone(&self.shown))
@@ -216,7 +229,7 @@ async fn headers(mut response: Response) -> Response {
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+             base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -224,7 +237,7 @@ async fn headers(mut response: Response) -> Response {
     response
 }
 
-async fn page(text: &'static str, content_type: &'static str) -> Response {
+async fn file(text: &'static str, content_type: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use super::{Trouble, output};
 use crate::daemon::{self, Running, Settings, StartError, Target};
+use crate::report::ClusterFlags;
 use crate::simulator::replay::Recording;
 use crate::simulator::{self, Cluster};
 
@@ -87,7 +88,7 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
         Some(recording) => replayed(recording, args.speed),
     };
     tokio::spawn(simulator::serve(listener, cluster.clone()));
-    let mut running = start(&args, &cluster).await?;
+    let mut running = start(&args, &cluster, &kubeconfig.0).await?;
     output::print(&what_to_try(&running, &kubeconfig.0, &args))?;
     // Only now, so that what to try comes first.
     daemon::logging::init(daemon::logging::LogFormat::Text);
@@ -111,10 +112,12 @@ fn replayed(recording: Recording, speed: f64) -> Cluster {
 }
 
 /// Begins to watch. The usual port may be taken: unless it was asked for, any other will do.
-async fn start(args: &Args, cluster: &Cluster) -> Result<Running, StartError> {
+async fn start(args: &Args, cluster: &Cluster, kubeconfig: &Path) -> Result<Running, StartError> {
     let client = simulator::client(cluster);
     let mut settings = Settings::new(Target::Client(client, "a simulated cluster".to_owned()));
     settings.logs = true;
+    settings.page.banner = format!("Demo: {}, {} times faster than real time.", what(args), args.speed);
+    settings.page.flags = ClusterFlags::new(None, Some(&kubeconfig.display().to_string()));
     let clock = cluster.clone();
     settings.clock = std::sync::Arc::new(move || clock.now());
     settings.listen = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, daemon::PORT)));
@@ -127,12 +130,16 @@ async fn start(args: &Args, cluster: &Cluster) -> Result<Running, StartError> {
     }
 }
 
-fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
-    let (web, config) = (running.address, kubeconfig.display());
-    let what = match args.replay.is_empty() {
+fn what(args: &Args) -> &'static str {
+    match args.replay.is_empty() {
         true => "a simulated cluster with real failures",
         false => "a recording",
-    };
+    }
+}
+
+fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
+    let (web, config) = (running.address, kubeconfig.display());
+    let what = what(args);
     let soon = match args.replay.is_empty() && args.speed >= 5.0 {
         true => {
             "Within a minute pods crash, run out of memory and miss their images, and one of them recovers.\n"

@@ -213,15 +213,23 @@ impl Answers {
     }
 }
 
+/// Where the time of the look stands in an answer, and what is behind it: a field of JSON, an element of a page.
+const TIMES: [(&[u8], u8); 2] = [(b"\"observedAt\":", b','), (b" id=\"as-of\"", b'/')];
+/// Bytes of an answer in which it is looked for.
+const HEAD: usize = 4096;
+
 /// Names the content, the time of the look left out: the same content has the same tag.
 fn tag(bytes: &[u8]) -> HeaderValue {
-    const FIELD: &[u8] = b"\"observedAt\":";
-    let head = bytes.get(..300).unwrap_or(bytes);
-    let time = memchr::memmem::find(head, FIELD).map(|at| at + FIELD.len());
-    let rest = time.and_then(|at| Some(at + memchr::memchr(b',', bytes.get(at..)?)?));
+    let head = bytes.get(..HEAD).unwrap_or(bytes);
+    let time = TIMES.iter().find_map(|(mark, end)| {
+        let begins = memchr::memmem::find(head, mark)? + mark.len();
+        let ends = begins + memchr::memchr(*end, bytes.get(begins..)?)?;
+        Some((begins, ends))
+    });
+    let (begins, ends) = time.unwrap_or_default();
     let mut hasher = DefaultHasher::new();
-    hasher.write(bytes.get(..time.unwrap_or(0)).unwrap_or_default());
-    hasher.write(bytes.get(rest.unwrap_or(0)..).unwrap_or_default());
+    hasher.write(bytes.get(..begins).unwrap_or_default());
+    hasher.write(bytes.get(ends..).unwrap_or_default());
     let text = format!("\"{:016x}-{:x}\"", hasher.finish(), bytes.len());
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }
@@ -317,6 +325,13 @@ mod tests {
             let asked = tag.map(|tag| (header::IF_NONE_MATCH, tag.clone())).into_iter().collect();
             answers.answer(String::new(), HERE, &asked, || Rendered::json(text.into())).await
         };
+        let page =
+            ask(r#"<p><time id="as-of" datetime="2026-12-01T10:00:00Z">10:00:00</time> a"#, None).await;
+        let tag = page.headers()[header::ETAG].clone();
+        let same = r#"<p><time id="as-of" datetime="2026-12-01T10:00:09Z">10:00:09</time> a"#;
+        assert_eq!(ask(same, Some(&tag)).await.status(), StatusCode::NOT_MODIFIED);
+        let other = r#"<p><time id="as-of" datetime="2026-12-01T10:00:09Z">10:00:09</time> b"#;
+        assert_eq!(ask(other, Some(&tag)).await.status(), StatusCode::OK);
         let first = ask(r#"{"observedAt":"2026-12-01T10:00:00.5Z","items":[]}"#, None).await;
         let tag = first.headers()[header::ETAG].clone();
         let same = ask(r#"{"observedAt":"2026-12-01T10:00:01.7Z","items":[]}"#, Some(&tag)).await;

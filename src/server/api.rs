@@ -82,7 +82,7 @@ struct One<'a, T> {
     item: T,
 }
 
-type Params<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+pub(super) type Params<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
 /// A query that cannot be read, in words.
 fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str) -> Response {

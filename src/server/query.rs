@@ -8,6 +8,7 @@ mod filter;
 mod groups;
 mod history;
 mod problems;
+mod values;
 
 use std::sync::Arc;
 
@@ -30,6 +31,7 @@ pub(super) use history::Key as HistoryKey;
 pub use history::{Bucket, History, OfWorkload, history};
 pub(super) use problems::Key as ProblemKey;
 pub use problems::{Problem, Problems, problems};
+pub use values::{Values, values};
 
 /// Resolved incidents that are shown beside open ones.
 const RESOLVED: usize = 50;

@@ -22,6 +22,7 @@ mod layers;
 mod metrics;
 mod objects;
 mod owners;
+mod page;
 mod reasons;
 mod redaction;
 mod replay;

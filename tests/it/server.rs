@@ -230,7 +230,7 @@ async fn with_authorization_the_api_server_says_who_may_look() {
     cluster.set_token("of-viewer", Some("viewer"));
     cluster.set_token("of-nobody", Some("nobody"));
     cluster.allow_paths("prometheus", &["/metrics"]);
-    cluster.allow_paths("viewer", &["/", "/status.css", "/status.js", "/api/*"]);
+    cluster.allow_paths("viewer", &["/", "/runbooks/*", "/status.css", "/status.js", "/api/*"]);
     let mut settings = settings(&cluster);
     settings.authorization = true;
     let running = start(settings).await;
@@ -241,6 +241,7 @@ async fn with_authorization_the_api_server_says_who_may_look() {
         "/api/v1/problems",
         "/api/v1/diagnosis",
         "/",
+        "/runbooks/OOMKilled",
         "/status.css",
         "/status.js",
     ];
