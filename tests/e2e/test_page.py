@@ -34,7 +34,7 @@ def reason_of(n):
 def pod_of(n):
     """One of the many: its namespace, node, team and failure follow from its number."""
     workload = n // PER_WORKLOAD
-    name, image = f"app-{workload:04}", f"registry.example.com/team/app-{workload:04}:1.0.{n % 7}"
+    name, image = f"app-{workload:04}", f"registry.example.com/team/app-{workload:04}:1.0.{workload % 7}"
     last = {"terminated": {"exitCode": 1, "reason": "Error", "startedAt": stamp(900), "finishedAt": stamp(600), "containerID": "containerd://c"}}
     state, last = {
         "CrashLoopBackOff": ({"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}}, last),

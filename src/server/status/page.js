@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const SOONEST = 2000; // ms between two looks ...
-  const LATEST = 16000; // ... however long an answer takes
+  const LATEST = 8000; // ... however long an answer takes
   const WITHOUT_EVENTS = 15000;
   const WITH_EVENTS = 60000;
   const TYPING = 100;
@@ -114,7 +114,7 @@
   function look() {
     if (timer || document.hidden) return;
     let period = SOONEST;
-    while (period < 50 * took && period < LATEST) period *= 2;
+    while (period < 25 * took && period < LATEST) period *= 2;
     timer = setTimeout(() => {
       timer = null;
       load(location.href);
