@@ -274,7 +274,54 @@ fn seconds(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// A point in time as people say it, and exactly to whoever asks.
+/// A point in time, said so, and exactly to whoever asks.
+fn time(at: Timestamp, said: &str) -> Markup {
+    html! { time datetime=(seconds(at)) title=(at.strftime("%Y-%m-%d %H:%M:%S UTC")) { (said) } }
+}
+
+/// How long ago.
 fn ago(at: Timestamp, now: Timestamp) -> Markup {
-    html! { time datetime=(seconds(at)) title=(at.strftime("%Y-%m-%d %H:%M:%S UTC")) { (age(at, now)) } }
+    time(at, &age(at, now))
+}
+
+/// What the clock showed.
+fn clock(at: Timestamp, now: Timestamp) -> Markup {
+    let day = |time: Timestamp| time.as_second().div_euclid(86_400);
+    let format = if day(at) == day(now) { "%H:%M:%S" } else { "%b %-d %H:%M" };
+    time(at, &at.strftime(format).to_string())
+}
+
+/// A sentence with its times as people read them.
+fn sentence(text: &str, now: Timestamp) -> Markup {
+    html! {
+        @for (n, word) in clean(text).split(' ').enumerate() {
+            @if n > 0 { " " }
+            @match begins_with_time(word) {
+                Some((at, rest)) => { (clock(at, now)) " UTC" (rest) },
+                None => (word),
+            }
+        }
+    }
+}
+
+/// The time at the beginning of a word, and what is behind it.
+fn begins_with_time(word: &str) -> Option<(Timestamp, &str)> {
+    let (time, rest) = word.split_at_checked(word.find('Z')? + 1)?;
+    Some((time.parse().ok()?, rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_times_of_a_sentence_are_those_of_a_clock_and_the_rest_stays() {
+        let now = "2026-12-02T10:00:00Z".parse().unwrap();
+        let text = "Zoo <b> since 2026-12-02T09:23:37Z, from 2026-12-01T09:23:37.5Z to 99Z";
+        let plain = regex::Regex::new("<[^>]*>").unwrap();
+        assert_eq!(
+            plain.replace_all(&sentence(text, now).into_string(), ""),
+            "Zoo &lt;b&gt; since 09:23:37 UTC, from Dec 1 09:23 UTC to 99Z"
+        );
+    }
 }

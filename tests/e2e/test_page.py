@@ -3,10 +3,14 @@
 Screenshots and what was measured go to .cache/page, to be looked at.
 """
 
+import collections
+import http.client
 import json
 import os
 import pathlib
 import re
+import threading
+import time
 import urllib.parse
 
 import pytest
@@ -80,6 +84,7 @@ def many(tmp_path_factory):
         url + "/readyz",
     )
     until("all incidents", lambda: json.loads(get(url + "/api/v1/incidents?limit=1"))["total"] > INCIDENTS, 120)
+    cluster.daemon = daemon.process.pid
     yield url, cluster
     daemon.stop()
     cluster.close()
@@ -344,6 +349,53 @@ def test_the_first_paint_comes_soon(many, tab):
     paint = tab.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime") / 1000
     measured["first paint, s"] = round(paint, 3)
     assert paint < FIRST_PAINT
+
+
+PAGES, LOOKED = 100, 10  # open pages, seconds
+
+
+def an_open_page(number, host, until, answers):
+    """What the script of a page does: hears of changes, and asks for the page again at the next even second."""
+    connect = lambda: http.client.HTTPConnection(host, timeout=30, source_address=(f"127.0.1.{number % 4 + 1}", 0))
+    events, page, tag = connect(), connect(), None
+    events.request("GET", "/api/v1/events")
+    stream = events.getresponse()
+    while time.time() < until:
+        if not stream.readline().startswith(b"event: change"):
+            continue
+        time.sleep(2 - time.time() % 2)
+        page.request("GET", "/", headers={"If-None-Match": tag} if tag else {})
+        answer = page.getresponse()
+        tag = answer.headers["etag"] or tag
+        answer.read()
+        answers.append(answer.status)
+    events.close()
+    page.close()
+
+
+def test_a_hundred_open_pages_cost_little(many):
+    url, cluster = many
+    ticks = lambda: sum(map(int, pathlib.Path(f"/proc/{cluster.daemon}/stat").read_text().rsplit(")", 1)[1].split()[11:13]))
+    peak = lambda: int(re.search(r"VmHWM:\s+(\d+)", pathlib.Path(f"/proc/{cluster.daemon}/status").read_text())[1]) / 1024
+    pathlib.Path(f"/proc/{cluster.daemon}/clear_refs").write_text("5")
+    deployment = Deployment(cluster, "busy", "flapping", 1)
+    answers, before, used, until = [], peak(), ticks(), time.time() + LOOKED
+    pages = [threading.Thread(target=an_open_page, args=(n, url.removeprefix("http://"), until, answers)) for n in range(PAGES)]
+    for page in pages:
+        page.start()
+    while time.time() < until + 1:
+        pod = deployment.pod(age=900)
+        pod.finds_no_image()
+        time.sleep(0.7)
+        pod.is_deleted()
+        time.sleep(0.7)
+    used = (ticks() - used) / os.sysconf("SC_CLK_TCK") / (LOOKED + 1)
+    for page in pages:
+        page.join(40)
+    measured[f"{PAGES} open pages"] = {"cores": round(used, 3), "MiB": round(peak() - before, 1), "answers": collections.Counter(map(str, answers))}
+    assert peak() - before < 50
+    assert used < (1 if IS_DEBUG else 0.05)
+    assert len(answers) > PAGES and set(answers) <= {200, 304}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -7,12 +7,12 @@ use maud::{Markup, html};
 
 use super::runbook::runbook;
 use super::strip::strip;
-use super::{address, ago, brief_name, count, page, seconds, severity};
+use super::{address, ago, brief_name, clock, count, page, sentence, severity};
 use crate::diagnosis::{Evidence, Finding, Source};
 use crate::redact::clean;
 use crate::runbooks;
 use crate::server::Shown;
-use crate::server::query::{Asked, Detail, Moment};
+use crate::server::query::{Asked, Detail};
 
 /// From a page of this kind to `/`.
 const ROOT: &str = "../";
@@ -117,7 +117,7 @@ fn head(detail: &Detail, now: Timestamp) -> Markup {
             }
             h1 { (clean(&f.summary)) }
             p.quiet { (clean(&brief_name(f))) @if !f.pod.is_empty() { " / " (clean(&f.pod)) } }
-            @if let Some(over) = &detail.over { p { (clean(&over.text)) } }
+            @if let Some(over) = &detail.over { p { (sentence(&over.text, now)) } }
             @if !f.summary.ends_with(&f.cause.text) {
                 p { (f.cause.code.as_str()) " (" (f.confidence.as_str()) "): " (clean(&f.cause.text)) }
             }
@@ -195,10 +195,10 @@ fn fact(fact: &Evidence, now: Timestamp) -> Markup {
 fn timeline(detail: &Detail, now: Timestamp) -> Markup {
     html! {
         section.card {
-            h2 { "Timeline" }
+            div.line { h2 { "Timeline" } p { "UTC" } }
             ol.timeline {
                 @for moment in detail.timeline.iter().rev() {
-                    li class=(moment.event.as_str()) { (time(moment, now)) p { (clean(&moment.text)) } }
+                    li class=(moment.event.as_str()) { (clock(moment.at, now)) p { (sentence(&moment.text, now)) } }
                 }
             }
             @if detail.earlier_terminations > 0 {
@@ -206,16 +206,6 @@ fn timeline(detail: &Detail, now: Timestamp) -> Markup {
             }
         }
     }
-}
-
-fn time(moment: &Moment, now: Timestamp) -> Markup {
-    let at = moment.at;
-    let day = if at.strftime("%F").to_string() == now.strftime("%F").to_string() {
-        "%H:%M:%S"
-    } else {
-        "%b %-d %H:%M"
-    };
-    html! { time datetime=(seconds(at)) title=(at.strftime("%Y-%m-%d %H:%M:%S UTC")) { (at.strftime(day)) } }
 }
 
 /// A name, and where it leads if that is a list.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::strip::strip;
-use super::{Failure, address, ago, brief_name, count, page, severity, span, thousands};
+use super::{Failure, address, ago, brief_name, count, page, sentence, severity, span, thousands};
 use crate::diagnosis::{Finding, Severity};
 use crate::incidents::Counts;
 use crate::redact::clean;
@@ -314,7 +314,7 @@ fn line(over: &Resolved, now: Timestamp) -> Markup {
             div.quiet {
                 (ago(over.resolved_at, now))
                 @if let Some(lasted) = lasted { ", after " (lasted) }
-                ": " (clean(&over.text))
+                ": " (sentence(&over.text, now))
             }
         }
     }
