@@ -31,7 +31,7 @@ const BYTES: usize = 16 << 20;
 /// Requests that wait for a rendering.
 const WAITING: usize = 32;
 /// Different questions that are remembered.
-const QUESTIONS: usize = 64;
+const QUESTIONS: usize = 256;
 /// Bytes that are sent at once.
 pub const CHUNK: usize = 64 * 1024;
 

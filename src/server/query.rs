@@ -13,7 +13,7 @@ mod values;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use parking_lot::RwLock;
+use parking_lot::{RwLock, RwLockReadGuard};
 use serde::Serialize;
 
 use super::Shown;
@@ -112,6 +112,8 @@ pub(super) fn each_open(incidents: &RwLock<Incidents>, mut look: impl FnMut(&See
             pod.incidents.iter().for_each(|incident| look(&Seen::of(incident, About::Pod(pod))));
             (place, more) = (at + 1, true);
         }
+        // To an update that waits.
+        RwLockReadGuard::unlock_fair(incidents);
         if !more {
             break;
         }
