@@ -43,7 +43,7 @@ use crate::rules::RuleSet;
 use crate::server::access::{self, Access, Verdict};
 use crate::server::hosts::Hosts;
 use crate::server::tls::{self, Certificate, TlsError};
-use crate::server::{self, BindError, Bound, Instance, Limits, Server, Shown};
+use crate::server::{self, BindError, Bound, Instance, Limits, PageSettings, Server, Shown};
 use engine::Engine;
 
 pub fn wall_clock() -> Clock {
@@ -101,6 +101,7 @@ pub struct Settings {
     pub owner_labels: OwnerLabels,
     /// What the cluster is called; empty if it has no name.
     pub cluster_name: String,
+    pub page: PageSettings,
     /// The user's own rules.
     pub rules: Arc<RuleSet>,
     /// The files that they were read from: read again when they change.
@@ -128,6 +129,7 @@ impl Settings {
             max_series: MAX_SERIES,
             owner_labels: OwnerLabels::default(),
             cluster_name: String::new(),
+            page: PageSettings::default(),
             rules: Arc::default(),
             rule_files: Vec::new(),
             clock: wall_clock(),
@@ -340,6 +342,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
             move |wanted| engine.document(wanted, &instance)
         }),
         instance,
+        page: settings.page,
     });
     // They drain by themselves when they are told to stop.
     if let Some(bound) = probe_bound {

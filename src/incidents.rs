@@ -10,13 +10,16 @@
 //! Pure: must not know how pods come in, who reads it, or read a clock. See `docs/termination-accounting.md`.
 
 pub mod accounting;
+pub mod changes;
 pub mod compact;
 mod ending;
 pub mod frequent;
+pub mod history;
 pub mod incident;
 pub mod steady;
 pub mod store;
 pub mod terminations;
+pub mod timeline;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap, VecDeque};
@@ -28,10 +31,12 @@ use jiff::{SignedDuration, Timestamp};
 use crate::diagnosis::container::{View, views};
 use crate::diagnosis::{Family, Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
 use crate::objects::Pod;
-use accounting::TerminationReason;
+use accounting::{Termination, TerminationReason};
+use changes::{Change, Changes};
 use compact::{CompactFinding, Packed};
 use ending::{departed, over};
 use frequent::LongRun;
+use history::History;
 use incident::NewFinding;
 pub use incident::{Ending, Incident, IncidentEvent, IncidentId, What};
 use store::{Identity, Mark, Record, Store, Uid, WorkloadKey};
@@ -39,8 +44,10 @@ use terminations::Terminations;
 
 /// How long the newest termination of a container is shown by `kubehealer_container_last_termination_timestamp_seconds`.
 pub const RECENT: SignedDuration = SignedDuration::from_hours(1);
-/// Resolved incidents that are remembered for the status page.
-const REMEMBERED: usize = 200;
+/// Resolved incidents that are remembered, unless they are too long.
+pub const REMEMBERED: usize = 500;
+/// Bytes of their texts at most.
+pub const REMEMBERED_BYTES: usize = 1 << 20;
 /// How long a look that time alone asks for is put off: what announces the change is often just on its way.
 const SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// Clocks of the API server and of this process may differ by this much.
@@ -122,6 +129,59 @@ impl<'a> ActivePod<'a> {
     }
 }
 
+/// How many incidents there are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Counts {
+    pub critical: usize,
+    pub warning: usize,
+    pub info: usize,
+    /// Those of any severity that do not alert for now.
+    pub muted: usize,
+}
+
+impl Counts {
+    pub fn total(&self) -> usize {
+        self.critical + self.warning + self.info
+    }
+
+    /// One more with this finding.
+    pub fn add(&mut self, compact: &CompactFinding) {
+        *self.of(compact.severity) += 1;
+        self.muted += usize::from(compact.muted.is_some());
+    }
+
+    fn remove(&mut self, compact: &CompactFinding) {
+        let count = self.of(compact.severity);
+        *count = count.saturating_sub(1);
+        self.muted = self.muted.saturating_sub(usize::from(compact.muted.is_some()));
+    }
+
+    fn of(&mut self, severity: Severity) -> &mut usize {
+        match severity {
+            Severity::Critical => &mut self.critical,
+            Severity::Warning => &mut self.warning,
+            Severity::Info => &mut self.info,
+        }
+    }
+}
+
+/// An incident that is over.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    /// As it was last.
+    pub incident: Incident,
+    pub ending: Ending,
+    pub at: Timestamp,
+    /// How it ended, in words.
+    pub text: String,
+}
+
+impl Resolved {
+    fn size(&self) -> usize {
+        self.incident.compact.size() + self.incident.timeline.size() + self.text.len()
+    }
+}
+
 /// The incidents, the counters, and the pods that they are about.
 #[derive(Debug, Default)]
 pub struct Incidents {
@@ -139,8 +199,12 @@ pub struct Incidents {
     newest: HashMap<Arc<WorkloadKey>, i64>,
     /// Ready pods of older revisions, of workloads whose newest one is not ready.
     served_by_older: HashMap<WorkloadKey, i32>,
-    resolved: VecDeque<IncidentEvent>,
-    open: usize,
+    resolved: VecDeque<Resolved>,
+    /// Bytes of the resolved ones.
+    remembered: usize,
+    counts: Counts,
+    changes: Changes,
+    history: History,
     stale: u64,
     /// When this process first saw a pod, or a list without one.
     began: Option<Timestamp>,
@@ -213,10 +277,7 @@ impl Incidents {
         let (terminations, memory) = accounting::count(ours.then_some(&*record.counted), pod);
         let is_new =
             memory.len() != record.counted.len() || !memory.iter().all(|m| record.counted.contains(m));
-        let long_runs: Vec<LongRun> = terminations.iter().filter_map(LongRun::of).collect();
-        for termination in &terminations {
-            self.terminations.add(&workload_key, termination, now);
-        }
+        self.terminated(&workload_key, &terminations, now);
         if is_new {
             self.store.set_counted(uid, memory);
         }
@@ -232,7 +293,7 @@ impl Incidents {
             &workload_key,
             Some(pod),
             diagnosis,
-            long_runs,
+            &terminations,
             !known && seen == FirstSeen::InFirstList,
             now,
         )
@@ -242,7 +303,7 @@ impl Incidents {
     pub fn recheck(&mut self, uid: Uid, diagnosis: PodDiagnosis, now: Timestamp) -> Vec<IncidentEvent> {
         let Some(record) = self.store.get(uid) else { return Vec::new() };
         let workload_key = Arc::clone(&record.workload_key);
-        self.settle(uid, &workload_key, None, diagnosis, Vec::new(), false, now)
+        self.settle(uid, &workload_key, None, diagnosis, &[], false, now)
     }
 
     /// The look at a pod that was due is to be made a little later.
@@ -274,16 +335,12 @@ impl Incidents {
         let Some(record) = self.store.get(uid) else { return Vec::new() };
         let workload_key = Arc::clone(&record.workload_key);
         let mut memory = record.counted.to_vec();
+        let mut terminations = Vec::new();
         if let Some(pod) = last {
-            let (terminations, new) = accounting::count(Some(&memory), pod);
-            for termination in &terminations {
-                self.terminations.add(&workload_key, termination, now);
-            }
-            memory = new;
+            (terminations, memory) = accounting::count(Some(&memory), pod);
         }
-        for termination in accounting::unobserved(&memory) {
-            self.terminations.add(&workload_key, &termination, now);
-        }
+        terminations.extend(accounting::unobserved(&memory));
+        self.terminated(&workload_key, &terminations, now);
 
         let Some(mut record) = self.store.remove(uid) else { return Vec::new() };
         self.left_node(record.runs.then_some(&*record.node));
@@ -296,12 +353,13 @@ impl Incidents {
             self.newest.remove(&workload_key);
         }
         let Some(active) = record.active.as_deref_mut() else { return Vec::new() };
-        let was = active.incidents.len();
+        let was = shown(&active.incidents);
+        take_down(&mut active.incidents, &terminations, now);
         let (ending, text) = departed(&active.pod.unpack(), &workload_key.workload, newest, left);
         let events = incident::reconcile(&mut active.incidents, &[], false, now, |_| {
             (ending, format!("the pod is gone: {text}"))
         });
-        self.count(was, 0, &events);
+        self.count(&was, &[], &events, Some(&workload_key), now);
         events
     }
 
@@ -316,11 +374,11 @@ impl Incidents {
         let first = self.began.is_none();
         let findings: Vec<NewFinding> = findings.into_iter().map(NewFinding::new).collect();
         let mut incidents = self.workloads_and_nodes.remove(&uid).unwrap_or_default();
-        let was = incidents.len();
+        let was = shown(&incidents);
         let events = incident::reconcile(&mut incidents, &findings, first, now, |f| {
             (Ending::Recovered, format!("{} is over", f.reason.as_str()))
         });
-        self.count(was, incidents.len(), &events);
+        self.count(&was, &incidents, &events, None, now);
         if !incidents.is_empty() {
             self.workloads_and_nodes.insert(uid, incidents);
         }
@@ -330,11 +388,11 @@ impl Incidents {
     /// A workload or a node is gone.
     pub fn workload_or_node_gone(&mut self, uid: &str, now: Timestamp) -> Vec<IncidentEvent> {
         let Some(mut incidents) = self.workloads_and_nodes.remove(&Uid::of(uid)) else { return Vec::new() };
-        let was = incidents.len();
+        let was = shown(&incidents);
         let events = incident::reconcile(&mut incidents, &[], false, now, |_| {
             (Ending::Deleted, "it was deleted".to_owned())
         });
-        self.count(was, 0, &events);
+        self.count(&was, &[], &events, None, now);
         events
     }
 
@@ -421,12 +479,27 @@ impl Incidents {
 
     /// How many incidents are open.
     pub fn open_count(&self) -> usize {
-        self.open
+        self.counts.total()
+    }
+
+    /// The same by severity.
+    pub fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// The incidents that were resolved last, newest first.
-    pub fn resolved(&self) -> impl Iterator<Item = &IncidentEvent> {
+    pub fn resolved(&self) -> impl Iterator<Item = &Resolved> {
         self.resolved.iter()
+    }
+
+    /// Which incidents have changed of late.
+    pub fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    /// What happened in the last hours.
+    pub fn history(&self) -> &History {
+        &self.history
     }
 
     /// How many pods there are.
@@ -481,7 +554,7 @@ impl Incidents {
         workload_key: &Arc<WorkloadKey>,
         pod: Option<&Pod>,
         diagnosis: PodDiagnosis,
-        new_runs: Vec<LongRun>,
+        terminations: &[Termination<'_>],
         first: bool,
         now: Timestamp,
     ) -> Vec<IncidentEvent> {
@@ -497,7 +570,7 @@ impl Incidents {
         let unpacked = packed.as_ref().map(Packed::unpack);
         let Some(pod) = pod.or(unpacked.as_ref()) else { return Vec::new() };
 
-        long_runs.extend(new_runs);
+        long_runs.extend(terminations.iter().filter_map(LongRun::of));
         frequent::forget(&mut long_runs, now);
         let mut recheck = diagnosis.recheck;
         let mut look_at = |at: Option<Timestamp>| {
@@ -526,12 +599,14 @@ impl Incidents {
         hold_forgotten(&mut findings, &incidents, pod);
         findings.iter_mut().for_each(|found| found.belongs_to(&ownership));
 
-        let open = incidents.len();
+        let was = shown(&incidents);
+        take_down(&mut incidents, terminations, now);
         let events = incident::reconcile(&mut incidents, &findings, first, now, |finding| {
             let others = self.store.pods_of(workload_key).saturating_sub(1);
             over(pod, finding, &workload_key.workload, self.newest.get(workload_key).copied(), others)
         });
-        let still_open = incidents.len();
+        take_down_newest(&mut incidents, &events, pod, now);
+        self.count(&was, &incidents, &events, Some(workload_key), now);
 
         if findings.is_empty() && incidents.is_empty() && recheck.is_none() && long_runs.is_empty() {
             if let Some(place) = place {
@@ -565,7 +640,6 @@ impl Incidents {
                 self.set_timer(at, uid);
             }
         }
-        self.count(open, still_open, &events);
         events
     }
 
@@ -583,11 +657,93 @@ impl Incidents {
         }
     }
 
-    fn count(&mut self, was: usize, is: usize, events: &[IncidentEvent]) {
-        self.open = (self.open + is).saturating_sub(was);
-        for event in events.iter().filter(|e| matches!(e.what, What::Resolved(_))) {
-            self.resolved.push_front(event.clone());
-            self.resolved.truncate(REMEMBERED);
+    /// Containers of a pod have terminated.
+    fn terminated(
+        &mut self,
+        workload_key: &Arc<WorkloadKey>,
+        terminations: &[Termination<'_>],
+        now: Timestamp,
+    ) {
+        for termination in terminations {
+            self.terminations.add(workload_key, termination, now);
+            self.history.note(Some(workload_key), now, |bucket| bucket.terminated(termination));
+        }
+    }
+
+    /// Takes down what has become of the incidents of one object.
+    fn count(
+        &mut self,
+        was: &[(IncidentId, Arc<CompactFinding>)],
+        is: &[Incident],
+        events: &[IncidentEvent],
+        workload_key: Option<&Arc<WorkloadKey>>,
+        now: Timestamp,
+    ) {
+        was.iter().for_each(|(_, compact)| self.counts.remove(compact));
+        for incident in is {
+            self.counts.add(&incident.compact);
+            let before = was.iter().find(|(id, _)| *id == incident.id);
+            if before.is_none_or(|(_, before)| *before != incident.compact) {
+                let change = if before.is_none() { Change::Opened } else { Change::Updated };
+                self.changes.note(incident.id, change);
+            }
+        }
+        for event in events {
+            let of_event = || {
+                let workload = event.finding.workload.as_ref()?;
+                Some(Arc::new(WorkloadKey::new(&event.finding.namespace, workload)))
+            };
+            let workload_key = workload_key.map(Arc::clone).or_else(of_event);
+            match (&event.what, &event.over) {
+                (What::Opened, _) => {
+                    self.history.note(workload_key.as_ref(), now, |bucket| bucket.opened += 1);
+                }
+                (What::Resolved(ending), Some(incident)) => {
+                    self.history.note(workload_key.as_ref(), now, |bucket| bucket.resolved += 1);
+                    self.changes.note(event.id, Change::Resolved);
+                    self.remember(Resolved {
+                        incident: (**incident).clone(),
+                        ending: *ending,
+                        at: event.at,
+                        text: event.text.clone(),
+                    });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn remember(&mut self, resolved: Resolved) {
+        self.remembered += resolved.size();
+        self.resolved.push_front(resolved);
+        while self.resolved.len() > REMEMBERED || self.remembered > REMEMBERED_BYTES {
+            let Some(oldest) = self.resolved.pop_back() else { break };
+            self.remembered -= oldest.size();
+        }
+    }
+}
+
+/// What is shown of incidents now, to tell what changes.
+fn shown(incidents: &[Incident]) -> Vec<(IncidentId, Arc<CompactFinding>)> {
+    incidents.iter().map(|incident| (incident.id, Arc::clone(&incident.compact))).collect()
+}
+
+/// Notes the terminations of their containers in the timelines of open incidents.
+fn take_down(incidents: &mut [Incident], terminations: &[Termination<'_>], now: Timestamp) {
+    for incident in incidents {
+        let container = &*incident.compact.container;
+        let own = terminations.iter().filter(|termination| termination.container == container);
+        own.for_each(|termination| incident.timeline.terminated(termination, now));
+    }
+}
+
+/// The newest termination of a container was before its incident opened, mostly: it is what opened it.
+fn take_down_newest(incidents: &mut [Incident], events: &[IncidentEvent], pod: &Pod, now: Timestamp) {
+    for event in events.iter().filter(|event| event.what == What::Opened) {
+        let Some(incident) = incidents.iter_mut().find(|incident| incident.id == event.id) else { continue };
+        let view = views(pod).find(|view| *view.name == *incident.compact.container);
+        if let Some(termination) = view.and_then(Termination::newest) {
+            incident.timeline.terminated(&termination, now);
         }
     }
 }

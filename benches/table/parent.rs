@@ -32,7 +32,7 @@ pub const KINDS: [(&str, &str); 9] = [
 ];
 
 /// Another process of this program.
-struct Process {
+pub struct Process {
     child: Child,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
@@ -50,23 +50,23 @@ impl Process {
         Self { child, input, output: BufReader::new(output) }
     }
 
-    fn line(&mut self) -> String {
+    pub fn line(&mut self) -> String {
         let mut line = String::new();
         self.output.read_line(&mut line).unwrap();
         assert!(!line.is_empty(), "a process of the benchmark has ended");
         line.trim().to_owned()
     }
 
-    fn say(&mut self, command: &str) {
+    pub fn say(&mut self, command: &str) {
         writeln!(self.input, "{command}").unwrap();
     }
 
-    fn ask(&mut self, command: &str) -> String {
+    pub fn ask(&mut self, command: &str) -> String {
         self.say(command);
         self.line()
     }
 
-    fn figures(&mut self) -> Value {
+    pub fn figures(&mut self) -> Value {
         serde_json::from_str(&self.line()).unwrap()
     }
 }
@@ -78,10 +78,10 @@ impl Drop for Process {
     }
 }
 
-struct Server(Process, String);
+pub struct Server(pub Process, String);
 
 impl Server {
-    fn start(pods: u32, failing: f64) -> Self {
+    pub fn start(pods: u32, failing: f64) -> Self {
         let mut process = Process::start(&[
             "--role",
             "server",
@@ -94,7 +94,7 @@ impl Server {
         Self(process, kubeconfig)
     }
 
-    fn client(&self, kind: &str) -> Process {
+    pub fn client(&self, kind: &str) -> Process {
         Process::start(&["--role", "client", "--kind", kind, "--kubeconfig", &self.1])
     }
 }
@@ -117,7 +117,7 @@ pub struct Row {
     pub after_relist: Option<(f64, f64)>,
 }
 
-fn number(value: &Value, key: &str) -> f64 {
+pub fn number(value: &Value, key: &str) -> f64 {
     value[key].as_f64().unwrap_or(f64::NAN)
 }
 

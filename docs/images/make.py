@@ -122,7 +122,7 @@ def status_page(binary, picture):
             subprocess.run(
                 [os.environ.get("CHROMIUM", "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--no-first-run",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}",
-                 "--force-device-scale-factor=1.25", "--window-size=1180,1000", "--virtual-time-budget=4000",
+                 "--force-device-scale-factor=1.25", "--window-size=1280,1000",
                  f"--screenshot={picture}", f"http://{address}/"],
                 check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120,
             )

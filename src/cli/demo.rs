@@ -14,6 +14,8 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{Trouble, output};
 use crate::daemon::{self, Running, Settings, StartError, Target};
+use crate::report::ClusterFlags;
+use crate::server::PageSettings;
 use crate::simulator::replay::Recording;
 use crate::simulator::{self, Cluster};
 
@@ -90,7 +92,12 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
         Some(recording) => replayed(recording, args.speed),
     };
     tokio::spawn(simulator::serve(listener, cluster.clone()));
-    let mut running = start(args.listen, USUAL, &cluster).await?;
+    let page = PageSettings {
+        banner: format!("Demo: {}, {} times faster than real time.", what(&args), args.speed),
+        flags: ClusterFlags::new(None, Some(&kubeconfig.0.display().to_string())),
+        ..PageSettings::default()
+    };
+    let mut running = start(args.listen, USUAL, page, &cluster).await?;
     let try_them = what_to_try(&running, &kubeconfig.0, args.listen.is_none());
     let try_them = output::typed(&try_them);
     output::print(&format!("{}\n{try_them}\n", what_it_is(&args)))?;
@@ -125,11 +132,13 @@ const USUAL: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 
 async fn start(
     asked: Option<SocketAddr>,
     usual: SocketAddr,
+    page: PageSettings,
     cluster: &Cluster,
 ) -> Result<Running, StartError> {
     let client = simulator::client(cluster);
     let mut settings = Settings::new(Target::Client(client, "a simulated cluster".to_owned()));
     settings.logs = true;
+    settings.page = page;
     let clock = cluster.clone();
     settings.clock = Arc::new(move || clock.now());
     settings.listen = asked.unwrap_or(usual);
@@ -142,11 +151,15 @@ async fn start(
     }
 }
 
-fn what_it_is(args: &Args) -> String {
-    let what = match args.replay.is_empty() {
+fn what(args: &Args) -> &'static str {
+    match args.replay.is_empty() {
         true => "a simulated cluster with real failures",
         false => "a recording",
-    };
+    }
+}
+
+fn what_it_is(args: &Args) -> String {
+    let what = what(args);
     let soon = match args.replay.is_empty() && args.speed >= 5.0 {
         true => {
             "Within a minute pods crash, run out of memory and miss their images, and one of them recovers.\n"
@@ -240,13 +253,16 @@ mod tests {
     async fn a_port_that_is_in_use_is_said_with_the_address_that_is_served_instead() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
-        let running = start(None, taken.1, &Cluster::new()).await.unwrap();
+        let running = start(None, taken.1, PageSettings::default(), &Cluster::new()).await.unwrap();
         assert_ne!(running.address.port(), taken.1.port());
         let text = what_to_try(&running, Path::new("config"), true);
         let first = format!("  status page   http://{}/   (port 8080 is in use)", running.address);
         assert_eq!(text.lines().next(), Some(first.as_str()));
         assert!(!what_to_try(&running, Path::new("config"), false).contains("in use"));
-        assert!(start(Some(taken.1), USUAL, &Cluster::new()).await.is_err(), "it was asked for");
+        assert!(
+            start(Some(taken.1), USUAL, PageSettings::default(), &Cluster::new()).await.is_err(),
+            "it was asked for"
+        );
         running.stop().await;
     }
 }

@@ -11,6 +11,7 @@ use super::Trouble;
 use crate::cluster::client::Connect;
 use crate::cluster::watch::{Selection, Shard};
 use crate::daemon::{self, Settings, Target, logging};
+use crate::report::ClusterFlags;
 use crate::select::{self, Selector};
 use crate::server::tls;
 
@@ -74,6 +75,9 @@ pub(super) struct Args {
     /// What the cluster is called, where there are several: in log lines, API, page and kubehealer_incident_info
     #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
     cluster_name: String,
+    /// Where people open Alertmanager, such as https://alertmanager.example.com: the status page links to it
+    #[arg(long, env = "KUBEHEALER_ALERTMANAGER_URL", default_value = "", value_name = "URL", value_parser = web_address)]
+    alertmanager_url: String,
     /// Only pods on this node, for one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with = "unscheduled")]
     node: Option<String>,
@@ -122,6 +126,16 @@ impl std::str::FromStr for Share {
     }
 }
 
+/// An address that a browser opens, or none.
+fn web_address(text: &str) -> Result<String, String> {
+    let is_web = |uri: http::Uri| matches!(uri.scheme_str(), Some("http" | "https"));
+    if text.is_empty() || text.parse().is_ok_and(is_web) {
+        Ok(text.trim_end_matches('/').to_owned())
+    } else {
+        Err("write an address with http:// or https://".to_owned())
+    }
+}
+
 impl Args {
     fn settings(self) -> Result<Settings, Trouble> {
         let shard = match (self.shard, &self.shard_from_name, self.shards) {
@@ -131,6 +145,8 @@ impl Args {
         };
         // Each namespace has its eight watches.
         let http1 = self.namespaces.len() > 10;
+        let kubeconfig = self.kubeconfig.as_deref().map(|path| path.display().to_string());
+        let flags = ClusterFlags::new(self.context.as_deref(), kubeconfig.as_deref());
         let target = Target::Find(Connect { kubeconfig: self.kubeconfig, context: self.context, http1 });
         let mut settings = Settings::new(target);
         settings.selection = Selection {
@@ -155,6 +171,8 @@ impl Args {
         settings.max_series = self.max_series;
         settings.owner_labels = super::owner_labels(&self.owner_labels)?;
         settings.cluster_name = self.cluster_name;
+        settings.page.alertmanager_url = self.alertmanager_url;
+        settings.page.flags = flags;
         settings.rules = Arc::new(super::rules::load(&self.rules)?);
         settings.rule_files = self.rules;
         Ok(settings)
@@ -192,6 +210,15 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_alertmanager_is_one_that_a_browser_opens() {
+        assert_eq!(web_address("https://am.example.com/x/").as_deref(), Ok("https://am.example.com/x"));
+        assert_eq!(web_address("").as_deref(), Ok(""));
+        for bad in ["am.example.com", "/alerts", "javascript:alert(1)", "ftp://am", "https://a b"] {
+            assert!(web_address(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn the_share_is_taken_from_the_end_of_a_name() {

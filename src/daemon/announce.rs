@@ -184,6 +184,7 @@ mod tests {
             noticed: Timestamp::UNIX_EPOCH,
             at: Timestamp::UNIX_EPOCH,
             text: String::new(),
+            over: None,
         };
         let announcer = Announcer::new("");
         let due = || announcer.state.lock().due().into_iter().collect::<Vec<_>>();

@@ -84,6 +84,27 @@ pub struct Termination<'a> {
     pub times: u32,
 }
 
+impl<'a> Termination<'a> {
+    /// The newest one that a container's status shows.
+    pub fn newest(view: View<'a>) -> Option<Self> {
+        view.newest_end().map(|record| Self::of(view, Some(record), 1))
+    }
+
+    fn of(view: View<'a>, record: Option<&Terminated>, times: u32) -> Self {
+        Self {
+            container: &view.status.name,
+            container_type: view.kind,
+            reason: record.map_or(TerminationReason::Unobserved, TerminationReason::of_record),
+            exit_code: record.map(|r| r.exit_code),
+            at: record.and_then(|r| r.finished_at.get()),
+            uptime: record.and_then(|r| {
+                Some(r.finished_at.get()?.duration_since(r.started_at.get()?)).filter(|d| !d.is_negative())
+            }),
+            times,
+        }
+    }
+}
+
 /// What is remembered of a container that has begun. One that has not has no [`Counted`] entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Memory {
@@ -354,21 +375,10 @@ fn push<'a>(
         .take(usize::try_from(new).unwrap_or(0))
         .collect();
     let unseen = new - i64::try_from(records.len()).unwrap_or(i64::MAX);
-    let termination = |record: Option<&Terminated>, times| Termination {
-        container: &view.status.name,
-        container_type: view.kind,
-        reason: record.map_or(TerminationReason::Unobserved, TerminationReason::of_record),
-        exit_code: record.map(|r| r.exit_code),
-        at: record.and_then(|r| r.finished_at.get()),
-        uptime: record.and_then(|r| {
-            Some(r.finished_at.get()?.duration_since(r.started_at.get()?)).filter(|d| !d.is_negative())
-        }),
-        times,
-    };
     if unseen > 0 {
-        terminations.push(termination(None, u32::try_from(unseen).unwrap_or(u32::MAX)));
+        terminations.push(Termination::of(view, None, u32::try_from(unseen).unwrap_or(u32::MAX)));
     }
-    terminations.extend(records.into_iter().rev().map(|r| termination(Some(r), 1)));
+    terminations.extend(records.into_iter().rev().map(|r| Termination::of(view, Some(r), 1)));
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::compact::CompactFinding;
+use super::timeline::{Happened, Is, Timeline};
 use crate::diagnosis::finding::Key;
 use crate::diagnosis::{CauseCode, Finding, Ownership, ReasonName, Severity, Stage};
 
@@ -21,11 +22,22 @@ impl IncidentId {
     pub fn of(key: &Key) -> Self {
         let family = key.family.map_or("", |f| f.as_str());
         let rule = key.rule.as_deref().unwrap_or("");
-        let hash = [key.uid.as_str(), &key.container, family, rule]
-            .join("\0")
-            .bytes()
-            .fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
-        Self(hash)
+        Self(digest(&[&key.uid, &key.container, family, rule]))
+    }
+}
+
+/// Of these texts, the same in every process.
+pub fn digest(texts: &[&str]) -> u64 {
+    let bytes = texts.join("\0");
+    bytes.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+}
+
+/// The id as it is shown.
+impl std::str::FromStr for IncidentId {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        u64::from_str_radix(text, 16).map(Self)
     }
 }
 
@@ -87,6 +99,8 @@ pub struct Incident {
     pub compact: Arc<CompactFinding>,
     /// When this process first saw it. What it is since is in the finding, from the API's own times.
     pub noticed: Timestamp,
+    /// What has happened since.
+    pub timeline: Timeline,
     /// The summary before this one: a flicker back to it is no news.
     before: Option<IncidentSummary>,
 }
@@ -164,6 +178,8 @@ pub struct IncidentEvent {
     pub at: Timestamp,
     /// In words: the summary, or how it ended.
     pub text: String,
+    /// The incident, when it is over.
+    pub over: Option<Box<Incident>>,
 }
 
 /// Brings `open` in line with `findings`, which are all that is known now of its subject.
@@ -200,8 +216,15 @@ pub fn reconcile(
                     noticed: now,
                     at: now,
                     text,
+                    over: None,
                 });
-                open.push(Incident { id, compact: Arc::clone(&found.compact), noticed: now, before: None });
+                open.push(Incident {
+                    id,
+                    compact: Arc::clone(&found.compact),
+                    noticed: now,
+                    timeline: Timeline::default(),
+                    before: None,
+                });
             }
             // Its grace began again, or another failure of its family has begun: not over yet.
             (Some(incident), Stage::Pending) => open.push(incident),
@@ -233,14 +256,23 @@ fn update(
             noticed: incident.noticed,
             at: now,
             text: found.finding.summary.clone(),
+            over: None,
         });
     };
     if old != new && incident.before.as_ref() != Some(&new) {
         happened(What::Changed { from: old.0.clone(), from_cause: old.1 });
+        let is = Is::of(&found.compact, &incident.compact);
+        incident.timeline.add(now, Happened::Changed(Box::new(is)));
     }
     match (&incident.compact.muted, &found.compact.muted) {
-        (was, Some(is)) if was.as_ref() != Some(is) => happened(What::Muted),
-        (Some(_), None) => happened(What::Unmuted),
+        (was, Some(is)) if was.as_ref() != Some(is) => {
+            happened(What::Muted);
+            incident.timeline.add(now, Happened::Muted);
+        }
+        (Some(_), None) => {
+            happened(What::Unmuted);
+            incident.timeline.add(now, Happened::Unmuted);
+        }
         _ => {}
     }
     if old != new {
@@ -258,5 +290,6 @@ fn resolved(incident: Incident, ending: Ending, text: String, now: Timestamp) ->
         noticed: incident.noticed,
         at: now,
         text,
+        over: Some(Box::new(incident)),
     }
 }

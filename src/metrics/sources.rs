@@ -160,6 +160,11 @@ impl Sources {
         self.available.lock().insert(source, yes) != Some(yes)
     }
 
+    /// The sources of evidence that cannot be read, as far as it was tried.
+    pub fn unavailable(&self) -> Vec<&'static str> {
+        self.available.lock().iter().filter(|(_, yes)| !**yes).map(|(source, _)| *source).collect()
+    }
+
     /// One request for evidence has had this result: `ok`, `failed`, `dropped`.
     pub fn count_evidence(&self, source: &'static str, result: &'static str) {
         self.evidence.with_label_values(&[source, result]).inc();

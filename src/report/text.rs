@@ -65,7 +65,7 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
 }
 
 /// How long ago, as people say it: `40s`, `12m`, `3h20m`, `5d`.
-pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
+pub fn age(then: Timestamp, now: Timestamp) -> String {
     let seconds = now.as_second().saturating_sub(then.as_second());
     if seconds < 0 {
         return format!("in {}", span(-seconds));
@@ -73,7 +73,8 @@ pub(super) fn age(then: Timestamp, now: Timestamp) -> String {
     format!("{} ago", span(seconds))
 }
 
-fn span(seconds: i64) -> String {
+/// How long, in the same way.
+pub fn span(seconds: i64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match seconds {
         ..120 => format!("{seconds}s"),
@@ -85,13 +86,13 @@ fn span(seconds: i64) -> String {
 }
 
 /// `1 pod`, `2 pods`.
-pub(super) fn count(number: usize, one: &str) -> String {
+pub fn count(number: usize, one: &str) -> String {
     let many = if number == 1 { "" } else { "s" };
     format!("{} {one}{many}", thousands(number))
 }
 
 /// With a comma between thousands.
-pub(super) fn thousands(number: usize) -> String {
+pub fn thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {

@@ -13,6 +13,8 @@ use axum::response::{IntoResponse, Response};
 use futures::future::BoxFuture;
 use tokio::time::{Instant, timeout};
 
+use super::problem::{busy, problem};
+
 /// How long it holds that somebody may look ...
 const ALLOWED: Duration = Duration::from_secs(60);
 /// ... that somebody may not ...
@@ -103,8 +105,8 @@ impl Access {
         };
         match self.verdict(token, path, from).await {
             None => {
-                let words = "too many tokens to check at the moment; try again in a second\n";
-                Err((StatusCode::TOO_MANY_REQUESTS, [(header::RETRY_AFTER, "1")], words).into_response())
+                let words = "too many tokens to check at the moment; try again in a second";
+                Err(busy(StatusCode::TOO_MANY_REQUESTS, words))
             }
             Some(Ok(Verdict::Allowed)) => Ok(()),
             Some(Ok(Verdict::Unknown)) => {
@@ -112,12 +114,12 @@ impl Access {
             }
             Some(Ok(Verdict::Forbidden(user))) => {
                 let words =
-                    format!("{user} may not get {path}: it needs the verb get for this nonResourceURL\n");
-                Err((StatusCode::FORBIDDEN, words).into_response())
+                    format!("{user} may not get {path}: it needs the verb get for this nonResourceURL");
+                Err(problem(StatusCode::FORBIDDEN, words))
             }
             Some(Err(why)) => {
-                let words = format!("the token cannot be checked: {why}\n");
-                Err((StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], words).into_response())
+                let words = format!("the token cannot be checked: {why}");
+                Err(busy(StatusCode::SERVICE_UNAVAILABLE, words))
             }
         }
     }
@@ -238,7 +240,7 @@ fn digest(token: &str, path: &str) -> Digest {
 }
 
 fn unauthorized(why: &str) -> Response {
-    (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")], format!("{why}\n")).into_response()
+    ([(header::WWW_AUTHENTICATE, "Bearer")], problem(StatusCode::UNAUTHORIZED, why)).into_response()
 }
 
 #[cfg(test)]

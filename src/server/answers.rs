@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
+use std::fmt::Display;
 use std::hash::Hasher as _;
 use std::io;
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use futures::stream;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
+use super::problem::{self, busy};
+
 /// How long a rendering answers the same question.
 const FRESH: Duration = Duration::from_secs(1);
 /// How long a request waits for its turn.
@@ -28,7 +31,7 @@ const BYTES: usize = 16 << 20;
 /// Requests that wait for a rendering.
 const WAITING: usize = 32;
 /// Different questions that are remembered.
-const QUESTIONS: usize = 64;
+const QUESTIONS: usize = 256;
 /// Bytes that are sent at once.
 pub const CHUNK: usize = 64 * 1024;
 
@@ -38,8 +41,7 @@ pub(super) struct Busy;
 
 impl IntoResponse for Busy {
     fn into_response(self) -> Response {
-        let words = "too many requests at the moment; try again in a second\n";
-        (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "1")], words).into_response()
+        busy(StatusCode::SERVICE_UNAVAILABLE, "too many requests at the moment; try again in a second")
     }
 }
 
@@ -103,9 +105,30 @@ impl Drop for Share {
     }
 }
 
+/// What a request is answered with.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Rendered {
+    pub(super) fn json(bytes: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, content_type: "application/json", bytes }
+    }
+
+    /// An error, in words.
+    pub(super) fn problem(status: StatusCode, detail: impl Display) -> Self {
+        Self { status, content_type: problem::CONTENT_TYPE, bytes: problem::json(status, detail) }
+    }
+}
+
 /// An answer that is ready, for everyone who asks the same.
 #[derive(Debug)]
 struct Rendering {
+    status: StatusCode,
+    content_type: &'static str,
     bytes: Bytes,
     tag: HeaderValue,
     made: Instant,
@@ -134,13 +157,13 @@ impl Answers {
         }
     }
 
-    /// The JSON that `render` makes, or that it has made for somebody else just now.
+    /// What `render` makes, or that it has made for somebody else just now.
     pub(super) async fn answer(
         &self,
         question: String,
         from: IpAddr,
         asked: &HeaderMap,
-        render: impl FnOnce() -> Vec<u8> + Send + 'static,
+        render: impl FnOnce() -> Rendered + Send + 'static,
     ) -> Response {
         let rendering = match self.cell(question) {
             Ok(cell) => cell.get_or_try_init(|| self.make(from, render)).await.map(Arc::clone),
@@ -170,7 +193,7 @@ impl Answers {
     async fn make(
         &self,
         from: IpAddr,
-        render: impl FnOnce() -> Vec<u8> + Send + 'static,
+        render: impl FnOnce() -> Rendered + Send + 'static,
     ) -> Result<Arc<Rendering>, Busy> {
         let waiting = self.waiting.try_take(from, 1)?;
         let turn = timeout_at(Instant::now() + PATIENCE, Arc::clone(&self.making).acquire_owned()).await;
@@ -181,24 +204,32 @@ impl Answers {
         // asked has gone meanwhile.
         let made = tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let bytes = render();
+            let Rendered { status, content_type, bytes } = render();
             let share = budget.try_take(from, bytes.len())?;
-            let tag = tag(&bytes);
-            Ok(Arc::new(Rendering { bytes: bytes.into(), tag, made: Instant::now(), _share: share }))
+            let (tag, bytes) = (tag(&bytes), bytes.into());
+            Ok(Arc::new(Rendering { status, content_type, bytes, tag, made: Instant::now(), _share: share }))
         });
         made.await.map_err(|_| Busy)?
     }
 }
 
+/// Where the time of the look stands in an answer, and what is behind it: a field of JSON, an element of a page.
+const TIMES: [(&[u8], u8); 2] = [(b"\"observedAt\":", b','), (b" id=\"as-of\"", b'/')];
+/// Bytes of an answer in which it is looked for.
+const HEAD: usize = 4096;
+
 /// Names the content, the time of the look left out: the same content has the same tag.
 fn tag(bytes: &[u8]) -> HeaderValue {
-    const FIELD: &[u8] = b"\"observedAt\":";
-    let head = bytes.get(..300).unwrap_or(bytes);
-    let time = memchr::memmem::find(head, FIELD).map(|at| at + FIELD.len());
-    let rest = time.and_then(|at| Some(at + memchr::memchr(b',', bytes.get(at..)?)?));
+    let head = bytes.get(..HEAD).unwrap_or(bytes);
+    let time = TIMES.iter().find_map(|(mark, end)| {
+        let begins = memchr::memmem::find(head, mark)? + mark.len();
+        let ends = begins + memchr::memchr(*end, bytes.get(begins..)?)?;
+        Some((begins, ends))
+    });
+    let (begins, ends) = time.unwrap_or_default();
     let mut hasher = DefaultHasher::new();
-    hasher.write(bytes.get(..time.unwrap_or(0)).unwrap_or_default());
-    hasher.write(bytes.get(rest.unwrap_or(0)..).unwrap_or_default());
+    hasher.write(bytes.get(..begins).unwrap_or_default());
+    hasher.write(bytes.get(ends..).unwrap_or_default());
     let text = format!("\"{:016x}-{:x}\"", hasher.finish(), bytes.len());
     HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static("\"\""))
 }
@@ -206,10 +237,11 @@ fn tag(bytes: &[u8]) -> HeaderValue {
 fn respond(rendering: Arc<Rendering>, asked: &HeaderMap) -> Response {
     let tag = (header::ETAG, rendering.tag.clone());
     let known = asked.get_all(header::IF_NONE_MATCH).iter().any(|value| value == rendering.tag);
-    if known {
+    if known && rendering.status == StatusCode::OK {
         return (StatusCode::NOT_MODIFIED, [tag]).into_response();
     }
-    let kind = (header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let (status, kind) =
+        (rendering.status, (header::CONTENT_TYPE, HeaderValue::from_static(rendering.content_type)));
     let length = (header::CONTENT_LENGTH, HeaderValue::from(rendering.bytes.len()));
     let until = Instant::now() + WHOLE;
     // In chunks, so that it is noticed when the client is too slow. Each holds on to the rendering, and it to its budget.
@@ -218,7 +250,7 @@ fn respond(rendering: Arc<Rendering>, asked: &HeaderMap) -> Response {
         let end = rendering.bytes.len().min(at + CHUNK);
         Ok::<_, io::Error>((at < end).then(|| (rendering.bytes.slice(at..end), (rendering, end))))
     });
-    ([kind, length, tag], Body::from_stream(chunks)).into_response()
+    (status, [kind, length, tag], Body::from_stream(chunks)).into_response()
 }
 
 /// An error that breaks an answer off whose time is over.
@@ -245,7 +277,7 @@ mod tests {
         let ask = || {
             let (answers, made) = (Arc::clone(&answers), Arc::clone(&made));
             async move {
-                let render = move || made.fetch_add(1, Relaxed).to_string().into_bytes();
+                let render = move || Rendered::json(made.fetch_add(1, Relaxed).to_string().into_bytes());
                 answers.answer("a".to_owned(), HERE, &HeaderMap::new(), render).await
             }
         };
@@ -261,7 +293,8 @@ mod tests {
     async fn what_is_being_sent_has_a_limit_and_an_address_has_half_of_it() {
         let answers = Answers::new();
         let ask = async |question: &str, from: IpAddr| {
-            answers.answer(question.to_owned(), from, &HeaderMap::new(), || vec![b' '; BYTES / 4]).await
+            let render = || Rendered::json(vec![b' '; BYTES / 4]);
+            answers.answer(question.to_owned(), from, &HeaderMap::new(), render).await
         };
         let (first, _second) = (ask("1", HERE).await, ask("2", HERE).await);
         let busy = ask("3", HERE).await;
@@ -278,7 +311,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_breaks_off_when_its_time_is_over() {
         let answers = Answers::new();
-        let response = answers.answer(String::new(), HERE, &HeaderMap::new(), || vec![b' '; 3 * CHUNK]).await;
+        let render = || Rendered::json(vec![b' '; 3 * CHUNK]);
+        let response = answers.answer(String::new(), HERE, &HeaderMap::new(), render).await;
         tokio::time::advance(WHOLE).await;
         assert!(axum::body::to_bytes(response.into_body(), usize::MAX).await.is_err());
     }
@@ -289,8 +323,15 @@ mod tests {
         let ask = async |text: &'static str, tag: Option<&HeaderValue>| {
             tokio::time::advance(FRESH).await;
             let asked = tag.map(|tag| (header::IF_NONE_MATCH, tag.clone())).into_iter().collect();
-            answers.answer(String::new(), HERE, &asked, || text.into()).await
+            answers.answer(String::new(), HERE, &asked, || Rendered::json(text.into())).await
         };
+        let page =
+            ask(r#"<p><time id="as-of" datetime="2026-12-01T10:00:00Z">10:00:00</time> a"#, None).await;
+        let tag = page.headers()[header::ETAG].clone();
+        let same = r#"<p><time id="as-of" datetime="2026-12-01T10:00:09Z">10:00:09</time> a"#;
+        assert_eq!(ask(same, Some(&tag)).await.status(), StatusCode::NOT_MODIFIED);
+        let other = r#"<p><time id="as-of" datetime="2026-12-01T10:00:09Z">10:00:09</time> b"#;
+        assert_eq!(ask(other, Some(&tag)).await.status(), StatusCode::OK);
         let first = ask(r#"{"observedAt":"2026-12-01T10:00:00.5Z","items":[]}"#, None).await;
         let tag = first.headers()[header::ETAG].clone();
         let same = ask(r#"{"observedAt":"2026-12-01T10:00:01.7Z","items":[]}"#, Some(&tag)).await;

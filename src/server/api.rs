@@ -1,49 +1,29 @@
-//! The API: open incidents, those resolved last, and problems, as JSON, a page at a time.
+//! The API: what [`query`] finds, as JSON.
 //!
 //! Must not know how incidents come about, and changes none.
 
-use std::cmp::Reverse;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use axum::extract::{Extension, Query, State};
+use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use jiff::Timestamp;
-use parking_lot::RwLock;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::answers::Rendered;
 use super::listen::Client;
-use super::page::{self, BadToken, FindingKey, Page};
-use super::{Instance, Served, Shown};
+use super::page::{BadToken, FindingKey, Page, Wanted};
+use super::problem::problem;
+use super::query::{self, Asked, Filter, Sort};
+use super::{Instance, Served, Server, Shown};
 use crate::API_VERSION;
-use crate::diagnosis::problems::Groups;
-use crate::diagnosis::victims::{Causes, may_serve};
-use crate::diagnosis::{Cause, Finding, Reach, Scope, Severity};
-use crate::incidents::compact::CompactFinding;
-use crate::incidents::store::WorkloadKey;
-use crate::incidents::{Ending, Incident, IncidentEvent, IncidentId, Incidents, What};
+use crate::incidents::{Counts, IncidentId};
 
-/// Resolved incidents that are shown.
-const RESOLVED: usize = 50;
-/// Incidents and workloads of a problem that are named; its reach counts all.
-const NAMED: usize = 100;
-
-/// What may be asked for.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Wanted {
-    namespace: Option<String>,
-    severity: Option<String>,
-    reason: Option<String>,
-    limit: Option<usize>,
-    #[serde(rename = "continue")]
-    after: Option<String>,
-}
-
+/// The beginning of every answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct List<'a, T> {
+struct Head<'a> {
     api_version: &'static str,
     kind: &'static str,
     observed_at: Timestamp,
@@ -53,83 +33,56 @@ struct List<'a, T> {
     /// Why the picture may be old or incomplete.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_ready: Option<String>,
+    /// All open incidents, whatever is asked for.
+    open: Counts,
+}
+
+impl<'a> Head<'a> {
+    fn of(shown: &'a Shown, kind: &'static str) -> Self {
+        let (tracked_pods, open) = {
+            let incidents = shown.incidents.read();
+            (incidents.pods(), incidents.counts())
+        };
+        Self {
+            api_version: API_VERSION,
+            kind,
+            observed_at: (shown.clock)(),
+            instance: &shown.instance,
+            tracked_pods,
+            not_ready: shown.ready().err(),
+            open,
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct List<'a, T> {
+    #[serde(flatten)]
+    head: Head<'a>,
     /// All that match; `items` may hold fewer.
     total: usize,
+    /// The incidents that match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counts: Option<Counts>,
     /// Where the next page begins, if there is one.
     #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     items: Vec<T>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    resolved: Vec<Resolved>,
+    resolved: Vec<query::Resolved>,
 }
 
+/// One thing, with the head of a list.
 #[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Open {
-    id: IncidentId,
-    noticed_at: Timestamp,
+struct One<'a, T> {
     #[serde(flatten)]
-    finding: Finding,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Resolved {
-    id: IncidentId,
-    resolved_at: Timestamp,
-    ending: Ending,
-    text: String,
+    head: Head<'a>,
     #[serde(flatten)]
-    finding: Finding,
+    item: T,
 }
 
-impl Resolved {
-    fn of(event: &IncidentEvent) -> Option<Self> {
-        let What::Resolved(ending) = event.what else { return None };
-        Some(Self {
-            id: event.id,
-            resolved_at: event.at,
-            ending,
-            text: event.text.clone(),
-            finding: (*event.finding).clone(),
-        })
-    }
-}
-
-impl Wanted {
-    fn severity(&self) -> Result<Option<Severity>, String> {
-        self.severity.as_deref().map(str::parse).transpose()
-    }
-
-    fn matches(&self, severity: Option<Severity>, finding: &Finding) -> bool {
-        self.is_in(&finding.namespace)
-            && self.reason.as_ref().is_none_or(|r| r == finding.reason.as_str())
-            && severity.is_none_or(|s| finding.severity >= s)
-    }
-
-    fn is_in_namespace_of(&self, namespace: Option<&str>, compact: &CompactFinding) -> bool {
-        match namespace {
-            Some(namespace) => self.is_in(namespace),
-            None => self.is_in(&compact.finding().namespace),
-        }
-    }
-
-    /// All but the namespace.
-    fn matches_compact(&self, severity: Option<Severity>, compact: &CompactFinding) -> bool {
-        self.reason.as_ref().is_none_or(|r| r == compact.reason.as_str())
-            && severity.is_none_or(|s| compact.severity >= s)
-    }
-
-    fn is_in(&self, namespace: &str) -> bool {
-        self.namespace.as_ref().is_none_or(|n| n == namespace)
-    }
-
-    fn page(&self) -> page::Wanted {
-        page::Wanted { after: self.after.clone(), limit: self.limit }
-    }
-}
-
-type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
+pub(super) type Params<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
 
 /// A query that cannot be read, in words.
 fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str) -> Response {
@@ -139,277 +92,167 @@ fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str)
 }
 
 /// A request that cannot be answered, in words.
-fn bad(why: impl std::fmt::Display) -> Response {
-    (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response()
+pub(super) fn bad(why: impl std::fmt::Display) -> Response {
+    problem(StatusCode::BAD_REQUEST, why)
+}
+
+pub(super) fn json(document: &impl Serialize) -> Vec<u8> {
+    // Strings, numbers and lists only: there is nothing that could fail.
+    serde_json::to_vec(document).unwrap_or_default()
 }
 
 /// Makes a page of a list.
-type Render = fn(&Shown, &Wanted, Option<Severity>) -> Result<Vec<u8>, BadToken>;
+type Render = fn(&Shown, &Filter, Sort, &Wanted) -> Result<Vec<u8>, BadToken>;
 
 /// A list, rendered by what is asked for. A question is known by its words, so the bad ones are found out before it is shared.
-async fn list<K: Ord + Serialize + serde::de::DeserializeOwned>(
-    server: Arc<super::Server>,
+async fn list<K: Ord + Serialize + DeserializeOwned>(
+    server: Arc<Server>,
     from: Client,
     headers: HeaderMap,
-    asked: Asked<Wanted>,
+    asked: Params<Asked>,
     kind: &'static str,
     render: Render,
 ) -> Response {
-    let wanted = match asked {
-        Ok(Query(wanted)) => wanted,
+    let asked = match asked {
+        Ok(Query(asked)) => asked,
         Err(rejection) => {
-            return unreadable(&rejection, "namespace, severity, reason, limit and continue");
+            return unreadable(
+                &rejection,
+                "namespace, severity, reason, owner, node, q, group, sort, limit and continue",
+            );
         }
     };
-    let severity = match wanted.severity() {
-        Ok(severity) => severity,
-        Err(why) => return bad(why),
+    let (filter, sort, wanted) = match (asked.filter(), asked.sort()) {
+        (Ok(filter), Ok(sort)) => (filter, sort, asked.page()),
+        (Err(why), _) | (_, Err(why)) => return bad(why),
     };
-    if let Err(why) = Page::<K, ()>::new(&wanted.page()) {
+    if let Err(why) = Page::<K, ()>::new(&wanted) {
         return bad(why);
     }
-    let question = format!("{kind} {wanted:?}");
+    let question = format!("{kind} {asked:?}");
     let shown = Arc::clone(&server.shown);
     // The token has been read before.
-    let render = move || render(&shown, &wanted, severity).unwrap_or_default();
+    let render = move || Rendered::json(render(&shown, &filter, sort, &wanted).unwrap_or_default());
     server.answers.answer(question, from.0, &headers, render).await
-}
-
-/// Worst first; among equals the newest, which is what somebody who looks has come for.
-type IncidentKey = (Reverse<u8>, Reverse<Option<Timestamp>>, String);
-
-/// Goes through the open incidents, with their workloads where they are at hand. The lock is held for some pods at a time.
-fn each_open(incidents: &RwLock<Incidents>, mut look: impl FnMut(Option<&WorkloadKey>, &Incident)) {
-    const PODS: usize = 100;
-    let mut place = 0;
-    loop {
-        let incidents = incidents.read();
-        let mut more = false;
-        for (at, pod) in incidents.active_from(place).take(PODS) {
-            pod.incidents.iter().for_each(|i| look(Some(pod.workload_key), i));
-            (place, more) = (at + 1, true);
-        }
-        if !more {
-            incidents.workloads_and_nodes().for_each(|i| look(None, i));
-            return;
-        }
-    }
 }
 
 pub(super) async fn incidents(
     State(server): Served,
     Extension(from): Extension<Client>,
     headers: HeaderMap,
-    asked: Asked<Wanted>,
+    asked: Params<Asked>,
 ) -> Response {
-    list::<IncidentKey>(server, from, headers, asked, "incidents", render_incidents).await
+    list::<query::Key>(server, from, headers, asked, "IncidentList", |shown, filter, sort, wanted| {
+        let query::List { counts, items, next } = query::incidents(shown, filter, sort, wanted)?;
+        let resolved = if wanted.after.is_none() { query::resolved(shown, filter) } else { Vec::new() };
+        let (head, total) = (Head::of(shown, "IncidentList"), counts.total());
+        Ok(json(&List { head, total, counts: Some(counts), next, items, resolved }))
+    })
+    .await
 }
 
-fn render_incidents(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -> Result<Vec<u8>, BadToken> {
-    let mut page = Page::<IncidentKey, (IncidentId, Timestamp, Arc<CompactFinding>)>::new(&wanted.page())?;
-    each_open(&shown.incidents, |workload_key, incident| {
-        let compact = &incident.compact;
-        if !wanted.matches_compact(severity, compact)
-            || wanted.namespace.is_some()
-                && !wanted.is_in_namespace_of(workload_key.map(|key| &*key.namespace), compact)
-        {
-            return;
-        }
-        let key = (Reverse(compact.severity as u8), Reverse(compact.since), incident.id.to_string());
-        page.offer(key, || (incident.id, incident.noticed, Arc::clone(compact)));
-    });
-    let (resolved, tracked_pods) = {
-        let incidents = shown.incidents.read();
-        let resolved = incidents
-            .resolved()
-            .filter(|e| wanted.matches(severity, &e.finding))
-            .filter_map(Resolved::of)
-            .take(if wanted.after.is_none() { RESOLVED } else { 0 })
-            .collect();
-        (resolved, incidents.pods())
-    };
-    let total = page.total;
-    let (open, next) = page.done(|(.., compact)| compact.size());
-    let items = open
-        .into_iter()
-        .map(|(id, noticed_at, compact)| Open { id, noticed_at, finding: compact.finding() })
-        .collect();
-    Ok(json(&List {
-        api_version: API_VERSION,
-        kind: "IncidentList",
-        observed_at: (shown.clock)(),
-        instance: &shown.instance,
-        tracked_pods,
-        not_ready: shown.ready().err(),
-        total,
-        next,
-        items,
-        resolved,
-    }))
+pub(super) async fn groups(
+    State(server): Served,
+    Extension(from): Extension<Client>,
+    headers: HeaderMap,
+    asked: Params<Asked>,
+) -> Response {
+    list::<query::GroupKey>(server, from, headers, asked, "GroupList", |shown, filter, sort, wanted| {
+        let query::Groups { total, counts, items, next } = query::groups(shown, filter, sort, wanted)?;
+        let head = Head::of(shown, "GroupList");
+        Ok(json(&List { head, total, counts: Some(counts), next, items, resolved: Vec::new() }))
+    })
+    .await
 }
-
-fn json(list: &impl Serialize) -> Vec<u8> {
-    // Strings, numbers and lists only: there is nothing that could fail.
-    serde_json::to_vec(list).unwrap_or_default()
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Problem {
-    cause: Cause,
-    scope: Scope,
-    severity: Severity,
-    reasons: BTreeSet<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    since: Option<Timestamp>,
-    reach: Reach,
-    workloads: Vec<String>,
-    incidents: Vec<IncidentId>,
-}
-
-/// Worst first, farthest reach first, then by name.
-type ProblemKey = (Reverse<u8>, Reverse<usize>, Reverse<usize>, String, String, String);
 
 pub(super) async fn problems(
     State(server): Served,
     Extension(from): Extension<Client>,
     headers: HeaderMap,
-    asked: Asked<Wanted>,
+    asked: Params<Asked>,
 ) -> Response {
-    list::<ProblemKey>(server, from, headers, asked, "problems", render_problems).await
+    list::<query::ProblemKey>(server, from, headers, asked, "ProblemList", |shown, filter, _, wanted| {
+        let query::Problems { total, items, next } = query::problems(shown, filter, wanted)?;
+        let head = Head::of(shown, "ProblemList");
+        Ok(json(&List { head, total, counts: None, next, items, resolved: Vec::new() }))
+    })
+    .await
 }
 
-/// What is named of a problem beside its reach.
-#[derive(Default)]
-struct Named {
-    reasons: BTreeSet<String>,
-    since: Option<Timestamp>,
-    workloads: BTreeSet<String>,
-    incidents: Vec<IncidentId>,
+pub(super) async fn incident(
+    State(server): Served,
+    Extension(from): Extension<Client>,
+    headers: HeaderMap,
+    Path(id): Path<String>,
+) -> Response {
+    let Ok(id) = id.parse::<IncidentId>() else { return problem(StatusCode::NOT_FOUND, unknown(&id)) };
+    let shown = Arc::clone(&server.shown);
+    let render = move || match query::incident(&shown, id) {
+        Some(item) => Rendered::json(json(&One { head: Head::of(&shown, "Incident"), item })),
+        None => Rendered::problem(StatusCode::NOT_FOUND, unknown(&id.to_string())),
+    };
+    server.answers.answer(format!("incident {id}"), from.0, &headers, render).await
 }
 
-impl Named {
-    fn add(&mut self, id: IncidentId, finding: &Finding) {
-        if !self.reasons.contains(finding.reason.as_str()) {
-            self.reasons.insert(finding.reason.as_str().to_owned());
-        }
-        self.since = match (self.since, finding.since) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        if let Some(w) = &finding.workload {
-            self.workloads.insert(format!("{}/{}/{}", finding.namespace, w.kind, w.name));
-            if self.workloads.len() > NAMED {
-                self.workloads.pop_last();
-            }
-        }
-        if self.incidents.len() < NAMED {
-            self.incidents.push(id);
-        }
-    }
+fn unknown(id: &str) -> String {
+    let id = crate::redact::clean(crate::redact::cut(id, 100)).into_owned();
+    format!("no incident {id} is open, and none of the incidents that were resolved last has this id")
 }
 
-/// The incidents from which others may follow, unpacked.
-fn causes(incidents: &RwLock<Incidents>) -> Causes {
-    let mut serving = Vec::new();
-    each_open(incidents, |workload_key, incident| {
-        if serving.len() < MAX_SERVING && workload_key.is_some_and(|key| may_serve(&key.workload.name)) {
-            serving.push(incident.compact.finding());
-        }
-    });
-    Causes::among(&serving)
-}
-
-/// Incidents that are unpacked for that.
-const MAX_SERVING: usize = 1_000;
-
-/// The incidents are unpacked one at a time: in a storm there are tens of thousands.
-fn render_problems(shown: &Shown, wanted: &Wanted, severity: Option<Severity>) -> Result<Vec<u8>, BadToken> {
-    let mut page = Page::<ProblemKey, Problem>::new(&wanted.page())?;
-    let mut groups = Groups::<Named>::with(causes(&shown.incidents));
-    each_open(&shown.incidents, |workload_key, incident| {
-        let compact = &incident.compact;
-        if wanted.matches_compact(severity, compact)
-            && (wanted.namespace.is_none()
-                || wanted.is_in_namespace_of(workload_key.map(|key| &*key.namespace), compact))
-        {
-            let finding = compact.finding();
-            if let Some(named) = groups.add(&finding) {
-                named.add(incident.id, &finding);
-            }
-        }
-    });
-    // Incidents of their own are no problem of several.
-    for (key, group) in groups.into_iter().filter(|(_, group)| group.findings > 1) {
-        let place = (
-            Reverse(group.severity as u8),
-            Reverse(group.reach().pods),
-            Reverse(group.reach().workloads),
-            key.code.as_str().to_owned(),
-            key.scope.kind.to_owned(),
-            key.scope.name.clone(),
-        );
-        page.offer(place, || Problem {
-            reach: group.reach(),
-            cause: Cause { code: key.code, text: group.cause },
-            scope: key.scope,
-            severity: group.severity,
-            reasons: group.more.reasons,
-            since: group.more.since,
-            workloads: group.more.workloads.into_iter().collect(),
-            incidents: group.more.incidents,
-        });
-    }
-    let total = page.total;
-    let (items, next) = page.done(Problem::size);
-    let tracked_pods = shown.incidents.read().pods();
-    Ok(json(&List {
-        api_version: API_VERSION,
-        kind: "ProblemList",
-        observed_at: (shown.clock)(),
-        instance: &shown.instance,
-        tracked_pods,
-        not_ready: shown.ready().err(),
-        total,
-        next,
-        items,
-        resolved: Vec::new(),
-    }))
-}
-
-impl Problem {
-    /// About, in bytes.
-    fn size(&self) -> usize {
-        let workloads: usize = self.workloads.iter().map(|w| w.len() + 4).sum();
-        200 + self.cause.text.len() + self.scope.name.len() + workloads + 20 * self.incidents.len()
-    }
-}
-
-/// What may be asked for of a diagnosis.
+/// What may be asked for where there is nothing to filter.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct WantedOfDiagnosis {
+pub(super) struct Pages {
     limit: Option<usize>,
     #[serde(rename = "continue")]
     after: Option<String>,
+}
+
+/// The page that is asked for of a list with such keys.
+fn page_of<K: Ord + Serialize + DeserializeOwned>(asked: Params<Pages>) -> Result<Wanted, Box<Response>> {
+    let wanted = match asked {
+        Ok(Query(Pages { limit, after })) => Wanted { limit, after },
+        Err(rejection) => return Err(Box::new(unreadable(&rejection, "limit and continue"))),
+    };
+    Page::<K, ()>::new(&wanted).map_err(|why| Box::new(bad(why)))?;
+    Ok(wanted)
+}
+
+pub(super) async fn history(
+    State(server): Served,
+    Extension(from): Extension<Client>,
+    headers: HeaderMap,
+    asked: Params<Pages>,
+) -> Response {
+    let wanted = match page_of::<query::HistoryKey>(asked) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
+    };
+    let question = format!("history {wanted:?}");
+    let shown = Arc::clone(&server.shown);
+    let render = move || {
+        // The token has been read before.
+        let found = query::history(&shown, &wanted).ok();
+        Rendered::json(
+            found.map(|item| json(&One { head: Head::of(&shown, "History"), item })).unwrap_or_default(),
+        )
+    };
+    server.answers.answer(question, from.0, &headers, render).await
 }
 
 pub(super) async fn diagnosis(
     State(server): Served,
     Extension(from): Extension<Client>,
     headers: HeaderMap,
-    asked: Asked<WantedOfDiagnosis>,
+    asked: Params<Pages>,
 ) -> Response {
-    let wanted = match asked {
-        Ok(Query(WantedOfDiagnosis { limit, after })) => page::Wanted { limit, after },
-        Err(rejection) => return unreadable(&rejection, "limit and continue"),
+    let wanted = match page_of::<FindingKey>(asked) {
+        Ok(wanted) => wanted,
+        Err(response) => return *response,
     };
-    if let Err(why) = Page::<FindingKey, ()>::new(&wanted) {
-        return bad(why);
-    }
     let question = format!("diagnosis {wanted:?}");
     let shown = Arc::clone(&server.shown);
     // The token has been read before.
-    let render = move || (shown.diagnosis)(&wanted).unwrap_or_default().into_bytes();
+    let render = move || Rendered::json((shown.diagnosis)(&wanted).unwrap_or_default().into_bytes());
     server.answers.answer(question, from.0, &headers, render).await
 }

@@ -55,7 +55,7 @@ impl Limits {
     /// Of the listener for metrics, API and page.
     pub const MAIN: Self = Self {
         connections: 256,
-        per_address: 64,
+        per_address: 128,
         head: Duration::from_secs(10),
         stall: Duration::from_secs(10),
     };

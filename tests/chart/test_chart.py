@@ -113,9 +113,15 @@ def test_the_notes_lead_to_a_whole_answer_where_each_pod_has_a_part(mode):
 
 def test_owner_labels_and_cluster_name_reach_the_program_and_the_rules(tmp_path):
     objects = with_values(
-        {"ownerLabels": ["team", "app.kubernetes.io/part-of"], "clusterName": "eu 1", "prometheusRule": {"enabled": True}}
+        {
+            "ownerLabels": ["team", "app.kubernetes.io/part-of"],
+            "clusterName": "eu 1",
+            "alertmanagerUrl": "https://am.example.com/a",
+            "prometheusRule": {"enabled": True},
+        }
     )
-    assert {"--owner-labels=team,app.kubernetes.io/part-of", "--cluster-name=eu 1"} <= set(args_of(objects))
+    flags = {"--owner-labels=team,app.kubernetes.io/part-of", "--cluster-name=eu 1", "--alertmanager-url=https://am.example.com/a"}
+    assert flags <= set(args_of(objects))
     spec = one(objects, "PrometheusRule")["spec"]
     alerts = {rule["alert"]: rule["expr"] for rule in spec["groups"][0]["rules"] if "alert" in rule}
     assert "reason, team, app_kubernetes_io_part_of) (" in alerts["PodNotReady"]
@@ -128,7 +134,7 @@ def test_owner_labels_and_cluster_name_reach_the_program_and_the_rules(tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("values", [{"ownerLabels": ["a b"]}, {"ownerLabels": "team"}, {"ownerLabels": list("abcdefghi")}, {"clusterName": 1}])
+@pytest.mark.parametrize("values", [{"ownerLabels": ["a b"]}, {"ownerLabels": "team"}, {"ownerLabels": list("abcdefghi")}, {"clusterName": 1}, {"alertmanagerUrl": "am"}])
 def test_refuses_owner_labels_and_names_that_are_none(values):
     assert sh("helm4", "template", "rel", str(CHART), *values_of(values)).returncode != 0
 
@@ -387,7 +393,7 @@ def test_one_switch_sets_tls_authorization_and_all_that_goes_with_it():
     assert bindings["mon-rel-kubehealer-reader"] == [prometheus]
     assert bindings["mon-rel-kubehealer-reviewer"] == [{"kind": "ServiceAccount", "name": "rel-kubehealer", "namespace": "mon"}]
     (reader,) = [r for r in kinds(on, "ClusterRole") if r["metadata"]["name"].endswith("-reader")]
-    assert reader["rules"] == [{"nonResourceURLs": ["/metrics", "/api/v1/*", "/", "/status.css", "/status.js"], "verbs": ["get"]}]
+    assert reader["rules"] == [{"nonResourceURLs": ["/metrics", "/api/v1/*", "/", "/incidents/*", "/runbooks/*", "/status.css", "/status.js"], "verbs": ["get"]}]
     (endpoint,) = one(on, "ServiceMonitor")["spec"]["endpoints"]
     assert (endpoint["scheme"], endpoint["tlsConfig"]) == ("https", {"insecureSkipVerify": True})
     assert endpoint["bearerTokenFile"].endswith("serviceaccount/token")

@@ -21,6 +21,7 @@ if [ "$(id -u)" = 0 ]; then
   command -v ip >/dev/null || missing+=(iproute2)
   command -v readelf >/dev/null || missing+=(binutils)
 fi
+command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 command -v python3 >/dev/null || missing+=(python3 python3-venv)
 command -v unzip >/dev/null || missing+=(unzip)
 command -v openssl >/dev/null || missing+=(openssl)

@@ -29,6 +29,20 @@ class Cluster:
             self.process.stdin.flush()
             assert self.process.stdout.readline() == "ok\n"
 
+    def all_happen(self, objects):
+        """Very many at once: nobody waits for each."""
+        def write():
+            for obj in objects:
+                self.process.stdin.write(json.dumps({"type": "ADDED", "object": obj}) + "\n")
+            self.process.stdin.flush()
+
+        with self.lock:
+            writer = threading.Thread(target=write)
+            writer.start()
+            for _ in objects:
+                assert self.process.stdout.readline() == "ok\n"
+            writer.join()
+
     def apply(self, obj):
         self.happens("MODIFIED", obj)
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # From a failing container to the pager: a simulated cluster, `kubehealer watch`, the real Prometheus and Alertmanager with the files
-# that users take (charts/kubehealer/files, deploy/prometheus), and a receiver that notes what arrives.
+# that users take (charts/kubehealer/files, deploy/prometheus), and a receiver that notes what arrives. And the status page in Chromium, whose
+# screenshots are in .cache/page.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/chart/tools.sh

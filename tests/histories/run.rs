@@ -370,7 +370,7 @@ impl Run {
                 let of = of.zip(calm(&pod.workload_key.namespace));
                 found.extend(of.map(|(incident, number)| (number, incident.finding().summary)));
             }
-            for finding in incidents.resolved().map(|e| &e.finding) {
+            for finding in incidents.resolved().map(|over| over.incident.finding()) {
                 let number = calm(&finding.namespace).filter(|_| loud(finding.severity, &finding.reason));
                 found.extend(number.map(|number| (number, finding.summary.clone())));
             }

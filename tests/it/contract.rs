@@ -1,5 +1,6 @@
 //! The JSON of `diagnose` is a contract: it keeps to its schema, and is the same wherever the objects came from.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use kubehealer::cluster::evidence::LogOf;
@@ -11,15 +12,26 @@ use super::cli::{FINAL, Run, diagnosis, folder, kubehealer};
 
 /// What `docs/diagnosis.schema.json` needs of JSON Schema. A keyword that it does not know is an error, so that none is
 /// thought to hold that is not checked.
-fn check(schema: &Value, value: &Value, root: &Value, place: &str, errors: &mut Vec<String>) {
+pub fn check(schema: &Value, value: &Value, root: &Value, place: &str, errors: &mut Vec<String>) {
     let wrong = |errors: &mut Vec<String>, why: String| errors.push(format!("{place}: {why}"));
     for (keyword, rule) in schema.as_object().unwrap() {
         match keyword.as_str() {
             "$schema" | "$id" | "title" | "description" | "$defs" | "examples" => {}
             "$ref" => {
-                let pointer = rule.as_str().unwrap().strip_prefix('#').unwrap();
-                check(root.pointer(pointer).unwrap(), value, root, place, errors);
+                check(target(rule, root), value, root, place, errors);
                 return;
+            }
+            "allOf" => {
+                rule.as_array().unwrap().iter().for_each(|part| check(part, value, root, place, errors));
+            }
+            "unevaluatedProperties" => {
+                assert_eq!(rule, false);
+                let known = properties(schema, root);
+                for key in value.as_object().into_iter().flatten().map(|(key, _)| key) {
+                    if !known.contains(key) {
+                        wrong(errors, format!("{key} is not in the schema"));
+                    }
+                }
             }
             "type" => {
                 let fits = match rule.as_str().unwrap() {
@@ -87,6 +99,23 @@ fn check(schema: &Value, value: &Value, root: &Value, place: &str, errors: &mut 
             check(rule, value, root, &format!("{place}/{index}"), errors);
         }
     }
+}
+
+fn target<'v>(reference: &Value, root: &'v Value) -> &'v Value {
+    root.pointer(reference.as_str().unwrap().strip_prefix('#').unwrap()).unwrap()
+}
+
+/// The properties that a schema and the parts that it is made of know.
+fn properties(schema: &Value, root: &Value) -> BTreeSet<String> {
+    let own = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+    let mut known: BTreeSet<String> = own.map(|(key, _)| key.clone()).collect();
+    for part in schema.get("allOf").and_then(Value::as_array).into_iter().flatten() {
+        known.extend(properties(part, root));
+    }
+    if let Some(reference) = schema.get("$ref") {
+        known.extend(properties(target(reference, root), root));
+    }
+    known
 }
 
 fn errors(value: &Value) -> Vec<String> {

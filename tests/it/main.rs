@@ -3,6 +3,7 @@
 
 mod accuracy;
 mod agree;
+mod api;
 mod cli;
 mod commands;
 mod connection;
@@ -24,6 +25,7 @@ mod live;
 mod metrics;
 mod objects;
 mod owners;
+mod page;
 mod reasons;
 mod redaction;
 mod replay;

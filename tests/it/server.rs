@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-fn settings(cluster: &Cluster) -> Settings {
+pub fn settings(cluster: &Cluster) -> Settings {
     let target = Target::Client(simulator::client(cluster), "a simulated cluster".to_owned());
     let mut settings = Settings::new(target);
     settings.listen = ([127, 0, 0, 1], 0).into();
@@ -21,43 +21,46 @@ fn settings(cluster: &Cluster) -> Settings {
     settings
 }
 
+/// A pod that fails, of a workload of ten.
+pub fn failing_pod(n: usize) -> Value {
+    let name = format!("app-{:03}", n / 10);
+    json!({"kind": "Pod", "apiVersion": "v1",
+        "metadata": {"namespace": format!("ns-{}", n % 7), "name": format!("{name}-x-{n:05}"), "uid": format!("uid-{n}"),
+            "creationTimestamp": "2026-11-22T08:00:00Z",
+            "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": "u", "controller": true}]},
+        "spec": {"nodeName": "node-a", "containers": [{"name": "app", "image": "app:1"}]},
+        "status": {"phase": "Running", "startTime": "2026-11-22T08:00:00Z", "containerStatuses": [{
+            "name": "app", "restartCount": 7, "containerID": "containerd://c", "image": "app:1", "ready": false,
+            "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}},
+            "lastState": {"terminated": {"exitCode": 1 + n % 3, "reason": "Error", "containerID": "containerd://c",
+                "startedAt": "2026-11-22T09:50:00Z", "finishedAt": format!("2026-11-22T09:{}:00Z", 51 + n % 5)}}}]}})
+}
+
 /// A cluster with so many pods that fail, each of its own workload of ten.
 fn failing(pods: usize) -> Cluster {
     let cluster = Cluster::new();
     cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 0.0);
     for n in 0..pods {
-        let name = format!("app-{:03}", n / 10);
-        cluster
-            .apply(json!({"kind": "Pod", "apiVersion": "v1",
-                "metadata": {"namespace": format!("ns-{}", n % 7), "name": format!("{name}-x-{n:05}"), "uid": format!("uid-{n}"),
-                    "creationTimestamp": "2026-11-22T08:00:00Z",
-                    "ownerReferences": [{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name, "uid": "u", "controller": true}]},
-                "spec": {"nodeName": "node-a", "containers": [{"name": "app", "image": "app:1"}]},
-                "status": {"phase": "Running", "startTime": "2026-11-22T08:00:00Z", "containerStatuses": [{
-                    "name": "app", "restartCount": 7, "containerID": "containerd://c", "image": "app:1", "ready": false,
-                    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 5m0s restarting failed container"}},
-                    "lastState": {"terminated": {"exitCode": 1 + n % 3, "reason": "Error", "containerID": "containerd://c",
-                        "startedAt": "2026-11-22T09:50:00Z", "finishedAt": format!("2026-11-22T09:{}:00Z", 51 + n % 5)}}}]}}))
-            .unwrap();
+        cluster.apply(failing_pod(n)).unwrap();
     }
     cluster
 }
 
-async fn start(settings: Settings) -> Running {
+pub async fn start(settings: Settings) -> Running {
     let running = daemon::start(settings).await.unwrap();
     let probes = running.probe_address.unwrap();
     until("readiness", async || (get(probes, "/readyz", "").await.0 == 200).then_some(())).await;
     running
 }
 
-struct Answer {
-    status: u16,
-    head: String,
-    body: String,
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
 }
 
 impl Answer {
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
             .find_map(|l| l.split_once(": ").filter(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, v)| v))
@@ -78,17 +81,17 @@ async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, path: &str, header
     }
 }
 
-async fn answer(to: SocketAddr, path: &str, headers: &str) -> Answer {
+pub async fn answer(to: SocketAddr, path: &str, headers: &str) -> Answer {
     ask(TcpStream::connect(to).await.unwrap(), path, headers).await
 }
 
-async fn get(to: SocketAddr, path: &str, headers: &str) -> (u16, String) {
+pub async fn get(to: SocketAddr, path: &str, headers: &str) -> (u16, String) {
     let answer = answer(to, path, headers).await;
     (answer.status, answer.body)
 }
 
 /// Asks until the answer is as wanted; gives up after twenty seconds.
-async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look().await {
@@ -227,7 +230,7 @@ async fn with_authorization_the_api_server_says_who_may_look() {
     cluster.set_token("of-viewer", Some("viewer"));
     cluster.set_token("of-nobody", Some("nobody"));
     cluster.allow_paths("prometheus", &["/metrics"]);
-    cluster.allow_paths("viewer", &["/", "/status.css", "/status.js", "/api/*"]);
+    cluster.allow_paths("viewer", &["/", "/runbooks/*", "/status.css", "/status.js", "/api/*"]);
     let mut settings = settings(&cluster);
     settings.authorization = true;
     let running = start(settings).await;
@@ -238,6 +241,7 @@ async fn with_authorization_the_api_server_says_who_may_look() {
         "/api/v1/problems",
         "/api/v1/diagnosis",
         "/",
+        "/runbooks/OOMKilled",
         "/status.css",
         "/status.js",
     ];

@@ -179,15 +179,8 @@ fn list() -> String {
     title(&mut list, "Help");
     help(&mut list, kubehealer::cli::Cli::command());
     title(&mut list, "Status page");
-    let tags = regex::Regex::new("<[^>]*>").unwrap();
-    for line in read(&root().join("src/server/status.html")).lines() {
-        match tags.replace_all(line, " ").trim() {
-            "" => {}
-            text => writeln!(list, "{text}").unwrap(),
-        }
-    }
     let strings = regex::Regex::new(r#""([^"\n]* [^"\n]*)""#).unwrap();
-    for text in strings.captures_iter(&read(&root().join("src/server/status.js"))) {
+    for text in strings.captures_iter(&read(&root().join("src/server/status/page.js"))) {
         writeln!(list, "{}", &text[1]).unwrap();
     }
     for folder in ["src", "crates/kubehealer-core/src", "crates/kubehealer-rules/src"] {

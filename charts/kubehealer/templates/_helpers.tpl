@@ -211,6 +211,9 @@ spec:
         {{- with $values.clusterName }}
         - {{ printf "--cluster-name=%s" . | quote }}
         {{- end }}
+        {{- with $values.alertmanagerUrl }}
+        - {{ printf "--alertmanager-url=%s" . | quote }}
+        {{- end }}
         {{- if $values.rules }}
         - --rules=/etc/kubehealer/rules
         {{- end }}

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::finding::{Finding, Source, Stage};
+use super::finding::{Evidence, Finding, Source, Stage};
 use super::text;
 use crate::objects::revision::{Revision, Setting};
 use crate::objects::{ObjectMeta, Pod, Workload};
@@ -13,6 +13,9 @@ use crate::objects::{ObjectMeta, Pod, Workload};
 const NAMED: usize = 8;
 /// A failure that began so long after its revision was made did not come with it.
 const NEWS: SignedDuration = SignedDuration::from_hours(24);
+
+/// What the text of a change begins with.
+const SINCE: &str = "since revision ";
 
 /// What a revision changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +41,13 @@ impl Change {
         let more = changes.len().saturating_sub(NAMED);
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         let named: Vec<String> = changes.into_iter().take(NAMED).collect();
-        let text = format!("since revision {}: {}{more}", old.number(), named.join(", "));
+        let text = format!("{SINCE}{}: {}{more}", old.number(), named.join(", "));
         Some(Self { text, made: new.metadata.creation_timestamp.get() })
+    }
+
+    /// Whether a fact of a finding is a change.
+    pub fn is(evidence: &Evidence) -> bool {
+        evidence.source == Source::Owner && evidence.text.starts_with(SINCE)
     }
 
     /// Adds it to a finding that may have come with it.

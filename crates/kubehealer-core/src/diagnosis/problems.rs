@@ -9,7 +9,7 @@ use std::hash::{BuildHasher as _, Hash};
 use serde::Serialize;
 
 use super::cause::CauseCode;
-use super::finding::{Cause, Finding, Scope, Stage};
+use super::finding::{Cause, Finding, Scope, Stage, WorkloadRef};
 use super::reason::Severity;
 use super::victims::Causes;
 
@@ -87,6 +87,21 @@ pub struct Group<M> {
     nodes: Digests,
 }
 
+/// Where a finding belongs, as far as its group counts it.
+#[derive(Clone, Copy, Debug)]
+pub struct Member<'f> {
+    /// How bad it is.
+    pub severity: Severity,
+    /// Empty for a node.
+    pub namespace: &'f str,
+    /// Empty for a workload or a node.
+    pub pod: &'f str,
+    /// None for a node.
+    pub workload: Option<&'f WorkloadRef>,
+    /// Empty if there is none.
+    pub node: &'f str,
+}
+
 /// Distinct names, by digest: there may be tens of thousands.
 #[derive(Clone, Debug, Default)]
 struct Digests(HashSet<u64>);
@@ -105,33 +120,61 @@ impl<M: Default> Groups<M> {
 
     /// Adds a finding; none if it is not part of a problem.
     pub fn add(&mut self, finding: &Finding) -> Option<&mut M> {
-        let hasher = &self.hasher;
-        let of = self.causes.of(finding).unwrap_or(finding);
-        let group = self.by_key.entry(key(of)?).or_insert_with(|| Group {
-            cause: of.cause.text.clone(),
-            severity: of.severity,
+        let Self { causes, by_key, hasher } = self;
+        let of = causes.of(finding).unwrap_or(finding);
+        let member = Member {
+            severity: finding.severity,
+            namespace: &finding.namespace,
+            pod: &finding.pod,
+            workload: finding.workload.as_ref(),
+            node: &finding.node,
+        };
+        let group = by_key.entry(key(of)?).or_insert_with(|| Group::of(of.cause.text.clone(), of.severity));
+        Some(group.add(&member, hasher))
+    }
+
+    /// Adds a finding to a group. `cause` is the sentence of its cause, which is asked for of the first one.
+    pub fn put(&mut self, key: ProblemKey, cause: impl FnOnce() -> String, member: &Member<'_>) -> &mut M {
+        let group = self.by_key.entry(key).or_insert_with(|| Group::of(cause(), member.severity));
+        group.add(member, &self.hasher)
+    }
+
+    /// What is noted of a group, if there is one.
+    pub fn get_mut(&mut self, key: &ProblemKey) -> Option<&mut M> {
+        self.by_key.get_mut(key).map(|group| &mut group.more)
+    }
+}
+
+impl<M: Default> Group<M> {
+    fn of(cause: String, severity: Severity) -> Self {
+        Self {
+            cause,
+            severity,
             findings: 0,
             more: M::default(),
             pods: Digests::default(),
             workloads: Digests::default(),
             nodes: Digests::default(),
-        });
-        group.findings += 1;
-        group.severity = group.severity.max(finding.severity);
-        if !finding.pod.is_empty() {
-            group.pods.add(hasher, (&finding.namespace, &finding.pod));
         }
-        if let Some(workload) = &finding.workload {
-            group.workloads.add(hasher, (&finding.namespace, workload));
-        }
-        if !finding.node.is_empty() {
-            group.nodes.add(hasher, &finding.node);
-        }
-        Some(&mut group.more)
     }
 }
 
 impl<M> Group<M> {
+    fn add(&mut self, member: &Member<'_>, hasher: &RandomState) -> &mut M {
+        self.findings += 1;
+        self.severity = self.severity.max(member.severity);
+        if !member.pod.is_empty() {
+            self.pods.add(hasher, (member.namespace, member.pod));
+        }
+        if let Some(workload) = member.workload {
+            self.workloads.add(hasher, (member.namespace, workload));
+        }
+        if !member.node.is_empty() {
+            self.nodes.add(hasher, member.node);
+        }
+        &mut self.more
+    }
+
     /// How far they reach.
     pub fn reach(&self) -> Reach {
         Reach { pods: self.pods.0.len(), workloads: self.workloads.0.len(), nodes: self.nodes.0.len() }

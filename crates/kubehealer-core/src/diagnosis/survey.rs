@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::changes::Change;
 use super::context::{ContainerLog, Sources};
-use super::finding::{Finding, WorkloadRef};
+use super::finding::{Finding, Scope, WorkloadRef};
 use super::ownership::OwnerLabels;
 use super::problems::{self, Problem};
 use super::reason::{Reason, Severity};
@@ -355,7 +355,7 @@ fn causes_first(findings: Vec<Finding>) -> Vec<Finding> {
         if is_consequence(finding) {
             consequences.insert(key, at);
         } else if let Some(&consequence) = consequences.get(&key)
-            && is_of_revision(finding, findings.get(consequence))
+            && is_cause(finding, findings.get(consequence))
         {
             moves.push((at, consequence));
             consequences.remove(&key);
@@ -376,14 +376,19 @@ fn causes_first(findings: Vec<Finding>) -> Vec<Finding> {
     ordered
 }
 
-/// Whether a finding is about a pod of the revision that a rollout is stuck at, as far as its name tells.
-fn is_of_revision(finding: &Finding, rollout: Option<&Finding>) -> bool {
-    let revision = rollout.and_then(|r| r.scope.as_ref()).and_then(|s| s.name.rsplit('/').next());
-    let own = |name: &str| finding.pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+/// Whether a finding may be why a rollout is stuck.
+fn is_cause(finding: &Finding, rollout: Option<&Finding>) -> bool {
     finding.severity > Severity::Info
         && finding.is_active()
         && !finding.pod.is_empty()
-        && revision.is_none_or(|name| name.is_empty() || own(name))
+        && is_of_revision(&finding.pod, rollout.and_then(|r| r.scope.as_ref()))
+}
+
+/// Whether a pod is of the revision that a rollout is stuck at, as far as its name tells.
+pub fn is_of_revision(pod: &str, revision: Option<&Scope>) -> bool {
+    let revision = revision.and_then(|scope| scope.name.rsplit('/').next());
+    let own = |name: &str| pod.strip_prefix(name).is_some_and(|rest| rest.starts_with('-'));
+    revision.is_none_or(|name| name.is_empty() || own(name))
 }
 
 /// Severity, then what is so now before what may heal and what has healed, then by name: never by the order of input.

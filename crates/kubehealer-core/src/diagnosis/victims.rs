@@ -2,7 +2,7 @@
 //! volumes while the CSI driver's does, without names while CoreDNS is down, refused by a webhook whose pods fail.
 
 use super::cause::CauseCode;
-use super::finding::{Finding, Stage};
+use super::finding::{Finding, ReasonName, Stage};
 use super::reason::Reason;
 
 /// Network plugins: a word of the victim's message, and one of the name of the workload that serves it.
@@ -82,9 +82,14 @@ impl Causes {
         Self(findings.into_iter().filter(|f| may_be_cause(f)).take(MAX_CAUSES).cloned().collect())
     }
 
+    /// Whether a finding of this reason and cause may follow from one of them.
+    pub fn may_follow(&self, reason: &ReasonName, cause: CauseCode) -> bool {
+        !self.0.is_empty() && may_follow(reason, cause)
+    }
+
     /// The finding from which this one follows.
     pub fn of(&self, victim: &Finding) -> Option<&Finding> {
-        if self.0.is_empty() || victim.stage != Stage::Active || !may_follow(victim) {
+        if victim.stage != Stage::Active || !self.may_follow(&victim.reason, victim.cause.code) {
             return None;
         }
         let said = victim.cause.text.to_lowercase();
@@ -114,12 +119,12 @@ fn may_be_cause(finding: &Finding) -> bool {
     finding.stage == Stage::Active && !finding.pod.is_empty() && serves && !own
 }
 
-fn may_follow(finding: &Finding) -> bool {
+fn may_follow(reason: &ReasonName, cause: CauseCode) -> bool {
     let by_reason = matches!(
-        finding.reason.known(),
+        reason.known(),
         Some(Reason::FailedCreatePodSandBox | Reason::VolumeNotReady | Reason::FailedCreate)
     );
-    by_reason || finding.cause.code == CauseCode::DependencyNameNotResolved
+    by_reason || cause == CauseCode::DependencyNameNotResolved
 }
 
 fn follows(victim: &Finding, said: &str, cause: &Finding) -> bool {
