@@ -32,6 +32,8 @@ pub use write::{Manifest, write};
 
 /// How much is read of one file, in bytes: an input without end must not eat the memory.
 const MAX_FILE: u64 = 4 << 30;
+/// Why a file is skipped of which nothing tells what it is.
+const UNKNOWN: &str = "neither JSON, YAML nor a container's log by its name";
 /// How much of a file tells what it is.
 const HEAD: u64 = 512;
 /// How deep directories are followed; must-gather needs 9.
@@ -370,8 +372,11 @@ impl Reader {
                 Ok(())
             }
             Some(Told::Logs) => {
-                self.read += 1;
-                self.sections(at, BufReader::new(head.chain(input)), None)
+                match self.sections(at, BufReader::new(head.chain(input)), None)? {
+                    0 => self.skip(at.place, UNKNOWN),
+                    _ => self.read += 1,
+                }
+                Ok(())
             }
             Some(Told::Error) => {
                 self.skip(at.place, "what a tool says of a log that it could not read");
@@ -383,7 +388,7 @@ impl Reader {
             }
             None => {
                 let what = text::for_people(&String::from_utf8_lossy(head)).map(|(what, _)| what);
-                self.skip(at.place, what.unwrap_or("neither JSON, YAML nor a container's log by its name"));
+                self.skip(at.place, what.unwrap_or(UNKNOWN));
                 Ok(())
             }
         }
@@ -441,7 +446,12 @@ impl Reader {
         Ok(())
     }
 
-    fn sections(&mut self, at: &At<'_>, input: impl BufRead, rest: Option<&mut Vec<u8>>) -> io::Result<()> {
+    fn sections(
+        &mut self,
+        at: &At<'_>,
+        input: impl BufRead,
+        rest: Option<&mut Vec<u8>>,
+    ) -> io::Result<usize> {
         logs::sections(input, rest, |of, tail| self.log(at, of, tail))
     }
 

@@ -16,7 +16,7 @@ Examples:
   kubehealer diagnose -f dump.tar.gz                       the same findings, anywhere
 
 It holds pods, events, nodes, owners, claims, and the ends of the logs of failing containers. Secrets, ConfigMaps, values of environment
-variables, commands and arguments are never in it; texts and logs are redacted. Names, images and labels are in it.
+variables, commands and arguments of containers are never in it; texts and logs are redacted. Names, images and labels are in it.
 
 Exit code: 0 written; 2 error: no such pods, cluster unreadable, or file not written.";
 

@@ -62,12 +62,14 @@ pub(super) fn has_sections(text: &str) -> bool {
     memchr::memmem::find(text.as_bytes(), START.as_bytes()).is_some()
 }
 
-/// Takes the logs out of a text, and hands them on. What is between them goes to `rest`.
+/// Takes the logs out of a text, and hands them on. What is between them goes to `rest`. Gives how many there are, with those that
+/// could not be read.
 pub(super) fn sections(
     mut input: impl BufRead,
     mut rest: Option<&mut Vec<u8>>,
     mut found: impl FnMut(LogOf, Vec<u8>),
-) -> io::Result<()> {
+) -> io::Result<usize> {
+    let mut sections = 0;
     let mut open: Option<(LogOf, Tail)> = None;
     let mut close = |open: &mut Option<(LogOf, Tail)>| {
         if let Some((of, tail)) = open.take()
@@ -82,11 +84,12 @@ pub(super) fn sections(
         // A line may be of any length.
         if input.by_ref().take(MAX_BYTES as u64).read_until(b'\n', &mut line)? == 0 {
             close(&mut open);
-            return Ok(());
+            return Ok(sections);
         }
         if let Some(of) = log_after(&line) {
             close(&mut open);
             open = Some((of, Tail::default()));
+            sections += 1;
         } else if let Some((_, tail)) = &mut open {
             // A log need not end with a line feed.
             let end = memchr::memmem::rfind(&line, END.as_bytes());
