@@ -7,6 +7,7 @@
 mod completions;
 mod demo;
 mod diagnose;
+mod dump;
 mod explain;
 mod man;
 mod output;
@@ -50,6 +51,8 @@ enum Command {
     Watch(Box<watch::Args>),
     /// Show what is wrong with pods now, in a cluster or in files
     Diagnose(Box<diagnose::Args>),
+    /// Write what a diagnosis reads to a file, redacted, for those who have no access to the cluster
+    Dump(Box<dump::Args>),
     /// Wait until workloads are ready, or cannot become ready: a gate for a deploy job
     Wait(Box<wait::Args>),
     /// Print the runbook of a reason, or the list of reasons
@@ -141,6 +144,7 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     match cli.command {
         Command::Watch(args) => watch::run(*args),
         Command::Diagnose(args) => diagnose::run(*args),
+        Command::Dump(args) => dump::run(*args),
         Command::Wait(args) => wait::run(*args),
         Command::Explain(args) => explain::run(&args),
         Command::Rules(args) => rules::run(args),
@@ -203,9 +207,7 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
     output::complain(
         &format!("internal error at {place}: {}", crate::redact::redact(what)),
-        &format!(
-            "this is a bug in kubehealer {VERSION}: please report this line, with the command you ran"
-        ),
+        &format!("this is a bug in kubehealer {VERSION}: please report this line, with the command you ran"),
     );
 }
 

@@ -45,9 +45,6 @@ pub struct Settings {
     pub patience: Patience,
 }
 
-/// The cluster's time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
-
 kubehealer_core::words! {
     /// How it came out.
     pub enum Verdict {
@@ -391,7 +388,8 @@ impl Look {
 
     /// A Job, or the newest one of a CronJob.
     fn job(&self, subject: &Subject) -> Option<&Job> {
-        let jobs = self.view.seen.snapshot.jobs.iter().filter(|job| job.metadata.namespace == subject.namespace);
+        let jobs =
+            self.view.seen.snapshot.jobs.iter().filter(|job| job.metadata.namespace == subject.namespace);
         jobs.filter(|job| match subject.kind.as_str() {
             "Job" => job.metadata.name == subject.name,
             _ => job.metadata.controller().is_some_and(|o| o.kind == "CronJob" && o.name == subject.name),

@@ -135,7 +135,8 @@ pub(super) fn targets(begun: &OsStr) -> Vec<CompletionCandidate> {
 fn given(flags: &[&str]) -> Option<String> {
     let words: Vec<String> = std::env::args().collect();
     let pairs = words.windows(2).filter(|pair| flags.contains(&pair[0].as_str()));
-    let joined = words.iter().filter_map(|word| word.split_once('=')).filter(|(flag, _)| flags.contains(flag));
+    let joined =
+        words.iter().filter_map(|word| word.split_once('=')).filter(|(flag, _)| flags.contains(flag));
     pairs.map(|pair| pair[1].clone()).chain(joined.map(|(_, value)| value.to_owned())).last()
 }
 

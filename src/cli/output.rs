@@ -34,7 +34,8 @@ fn as_plugin(text: &str) -> Cow<'_, str> {
     let names: Vec<String> =
         Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
     // Neither within a path nor behind `kubectl`.
-    let command = regex::Regex::new(&format!(r"(?m)(?:kubectl |(^|[^\w./-]))kubehealer ({})\b", names.join("|")));
+    let command =
+        regex::Regex::new(&format!(r"(?m)(?:kubectl |(^|[^\w./-]))kubehealer ({})\b", names.join("|")));
     command.map_or(text.into(), |command| command.replace_all(text, "${1}kubectl kubehealer $2"))
 }
 
@@ -185,7 +186,10 @@ mod tests {
             ("see: kubehealer explain OOMKilled", "see: kubectl kubehealer explain OOMKilled"),
             ("kubehealer diagnose -A | less", "kubectl kubehealer diagnose -A | less"),
             ("\u{1b}[1mkubectl kubehealer diagnose", "\u{1b}[1mkubectl kubehealer diagnose"),
-            ("docker run ghcr.io/kubehealer/kubehealer demo", "docker run ghcr.io/kubehealer/kubehealer demo"),
+            (
+                "docker run ghcr.io/kubehealer/kubehealer demo",
+                "docker run ghcr.io/kubehealer/kubehealer demo",
+            ),
             ("kubehealer found nothing", "kubehealer found nothing"),
         ] {
             assert_eq!(as_plugin(text), expected);

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use super::{Trouble, output};
 
 /// How long texts are shown.
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 pub(super) struct Pager {
     /// Do not show long output in a pager ($KUBEHEALER_PAGER, $PAGER or less)
     #[arg(long)]

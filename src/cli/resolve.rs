@@ -94,8 +94,11 @@ async fn owned(
     let kinds = Kinds::discover(client).await.map_err(|failure| failed(&target, &failure))?;
     let Some(kind) = kinds.named(&target.kind).first().map(|kind| (*kind).to_owned()) else {
         let near = select::near(&target.kind, kinds.names());
-        let hint =
-            if near.is_empty() { "see: kubectl api-resources".to_owned() } else { select::did_you_mean(&near) };
+        let hint = if near.is_empty() {
+            "see: kubectl api-resources".to_owned()
+        } else {
+            select::did_you_mean(&near)
+        };
         return Err(Trouble::new(format_args!("{target}: the cluster has no kind {}", target.kind), hint));
     };
     let target = Target { kind, ..target };
@@ -175,7 +178,8 @@ fn metas(snapshot: &Snapshot) -> Vec<(Kind, &ObjectMeta)> {
         (Kind::StatefulSet, &snapshot.stateful_sets),
         (Kind::DaemonSet, &snapshot.daemon_sets),
     ];
-    let workloads = workloads.into_iter().flat_map(|(kind, list)| list.iter().map(move |w| (kind, &w.metadata)));
+    let workloads =
+        workloads.into_iter().flat_map(|(kind, list)| list.iter().map(move |w| (kind, &w.metadata)));
     let jobs = snapshot.jobs.iter().map(|job| (Kind::Job, &job.metadata));
     let cron_jobs = snapshot.cron_jobs.iter().map(|job| (Kind::CronJob, &job.metadata));
     let pods = snapshot.pods.iter().map(|pod| (Kind::Pod, &pod.metadata));

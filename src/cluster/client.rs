@@ -101,7 +101,12 @@ fn kubeconfig(how: &Connect) -> Result<Kubeconfig, KubeconfigError> {
 
 /// The names of the contexts that there are.
 pub fn contexts(how: &Connect) -> Vec<String> {
-    kubeconfig(how).map(|file| file.contexts).unwrap_or_default().into_iter().map(|context| context.name).collect()
+    kubeconfig(how)
+        .map(|file| file.contexts)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|context| context.name)
+        .collect()
 }
 
 const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
-use super::lean::{self, Lean, Page};
+use super::lean::{self, BoundedClient, Lean, Page};
 use super::watch::Resource;
 use crate::diagnosis::{ContainerLog, OwnerLabels, Snapshot, Sources, Undecodable, scheduling};
 use crate::objects::decode::Unread;
@@ -85,6 +85,7 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks at pods, their events, owners and nodes. Logs are [`logs`], since only the pods tell which ones matter.
 pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Seen, Failure> {
+    let client = &BoundedClient::from(client.clone());
     let reader = Reader { client, wanted, progress };
     progress.begin("pods");
     let params = ListParams::default().labels(&wanted.label_selector).fields(&wanted.field_selector);
@@ -224,7 +225,7 @@ impl<T> List<T> {
 }
 
 struct Reader<'a> {
-    client: &'a Client,
+    client: &'a BoundedClient,
     wanted: &'a Wanted,
     progress: &'a Progress,
 }
@@ -364,6 +365,7 @@ pub async fn revisions(
     client: &Client,
     (sets, namespaces): (BTreeSet<(String, String)>, BTreeSet<String>),
 ) -> Vec<Revision> {
+    let client = &BoundedClient::from(client.clone());
     let wanted = sets
         .into_iter()
         .map(|(namespace, name)| (Resource::REPLICA_SETS, namespace, format!("metadata.name={name}")));
@@ -379,7 +381,7 @@ pub async fn revisions(
 
 /// The API server's own clock, where it gives it; with it, whether the server answers and lets this user list pods.
 pub async fn server_time(client: &Client, namespace: &str) -> Result<Option<Timestamp>, Failure> {
-    let (api, wire) = lean::reader::<Pod>(client, Resource::PODS, Some(namespace));
+    let (api, wire) = lean::reader::<Pod>(&client.clone().into(), Resource::PODS, Some(namespace));
     page_in_time(&api, &ListParams::default().limit(1)).await?;
     Ok(wire.server_time())
 }

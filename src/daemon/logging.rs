@@ -297,7 +297,8 @@ mod tests {
         });
         let text = String::from_utf8(lines.0.lock().unwrap().clone()).unwrap();
         let lines: Vec<&str> = text.lines().filter_map(|line| line.get("12:00:00 ".len()..)).collect();
-        let opened = ["opened   payments/api-1[api] ImagePullBackOff:", "         image not found: api:4.9.9"];
+        let opened =
+            ["opened   payments/api-1[api] ImagePullBackOff:", "         image not found: api:4.9.9"];
         assert_eq!(lines, [opened[0], opened[1], "INFO     end of the recording count=3"]);
     }
 

@@ -2,15 +2,16 @@
 //!
 //! Must not know what the objects mean, nor where a text came from.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Broken, HOW_TO_DUMP, undecodable};
+use super::{Broken, HOW_TO_DUMP, Manifest, undecodable};
+use crate::API_VERSION;
 use crate::diagnosis::{OwnerLabels, Snapshot, Sources, Undecodable};
 use crate::objects::{
     CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Revision, Workload, lenient,
@@ -155,7 +156,10 @@ pub(super) struct Collector {
     revisions: Newest<Revision>,
     sources: Option<Sources>,
     undecodable: Vec<Undecodable>,
+    manifest: Option<Manifest>,
     objects: usize,
+    /// What the items of a list are that do not say it: API version and kind.
+    items: Option<(&'static str, &'static str)>,
 }
 
 const CUT: &str = "ends in the middle of a JSON document";
@@ -174,9 +178,27 @@ impl Collector {
         self.objects
     }
 
+    /// The containers that are ready and never terminated: by namespace, pod and name.
+    pub(super) fn well(&self) -> HashSet<[String; 3]> {
+        let pods = self.pods.slots.iter().filter_map(|(_, pod)| pod.as_ref());
+        let containers =
+            pods.flat_map(|pod| pod.status.container_statuses.iter().map(move |c| (&pod.metadata, c)));
+        containers
+            .filter(|(_, c)| c.ready && c.restart_count == 0 && c.last_state.terminated.is_none())
+            .map(|(meta, c)| [&meta.namespace, &meta.name, &c.name].map(String::clone))
+            .collect()
+    }
+
     /// Takes all documents of a text in. An error is about the text as a whole: nothing of it, or only a part, was taken.
     /// Among other files (in a directory) one may well be something else.
-    pub(super) fn documents(&mut self, place: &str, text: &str, among_others: bool) -> Result<(), Broken> {
+    pub(super) fn documents(
+        &mut self,
+        place: &str,
+        text: &str,
+        among_others: bool,
+        items: Option<(&'static str, &'static str)>,
+    ) -> Result<(), Broken> {
+        self.items = items;
         let before = self.objects;
         let stop = match text.trim_start().chars().next() {
             Some('{' | '[') => self.json(place, text),
@@ -252,7 +274,15 @@ impl Collector {
             }
             return Ok(());
         }
-        let outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
+        let mut outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
+        if outline.kind == Manifest::KIND && outline.api_version == API_VERSION {
+            self.objects += 1;
+            self.manifest = Some(serde_json::from_str(text).map_err(|_| Stop::Other)?);
+            return Ok(());
+        }
+        if let (Some((api_version, kind)), "", None) = (self.items, outline.kind.as_str(), &outline.items) {
+            (outline.kind, outline.api_version) = (kind.to_owned(), api_version.to_owned());
+        }
         self.document(&outline, || format!("{place}, line {line}"), text)
     }
 
@@ -343,7 +373,7 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(self) -> (Snapshot, usize) {
+    pub(super) fn finish(self) -> (Snapshot, Option<Manifest>, usize) {
         let snapshot = Snapshot {
             pods: self.pods.finish(),
             events: self.events.finish(),
@@ -361,7 +391,7 @@ impl Collector {
             owner_labels: OwnerLabels::default(),
             undecodable: self.undecodable,
         };
-        (snapshot, self.objects)
+        (snapshot, self.manifest, self.objects)
     }
 }
 
@@ -462,7 +492,8 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         // Set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
         if kind == Kind::ReplicaSet
-            && let Ok(revision) = serde_json::from_str(raw.get())
+            && let Ok(revision) = serde_json::from_str::<Revision>(raw.get())
+            && !revision.settings.is_empty()
         {
             // It is a workload, and a revision of one.
             collector.revisions.put(revision, deleted);

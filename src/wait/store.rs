@@ -1,16 +1,18 @@
 //! What the watches have shown: a copy of the cluster, as far as it is waited for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use kube::Client;
 use kube::runtime::watcher::Event as Change;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cluster::client::Kind as Failed;
+use crate::cluster::lean::BoundedClient;
 use crate::cluster::watch::{Resource, Settings, Watch, WatchHealth, WatchScope};
 use crate::diagnosis::{Snapshot, Sources};
 use crate::objects::{CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Workload};
@@ -82,6 +84,7 @@ impl Store {
             health: Vec::new(),
             running: FuturesUnordered::new(),
         };
+        let client = &BoundedClient::from(client.clone());
         let scope = |namespace: Option<&String>| WatchScope {
             namespace: namespace.cloned(),
             ..WatchScope::default()
@@ -121,11 +124,11 @@ impl Store {
 
     fn watch<T: Object + Send>(
         &mut self,
-        client: &Client,
+        client: &BoundedClient,
         watch: Watch,
         slot: impl Fn(&mut Objects) -> &mut Mirrors<T> + Send + 'static,
     ) {
-        let mut objects = lock(&self.objects);
+        let mut objects = self.objects.lock();
         let mirrors = slot(&mut objects);
         let index = mirrors.len();
         mirrors.push(Mirror { objects: BTreeMap::new(), listed: BTreeMap::new() });
@@ -133,7 +136,7 @@ impl Store {
         self.health.push(watch.health());
         let (objects, changed) = (Arc::clone(&self.objects), Arc::clone(&self.changed));
         let sink = move |change| {
-            if let Some(mirror) = slot(&mut lock(&objects)).get_mut(index) {
+            if let Some(mirror) = slot(&mut objects.lock()).get_mut(index) {
                 mirror.take(change);
             }
             changed.notify_one();
@@ -189,7 +192,7 @@ impl Store {
 
     pub(super) fn seen(&self) -> Seen {
         let owners = [Resource::REPLICA_SETS, Resource::JOBS];
-        let objects = lock(&self.objects);
+        let objects = self.objects.lock();
         let snapshot = Snapshot {
             pods: all(&objects.pods),
             events: all(&objects.events),
@@ -211,10 +214,6 @@ impl Store {
         };
         Seen { snapshot, rollouts: all(&objects.rollouts) }
     }
-}
-
-fn lock(objects: &Mutex<Objects>) -> MutexGuard<'_, Objects> {
-    objects.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn has_failed(watch: &WatchHealth, how: &[Failed]) -> bool {

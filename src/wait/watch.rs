@@ -50,7 +50,10 @@ impl<'c> Looks<'c> {
             let Some(View { mut seen, survey, now }) = view else {
                 match self.watching.store.trouble() {
                     Some((why, _)) if self.begun.elapsed() >= FIRST => {
-                        return Err(CouldNotLook { what: format!("cannot watch pods: {why}"), hint: String::new() });
+                        return Err(CouldNotLook {
+                            what: format!("cannot watch pods: {why}"),
+                            hint: String::new(),
+                        });
                     }
                     _ => continue,
                 }

@@ -147,7 +147,8 @@ fn refused_by_kubectl(words: &[String]) -> Option<String> {
     }
     let arguments = arguments.get(verb.split(' ').count()..).unwrap_or_default();
     let known: BTreeSet<&str> = RESOURCES.split_whitespace().collect();
-    let of_files = words.iter().any(|word| ["-k", "-f"].contains(&word.as_str()) || word.starts_with("--raw"));
+    let of_files =
+        words.iter().any(|word| ["-k", "-f"].contains(&word.as_str()) || word.starts_with("--raw"));
     if matches!(*verb, "get" | "describe" | "delete" | "annotate" | "label") && !of_files {
         let Some(kinds) = arguments.first() else { return Some("no resource is named".to_owned()) };
         let kinds = kinds.split('/').next().unwrap_or_default();
@@ -171,7 +172,9 @@ fn refused_by_us(words: &[String]) -> Option<String> {
 
 fn refused(words: &[String]) -> Option<String> {
     match words.first().map(String::as_str) {
-        Some("kubectl") if words.get(1).is_some_and(|word| word == "kubehealer") => refused_by_us(&words[1..]),
+        Some("kubectl") if words.get(1).is_some_and(|word| word == "kubehealer") => {
+            refused_by_us(&words[1..])
+        }
         Some("kubectl") => refused_by_kubectl(words),
         _ => refused_by_us(words),
     }
@@ -202,7 +205,10 @@ fn next_steps(document: &Value) -> Vec<(String, String)> {
     let steps = |f: &Value| {
         let reason = f["reason"].as_str().unwrap().to_owned();
         let steps = f["nextSteps"].as_array().cloned().unwrap_or_default();
-        steps.into_iter().map(move |step| (reason.clone(), step.as_str().unwrap().to_owned())).collect::<Vec<_>>()
+        steps
+            .into_iter()
+            .map(move |step| (reason.clone(), step.as_str().unwrap().to_owned()))
+            .collect::<Vec<_>>()
     };
     findings.iter().flat_map(steps).collect()
 }
@@ -243,7 +249,9 @@ fn each_next_step_of_the_recordings_and_of_each_cause_can_be_run() {
     let names = regex::Regex::new(r"\{[a-z]+\}").unwrap();
     let of_causes: Vec<(String, String)> = CauseCode::ALL
         .iter()
-        .flat_map(|cause| steps::of(*cause).iter().map(|step| (cause.to_string(), names.replace_all(step, "x").into())))
+        .flat_map(|cause| {
+            steps::of(*cause).iter().map(|step| (cause.to_string(), names.replace_all(step, "x").into()))
+        })
         .collect();
     commands += check_steps(&of_causes);
     assert!(commands > 150, "{commands}");
@@ -252,14 +260,19 @@ fn each_next_step_of_the_recordings_and_of_each_cause_can_be_run() {
 #[test]
 fn each_next_step_of_wait_and_of_the_api_can_be_run() {
     let server = Server::recorded();
-    let run = server.run(&["wait", "-o", "json", "payments/deployment/api", "shop/deployment/cart", "--timeout", "2s"], &[]);
+    let run = server.run(
+        &["wait", "-o", "json", "payments/deployment/api", "shop/deployment/cart", "--timeout", "2s"],
+        &[],
+    );
     let waited = next_steps(&serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{}", run.err)));
     assert!(check_steps(&waited) > 0);
 
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let client = kubehealer::simulator::client(&server.cluster);
-        let mut settings = kubehealer::daemon::Settings::new(kubehealer::daemon::Target::Client(client, String::new()));
+        let mut settings =
+            kubehealer::daemon::Settings::new(kubehealer::daemon::Target::Client(client, String::new()));
         settings.listen = ([127, 0, 0, 1], 0).into();
         let running = kubehealer::daemon::start(settings).await.unwrap();
         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
@@ -342,7 +355,11 @@ fn the_commands_of_the_documents_are_taken_and_those_that_name_objects_find_them
         let run = server.run(&words, &[]);
         let may_fail = words.contains(&"--fail-on");
         assert!(run.code == 0 || may_fail && run.code == 1, "{words:?}: {}", run.err);
-        assert!(run.out.contains("Looked at ") && !run.out.contains("No pods found"), "{words:?}: {}", run.out);
+        assert!(
+            run.out.contains("Looked at ") && !run.out.contains("No pods found"),
+            "{words:?}: {}",
+            run.out
+        );
     }
 }
 
@@ -352,5 +369,7 @@ fn next_steps_subjects(server: &Server) -> Vec<(String, String, String)> {
     let document: Value = serde_json::from_str(&run.out).unwrap();
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let findings = document["findings"].as_array().unwrap().iter().filter(|f| f["workload"].is_object());
-    findings.map(|f| (word(&f["namespace"]), word(&f["workload"]["kind"]), word(&f["workload"]["name"]))).collect()
+    findings
+        .map(|f| (word(&f["namespace"]), word(&f["workload"]["kind"]), word(&f["workload"]["name"])))
+        .collect()
 }

@@ -239,7 +239,8 @@ fn an_object_of_a_kind_of_its_own_leads_to_the_pods_below_it_and_says_how() {
     let server = Server::new();
     let owned = |kind: &str, name: &str| serde_json::json!([{"apiVersion": "x/v1", "kind": kind, "name": name, "uid": name, "controller": true}]);
     let put = |kind: &str, version: &str, name: &str, owners: Value| {
-        let meta = serde_json::json!({"namespace": "shop", "name": name, "uid": name, "ownerReferences": owners});
+        let meta =
+            serde_json::json!({"namespace": "shop", "name": name, "uid": name, "ownerReferences": owners});
         let object = serde_json::json!({"kind": kind, "apiVersion": version, "metadata": meta, "spec": {"containers": []},
             "status": {"phase": "Running"}});
         server.cluster.apply(object).unwrap();

@@ -123,14 +123,22 @@ fn the_demo_shows_failures_and_a_recovery_within_a_minute_and_ends_with_ctrl_c()
 
 #[test]
 fn on_a_terminal_the_addresses_stay_below_the_incidents() {
-    let run = on_terminal((120, 40), &["demo", "--listen", "127.0.0.1:0", "--speed", "100", "--duration", "5"], &[]);
+    let run = on_terminal(
+        (120, 40),
+        &["demo", "--listen", "127.0.0.1:0", "--speed", "100", "--duration", "5"],
+        &[],
+    );
     assert_eq!(run.code, 0, "{}", run.out);
     let opened = run.out.rfind("opened").unwrap_or_else(|| panic!("nothing failed: {}", run.out));
     let below = &run.out[opened..];
     assert!(below.contains("\n\n  status page   http://127.0.0.1:"), "{below}");
     assert!(below.trim_end().ends_with("get pods -A -w"), "{below}");
     // What stood there before is taken away first.
-    assert!(run.out.matches("status page").count() - 1 == run.out.matches("\u{1b}[6A\u{1b}[J").count(), "{}", run.out);
+    assert!(
+        run.out.matches("status page").count() - 1 == run.out.matches("\u{1b}[6A\u{1b}[J").count(),
+        "{}",
+        run.out
+    );
 }
 
 #[test]

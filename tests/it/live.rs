@@ -105,7 +105,9 @@ fn elsewhere_than_on_a_terminal_a_report_is_printed_for_each_change_of_the_findi
     assert!(first.contains("shop/Deployment/cart[cart] (2 pods)"), "{first}");
     // What is no finding prints nothing.
     let pods = server.cluster.all("pods");
-    let carts = pods.iter().filter(|p| p["metadata"]["labels"]["app"] == "cart" && p["metadata"]["namespace"] == "shop");
+    let carts = pods
+        .iter()
+        .filter(|p| p["metadata"]["labels"]["app"] == "cart" && p["metadata"]["namespace"] == "shop");
     let names: Vec<&str> = carts.map(|pod| pod["metadata"]["name"].as_str().unwrap()).collect();
     server.cluster.update("pods", "shop", names[0], |pod| pod["metadata"]["labels"]["seen"] = json!("yes"));
     server.cluster.delete("pods", "shop", names[0]);
@@ -122,8 +124,14 @@ fn on_a_terminal_it_is_drawn_in_place_until_ctrl_c_and_the_last_report_stays() {
     let program = env!("CARGO_BIN_EXE_kubehealer");
     let line = format!("stty columns 100 rows 20; exec {program} diagnose -A -w --color always");
     let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).env_clear().env("PATH", "/usr/bin:/bin");
-    script.env("HOME", "/nonexistent").env("TERM", "xterm").env("KUBECONFIG", server.kubeconfig.path().join("config"));
+    script
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin");
+    script
+        .env("HOME", "/nonexistent")
+        .env("TERM", "xterm")
+        .env("KUBECONFIG", server.kubeconfig.path().join("config"));
     let mut running = Running(script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut out = running.0.stdout.take().unwrap();
     let (mut seen, mut byte) = (Vec::new(), [0]);

@@ -23,7 +23,11 @@ pub fn on_terminal((columns, rows): (u16, u16), args: &[&str], variables: &[(&st
 fn what_is_read_from_a_terminal_is_said_before_it_waits() {
     let run = on_terminal((80, 24), &["diagnose", "-f", "-"], &[]);
     assert!(run.out.starts_with("kubehealer: reading from the terminal until Ctrl-D"), "{}", run.out);
-    assert!(run.out.contains("kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -"), "{}", run.out);
+    assert!(
+        run.out.contains("kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -"),
+        "{}",
+        run.out
+    );
     let piped = with_input(&["diagnose", "-f", "-"], b"");
     assert!(!piped.err.contains("Ctrl-D"), "{}", piped.err);
 }
@@ -48,7 +52,10 @@ fn as_a_plugin_of_kubectl_it_says_kubectl_kubehealer() {
         let said = run.out + &run.err;
         assert!(said.contains(words), "{args:?}: {said}");
         let bare = said.replace("kubectl kubehealer ", "");
-        assert!(!bare.contains("kubehealer explain") && !bare.contains("kubehealer diagnose"), "{args:?}: {said}");
+        assert!(
+            !bare.contains("kubehealer explain") && !bare.contains("kubehealer diagnose"),
+            "{args:?}: {said}"
+        );
     }
 }
 
@@ -73,7 +80,10 @@ fn completed(words: &[&str], kubeconfig: &Path) -> Vec<String> {
 #[test]
 fn commands_flags_reasons_and_the_names_in_the_cluster_are_completed() {
     let server = super::contract::Server::recorded();
-    server.cluster.apply(json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "shop"}})).unwrap();
+    server
+        .cluster
+        .apply(json!({"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": "shop"}}))
+        .unwrap();
     let config = server.kubeconfig.path().join("config");
     let offers = |words: &[&str], name: &str| {
         let offered = completed(words, &config);
@@ -96,8 +106,12 @@ fn commands_flags_reasons_and_the_names_in_the_cluster_are_completed() {
 
 #[test]
 fn as_a_plugin_of_kubectl_it_completes_what_kubectl_asks_for() {
-    let folder = folder(&[("kubectl_complete-kubehealer", kubehealer(&["completions", "kubectl-plugin"]).out.as_bytes())]);
-    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubehealer"), folder.path().join("kubectl-kubehealer")).unwrap();
+    let folder = folder(&[(
+        "kubectl_complete-kubehealer",
+        kubehealer(&["completions", "kubectl-plugin"]).out.as_bytes(),
+    )]);
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_kubehealer"), folder.path().join("kubectl-kubehealer"))
+        .unwrap();
     let mut script = Command::new("sh");
     script.arg(folder.path().join("kubectl_complete-kubehealer")).args(["diagnose", "--reason", "OOM"]);
     script.env_clear().env("PATH", format!("{}:/usr/bin:/bin", folder.path().display()));
@@ -111,7 +125,8 @@ fn each_command_has_a_man_page() {
     let run = kubehealer(&["man", folder.path().to_str().unwrap()]);
     assert_eq!(run.code, 0, "{}", run.err);
     for page in ["kubehealer.1", "kubehealer-diagnose.1", "kubehealer-wait.1", "kubehealer-rules-test.1"] {
-        let text = std::fs::read_to_string(folder.path().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
+        let text =
+            std::fs::read_to_string(folder.path().join(page)).unwrap_or_else(|e| panic!("{page}: {e}"));
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
     }
     assert!(!folder.path().join("kubehealer-man.1").exists());

@@ -139,7 +139,8 @@ pub fn api_versions() -> Value {
 
 /// `/apis`.
 pub fn api_groups() -> Value {
-    let served: BTreeSet<&str> = RESOURCES.iter().map(|r| r.group).filter(|group| !group.is_empty()).collect();
+    let served: BTreeSet<&str> =
+        RESOURCES.iter().map(|r| r.group).filter(|group| !group.is_empty()).collect();
     let groups: Vec<Value> =
         served.into_iter().chain(["events.k8s.io", "authorization.k8s.io"]).map(group).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
