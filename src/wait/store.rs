@@ -15,7 +15,7 @@ use crate::cluster::client::Kind as Failed;
 use crate::cluster::lean::BoundedClient;
 use crate::cluster::watch::{Resource, Settings, Watch, WatchHealth, WatchScope};
 use crate::diagnosis::{Snapshot, Sources};
-use crate::objects::{CronJob, Event, Job, Node, Object, Pod, Workload};
+use crate::objects::{CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Workload};
 use crate::select::Kind;
 
 /// The objects of one watch, by uid.
@@ -57,6 +57,7 @@ struct Objects {
     rollouts: Mirrors<Workload>,
     jobs: Mirrors<Job>,
     cron_jobs: Mirrors<CronJob>,
+    claims: Mirrors<PersistentVolumeClaim>,
 }
 
 /// The watches and what they have shown.
@@ -111,6 +112,7 @@ impl Store {
                     Kind::Rollout => store.watch(client, at(Resource::ROLLOUTS), |o| &mut o.rollouts),
                     Kind::Job => store.watch(client, at(Resource::JOBS), |o| &mut o.jobs),
                     Kind::CronJob => store.watch(client, at(Resource::CRON_JOBS), |o| &mut o.cron_jobs),
+                    Kind::Claim => store.watch(client, at(Resource::CLAIMS), |o| &mut o.claims),
                     _ => {}
                 }
             }
@@ -161,9 +163,14 @@ impl Store {
 
     /// What could not be read, in words.
     pub(super) fn notes(&self) -> Vec<String> {
-        let lacking = self.health.iter().filter(|watch| !watch.is_synced());
-        let mut notes: Vec<String> = lacking
+        let mut notes: Vec<String> = self
+            .health
+            .iter()
             .filter_map(|watch| {
+                if watch.is_synced() {
+                    let why = watch.trouble().filter(|why| !why.is_empty())?;
+                    return Some(format!("{} may be out of date: {why}", watch.resource));
+                }
                 let why = match has_failed(watch, &[Failed::Forbidden]) {
                     true => "you may not list them".to_owned(),
                     false => watch.trouble()?,
@@ -196,6 +203,7 @@ impl Store {
             daemon_sets: all(&objects.daemon_sets),
             jobs: all(&objects.jobs),
             cron_jobs: all(&objects.cron_jobs),
+            claims: all(&objects.claims),
             sources: Sources {
                 events: self.has(Resource::EVENTS),
                 owners: owners.into_iter().all(|resource| self.has(resource)),
