@@ -114,6 +114,23 @@ pub(super) fn span(time: Duration) -> String {
     }
 }
 
+/// Text within XML. XML 1.0 has no control characters but line ends and tabs, not even escaped.
+pub(super) fn xml(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' | '\t' => escaped.push(c),
+            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('?'),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
 /// The state of some work on stderr: on a terminal drawn again in place, elsewhere each line once it changes.
 pub(super) struct Screen {
     live: bool,

@@ -253,17 +253,20 @@ fn to_junit(what: &str, cases: &[Case]) -> String {
     for file in files {
         let of_file: Vec<&Case> = cases.iter().filter(|c| c.file == file).collect();
         let failed = of_file.iter().filter(|c| !c.failures.is_empty()).count();
-        let file = escape(file);
+        let file = output::xml(file);
         let _ =
             writeln!(xml, "  <testsuite name=\"{file}\" tests=\"{}\" failures=\"{failed}\">", of_file.len());
         for case in of_file {
-            let _ = write!(xml, "    <testcase classname=\"{file}\" name=\"{}\"", escape(&case.name));
+            let _ = write!(xml, "    <testcase classname=\"{file}\" name=\"{}\"", output::xml(&case.name));
             match case.failures.first().and_then(|f| f.lines().next()) {
                 None => xml.push_str("/>\n"),
                 Some(first) => {
-                    let all = escape(&case.failures.join("\n"));
-                    let _ =
-                        writeln!(xml, "><failure message=\"{}\">{all}</failure></testcase>", escape(first));
+                    let all = output::xml(&case.failures.join("\n"));
+                    let _ = writeln!(
+                        xml,
+                        "><failure message=\"{}\">{all}</failure></testcase>",
+                        output::xml(first)
+                    );
                 }
             }
         }
@@ -271,23 +274,6 @@ fn to_junit(what: &str, cases: &[Case]) -> String {
     }
     xml.push_str("</testsuites>\n");
     xml
-}
-
-/// XML 1.0 has no control characters but line ends and tabs, not even escaped.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' | '\t' => escaped.push(c),
-            c if c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}') => escaped.push('?'),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }
 
 fn print(paths: &[PathBuf]) -> Result<ExitCode, Trouble> {

@@ -3,13 +3,14 @@
 //!
 //! Must not know for what it is asked. A token is never part of a message.
 
-use http::Request;
-use http::header::CONTENT_TYPE;
-use kube::Client;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use k8s_openapi::api::authorization::v1::{
+    NonResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec,
+};
+use kube::api::{Api, PostParams};
+use kube::{Client, Result};
 
-use super::client::{Failure, Kind};
+use super::client::Failure;
 use crate::redact::clean;
 
 /// What the API server says.
@@ -23,52 +24,31 @@ pub enum Review {
     Forbidden(String),
 }
 
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Answer {
-    status: Status,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Status {
-    authenticated: bool,
-    user: Value,
-    allowed: bool,
-}
-
 /// Asks both.
 pub async fn review(client: &Client, token: &str, path: &str) -> Result<Review, Failure> {
-    let group = "authentication.k8s.io/v1";
-    let spec = json!({"token": token});
-    let status = create(client, group, "TokenReview", "tokenreviews", &spec).await?;
-    let name = status.user["username"].as_str().unwrap_or_default();
-    if !status.authenticated || name.is_empty() {
-        return Ok(Review::Unknown);
-    }
-    let mut spec = json!({"user": name, "nonResourceAttributes": {"path": path, "verb": "get"}});
-    for field in ["groups", "uid", "extra"] {
-        if let Some(value) = status.user.get(field) {
-            spec[field] = value.clone();
-        }
-    }
-    let group = "authorization.k8s.io/v1";
-    let answer = create(client, group, "SubjectAccessReview", "subjectaccessreviews", &spec).await?;
-    Ok(if answer.allowed { Review::Allowed } else { Review::Forbidden(clean(name).into_owned()) })
+    ask(client, token, path).await.map_err(|error| Failure::of(&error))
 }
 
-async fn create(
-    client: &Client,
-    group: &str,
-    kind: &str,
-    resource: &str,
-    spec: &Value,
-) -> Result<Status, Failure> {
-    let body = json!({"apiVersion": group, "kind": kind, "spec": spec});
-    let request = Request::post(format!("/apis/{group}/{resource}"))
-        .header(CONTENT_TYPE, "application/json")
-        .body(body.to_string().into_bytes())
-        .map_err(|_| Failure::new(Kind::Refused, "the review cannot be written"))?;
-    let answer: Answer = client.request(request).await.map_err(|error| Failure::of(&error))?;
-    Ok(answer.status)
+async fn ask(client: &Client, token: &str, path: &str) -> Result<Review> {
+    let spec = TokenReviewSpec { token: Some(token.to_owned()), ..TokenReviewSpec::default() };
+    let asked = TokenReview { spec, ..TokenReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &asked).await?;
+    let status = answer.status.unwrap_or_default();
+    let user = status.user.filter(|_| status.authenticated == Some(true)).unwrap_or_default();
+    let Some(name) = user.username.filter(|name| !name.is_empty()) else { return Ok(Review::Unknown) };
+    let spec = SubjectAccessReviewSpec {
+        user: Some(name.clone()),
+        groups: user.groups,
+        uid: user.uid,
+        extra: user.extra,
+        non_resource_attributes: Some(NonResourceAttributes {
+            path: Some(path.to_owned()),
+            verb: Some("get".to_owned()),
+        }),
+        ..SubjectAccessReviewSpec::default()
+    };
+    let asked = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &asked).await?;
+    let allowed = answer.status.is_some_and(|status| status.allowed);
+    Ok(if allowed { Review::Allowed } else { Review::Forbidden(clean(&name).into_owned()) })
 }

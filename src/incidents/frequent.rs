@@ -9,10 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::accounting::Termination;
 use crate::diagnosis::container::View;
-use crate::diagnosis::finding::Evidence;
-use crate::diagnosis::{
-    Cause, CauseCode, Confidence, ContainerType, Finding, Reason, Source, Stage, WorkloadRef,
-};
+use crate::diagnosis::{CauseCode, ContainerType, Finding, Reason, Source, WorkloadRef};
 use crate::objects::Pod;
 
 /// How far back terminations count.
@@ -69,7 +66,6 @@ pub fn find(
     let (count, until) = (terminations.len(), third.checked_add(WINDOW).ok()?);
     let newest = view.newest_end()?;
     let terminated = newest.finished_at.get()?;
-    let restarts = status.restart_count;
     let name = &status.name;
     let since = terminations.first().copied().unwrap_or(terminated);
     let summary = format!(
@@ -81,40 +77,19 @@ pub fn find(
         crate::redact::redact(&newest.reason),
         newest.exit_code
     );
-    let finding = Finding {
-        reason: Reason::FrequentRestarts.into(),
-        severity: Reason::FrequentRestarts.severity(),
-        confidence: Confidence::Confirmed,
-        stage: Stage::Active,
-        namespace: pod.metadata.namespace.clone(),
-        pod: pod.metadata.name.clone(),
-        uid: pod.metadata.uid.clone(),
-        container: name.clone(),
-        container_type: Some(view.kind),
-        workload: Some(workload.clone()),
-        node: pod.spec.node_name.clone(),
-        since: Some(since),
-        summary,
-        cause: Cause {
-            code: match (newest.reason.as_str(), newest.exit_code) {
-                ("OOMKilled", _) => CauseCode::MemoryLimitReached,
-                (_, 0) => CauseCode::CommandCompleted,
-                _ => CauseCode::ApplicationError,
-            },
-            text: "it runs too long for the kubelet's back-off, and still restarts often: a slow leak, a periodic task or a dependency that comes and goes".to_owned(),
-        },
-        restart_count: Some(restarts),
-        exit_code: Some(newest.exit_code),
-        image: String::new(),
-        scope: None,
-        evidence: vec![Evidence { source: Source::Status, text: what, at: Some(terminated) }],
-        next_steps: vec![format!(
-            "kubectl logs {} -n {} -c {name} --previous",
-            pod.metadata.name, pod.metadata.namespace
-        )],
-        runbook_url: None,
-        labels: Vec::new(),
-        muted: None,
+    let code = match (newest.reason.as_str(), newest.exit_code) {
+        ("OOMKilled", _) => CauseCode::MemoryLimitReached,
+        (_, 0) => CauseCode::CommandCompleted,
+        _ => CauseCode::ApplicationError,
     };
+    let why = "it runs too long for the kubelet's back-off, and still restarts often: a slow leak, a periodic task or a dependency that comes and goes";
+    let meta = &pod.metadata;
+    let log = format!("kubectl logs {} -n {} -c {name} --previous", meta.name, meta.namespace);
+    let finding = Finding::of_container(&view, Reason::FrequentRestarts)
+        .summary(summary)
+        .cause(code, why)
+        .with(Source::Status, what, Some(terminated))
+        .next_step(log);
+    let finding = Finding { workload: Some(workload.clone()), since: Some(since), ..finding };
     Some((finding, until))
 }

@@ -152,7 +152,7 @@ pub(super) fn junit(outcome: &Outcome, flags: &ClusterFlags) -> String {
     );
     let style = Style { width: 100, colour: false, wide: false, all: false };
     for item in &outcome.items {
-        let (namespace, name) = (xml(&item.namespace), xml(&item.to_string()));
+        let (namespace, name) = (output::xml(&item.namespace), output::xml(&item.to_string()));
         out.push_str(&format!("<testcase classname=\"{namespace}\" name=\"{name}\" time=\"{seconds}\""));
         if item.state == State::Ready {
             out.push_str("/>\n");
@@ -162,16 +162,11 @@ pub(super) fn junit(outcome: &Outcome, flags: &ClusterFlags) -> String {
         let details = details(outcome, flags, |look| report::table(look, &style));
         out.push_str(&format!(
             "><failure type=\"{}\" message=\"{}\">{}</failure></testcase>\n",
-            xml(kind),
-            xml(&sentence(outcome, item)),
-            xml(&details)
+            output::xml(kind),
+            output::xml(&sentence(outcome, item)),
+            output::xml(&details)
         ));
     }
     out.push_str("</testsuite>\n</testsuites>\n");
     out
-}
-
-/// Text within XML. What XML cannot hold is gone already: the text is clean.
-fn xml(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
