@@ -7,6 +7,7 @@
 mod completions;
 mod demo;
 mod diagnose;
+mod dump;
 mod explain;
 mod output;
 mod resolve;
@@ -47,6 +48,8 @@ enum Command {
     Watch(Box<watch::Args>),
     /// Show what is wrong with pods now, in a cluster or in files
     Diagnose(Box<diagnose::Args>),
+    /// Write what a diagnosis reads to a file, redacted, for those who have no access to the cluster
+    Dump(Box<dump::Args>),
     /// Wait until workloads are ready, or cannot become ready: a gate for a deploy job
     Wait(Box<wait::Args>),
     /// Print the runbook of a reason, or the list of reasons
@@ -117,6 +120,7 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
     match cli.command {
         Command::Watch(args) => watch::run(*args),
         Command::Diagnose(args) => diagnose::run(*args),
+        Command::Dump(args) => dump::run(*args),
         Command::Wait(args) => wait::run(*args),
         Command::Explain(args) => explain::run(&args),
         Command::Rules(args) => rules::run(args),

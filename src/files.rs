@@ -1,32 +1,39 @@
-//! Reading a look at a cluster from files: what `kubectl get ... -o json` printed, a directory of such files with logs,
-//! a recorded watch, must-gather.
+//! Reading a look at a cluster from files: what `kubectl get ... -o json` printed, a directory or an archive of such files with
+//! logs, a recorded watch, and what the usual tools gather; and writing one.
 //!
 //! Secrets, ConfigMaps and everything else that the analyzer does not know are skipped unread. What cannot be decoded is
 //! named by its place, never by its content. Must not know the analyzer's rules, nor a cluster.
 
+mod archive;
 mod documents;
+mod layouts;
+mod logs;
 mod newest;
 pub mod rules;
+mod text;
+mod write;
 
+use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use jiff::Timestamp;
 
-use crate::diagnosis::logs::MAX_BYTES;
 use crate::diagnosis::{ContainerLog, Snapshot, Undecodable};
 use documents::Collector;
+use layouts::{LogOf, Told};
 
 pub use newest::newest_time;
+pub use write::{Manifest, write};
 
 /// How much is read of one file, in bytes: an input without end must not eat the memory.
 const MAX_FILE: u64 = 4 << 30;
-/// How many files and directories are looked at.
-const MAX_ENTRIES: usize = 200_000;
-/// How many logs are kept, of each its end.
-const MAX_LOGS: usize = 10_000;
+/// How much of a file tells what it is.
+const HEAD: u64 = 512;
 /// How deep directories are followed; must-gather needs 9.
 const MAX_DEPTH: usize = 24;
 
@@ -44,11 +51,16 @@ pub struct Dump {
     pub objects: usize,
     /// Heartbeats of nodes and renewals of leases: what tells how old a dump without events is.
     pub heartbeats: Vec<Timestamp>,
+    /// What `kubehealer dump` says of what it wrote.
+    pub manifest: Option<Manifest>,
 }
 
 impl Dump {
     /// The instant at which the files were written, as far as they tell: see [`newest_time`].
     pub fn newest_time(&self, limit: Timestamp) -> Option<Timestamp> {
+        if let Some(manifest) = &self.manifest {
+            return Some(manifest.observed_at);
+        }
         let beat = self.heartbeats.iter().copied().filter(|&t| t <= limit).max();
         newest_time(&self.snapshot, limit).max(beat)
     }
@@ -105,47 +117,96 @@ impl fmt::Display for Broken {
 }
 
 /// How to write a file that can be read.
-pub const HOW_TO_DUMP: &str = "write one with: kubectl get pods,events,nodes,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs -A -o json";
+pub const HOW_TO_DUMP: &str = "write one with: kubehealer dump -A -o dump.tar.gz; or with: kubectl get pods,events,nodes,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs -A -o json";
 
 /// Reads files, directories, and `-` for `stdin`, all into one.
 pub fn read(paths: &[PathBuf], stdin: impl Read) -> Dump {
-    let mut reader = Reader::default();
+    let mut reader = Reader::new(LIMITS);
     let mut stdin = Some(stdin);
     for path in paths {
+        let place = path.display().to_string();
         if path.as_os_str() == "-" {
-            if let Some(stdin) = stdin.take() {
-                reader.text("standard input", stdin, false);
+            let at = At { place: "standard input", path, given: true, layers: 0 };
+            let read = stdin.take().map_or(Ok(()), |mut stdin| reader.open(&at, Input::Stream(&mut stdin)));
+            if let Err(e) = read {
+                reader.fail(at.place, &e);
             }
             continue;
         }
         match fs::metadata(path) {
-            Err(e) => reader.fail(path, &e),
+            Err(e) => reader.fail(&place, &e),
             Ok(meta) if meta.is_dir() => {
                 reader.root = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
                 reader.directory(path, 0);
             }
             // A pipe is fine here, as a shell's `<(...)` is one. A device may have no end.
-            Ok(meta) if is_device(&meta) => reader.broken.push(Broken {
-                place: path.display().to_string(),
-                why: "a device, not a file".to_owned(),
-                hint: HOW_TO_DUMP,
-            }),
-            Ok(_) => reader.file(path, false),
+            Ok(meta) if is_device(&meta) => reader.broke(&place, "a device, not a file", HOW_TO_DUMP),
+            Ok(_) => reader.file(path, true),
         }
     }
     reader.finish()
 }
 
-#[derive(Default)]
+/// What is read at most, however much there is.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// Files and directories, in archives as well.
+    entries: usize,
+    /// Bytes of one text that comes out of an archive; a text on the disk is bounded by [`MAX_FILE`].
+    text: u64,
+    /// Bytes that come out of all archives.
+    unpacked: u64,
+    /// Archives in archives; each compression counts.
+    layers: usize,
+    /// Bytes of all ends of logs.
+    logs: usize,
+}
+
+const LIMITS: Limits =
+    Limits { entries: 200_000, text: 64 << 20, unpacked: 16 << 30, layers: 4, logs: 32 << 20 };
+
+/// A file, on the disk or in an archive.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    /// What it is called when something is said of it.
+    place: &'a str,
+    /// By which its layout is told. In an archive it is only a name.
+    path: &'a Path,
+    /// Whether the user named it. Of others it is no error that they hold nothing to look at.
+    given: bool,
+    /// In how many archives it is.
+    layers: usize,
+}
+
+/// Where the bytes of a file come from.
+enum Input<'a> {
+    File(File),
+    Stream(&'a mut dyn Read),
+}
+
+impl Read for Input<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) => file.read(buffer),
+            Self::Stream(stream) => stream.read(buffer),
+        }
+    }
+}
+
 struct Reader {
+    limits: Limits,
     collector: Collector,
-    logs: Vec<ContainerLog>,
+    logs: BTreeMap<LogOf, Vec<u8>>,
+    /// Bytes of these.
+    log_bytes: usize,
     broken: Vec<Broken>,
     heartbeats: Vec<Timestamp>,
     read: usize,
     skipped: Vec<Skipped>,
     /// Files and directories that were come by.
     entries: usize,
+    /// Bytes that may still come out of archives.
+    unpacked: Rc<Cell<u64>>,
     /// The directory that was asked for, without links: nothing outside of it is read.
     root: PathBuf,
 }
@@ -162,8 +223,28 @@ fn is_device(_: &fs::Metadata) -> bool {
 }
 
 impl Reader {
-    fn skip(&mut self, path: &Path, why: &'static str) {
-        self.skipped.push(Skipped { place: path.display().to_string(), why });
+    fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            collector: Collector::default(),
+            logs: BTreeMap::new(),
+            log_bytes: 0,
+            broken: Vec::new(),
+            heartbeats: Vec::new(),
+            read: 0,
+            skipped: Vec::new(),
+            entries: 0,
+            unpacked: Rc::new(Cell::new(limits.unpacked)),
+            root: PathBuf::new(),
+        }
+    }
+
+    fn skip(&mut self, place: &str, why: &'static str) {
+        self.skipped.push(Skipped { place: place.to_owned(), why });
+    }
+
+    fn broke(&mut self, place: &str, why: impl Into<String>, hint: &'static str) {
+        self.broken.push(Broken { place: place.to_owned(), why: why.into(), hint });
     }
 
     /// Why a link is not followed: out of the directory it may lead to anything on this machine.
@@ -176,45 +257,42 @@ impl Reader {
         target.is_dir().then_some("a link to a directory")
     }
 
-    fn fail(&mut self, path: &Path, error: &io::Error) {
+    fn fail(&mut self, place: &str, error: &io::Error) {
         let (why, hint) = match error.kind() {
             io::ErrorKind::NotFound => {
                 ("there is no such file or directory".to_owned(), "is the path right?")
             }
             io::ErrorKind::PermissionDenied => ("you may not read it".to_owned(), "who owns it? try: ls -l"),
-            _ => (error.to_string(), "can it be read otherwise?"),
+            _ => archive::words(error).unwrap_or_else(|| (error.to_string(), "can it be read otherwise?")),
         };
-        self.broken.push(Broken { place: path.display().to_string(), why, hint });
+        self.broke(place, why, hint);
     }
 
     /// Every file below, in the order of the names: the same directory gives the same look.
     fn directory(&mut self, path: &Path, depth: usize) {
+        let place = path.display().to_string();
         if depth > MAX_DEPTH {
-            return self.broken.push(Broken {
-                place: path.display().to_string(),
-                why: format!("more than {MAX_DEPTH} directories deep"),
-                hint: "give this directory itself, too",
-            });
+            return self.broke(
+                &place,
+                format!("more than {MAX_DEPTH} directories deep"),
+                "give this directory itself, too",
+            );
         }
         let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
             Ok(entries) => entries,
-            Err(e) => return self.fail(path, &e),
+            Err(e) => return self.fail(&place, &e),
         };
         let mut entries: Vec<PathBuf> = entries.into_iter().map(|e| e.path()).collect();
         entries.sort();
         for entry in entries {
-            self.entries += 1;
-            if self.entries > MAX_ENTRIES {
-                return self.broken.push(Broken {
-                    place: entry.display().to_string(),
-                    why: format!("not read, nor what follows: more than {MAX_ENTRIES} files"),
-                    hint: "give the directories that matter one by one",
-                });
+            let place = entry.display().to_string();
+            if let Err(e) = self.count() {
+                return self.fail(&place, &e);
             }
             let meta = match fs::symlink_metadata(&entry) {
                 Ok(meta) => meta,
                 Err(e) => {
-                    self.fail(&entry, &e);
+                    self.fail(&place, &e);
                     continue;
                 }
             };
@@ -229,97 +307,173 @@ impl Reader {
             // Opening a pipe that nobody writes to would wait for ever.
             let regular = fs::metadata(&entry).is_ok_and(|m| m.is_file());
             if let Some(why) = flaw {
-                self.skip(&entry, why);
+                self.skip(&place, why);
             } else if meta.is_dir() {
                 self.directory(&entry, depth + 1);
-            } else if !regular {
-                self.skip(&entry, "not a regular file");
-            } else if let Some(log) = log_of(&entry) {
-                self.log(&entry, log);
-            } else if is_object_file(&entry) {
-                self.file(&entry, true);
-            } else if is_compressed(&entry) {
-                self.skip(&entry, "compressed: unpack it first");
+            } else if regular {
+                self.file(&entry, false);
             } else {
-                self.skip(&entry, "neither JSON, YAML nor a container's log by its name");
+                self.skip(&place, "not a regular file");
             }
         }
     }
 
-    fn file(&mut self, path: &Path, among_others: bool) {
-        match File::open(path) {
-            Ok(file) => self.text(&path.display().to_string(), file, among_others),
-            Err(e) => self.fail(path, &e),
+    /// One file or directory more.
+    fn count(&mut self) -> io::Result<()> {
+        self.entries += 1;
+        let most = self.limits.entries;
+        if self.entries > most {
+            return Err(archive::limit(
+                format!("not read, nor what follows: more than {most} files"),
+                "give the directories that matter one by one",
+            ));
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, path: &Path, given: bool) {
+        let place = path.display().to_string();
+        let at = At { place: &place, path, given, layers: 0 };
+        let read = File::open(path).and_then(|file| self.open(&at, Input::File(file)));
+        if let Err(e) = read {
+            self.fail(&place, &e);
         }
     }
 
-    fn text(&mut self, place: &str, input: impl Read, among_others: bool) {
-        let mut bytes = Vec::new();
-        let broken = |why: String, hint| Broken { place: place.to_owned(), why, hint };
-        match input.take(MAX_FILE + 1).read_to_end(&mut bytes) {
-            Err(e) => return self.broken.push(broken(e.to_string(), "can it be read otherwise?")),
-            Ok(n) if n as u64 > MAX_FILE => {
-                let why = format!("larger than {} GiB", MAX_FILE >> 30);
-                return self
-                    .broken
-                    .push(broken(why, "write one file per kind or namespace, into a directory"));
-            }
-            Ok(_) => {}
-        }
-        match decode_text(bytes) {
-            Err((why, hint)) => self.broken.push(broken(why.to_owned(), hint)),
-            // Tools that gather whole clusters leave empty files where there was nothing to gather.
-            Ok(text) if text.trim().is_empty() => {
-                if among_others {
-                    self.skip(Path::new(place), "empty");
-                } else {
-                    self.broken.push(broken("empty".to_owned(), HOW_TO_DUMP));
-                }
-            }
-            Ok(text) => {
-                let beats = newest::heartbeats(&text);
-                self.heartbeats.extend(beats);
-                let before = self.collector.objects();
-                match self.collector.documents(place, &text, among_others) {
-                    Err(cut) => self.broken.push(cut),
-                    Ok(()) if self.collector.objects() == before => {
-                        if among_others {
-                            self.skip(Path::new(place), "no Kubernetes objects in it");
-                        }
-                    }
-                    Ok(()) => self.read += 1,
-                }
-            }
+    /// Reads a file, whatever it is: its first bytes say whether it is an archive.
+    fn open(&mut self, at: &At<'_>, mut input: Input<'_>) -> io::Result<()> {
+        let mut head = Vec::new();
+        input.by_ref().take(HEAD).read_to_end(&mut head)?;
+        match archive::Form::of(&head) {
+            Some(form) => self.archive(at, form, &head, input),
+            None => self.content(at, &head, input),
         }
     }
 
-    fn log(&mut self, path: &Path, log: LogName) {
-        if self.logs.len() >= MAX_LOGS {
-            return self.skip(path, "too many logs: the first 10000 are read");
-        }
-        let tail = File::open(path).and_then(|mut file| {
-            let length = file.seek(SeekFrom::End(0))?;
-            file.seek(SeekFrom::Start(length.saturating_sub(MAX_BYTES as u64)))?;
-            let mut tail = Vec::new();
-            file.take(MAX_BYTES as u64).read_to_end(&mut tail)?;
-            Ok(tail)
-        });
-        let LogName { namespace, pod, container, previous } = log;
-        match tail {
-            Ok(tail) => {
+    fn content(&mut self, at: &At<'_>, head: &[u8], mut input: Input<'_>) -> io::Result<()> {
+        match layouts::told(at.path) {
+            Some(Told::Log(of)) => {
+                let tail = logs::tail(head, &mut input)?;
                 self.read += 1;
-                self.logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None })
+                self.log(at, of, tail);
+                Ok(())
             }
-            Err(e) => self.fail(path, &e),
+            Some(Told::Logs) => {
+                self.read += 1;
+                self.sections(at, BufReader::new(head.chain(input)), None)
+            }
+            Some(Told::Error) => {
+                self.skip(at.place, "what a tool says of a log that it could not read");
+                Ok(())
+            }
+            Some(Told::Items { api_version, kind }) => self.text(at, head, input, Some((api_version, kind))),
+            None if at.given || is_object_file(at.path) || text::begins_as_objects(head) => {
+                self.text(at, head, input, None)
+            }
+            None => {
+                let what = text::for_people(&String::from_utf8_lossy(head)).map(|(what, _)| what);
+                self.skip(at.place, what.unwrap_or("neither JSON, YAML nor a container's log by its name"));
+                Ok(())
+            }
+        }
+    }
+
+    fn text(
+        &mut self,
+        at: &At<'_>,
+        head: &[u8],
+        input: Input<'_>,
+        items: Option<(&'static str, &'static str)>,
+    ) -> io::Result<()> {
+        let most = if at.layers == 0 { MAX_FILE } else { self.limits.text };
+        let mut bytes = Vec::new();
+        if head.chain(input).take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+            let hint = if at.layers == 0 {
+                "write one file per kind or namespace, into a directory"
+            } else {
+                "unpack the archive, and give the directory"
+            };
+            self.broke(at.place, format!("larger than {} MiB", most >> 20), hint);
+            return Ok(());
+        }
+        let mut text = match text::decode(bytes) {
+            Ok(text) => text,
+            Err((why, hint)) => {
+                self.broke(at.place, why, hint);
+                return Ok(());
+            }
+        };
+        // Tools that gather whole clusters leave empty files where there was nothing to gather.
+        if text.trim().is_empty() {
+            match at.given {
+                true => self.broke(at.place, "empty", HOW_TO_DUMP),
+                false => self.skip(at.place, "empty"),
+            }
+            return Ok(());
+        }
+        if let Some((what, hint)) = text::for_people(&text) {
+            match at.given {
+                true => self.broke(at.place, what, hint),
+                false => self.skip(at.place, what),
+            }
+            return Ok(());
+        }
+        if logs::has_sections(&text) {
+            // `kubectl cluster-info dump` to standard output.
+            let mut rest = Vec::new();
+            self.sections(at, text.as_bytes(), Some(&mut rest))?;
+            text = String::from_utf8(rest).unwrap_or_default();
+        }
+        self.heartbeats.extend(newest::heartbeats(&text));
+        let before = self.collector.objects();
+        match self.collector.documents(at.place, &text, !at.given, items) {
+            Ok(()) if self.collector.objects() > before => self.read += 1,
+            Ok(()) if at.given => {}
+            // Only its beginning promised objects.
+            Err(_) if !at.given && !is_object_file(at.path) => {
+                self.skip(at.place, "neither JSON nor YAML of Kubernetes objects");
+            }
+            Ok(()) => self.skip(at.place, "no Kubernetes objects in it"),
+            Err(broken) => self.broken.push(broken),
+        }
+        Ok(())
+    }
+
+    fn sections(&mut self, at: &At<'_>, input: impl BufRead, rest: Option<&mut Vec<u8>>) -> io::Result<()> {
+        logs::sections(input, rest, |of, tail| self.log(at, of, tail))
+    }
+
+    fn log(&mut self, at: &At<'_>, of: LogOf, tail: Vec<u8>) {
+        self.log_bytes += tail.len();
+        let replaced = self.logs.insert(of.clone(), tail);
+        self.log_bytes -= replaced.map_or(0, |tail| tail.len());
+        if self.log_bytes > self.limits.logs {
+            // Those of containers that never failed are not looked at.
+            let well = self.collector.well();
+            self.logs.retain(|of, _| !well.contains(&(&of.namespace, &of.pod, &of.container)));
+            self.log_bytes = self.logs.values().map(Vec::len).sum();
+        }
+        if self.log_bytes > self.limits.logs
+            && let Some(tail) = self.logs.remove(&of)
+        {
+            self.log_bytes -= tail.len();
+            self.skip(at.place, "too many logs");
         }
     }
 
     fn finish(self) -> Dump {
         let Self { collector, logs, broken, heartbeats, read, skipped, .. } = self;
-        let (mut snapshot, objects) = collector.finish();
+        let (mut snapshot, manifest, objects) = collector.finish();
         snapshot.sources.logs = !logs.is_empty();
-        snapshot.logs = logs;
-        Dump { snapshot, broken, read, skipped, objects, heartbeats }
+        let log = |(of, tail): (LogOf, Vec<u8>)| {
+            let LogOf { namespace, pod, container, previous } = of;
+            ContainerLog { namespace, pod, container, previous, tail, reading: None }
+        };
+        snapshot.logs = logs.into_iter().map(log).collect();
+        if let Some(manifest) = &manifest {
+            snapshot.sources = manifest.sources;
+        }
+        Dump { snapshot, broken, read, skipped, objects, heartbeats, manifest }
     }
 }
 
@@ -329,126 +483,7 @@ fn is_object_file(path: &Path) -> bool {
         .is_some_and(|e| ["json", "jsonl", "ndjson", "yaml", "yml"].iter().any(|x| e.eq_ignore_ascii_case(x)))
 }
 
-fn is_compressed(path: &Path) -> bool {
-    path.extension().and_then(|e| e.to_str()).is_some_and(|e| {
-        ["gz", "tgz", "zip", "xz", "zst", "bz2", "tar"].iter().any(|x| e.eq_ignore_ascii_case(x))
-    })
-}
-
-#[derive(Debug, PartialEq)]
-struct LogName {
-    namespace: String,
-    pod: String,
-    container: String,
-    previous: bool,
-}
-
-/// Whose log a file holds, by its name: `NS.POD.CONTAINER.{previous,current}.log`, or must-gather's
-/// `namespaces/NS/pods/POD/CONTAINER/CONTAINER/logs/{previous,current}.log`. Namespaces and containers have no dots in their
-/// names, pods may.
-fn log_of(path: &Path) -> Option<LogName> {
-    let name = path.file_name()?.to_str()?.strip_suffix(".log")?;
-    let (whose, which) = name.rsplit_once('.').unwrap_or(("", name));
-    let previous = match which {
-        "previous" => true,
-        "current" => false,
-        _ => return None,
-    };
-    let (namespace, pod, container) = if whose.is_empty() {
-        let mut up = path.parent()?.iter().rev().map(|part| part.to_str().unwrap_or_default());
-        let mut next = || up.next().unwrap_or_default();
-        match (next(), next(), next(), next(), next(), next()) {
-            ("logs", container, same, pod, "pods", namespace) if container == same => {
-                (namespace, pod, container)
-            }
-            _ => return None,
-        }
-    } else {
-        let (namespace, rest) = whose.split_once('.')?;
-        let (pod, container) = rest.rsplit_once('.')?;
-        (namespace, pod, container)
-    };
-    let own = str::to_owned;
-    Some(LogName { namespace: own(namespace), pod: own(pod), container: own(container), previous })
-}
-
-/// Text as shells and tools write it: UTF-8, or the UTF-16 of PowerShell's `>`.
-fn decode_text(bytes: Vec<u8>) -> Result<String, (&'static str, &'static str)> {
-    let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units = rest
-            .chunks_exact(2)
-            .map(|pair| unit([pair.first().copied().unwrap_or(0), pair.get(1).copied().unwrap_or(0)]));
-        char::decode_utf16(units).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)).collect()
-    };
-    match bytes.as_slice() {
-        [0xff, 0xfe, rest @ ..] => return Ok(utf16(rest, u16::from_le_bytes)),
-        [0xfe, 0xff, rest @ ..] => return Ok(utf16(rest, u16::from_be_bytes)),
-        [0x1f, 0x8b, ..] => return Err(("compressed with gzip", "unpack it first: gunzip, or tar -xzf")),
-        [b'P', b'K', 3, 4, ..] => return Err(("a zip archive", "unpack it first: unzip")),
-        _ => {}
-    }
-    if bytes.get(257..262) == Some(b"ustar") {
-        return Err(("a tar archive", "unpack it first: tar -xf, and give the directory"));
-    }
-    if bytes.starts_with(b"k8s\0") {
-        return Err(("Kubernetes' protobuf encoding", "write it as JSON: kubectl get ... -o json"));
-    }
-    if bytes.contains(&0) {
-        return Err(("neither JSON nor YAML, but binary", HOW_TO_DUMP));
-    }
-    let text =
-        String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());
-    Ok(match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    })
-}
-
 /// A document that was passed over.
 fn undecodable(place: String, why: &str) -> Undecodable {
     Undecodable { place, why: why.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_name_of_a_log_says_whose_it_is() {
-        let name =
-            |path: &str| log_of(Path::new(path)).map(|l| (l.namespace, l.pod, l.container, l.previous));
-        let own = |ns: &str, pod: &str, c: &str, previous| {
-            Some((ns.to_owned(), pod.to_owned(), c.to_owned(), previous))
-        };
-        assert_eq!(name("logs/shop.cart-1.cart.previous.log"), own("shop", "cart-1", "cart", true));
-        assert_eq!(
-            name("shop.a.pod.with.dots.cart.current.log"),
-            own("shop", "a.pod.with.dots", "cart", false)
-        );
-        assert_eq!(
-            name("mg/namespaces/shop/pods/cart-1/cart/cart/logs/previous.log"),
-            own("shop", "cart-1", "cart", true)
-        );
-        for other in [
-            "logs/kubelet.log",
-            "logs/current.log",
-            "a.b.previous.log",
-            "x.previous.txt",
-            "logs/shop.cart.cart.err",
-        ] {
-            assert_eq!(name(other), None, "{other}");
-        }
-    }
-
-    #[test]
-    fn text_of_powershell_is_read_and_archives_are_named() {
-        let utf16: Vec<u8> = [0xff, 0xfe]
-            .into_iter()
-            .chain("{\"kind\":\"Pod\"}".encode_utf16().flat_map(u16::to_le_bytes))
-            .collect();
-        assert_eq!(decode_text(utf16).as_deref(), Ok("{\"kind\":\"Pod\"}"));
-        assert_eq!(decode_text(b"\xef\xbb\xbf{}".to_vec()).as_deref(), Ok("{}"));
-        assert!(decode_text(vec![0x1f, 0x8b, 8]).is_err());
-        assert!(decode_text(b"abc\0def".to_vec()).is_err());
-    }
 }

@@ -723,7 +723,7 @@ fn take_down_newest(incidents: &mut [Incident], events: &[IncidentEvent], pod: &
     for event in events.iter().filter(|event| event.what == What::Opened) {
         let Some(incident) = incidents.iter_mut().find(|incident| incident.id == event.id) else { continue };
         let view = views(pod).find(|view| *view.name == *incident.compact.container);
-        if let Some(termination) = view.and_then(|view| Termination::newest(view)) {
+        if let Some(termination) = view.and_then(Termination::newest) {
             incident.timeline.terminated(&termination, now);
         }
     }

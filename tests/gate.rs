@@ -5,16 +5,20 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs)]
 
 use std::alloc::System;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::core::ObjectList;
 use kubehealer::cluster::lean::Lean;
 use kubehealer::daemon::{self, Settings, Target};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
+use kubehealer::files;
 use kubehealer::incidents::compact::Packed;
 use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::metrics::Metrics;
@@ -228,8 +232,84 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     assert!(gate.0.is_empty(), "{:#?}", gate.0);
     drop((incidents, failing));
 
+    read_a_support_bundle_of_200_mb();
+
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.unwrap().block_on(hold_with_names_that_come_and_go());
+}
+
+/// Counts what goes through.
+struct Counted<W> {
+    inner: W,
+    bytes: u64,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        let count = self.inner.write(bytes)?;
+        self.bytes += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// Notes how much is held whenever more is read.
+struct Observed<R> {
+    inner: R,
+    most: usize,
+}
+
+impl<R: Read> Read for Observed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.most = self.most.max(held());
+        self.inner.read(buffer)
+    }
+}
+
+/// A bundle as support gets it: 20,000 pods in 20 namespaces and 4,000 logs that hardly compress, made while it is read.
+fn read_a_support_bundle_of_200_mb() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let made = std::thread::spawn(move || {
+        let gzip = GzEncoder::new(Counted { inner: writer, bytes: 0 }, Compression::fast());
+        let mut tar = tar::Builder::new(gzip);
+        let mut put = |name: String, content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, format!("bundle/cluster-resources/{name}"), content).unwrap();
+        };
+        let mut random = fastrand::Rng::with_seed(7);
+        let noise: String = (0..4 << 20).map(|_| random.alphanumeric()).collect();
+        let mut log = String::new();
+        let json = list(1_000, 0.02, "application/json");
+        let json = String::from_utf8(json).unwrap();
+        for namespace in 0..20 {
+            for pod in 0..200 {
+                log.clear();
+                while log.len() < 70_000 {
+                    let from = random.usize(..noise.len() - 100);
+                    log.push_str(&noise[from..from + 100]);
+                    log.push('\n');
+                }
+                put(format!("pods/logs/ns-{namespace}/pod-{pod}/main.log"), log.as_bytes());
+            }
+            let pods = json.replace("\"uid\":\"", &format!("\"uid\":\"{namespace}-"));
+            put(format!("pods/ns-{namespace}.json"), pods.as_bytes());
+        }
+        tar.into_inner().unwrap().finish().unwrap().bytes
+    });
+    let before = held();
+    let mut bundle = Observed { inner: reader, most: 0 };
+    let dump = files::read(&["-".into()], &mut bundle);
+    let most = (bundle.most.max(held()) - before) / 1_000_000;
+    let size = made.join().unwrap() / 1_000_000;
+    println!("a bundle of {size} MB: at most {most} MB held, {} pods", dump.snapshot.pods.len());
+    assert!(size >= 200 && most < 200, "{size} {most}");
+    assert_eq!((dump.snapshot.pods.len(), dump.broken.len()), (20_000, 0), "{:?}", dump.broken);
+    let kept = dump.snapshot.logs.len();
+    assert!(kept > 500 && kept + dump.skipped.len() == 4_000, "{kept} {}", dump.skipped.len());
 }
 
 /// The whole daemon and the simulated cluster, for three simulated days in which a pod with a fresh name comes, fails and goes

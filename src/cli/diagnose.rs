@@ -27,17 +27,15 @@ Examples:
 
 Exit code: 0 nothing at or above --fail-on; 1 something at or above it; 2 error: cluster or input unreadable.";
 
-/// Show what is wrong with pods now, in a cluster or in files.
-#[derive(Debug, clap::Args)]
-#[command(after_help = EXAMPLES)]
-pub(super) struct Args {
+/// Which pods of which cluster, and whether their logs.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct Which {
     /// A pod, or the pods of deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x, rollout/x, service/x, node/x and other
     /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
     #[arg(value_name = "POD|KIND/NAME")]
     targets: Vec<String>,
     /// The namespace [default: that of the kubeconfig's context; with -f: all]
-    #[arg(long, short)]
-    #[arg(value_parser = select::valid_namespace)]
+    #[arg(long, short, value_parser = select::valid_namespace)]
     namespace: Option<String>,
     /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
@@ -46,13 +44,28 @@ pub(super) struct Args {
     #[arg(long, short = 'l', value_name = "LABELS")]
     selector: Option<Selector>,
     /// The context of the kubeconfig; several, separated by commas, are diagnosed one after another
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "file")]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
     context: Vec<String>,
     /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
-    #[arg(long, value_name = "FILE", conflicts_with = "file")]
+    #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Read files instead of a cluster: JSON or YAML of kubectl, a directory with logs, a recorded watch, - for stdin
-    #[arg(long, short = 'f', value_name = "FILE|DIR|-")]
+    /// Do not read logs
+    #[arg(long)]
+    no_logs: bool,
+    /// Read the logs of crashed containers, as far as you have the right to (the default)
+    #[arg(long, overrides_with = "no_logs")]
+    logs: bool,
+}
+
+/// Show what is wrong with pods now, in a cluster or in files.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = EXAMPLES)]
+pub(super) struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Read files instead of a cluster: JSON or YAML of kubectl, a directory or an archive (tar, tar.gz, zip, gz) of these with logs,
+    /// what dump, kubectl cluster-info dump, must-gather, troubleshoot.sh or sos wrote, a recorded watch; - for stdin
+    #[arg(long, short = 'f', value_name = "FILE|DIR|-", conflicts_with_all = ["context", "kubeconfig"])]
     file: Vec<PathBuf>,
     /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
@@ -78,18 +91,13 @@ pub(super) struct Args {
     /// Exit with 1 if there is a finding of this or a worse severity
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
-    /// Do not read logs
-    #[arg(long)]
-    no_logs: bool,
-    /// Read the logs of crashed containers, as far as you have the right to (the default)
-    #[arg(long, overrides_with = "no_logs")]
-    logs: bool,
 }
 
 /// How to print it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
     /// For people: one line each, worst first, then the details
+    #[default]
     Table,
     /// The table with one line for each pod, and all evidence
     Wide,
@@ -118,27 +126,59 @@ struct Seen {
     unproven: Vec<Trouble>,
 }
 
-pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
-    if args.all_namespaces
-        && let Some(namespace) = args.namespace.take()
-    {
-        output::note(&format!("-A means all namespaces: ignoring -n {namespace}"));
+impl Which {
+    fn settle(&mut self) {
+        if self.all_namespaces
+            && let Some(namespace) = self.namespace.take()
+        {
+            output::note(&format!("-A means all namespaces: ignoring -n {namespace}"));
+        }
     }
-    let kubeconfig = args.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
-    let flags = |context| ClusterFlags::new(context, kubeconfig.as_deref());
-    let hinted =
-        |flags: &ClusterFlags, trouble: Trouble| Trouble { hint: flags.with(&trouble.hint), ..trouble };
-    let (looks, mut code) = match args.context.as_slice() {
+
+    fn flags(&self, context: Option<&str>) -> ClusterFlags {
+        let kubeconfig = self.kubeconfig.as_ref().map(|path| path.to_string_lossy().into_owned());
+        ClusterFlags::new(context, kubeconfig.as_deref())
+    }
+}
+
+fn hinted(flags: &ClusterFlags, trouble: Trouble) -> Trouble {
+    Trouble { hint: flags.with(&trouble.hint), ..trouble }
+}
+
+/// What a diagnosis of these pods reads of a cluster: at this time, and with these notes.
+pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<String>), Trouble> {
+    which.settle();
+    let context = match which.context.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        _ => return Err(Trouble::new("a dump is of one cluster", "run it once for each --context")),
+    };
+    let flags = which.flags(context.as_deref());
+    let args = Args { which, ..Args::default() };
+    let seen = || {
+        let (targets, how) = args.targets()?;
+        let seen = in_cluster(&args, context.as_deref(), targets)?;
+        match seen.unproven.into_iter().next() {
+            Some(nothing) => Err(nothing),
+            None => Ok((seen.snapshot, seen.now, [seen.notes, how].concat())),
+        }
+    };
+    seen().map_err(|trouble| hinted(&flags, trouble))
+}
+
+pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
+    args.which.settle();
+    let (looks, mut code) = match args.which.context.as_slice() {
         [] | [_] => {
-            let context = args.context.first().map(String::as_str);
-            let flags = flags(context);
+            let context = args.which.context.first().map(String::as_str);
+            let flags = args.which.flags(context);
             let looked = Looked::at(&args, context, "", flags.clone()).map_err(|t| hinted(&flags, t))?;
             (vec![looked], 0)
         }
         contexts => {
             let (mut looks, mut code) = (Vec::new(), 0);
             for context in contexts {
-                let flags = flags(Some(context));
+                let flags = args.which.flags(Some(context));
                 match Looked::at(&args, Some(context), context, flags.clone()) {
                     Ok(looked) => looks.push(looked),
                     // The others are looked at all the same.
@@ -231,7 +271,7 @@ impl Args {
         };
         let looks: Vec<Look<'_>> = looks.iter().map(Looked::look).collect();
         let joined = |one: &dyn Fn(&Look<'_>) -> String| looks.iter().map(one).collect::<Vec<_>>().join("\n");
-        let is_list = self.context.len() > 1;
+        let is_list = self.which.context.len() > 1;
         match self.output {
             Format::Table | Format::Wide => joined(&|look| report::table(look, &style)),
             Format::Json if is_list => report::json_list(&looks),
@@ -244,11 +284,11 @@ impl Args {
 
     /// What the words ask for, and how.
     fn targets(&self) -> Result<(Vec<Target>, Vec<String>), Trouble> {
-        let targets =
-            select::targets(&self.targets).map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
+        let targets = select::targets(&self.which.targets)
+            .map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
         let (targets, how): (Vec<Target>, Vec<_>) = targets.into_iter().map(Target::resolved).unzip();
         for target in &targets {
-            if let (Some(own), Some(given)) = (&target.namespace, &self.namespace)
+            if let (Some(own), Some(given)) = (&target.namespace, &self.which.namespace)
                 && own != given
             {
                 return Err(Trouble::new(
@@ -279,8 +319,8 @@ impl Args {
 
     /// The namespace that is to be read; none for all of them. A target that names none is in the usual one.
     fn place(&self, targets: &mut [Target], usual: Option<&str>) -> Option<String> {
-        if self.all_namespaces || self.namespace.is_some() {
-            return self.namespace.clone();
+        if self.which.all_namespaces || self.which.namespace.is_some() {
+            return self.which.namespace.clone();
         }
         // Nodes have pods of all namespaces.
         if targets.iter().any(|t| t.is(Kind::Node)) {
@@ -313,8 +353,11 @@ impl Args {
         let meant = wanted.iter().flat_map(|target| meant(target, snapshot, namespace, &known, notes));
         let targets = meant.collect();
         let nothing = self.nothing(snapshot, namespace);
-        let selection =
-            Selection { targets, namespace: namespace.map(str::to_owned), selector: self.selector.clone() };
+        let selection = Selection {
+            targets,
+            namespace: namespace.map(str::to_owned),
+            selector: self.which.selector.clone(),
+        };
         let missing = selection.narrow(snapshot);
         let Some(target) = missing.first() else {
             let nodes_are_there = !wanted.is_empty() && !snapshot.nodes.is_empty();
@@ -341,7 +384,7 @@ impl Args {
         let place = namespace.map_or(String::new(), |n| format!(" in namespace {n}"));
         let metas = || snapshot.pods.iter().map(|p| &p.metadata);
         let here: Vec<&ObjectMeta> = metas().filter(|m| namespace.is_none_or(|n| n == m.namespace)).collect();
-        if let (Some(selector), false) = (&self.selector, here.is_empty()) {
+        if let (Some(selector), false) = (&self.which.selector, here.is_empty()) {
             return Trouble::new(
                 format_args!("no pod has the labels {}{place}", selector.text),
                 selector.guess(&here).map_or("see: kubectl get pods --show-labels".to_owned(), |label| {
@@ -415,7 +458,7 @@ fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
         ));
     }
     let mut dump = files::read(&args.file, io::stdin().lock());
-    if args.no_logs {
+    if args.which.no_logs {
         dump.snapshot.logs.clear();
         dump.snapshot.sources.logs = false;
     }
@@ -442,20 +485,38 @@ fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
         ));
     }
     let mut notes = passed_over(&dump.snapshot);
+    let mut unproven = Vec::new();
+    if let Some(manifest) = &mut dump.manifest {
+        let cluster = if manifest.cluster.is_empty() { "a cluster" } else { &manifest.cluster };
+        let (at, version) = (manifest.observed_at, &manifest.version);
+        notes.push(format!("dump of {cluster} at {at} by kubehealer {version}"));
+        notes.append(&mut manifest.notes);
+        unproven.extend(undecided(args, &dump.snapshot));
+    }
     notes.extend(dump.broken.iter().map(|b| format!("not read: {b}")));
     // A clock may be an hour off; a time that lies further ahead is an error in the data.
     let clock = clock();
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
     let now = args.now.or_else(|| dump.newest_time(limit)).unwrap_or(clock);
     let namespace = args.place(&mut targets, None);
-    let nothing = args.narrow(&mut dump.snapshot, &targets, namespace.as_deref(), &mut notes)?;
-    let mut unproven: Vec<Trouble> = nothing.into_iter().collect();
+    unproven.extend(args.narrow(&mut dump.snapshot, &targets, namespace.as_deref(), &mut notes)?);
     if args.fail_on.is_some() && !dump.snapshot.undecodable.is_empty() {
         let number = count(dump.snapshot.undecodable.len() as u64, "document");
         unproven
             .push(Trouble::new(format_args!("{number} could not be read"), "they are named in the report"));
     }
     Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty(), unproven })
+}
+
+/// Why `--fail-on` cannot be decided, if so: not everything could be read.
+fn undecided(args: &Args, snapshot: &Snapshot) -> Option<Trouble> {
+    let all = snapshot.sources.events && snapshot.sources.owners && snapshot.undecodable.is_empty();
+    (args.fail_on.is_some() && !all).then(|| {
+        Trouble::new(
+            "--fail-on cannot be decided: not everything could be read",
+            "the report says what is missing, and why",
+        )
+    })
 }
 
 /// The time of this machine: for what neither the cluster nor the files tell.
@@ -486,8 +547,11 @@ fn in_cluster(args: &Args, context: Option<&str>, targets: Vec<Target>) -> Resul
 }
 
 async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    let how =
-        Connect { kubeconfig: args.kubeconfig.clone(), context: context.map(str::to_owned), http1: false };
+    let how = Connect {
+        kubeconfig: args.which.kubeconfig.clone(),
+        context: context.map(str::to_owned),
+        http1: false,
+    };
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.place(&mut targets, Some(&cluster.namespace));
     // One pod is asked for by its name: a namespace may hold thousands.
@@ -495,7 +559,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
         [target] if target.is(Kind::Pod) => format!("metadata.name={}", target.name),
         _ => String::new(),
     };
-    let label_selector = args.selector.as_ref().map(|s| s.text.clone()).unwrap_or_default();
+    let label_selector = args.which.selector.as_ref().map(|s| s.text.clone()).unwrap_or_default();
     let mut wanted = Wanted { namespace: namespace.clone(), label_selector, field_selector };
     let progress = Progress::default();
     let failed = |failure: Failure| Trouble::new(format_args!("{}: {}", cluster.server, failure.text), "");
@@ -519,7 +583,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
         let now = args
             .now
             .unwrap_or_else(|| files::newest_time(&seen.snapshot, limit).map_or(clock, |t| t.max(clock)));
-        if !args.no_logs {
+        if !args.which.no_logs {
             let wanted = logs_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
             let (logs, lacking) = snapshot::logs(&cluster.client, wanted, &progress).await;
             seen.snapshot.sources.logs = lacking.is_empty() || !logs.is_empty();
@@ -541,15 +605,7 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
                 };
             }
         }
-        let sources = seen.snapshot.sources;
-        if args.fail_on.is_some()
-            && !(sources.events && sources.owners && seen.snapshot.undecodable.is_empty())
-        {
-            unproven.push(Trouble::new(
-                "--fail-on cannot be decided: not everything could be read",
-                "the report says what is missing, and why",
-            ));
-        }
+        unproven.extend(undecided(args, &seen.snapshot));
         Ok(Seen { snapshot: seen.snapshot, now, notes, incomplete: false, unproven })
     };
     output::with_progress(&progress, work).await

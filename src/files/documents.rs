@@ -2,15 +2,16 @@
 //!
 //! Must not know what the objects mean, nor where a text came from.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Broken, HOW_TO_DUMP, undecodable};
+use super::{Broken, HOW_TO_DUMP, Manifest, undecodable};
+use crate::API_VERSION;
 use crate::diagnosis::{OwnerLabels, Snapshot, Sources, Undecodable};
 use crate::objects::{
     CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Revision, Workload, lenient,
@@ -155,7 +156,10 @@ pub(super) struct Collector {
     revisions: Newest<Revision>,
     sources: Option<Sources>,
     undecodable: Vec<Undecodable>,
+    manifest: Option<Manifest>,
     objects: usize,
+    /// What the items of a list are that do not say it: API version and kind.
+    items: Option<(&'static str, &'static str)>,
 }
 
 const CUT: &str = "ends in the middle of a JSON document";
@@ -174,9 +178,27 @@ impl Collector {
         self.objects
     }
 
+    /// The containers that are ready and never terminated: by namespace, pod and name.
+    pub(super) fn well(&self) -> HashSet<(&String, &String, &String)> {
+        let pods = self.pods.slots.iter().filter_map(|(_, pod)| pod.as_ref());
+        let containers =
+            pods.flat_map(|pod| pod.status.container_statuses.iter().map(move |c| (&pod.metadata, c)));
+        containers
+            .filter(|(_, c)| c.ready && c.restart_count == 0 && c.last_state.terminated.is_none())
+            .map(|(meta, c)| (&meta.namespace, &meta.name, &c.name))
+            .collect()
+    }
+
     /// Takes all documents of a text in. An error is about the text as a whole: nothing of it, or only a part, was taken.
     /// Among other files (in a directory) one may well be something else.
-    pub(super) fn documents(&mut self, place: &str, text: &str, among_others: bool) -> Result<(), Broken> {
+    pub(super) fn documents(
+        &mut self,
+        place: &str,
+        text: &str,
+        among_others: bool,
+        items: Option<(&'static str, &'static str)>,
+    ) -> Result<(), Broken> {
+        self.items = items;
         let before = self.objects;
         let stop = match text.trim_start().chars().next() {
             Some('{' | '[') => self.json(place, text),
@@ -252,9 +274,16 @@ impl Collector {
             }
             return Ok(());
         }
-        let outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
-        let place = || format!("{place}, line {line}");
-        self.document(&outline, place, true, &mut serde_json::Deserializer::from_str(text))
+        let mut outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
+        if outline.kind == Manifest::KIND && outline.api_version == API_VERSION {
+            self.objects += 1;
+            self.manifest = Some(serde_json::from_str(text).map_err(|_| Stop::Other)?);
+            return Ok(());
+        }
+        if let (Some((api_version, kind)), "", None) = (self.items, outline.kind.as_str(), &outline.items) {
+            (outline.kind, outline.api_version) = (kind.to_owned(), api_version.to_owned());
+        }
+        self.document(&outline, || format!("{place}, line {line}"), text)
     }
 
     /// YAML documents between lines of `---`.
@@ -263,12 +292,9 @@ impl Collector {
         let mut stop = None;
         let mut whole = 0;
         for (line, document) in yaml_documents(text) {
-            let options = yaml_options(document);
-            let outline = match serde_saphyr::from_str_with_options::<Outline>(document, options.clone()) {
-                Ok(outline) => outline,
-                Err(error) => {
-                    // The error's own words quote the text.
-                    let at = error.location().map_or(0, |l| l.line() as usize);
+            let json = match json_of_yaml(document) {
+                Ok(json) => json,
+                Err(at) => {
                     let line = line + at.saturating_sub(1);
                     self.undecodable.push(undecodable(
                         format!("{place}, line {line}"),
@@ -281,17 +307,9 @@ impl Collector {
                     continue;
                 }
             };
-            let place = || format!("{place}, line {line}");
-            let result = serde_saphyr::with_deserializer_from_str_with_options(document, options, |d| {
-                Ok(self.document(&outline, place, false, d))
-            });
-            match result {
-                Ok(Ok(())) => whole += 1,
-                Ok(Err(other)) => stop = Some(other),
-                Err(_) => {
-                    self.undecodable.push(undecodable(place(), "not YAML of a Kubernetes object"));
-                    stop = Some(Stop::Other);
-                }
+            match self.json_document(place, line, &json) {
+                Ok(()) => whole += 1,
+                Err(other) => stop = Some(other),
             }
         }
         if whole == 0 {
@@ -302,13 +320,7 @@ impl Collector {
     }
 
     /// Takes in what the outline promises.
-    fn document<'de, D: Deserializer<'de>>(
-        &mut self,
-        outline: &Outline,
-        place: impl Fn() -> String,
-        json: bool,
-        deserializer: D,
-    ) -> Result<(), Stop> {
+    fn document(&mut self, outline: &Outline, place: impl Fn() -> String, text: &str) -> Result<(), Stop> {
         let (key, deleted, kinds): (_, bool, Vec<Option<Kind>>) = match (&outline.items, &outline.object) {
             (Some(items), _) => {
                 self.objects += 1;
@@ -338,11 +350,12 @@ impl Collector {
             return Ok(());
         }
         let list = key == "items";
-        let body = Body { collector: self, key, kinds: &kinds, deleted, json, place: &place };
+        let body = Body { collector: self, key, kinds: &kinds, deleted, place: &place };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let result = if list || key == "object" {
             deserializer.deserialize_map(body)
         } else {
-            body.item(0).deserialize(deserializer)
+            body.item(0).deserialize(&mut deserializer)
         };
         if result.is_err() {
             self.undecodable.push(undecodable(place(), "cannot be decoded"));
@@ -360,7 +373,7 @@ impl Collector {
         }
     }
 
-    pub(super) fn finish(self) -> (Snapshot, usize) {
+    pub(super) fn finish(self) -> (Snapshot, Option<Manifest>, usize) {
         let snapshot = Snapshot {
             pods: self.pods.finish(),
             events: self.events.finish(),
@@ -378,7 +391,7 @@ impl Collector {
             owner_labels: OwnerLabels::default(),
             undecodable: self.undecodable,
         };
-        (snapshot, self.objects)
+        (snapshot, self.manifest, self.objects)
     }
 }
 
@@ -388,7 +401,6 @@ struct Body<'a, P> {
     key: &'a str,
     kinds: &'a [Option<Kind>],
     deleted: bool,
-    json: bool,
     place: &'a P,
 }
 
@@ -400,7 +412,6 @@ impl<'a, P: Fn() -> String> Body<'a, P> {
             kind,
             index: (self.key == "items").then_some(index),
             deleted: self.deleted,
-            json: self.json,
             place: self.place,
         }
     }
@@ -411,7 +422,6 @@ impl<'a, P: Fn() -> String> Body<'a, P> {
             key: self.key,
             kinds: self.kinds,
             deleted: self.deleted,
-            json: self.json,
             place: self.place,
         }
     }
@@ -460,7 +470,6 @@ struct Item<'a, P> {
     kind: Option<Kind>,
     index: Option<usize>,
     deleted: bool,
-    json: bool,
     place: &'a P,
 }
 
@@ -475,41 +484,35 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         let collector = self.collector;
         let deleted = self.deleted;
         macro_rules! take {
-            ($list:ident, $deserializer:expr) => {
-                Deserialize::deserialize($deserializer).map(|object| collector.$list.put(object, deleted))
-            };
-        }
-        macro_rules! take_kind {
-            ($deserializer:expr) => {
-                match kind {
-                    Kind::Pod => take!(pods, $deserializer),
-                    Kind::Event => take!(events, $deserializer),
-                    Kind::Node => take!(nodes, $deserializer),
-                    Kind::ReplicaSet => take!(replica_sets, $deserializer),
-                    Kind::Deployment => take!(deployments, $deserializer),
-                    Kind::StatefulSet => take!(stateful_sets, $deserializer),
-                    Kind::DaemonSet => take!(daemon_sets, $deserializer),
-                    Kind::Job => take!(jobs, $deserializer),
-                    Kind::CronJob => take!(cron_jobs, $deserializer),
-                    Kind::Claim => take!(claims, $deserializer),
-                    Kind::ControllerRevision => take!(revisions, $deserializer),
-                }
+            ($list:ident, $item:expr) => {
+                Deserialize::deserialize($item).map(|object| collector.$list.put(object, deleted))
             };
         }
         collector.note(kind);
-        if !self.json {
-            return take_kind!(deserializer);
-        }
-        // In JSON an item can be set apart first, so that one that does not decode spoils no other.
+        // Set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
         if kind == Kind::ReplicaSet
-            && let Ok(revision) = serde_json::from_str(raw.get())
+            && let Ok(revision) = serde_json::from_str::<Revision>(raw.get())
+            && !revision.settings.is_empty()
         {
             // It is a workload, and a revision of one.
             collector.revisions.put(revision, deleted);
         }
         let mut item = serde_json::Deserializer::from_str(raw.get());
-        if take_kind!(&mut item).is_err() {
+        let taken = match kind {
+            Kind::Pod => take!(pods, &mut item),
+            Kind::Event => take!(events, &mut item),
+            Kind::Node => take!(nodes, &mut item),
+            Kind::ReplicaSet => take!(replica_sets, &mut item),
+            Kind::Deployment => take!(deployments, &mut item),
+            Kind::StatefulSet => take!(stateful_sets, &mut item),
+            Kind::DaemonSet => take!(daemon_sets, &mut item),
+            Kind::Job => take!(jobs, &mut item),
+            Kind::CronJob => take!(cron_jobs, &mut item),
+            Kind::Claim => take!(claims, &mut item),
+            Kind::ControllerRevision => take!(revisions, &mut item),
+        };
+        if taken.is_err() {
             let place = match self.index {
                 Some(index) => format!("{}, item {}", (self.place)(), index + 1),
                 None => (self.place)(),
@@ -559,11 +562,12 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
-/// A cluster's dump is large, and repeats nothing by aliases: a document makes no more events than it has characters, or
-/// nearly so. A key that stands twice is no reason to lose the file.
-fn yaml_options(document: &str) -> serde_saphyr::Options {
+/// A YAML document as JSON, as kubectl reads YAML too, or the line on which it breaks. A cluster's dump is large, and repeats
+/// nothing by aliases: a document makes no more events than it has characters, or nearly so. A key that stands twice is no
+/// reason to lose the file.
+fn json_of_yaml(document: &str) -> Result<String, usize> {
     let events = document.len().saturating_mul(4).saturating_add(10_000);
-    serde_saphyr::options! {
+    let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: events,
             max_nodes: events,
@@ -571,5 +575,15 @@ fn yaml_options(document: &str) -> serde_saphyr::Options {
             max_depth: 128,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
+    let mut json = Vec::new();
+    let written = serde_saphyr::with_deserializer_from_str_with_options(document, options.clone(), |yaml| {
+        Ok(serde_transcode::transcode(yaml, &mut serde_json::Serializer::new(&mut json)))
+    });
+    if let (Ok(Ok(())), Ok(json)) = (written, String::from_utf8(json)) {
+        return Ok(json);
     }
+    // The error's own words quote the text: only its place is told.
+    let error = serde_saphyr::from_str_with_options::<IgnoredAny>(document, options).err();
+    Err(error.and_then(|error| error.location()).map_or(0, |at| at.line() as usize))
 }

@@ -5,6 +5,9 @@ import json
 import re
 import subprocess
 
+import grafana_foundation_sdk.cog.encoder as grafana_json
+import grafana_foundation_sdk.cog.plugins as grafana
+import grafana_foundation_sdk.models.dashboard as grafana_dashboard
 import promql_parser
 import pytest
 import yaml
@@ -173,6 +176,27 @@ def test_panels_have_their_own_number_and_do_not_overlap():
         assert not cells & taken, panel["title"]
         assert max(x for x, _ in cells) < 24
         taken |= cells
+
+
+def lost(ours, theirs, path=""):
+    """What of `ours` is not in `theirs`, which may have more."""
+    if isinstance(ours, dict) and isinstance(theirs, dict):
+        return [place for key in ours for place in lost(ours[key], theirs.get(key), f"{path}/{key}")]
+    if isinstance(ours, list) and isinstance(theirs, list) and len(ours) == len(theirs):
+        return [place for i, item in enumerate(ours) for place in lost(item, theirs[i], f"{path}/{i}")]
+    return [] if ours == theirs else [path]
+
+
+def test_grafanas_own_schema_knows_every_field_of_the_dashboard():
+    """Grafana generates these models from its schema: what it does not know is lost on the way through them."""
+    grafana.register_default_plugins()
+
+    def through_grafana(dashboard):
+        return json.loads(grafana_json.JSONEncoder().encode(grafana_dashboard.Dashboard.from_json(dashboard)))
+
+    assert lost(DASHBOARD, through_grafana(DASHBOARD)) == []
+    misspelt = {**DASHBOARD, "tag": []}
+    assert lost(misspelt, through_grafana(misspelt)) == ["/tag"]
 
 
 def test_every_expression_of_the_dashboard_parses(tmp_path):

@@ -106,7 +106,7 @@ fn without_events_of_starting_pods(mut document: Value) -> Value {
 }
 
 /// Where they differ, finding by finding.
-fn same(what: &str, got: &Value, wanted: &Value) {
+pub fn same(what: &str, got: &Value, wanted: &Value) {
     let list = |v: &Value| v["findings"].as_array().unwrap().clone();
     let key = |f: &Value| ["uid", "container", "reason"].map(|k| f[k].to_string());
     for finding in list(wanted) {
@@ -145,6 +145,13 @@ fn all_ways_agree(name: &str, server: &Server, now: Timestamp, logs: Option<&Pat
         let ruled = in_cluster.to_string().contains("by the rule ours");
         assert_eq!(ruled, with_rules, "{what}");
         same(&format!("{what}: files"), &in_files, &in_cluster);
+        let written = rule_file.with_file_name("dump.tar.gz");
+        let to = written.to_str().unwrap();
+        let no_logs: &[&str] = if logs.is_none() { &["--no-logs"] } else { &[] };
+        let run = server.run(&[&["dump", "-A", "-o", to], no_logs].concat(), &[]);
+        assert_eq!(run.code, 0, "{what}: {}", run.err);
+        let in_dump = kubehealer(&[&["diagnose", "-f", to], &*options].concat());
+        same(&format!("{what}: dump"), &content(&in_dump.out), &in_cluster);
         let in_cluster = without_events_of_starting_pods(in_cluster);
         let of_daemon = of_daemon(cluster, &Arc::new(rules), logs.is_some(), &in_cluster);
         same(&format!("{what}: daemon"), &of_daemon, &in_cluster);

@@ -69,6 +69,19 @@ fn what_must_gather_writes_is_read() {
 }
 
 #[test]
+fn yaml_gives_what_json_gives() {
+    let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join(FINAL);
+    for file in ["pods.json", "events.json", "nodes.json", "replicasets.json", "jobs.json"] {
+        let json = read(&recorded.join(file)).snapshot;
+        let value: serde_json::Value =
+            serde_json::from_slice(&fs::read(recorded.join(file)).unwrap()).unwrap();
+        let yaml = serde_saphyr::to_string(&value).unwrap();
+        let yaml = files::read(&[PathBuf::from("-")], yaml.as_bytes()).snapshot;
+        assert_eq!(format!("{yaml:?}"), format!("{json:?}"), "{file}");
+    }
+}
+
+#[test]
 fn of_a_huge_log_only_the_end_is_read() {
     let folder = folder(&[("pod.json", &pod("shop", "cart-1")), ("logs/shop.cart-1.cart.previous.log", b"")]);
     let path = folder.path().join("logs/shop.cart-1.cart.previous.log");
@@ -193,7 +206,7 @@ fn skipped(dump: &Dump) -> Vec<(&str, &str)> {
 fn every_file_of_a_directory_is_read_or_said_to_be_skipped_and_why() {
     let folder = folder(&[
         ("pods.json", &pod("shop", "cart-1")),
-        ("pods.json.gz", b"\x1f\x8b"),
+        ("pods.json.xz", b"\xfd7zXZ\0"),
         ("notes.txt", b"hello"),
         ("empty.yaml", b""),
         ("secrets.yaml", b"hello: world\n"),
@@ -208,14 +221,14 @@ fn every_file_of_a_directory_is_read_or_said_to_be_skipped_and_why() {
             (".hidden.json", "hidden"),
             ("empty.yaml", "empty"),
             ("notes.txt", "neither JSON, YAML nor a container's log by its name"),
-            ("pods.json.gz", "compressed: unpack it first"),
+            ("pods.json.xz", "compressed: unpack it first"),
             ("secrets.yaml", "no Kubernetes objects in it"),
         ]
     );
     let run = kubehealer(&["diagnose", "-f", folder.path().to_str().unwrap()]);
     assert!(run.err.contains("read 2 files, skipped 5: "), "{}", run.err);
     assert!(
-        run.err.contains("compressed: unpack it first (") && run.err.contains("pods.json.gz"),
+        run.err.contains("compressed: unpack it first (") && run.err.contains("pods.json.xz"),
         "{}",
         run.err
     );

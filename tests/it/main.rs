@@ -11,6 +11,7 @@ mod daemon;
 mod decode;
 mod demo;
 mod diagnosis;
+mod dumps;
 mod faults;
 mod field;
 mod files;

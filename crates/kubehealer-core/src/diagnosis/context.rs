@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::container::View;
 use super::finding::ContainerType;
@@ -10,7 +10,7 @@ use super::logs::LogReading;
 use crate::objects::{Event, Node};
 
 /// Which sources could be read. A finding whose cause may lie in one that could not says so.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Sources {
     /// Events.
     pub events: bool,

@@ -59,6 +59,15 @@ impl TailReader {
         Self::default()
     }
 
+    /// The lines of a log that is in memory already, see [`LogTail::from_bytes`].
+    fn of(log: &[u8]) -> Self {
+        let cut = log.iter().position(|byte| *byte == b'\n').filter(|_| log.len() >= MAX_BYTES);
+        let whole = cut.and_then(|end| log.get(end + 1..)).filter(|rest| !rest.is_empty()).unwrap_or(log);
+        let mut reader = Self::new();
+        reader.push(whole);
+        reader
+    }
+
     /// Takes the next bytes of the log.
     pub fn push(&mut self, mut bytes: &[u8]) {
         while let Some(first) = bytes.first() {
@@ -103,10 +112,22 @@ impl TailReader {
     }
 
     /// The tail of what was pushed.
-    pub fn finish(mut self) -> LogTail {
+    pub fn finish(self) -> LogTail {
+        let (times, lines): (Vec<String>, Vec<String>) = self.split().into_iter().unzip();
+        let mut timed: Vec<bool> = times.iter().map(|time| !time.is_empty()).collect();
+        // `kubectl logs --timestamps` dates the frames of a stack, too.
+        let continued = |line: &String| line.starts_with(' ') || record::is_frame(line);
+        if lines.iter().zip(&timed).any(|(line, timed)| *timed && continued(line)) {
+            timed.fill(false);
+        }
+        LogTail { lines, timed }
+    }
+
+    /// The lines of what was pushed, printable and redacted, each behind the time that it began with.
+    fn split(mut self) -> Vec<(String, String)> {
         self.end_line();
+        let mut times = Vec::with_capacity(self.lines.len());
         let mut lines = Vec::with_capacity(self.lines.len());
-        let mut timed = Vec::with_capacity(self.lines.len());
         let texts: Vec<String> = self
             .lines
             .iter()
@@ -117,27 +138,15 @@ impl TailReader {
         let is_key = redact::of_private_key(&texts.iter().map(String::as_str).collect::<Vec<_>>());
         let mut in_key = false;
         for (text, is_key) in texts.iter().zip(is_key) {
-            let whole = text.len();
-            let text = without_time(text);
-            if is_key {
-                if !in_key {
-                    timed.push(text.len() < whole);
-                    lines.push(redact::MARK.to_owned());
-                }
-                in_key = true;
-                continue;
+            let line = without_time(text);
+            let time = text.get(..text.len() - line.len()).unwrap_or_default();
+            if !is_key || !in_key {
+                times.push(time.to_owned());
+                lines.push(if is_key { redact::MARK } else { line }.to_owned());
             }
-            in_key = false;
-            timed.push(text.len() < whole);
-            lines.push(text.to_owned());
+            in_key = is_key;
         }
-        let lines = redacted(&lines);
-        // `kubectl logs --timestamps` dates the frames of a stack, too.
-        let continued = |line: &String| line.starts_with(' ') || record::is_frame(line);
-        if lines.iter().zip(&timed).any(|(line, timed)| *timed && continued(line)) {
-            timed.fill(false);
-        }
-        LogTail { lines, timed }
+        times.into_iter().zip(redacted(&lines)).collect()
     }
 }
 
@@ -210,11 +219,12 @@ impl LogTail {
     /// The tail of a log that is in memory already. A log of [`MAX_BYTES`] or more may have been cut in the middle of a line,
     /// and half a line may hold a secret without its name: the first one is left out.
     pub fn from_bytes(log: &[u8]) -> Self {
-        let cut = log.iter().position(|byte| *byte == b'\n').filter(|_| log.len() >= MAX_BYTES);
-        let whole = cut.and_then(|end| log.get(end + 1..)).filter(|rest| !rest.is_empty()).unwrap_or(log);
-        let mut reader = TailReader::new();
-        reader.push(whole);
-        reader.finish()
+        TailReader::of(log).finish()
+    }
+
+    /// The same as a text, with the times in front: what [`LogTail::from_bytes`] makes of it is the same again.
+    pub fn text(log: &[u8]) -> String {
+        TailReader::of(log).split().into_iter().map(|(time, line)| time + &line + "\n").collect()
     }
 
     /// The lines, oldest first.

@@ -55,7 +55,7 @@ pub struct ObjectMeta {
     pub labels: Vec<Label>,
     /// Only those that [`Annotation`] names.
     #[prost(message, repeated, tag = "12")]
-    #[serde(deserialize_with = "lenient::entries", skip_serializing)]
+    #[serde(deserialize_with = "lenient::entries", serialize_with = "annotations_as_map")]
     pub annotations: Vec<Annotation>,
     /// At most one of them is the controller.
     #[prost(message, repeated, tag = "13")]
@@ -119,6 +119,10 @@ impl Entry for Label {
 /// Serializes entries as the object they were read from.
 pub(super) fn as_map<S: serde::Serializer>(labels: &[Label], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(labels.iter().map(|l| (&l.key, &l.value)))
+}
+
+fn annotations_as_map<S: serde::Serializer>(list: &[Annotation], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(list.iter().map(|a| (&a.key, &a.value)))
 }
 
 /// An annotation that the program uses. Others are skipped unread in both encodings:

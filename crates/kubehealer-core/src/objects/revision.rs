@@ -3,7 +3,8 @@
 //! Of what may hold a secret (`env`, `command`, `args`, annotations) a digest is kept and no value: it tells that something
 //! changed, not what.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::hash::{BuildHasher as _, RandomState};
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
@@ -25,7 +26,7 @@ pub struct Revision {
     pub revision: i64,
     /// What its template sets.
     #[prost(message, repeated, tag = "3")]
-    #[serde(rename = "spec", alias = "data", deserialize_with = "settings", skip_serializing)]
+    #[serde(rename = "spec", alias = "data", deserialize_with = "settings")]
     pub settings: Vec<Setting>,
     /// Of a ReplicaSet.
     #[prost(message, required, tag = "4")]
@@ -62,7 +63,7 @@ impl Revision {
 }
 
 /// One thing that a template sets.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Message)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Message, Deserialize, Serialize)]
 pub struct Setting {
     /// Empty for what is set for the whole pod.
     #[prost(string, tag = "1")]
@@ -99,6 +100,10 @@ const HIDDEN_OF_CONTAINER: [&str; 6] = ["command", "args", "envFrom", "ports", "
 
 fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Setting>, D::Error> {
     let value = Value::deserialize(deserializer)?;
+    // Written by this program.
+    if value.is_array() {
+        return Ok(serde_json::from_value(value).unwrap_or_default());
+    }
     // A ReplicaSet has it in its spec, a ControllerRevision in the spec within its data.
     let template = value.get("template").or_else(|| value.pointer("/spec/template")).unwrap_or(&Value::Null);
     let mut found = Found { container: String::new(), settings: Vec::new() };
@@ -107,6 +112,9 @@ fn settings<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Setting>, 
     found.settings.sort();
     Ok(found.settings)
 }
+
+/// The key of the digests, another one in each process: who has a digest cannot try values.
+static KEY: LazyLock<RandomState> = LazyLock::new(RandomState::new);
 
 /// The settings that were found so far.
 struct Found {
@@ -120,11 +128,7 @@ impl Found {
             (_, Value::Null) => return,
             (false, Value::String(text)) => text.clone(),
             (false, value) => value.to_string(),
-            (true, value) => {
-                let mut hasher = DefaultHasher::new();
-                value.to_string().hash(&mut hasher);
-                format!("{:016x}", hasher.finish())
-            }
+            (true, value) => format!("{:016x}", KEY.hash_one(value.to_string())),
         };
         self.settings.push(Setting { container: self.container.clone(), name, value, hidden });
     }
