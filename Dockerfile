@@ -14,9 +14,11 @@ ARG AUDITABLE=
 RUN if [ -n "$AUDITABLE" ]; then cargo install --locked cargo-auditable@0.7.7; fi
 WORKDIR /src
 COPY . .
+# Commit and date for `--version`, such as "0123456789ab 2026-12-01": the repository is not copied.
+ARG COMMIT=
 # Static: the C library is linked in. It needs `--target`, or build scripts and macros would be linked so too.
 RUN target="$(rustc --print host-tuple)" \
-    && RUSTFLAGS="-C target-feature=+crt-static" cargo ${AUDITABLE:+auditable} build --profile "$PROFILE" --locked --target "$target" --bin kubehealer \
+    && KUBEHEALER_COMMIT="$COMMIT" RUSTFLAGS="-C target-feature=+crt-static" cargo ${AUDITABLE:+auditable} build --profile "$PROFILE" --locked --target "$target" --bin kubehealer \
     && cp "${CARGO_TARGET_DIR:-target}/$target/$PROFILE/kubehealer" /kubehealer
 
 FROM ${BASE}

@@ -142,7 +142,8 @@ fn counted(changes: &[Change], start: Timestamp) -> u64 {
             None => drop(incidents.gone(uids[&change.uid], None, change.at)),
         }
     }
-    incidents.terminations().total(TerminationReason::OOMKilled)
+    let counts = incidents.terminations().iter().flat_map(|row| row.by_reason());
+    counts.filter(|(reason, _)| *reason == TerminationReason::OOMKilled).map(|(_, count)| count).sum()
 }
 
 fn sampled(changes: &[Change], start: Timestamp, every: i64) -> u64 {

@@ -9,18 +9,21 @@ mod demo;
 mod diagnose;
 mod dump;
 mod explain;
+mod man;
 mod output;
+mod pager;
 mod resolve;
 mod rules;
 mod wait;
 mod watch;
 
 use std::fmt::Display;
+use std::io::Write as _;
 use std::panic::UnwindSafe;
 use std::process::ExitCode;
 
 use anstream::ColorChoice;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use crate::daemon::StartError;
 use crate::diagnosis::OwnerLabels;
@@ -58,8 +61,11 @@ enum Command {
     Rules(rules::Args),
     /// Watch a simulated cluster with real failures: no cluster needed
     Demo(demo::Args),
-    /// Print a completion script for a shell
+    /// Print a completion script for a shell: commands, reasons, namespaces, pods
     Completions(completions::Args),
+    /// Write the man pages
+    #[command(hide = true)]
+    Man(man::Args),
 }
 
 /// When to use colour.
@@ -93,7 +99,25 @@ const COULD_NOT_LOOK: u8 = 2;
 
 /// Runs the command that the arguments ask for.
 pub fn main() -> ExitCode {
-    guarded(|| run(Cli::parse()))
+    clap_complete::CompleteEnv::with_factory(Cli::command).var(completions::VARIABLE).complete();
+    guarded(|| run(parse()))
+}
+
+/// The arguments; help and mistakes end it here.
+fn parse() -> Cli {
+    let command = Cli::command();
+    let command = if output::is_plugin() { command.bin_name("kubectl kubehealer") } else { command };
+    let parsed = command.try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches));
+    parsed.unwrap_or_else(|error| {
+        let text = error.render().ansi().to_string();
+        let text = output::typed(&text);
+        // That nobody reads it is no reason to fail otherwise.
+        let _ = match error.use_stderr() {
+            true => anstream::stderr().write_all(text.as_bytes()),
+            false => anstream::stdout().write_all(text.as_bytes()),
+        };
+        std::process::exit(error.exit_code())
+    })
 }
 
 /// Whatever goes wrong in the work ends in words and in an exit code, a bug of ours as well.
@@ -126,6 +150,7 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
         Command::Rules(args) => rules::run(args),
         Command::Demo(args) => demo::run(args),
         Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
     }
 }
 
@@ -182,10 +207,7 @@ fn panicked(info: &std::panic::PanicHookInfo<'_>) {
     let place = info.location().map(|l| format!("{}:{}", l.file(), l.line())).unwrap_or_default();
     output::complain(
         &format!("internal error at {place}: {}", crate::redact::redact(what)),
-        &format!(
-            "this is a bug in kubehealer {}: please report this line, with the command you ran",
-            env!("CARGO_PKG_VERSION")
-        ),
+        &format!("this is a bug in kubehealer {VERSION}: please report this line, with the command you ran"),
     );
 }
 

@@ -11,6 +11,7 @@ mod envelope;
 pub mod evidence;
 mod health;
 pub mod lean;
+pub mod owners;
 mod proxy;
 pub mod review;
 pub mod snapshot;

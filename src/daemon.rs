@@ -26,13 +26,13 @@ use jiff::Timestamp;
 use kube::Client;
 use kube::runtime::watcher;
 use parking_lot::RwLock;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::cluster::client::{Connect, ConnectError, connect};
 pub use crate::cluster::clock::Clock;
 use crate::cluster::clock::ClusterClock;
+use crate::cluster::lean::BoundedClient;
 use crate::cluster::review::{self, Review};
 use crate::cluster::watch::{self, Resource, Selection, Watch};
 use crate::diagnosis::OwnerLabels;
@@ -224,10 +224,8 @@ impl Running {
 struct Tasks {
     running: JoinSet<()>,
     stop: CancellationToken,
-    client: Client,
+    client: BoundedClient,
     metrics: Arc<Metrics>,
-    /// Whose turn it is to read a long page of a list.
-    turn: Arc<Semaphore>,
 }
 
 impl Tasks {
@@ -238,9 +236,8 @@ impl Tasks {
         });
     }
 
-    fn watch<T: Object>(&mut self, mut watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
+    fn watch<T: Object>(&mut self, watch: Watch, sink: impl FnMut(watcher::Event<T>) + Send + 'static) {
         self.metrics.sources.add(watch.health());
-        watch.take_turns(&self.turn);
         let client = self.client.clone();
         self.spawn(async move { match watch.run(client, sink).await {} });
     }
@@ -285,16 +282,14 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
     let mut tasks = Tasks {
         running: JoinSet::new(),
         stop: CancellationToken::new(),
-        client: client.clone(),
+        client: client.clone().into(),
         metrics: Arc::clone(&metrics),
-        turn: Arc::new(Semaphore::new(1)),
     };
 
     for scope in settings.selection.pods() {
-        let namespace = scope.namespace.clone();
         let watch = Watch::new(Resource::PODS, scope, settings.watch);
-        engine.relist_pods_with(watch.relist());
-        tasks.watch(watch, Arc::clone(&engine).pods(namespace));
+        let sink = Arc::clone(&engine).pods(&watch);
+        tasks.watch(watch, sink);
     }
     let watches = |resource: Resource| {
         let scopes = settings.selection.scopes_of(&resource);
@@ -320,7 +315,7 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
             tasks.watch(watch, Arc::clone(&engine).nodes());
         }
     }
-    for worker in evidence::workers(client.clone(), queue, &engine) {
+    for worker in evidence::workers(tasks.client.clone(), queue, &engine) {
         tasks.spawn(worker);
     }
     if !settings.rule_files.is_empty() {

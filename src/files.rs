@@ -14,7 +14,7 @@ mod text;
 mod write;
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
@@ -199,6 +199,8 @@ struct Reader {
     logs: BTreeMap<LogOf, Vec<u8>>,
     /// Bytes of these.
     log_bytes: usize,
+    /// The containers that are well, as of so many objects; asked for once there are too many logs.
+    well: (usize, HashSet<[String; 3]>),
     broken: Vec<Broken>,
     heartbeats: Vec<Timestamp>,
     read: usize,
@@ -229,6 +231,7 @@ impl Reader {
             collector: Collector::default(),
             logs: BTreeMap::new(),
             log_bytes: 0,
+            well: (0, HashSet::new()),
             broken: Vec::new(),
             heartbeats: Vec::new(),
             read: 0,
@@ -245,6 +248,14 @@ impl Reader {
 
     fn broke(&mut self, place: &str, why: impl Into<String>, hint: &'static str) {
         self.broken.push(Broken { place: place.to_owned(), why: why.into(), hint });
+    }
+
+    /// A file holds nothing to look at: what it is, and what to give instead.
+    fn nothing(&mut self, at: &At<'_>, what: &'static str, hint: &'static str) {
+        match at.given {
+            true => self.broke(at.place, what, hint),
+            false => self.skip(at.place, what),
+        }
     }
 
     /// Why a link is not followed: out of the directory it may lead to anything on this machine.
@@ -404,18 +415,9 @@ impl Reader {
             }
         };
         // Tools that gather whole clusters leave empty files where there was nothing to gather.
-        if text.trim().is_empty() {
-            match at.given {
-                true => self.broke(at.place, "empty", HOW_TO_DUMP),
-                false => self.skip(at.place, "empty"),
-            }
-            return Ok(());
-        }
-        if let Some((what, hint)) = text::for_people(&text) {
-            match at.given {
-                true => self.broke(at.place, what, hint),
-                false => self.skip(at.place, what),
-            }
+        let empty = text.trim().is_empty().then_some(("empty", HOW_TO_DUMP));
+        if let Some((what, hint)) = empty.or_else(|| text::for_people(&text)) {
+            self.nothing(at, what, hint);
             return Ok(());
         }
         if logs::has_sections(&text) {
@@ -444,13 +446,20 @@ impl Reader {
     }
 
     fn log(&mut self, at: &At<'_>, of: LogOf, tail: Vec<u8>) {
+        if self.well.1.contains(&of.container()) {
+            return;
+        }
         self.log_bytes += tail.len();
         let replaced = self.logs.insert(of.clone(), tail);
         self.log_bytes -= replaced.map_or(0, |tail| tail.len());
-        if self.log_bytes > self.limits.logs {
-            // Those of containers that never failed are not looked at.
-            let well = self.collector.well();
-            self.logs.retain(|of, _| !well.contains(&(&of.namespace, &of.pod, &of.container)));
+        if self.log_bytes <= self.limits.logs {
+            return;
+        }
+        // Those of containers that never failed are not looked at.
+        let objects = self.collector.objects();
+        if self.well.0 != objects {
+            self.well = (objects, self.collector.well());
+            self.logs.retain(|of, _| !self.well.1.contains(&of.container()));
             self.log_bytes = self.logs.values().map(Vec::len).sum();
         }
         if self.log_bytes > self.limits.logs

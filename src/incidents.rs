@@ -52,14 +52,14 @@ pub const REMEMBERED_BYTES: usize = 1 << 20;
 const SLACK: SignedDuration = SignedDuration::from_secs(2);
 /// Clocks of the API server and of this process may differ by this much.
 const SKEW: SignedDuration = SignedDuration::from_secs(60);
-/// How long a watch may take to show the next state of a pod while it replays what was missed.
-const REPLAY: SignedDuration = SignedDuration::from_secs(2);
 
-/// How a pod was seen first.
+/// How a pod was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstSeen {
     /// In the first list of its watch: it existed before, and its past is not counted.
     InFirstList,
+    /// By a watch that shows what was missed, so that its next state may be a moment away.
+    CatchingUp,
     /// In any later list or update.
     Later,
 }
@@ -250,8 +250,8 @@ impl Incidents {
         let before =
             self.store.get(uid).map(|r| (r.runs.then(|| Arc::clone(&r.node)), Arc::clone(&r.workload_key)));
         let known = before.is_some();
-        if !known && seen == FirstSeen::Later {
-            hold_replayed(&mut diagnosis, now);
+        if seen == FirstSeen::CatchingUp {
+            self.hold_replayed(uid, &mut diagnosis, now);
         }
         let (ran_on, was_of) = before.unzip();
         let record = self.store.upsert(Identity {
@@ -273,7 +273,7 @@ impl Incidents {
         // have changed): its past is as little ours as that of a pod in the first list.
         let created = meta.creation_timestamp.get();
         let older = created.is_some_and(|c| c.checked_add(SKEW).is_ok_and(|c| c < began));
-        let ours = known || (seen == FirstSeen::Later && !older);
+        let ours = known || (seen != FirstSeen::InFirstList && !older);
         let (terminations, memory) = accounting::count(ours.then_some(&*record.counted), pod);
         let is_new =
             memory.len() != record.counted.len() || !memory.iter().all(|m| record.counted.contains(m));
@@ -304,6 +304,30 @@ impl Incidents {
         let Some(record) = self.store.get(uid) else { return Vec::new() };
         let workload_key = Arc::clone(&record.workload_key);
         self.settle(uid, &workload_key, None, diagnosis, &[], false, now)
+    }
+
+    /// The look at a pod that was due is to be made a little later.
+    pub fn put_off(&mut self, uid: Uid, now: Timestamp) {
+        if let Some(active) = self.store.get_mut(uid).and_then(|r| r.active.as_deref_mut()) {
+            active.recheck = Some(now);
+            self.set_timer(now, uid);
+        }
+    }
+
+    /// Holds what time alone has made a failure, unless it is one already.
+    fn hold_replayed(&self, uid: Uid, diagnosis: &mut PodDiagnosis, now: Timestamp) {
+        let is_open = |finding: &Finding| {
+            let id = IncidentId::of(&finding.key());
+            self.pod(uid).is_some_and(|pod| pod.incidents.iter().any(|incident| incident.id == id))
+        };
+        for finding in diagnosis.findings.iter_mut().filter(|f| f.is_active()) {
+            let has_grace = finding.reason.known().is_some_and(|r| r.grace() > SignedDuration::ZERO);
+            if has_grace && !is_open(finding) {
+                finding.stage = Stage::Pending;
+                finding.severity = Severity::Info;
+                diagnosis.recheck = Some(diagnosis.recheck.map_or(now, |at| at.min(now)));
+            }
+        }
     }
 
     /// A pod is gone; `last` is its last state, if that was shown.
@@ -480,7 +504,7 @@ impl Incidents {
 
     /// How many pods there are.
     pub fn pods(&self) -> usize {
-        self.store.len()
+        self.store.pods()
     }
 
     /// How many pods a workload has.
@@ -510,11 +534,6 @@ impl Incidents {
                 self.on_node.remove(node);
             }
         }
-    }
-
-    /// Whether a pod is known.
-    pub fn knows(&self, uid: Uid) -> bool {
-        self.store.get(uid).is_some()
     }
 
     /// The counters of terminations.
@@ -791,18 +810,6 @@ fn hold_forgotten(findings: &mut Vec<NewFinding>, incidents: &[Incident], pod: &
             findings.retain(|f| f.compact.reason != vague);
             findings.push(Arc::clone(compact).into());
         }
-    }
-}
-
-/// Holds what time alone has made a failure, for a pod that a watch shows for the first time: after an outage a watch replays
-/// what was missed, and the next state of the pod may be a moment away.
-fn hold_replayed(diagnosis: &mut PodDiagnosis, now: Timestamp) {
-    let has_grace = |f: &&mut Finding| f.reason.known().is_some_and(|r| r.grace() > SignedDuration::ZERO);
-    for finding in diagnosis.findings.iter_mut().filter(|f| f.is_active()).filter(has_grace) {
-        finding.stage = Stage::Pending;
-        finding.severity = Severity::Info;
-        let again = now + REPLAY;
-        diagnosis.recheck = Some(diagnosis.recheck.map_or(again, |at| at.min(again)));
     }
 }
 

@@ -11,7 +11,7 @@
 //! report       what `diagnose` prints
 //! redact       text from a cluster made safe to show
 //! runbooks     what to do about each reason, built in from docs/runbooks
-//! files        what `diagnose -f` reads
+//! files        what `diagnose -f` reads and `dump` writes
 //! select       which pods are meant: names, kinds, namespaces, labels
 //! wait         follows workloads until their outcome is certain
 //! words        closed sets of words, for all of the above

@@ -19,7 +19,7 @@ pub use flags::ClusterFlags;
 pub use markdown::{escape as escape_markdown, markdown};
 pub use page::{glossary, page};
 pub use table::table;
-pub use text::cut;
+pub use text::{cut, wrap};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {

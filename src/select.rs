@@ -194,8 +194,8 @@ impl std::str::FromStr for Target {
         let parts: Vec<&str> = bare.split('/').collect();
         let kind_of = |word: &str| match Kind::of(word) {
             Some(kind) => Some(kind.name().to_owned()),
-            // A namespace has no capital letters.
-            None => word.starts_with(|c: char| c.is_ascii_uppercase()).then(|| word.to_owned()),
+            // A namespace has neither capital letters nor dots.
+            None => word.contains(|c: char| c.is_ascii_uppercase() || c == '.').then(|| word.to_owned()),
         };
         let (namespace, kind, name) = match parts.as_slice() {
             [name] => (None, Kind::Pod.name().to_owned(), *name),
@@ -566,15 +566,15 @@ pub fn logs_that_matter(survey: &Survey, snapshot: &Snapshot) -> Vec<LogOf> {
     wanted
 }
 
+/// ReplicaSets, by namespace and name, and namespaces.
+pub type RevisionsThatMatter = (BTreeSet<(String, String)>, BTreeSet<String>);
+
 /// Revisions whose templates are read at most.
 const MOST_REVISIONS: usize = 40;
 
 /// The revisions of failing pods, and those before them: the ReplicaSets by name, and the namespaces of which the
 /// ControllerRevisions are wanted.
-pub fn revisions_that_matter(
-    survey: &Survey,
-    snapshot: &Snapshot,
-) -> (BTreeSet<(String, String)>, BTreeSet<String>) {
+pub fn revisions_that_matter(survey: &Survey, snapshot: &Snapshot) -> RevisionsThatMatter {
     let failing: BTreeSet<&str> =
         survey.findings.iter().filter(|f| f.stage != Stage::Recovered).map(|f| f.uid.as_str()).collect();
     let (mut sets, mut namespaces) = (BTreeSet::new(), BTreeSet::new());

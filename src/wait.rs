@@ -1,27 +1,29 @@
 //! Follows workloads by watch until their outcome is certain: they are ready, or they cannot become ready without a change, or
-//! the time is up. What is wrong is found by the analyzer that `diagnose` and the daemon use.
+//! the time is up; and shows pods for as long as somebody looks. What is wrong is found by the analyzer that `diagnose` and the daemon use.
 //!
 //! Must not know how an outcome is shown.
 
 mod rollout;
 mod store;
+mod watch;
+mod watching;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::Client;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::Instant;
 
 use self::rollout::Progress;
-use self::store::{Seen, Store};
-use crate::cluster::evidence::LogOf;
-use crate::cluster::snapshot;
+use self::store::Store;
+pub use self::watch::{Looks, Seen};
+use self::watching::{View, Watching};
 use crate::cluster::watch::Resource;
-use crate::diagnosis::{ContainerLog, Family, Finding, Reason, Severity, Snapshot, Stage, Survey, survey};
+use crate::diagnosis::{Family, Finding, Reason, Severity, Snapshot, Stage, Survey};
 use crate::objects::{Job, ObjectMeta, Pod, Revision, Workload};
-use crate::select::{self, Kind, Selection, Target, logs_that_matter, revisions_that_matter};
+use crate::select::{self, Kind, Selection, Target, revisions_that_matter};
 
 /// Which failures end the waiting.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -42,9 +44,6 @@ pub struct Settings {
     pub timeout: Duration,
     pub patience: Patience,
 }
-
-/// The cluster's time.
-pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 kubehealer_core::words! {
     /// How it came out.
@@ -126,13 +125,6 @@ pub struct CouldNotLook {
     pub hint: String,
 }
 
-/// How long changes are gathered before they are judged: one write is followed by others.
-const GATHER: Duration = Duration::from_millis(250);
-/// How often it is judged when nothing changes: graces end.
-const TICK: Duration = Duration::from_secs(1);
-/// Logs that are read after one look.
-const LOGS: usize = 20;
-
 /// Waits. `progress` is called after each look.
 pub async fn follow(
     client: &Client,
@@ -142,26 +134,21 @@ pub async fn follow(
 ) -> Result<Outcome, CouldNotLook> {
     let started = Instant::now();
     let deadline = started + settings.timeout;
-    let mut store = Store::watching(client, &namespaces(&settings.targets), &kinds(&settings.targets));
-    let mut logs = Logs::default();
+    let mut watching = Watching::new(client, &namespaces(&settings.targets), &kinds(&settings.targets));
+    let selection = Selection { targets: settings.targets.clone(), ..Selection::default() };
     let mut revisions: Option<Vec<Revision>> = None;
     let mut is_known = false;
     loop {
-        if let Some((why, true)) = store.trouble() {
-            return Err(CouldNotLook { what: format!("cannot watch pods: {why}"), hint: String::new() });
-        }
         let is_late = Instant::now() >= deadline;
-        if store.is_settled() && store.has(Resource::PODS) {
-            let now = clock();
-            let look = Look::of(store.seen(), &settings.targets, &logs, revisions.as_deref(), now);
-            let wanted = logs.wanted(&look);
-            if !wanted.is_empty() && !is_late {
-                let progress = snapshot::Progress::default();
-                let (read, lacking) = store.beside(snapshot::logs(client, wanted, &progress)).await;
-                logs.put(read, lacking);
-                continue;
-            }
-            let items = look.items(&store, settings, is_known)?;
+        let mut names = BTreeSet::new();
+        let narrow = |snapshot: &mut Snapshot| {
+            names = select::names(snapshot);
+            selection.narrow(snapshot);
+        };
+        let view = watching.view(clock, narrow, revisions.as_deref().unwrap_or_default(), deadline).await?;
+        if let Some(view) = view {
+            let look = Look { view, names };
+            let items = look.items(&watching.store, settings, is_known)?;
             is_known = true;
             progress(&items, started.elapsed());
             let is = |state| move |item: &Item| item.state == state;
@@ -172,35 +159,33 @@ pub async fn follow(
             } else {
                 is_late.then_some(Verdict::TimedOut)
             };
+            let View { seen, survey, now } = look.view;
             if verdict.is_some_and(|verdict| verdict != Verdict::Ready) && revisions.is_none() {
                 // What changed is told with the outcome.
-                let read =
-                    snapshot::revisions(client, revisions_that_matter(&look.survey, &look.seen.snapshot));
-                revisions = Some(store.beside(read).await);
+                let wanted = revisions_that_matter(&survey, &seen.snapshot);
+                revisions = Some(watching.revisions(wanted).await);
                 continue;
             }
             if let Some(verdict) = verdict {
-                let mut notes = store.notes();
-                notes.extend(logs.lacking);
-                let (snapshot, elapsed) = (look.seen.snapshot, started.elapsed());
-                return Ok(Outcome { verdict, items, snapshot, observed_at: now, notes, elapsed });
+                let (notes, elapsed) = (watching.notes(), started.elapsed());
+                return Ok(Outcome {
+                    verdict,
+                    items,
+                    snapshot: seen.snapshot,
+                    observed_at: now,
+                    notes,
+                    elapsed,
+                });
             }
         } else if is_late {
-            let why = store.trouble().map_or(String::new(), |(why, _)| format!(": {why}"));
+            let why = watching.store.trouble().map_or(String::new(), |(why, _)| format!(": {why}"));
             let what = format!("pods could not be listed in {} s{why}", settings.timeout.as_secs());
             return Err(CouldNotLook {
                 what,
                 hint: "is the API server reachable? see: kubectl get pods".to_owned(),
             });
         }
-        let changed = Arc::clone(&store.changed);
-        let pause = async {
-            tokio::select! {
-                () = changed.notified() => sleep(GATHER).await,
-                () = sleep_until(deadline.min(Instant::now() + TICK)) => {}
-            }
-        };
-        store.beside(pause).await;
+        watching.pause(deadline).await;
     }
 }
 
@@ -233,94 +218,28 @@ fn kinds(targets: &[Target]) -> Vec<Kind> {
 const OWNERS: &[Kind] =
     &[Kind::Deployment, Kind::ReplicaSet, Kind::StatefulSet, Kind::DaemonSet, Kind::Job, Kind::CronJob];
 
-/// Logs that were read, and of which run of the container: one is read once a run.
-#[derive(Default)]
-struct Logs {
-    read: BTreeMap<LogOf, (i32, Option<ContainerLog>)>,
-    lacking: BTreeSet<String>,
-}
-
-impl Logs {
-    /// Those to be read now. They count as read from then on.
-    fn wanted(&mut self, look: &Look) -> Vec<LogOf> {
-        let runs: BTreeMap<(&str, &str, &str), i32> = look
-            .survey
-            .findings
-            .iter()
-            .map(|f| {
-                ((f.namespace.as_str(), f.pod.as_str(), f.container.as_str()), f.restart_count.unwrap_or(0))
-            })
-            .collect();
-        let run = |log: &LogOf| {
-            runs.get(&(log.namespace.as_str(), log.pod.as_str(), log.container.as_str()))
-                .copied()
-                .unwrap_or(0)
-        };
-        let mut wanted = logs_that_matter(&look.survey, &look.seen.snapshot);
-        wanted.retain(|log| self.read.get(log).is_none_or(|(of, _)| *of != run(log)));
-        wanted.truncate(LOGS);
-        for log in &wanted {
-            self.read.insert(log.clone(), (run(log), None));
-        }
-        wanted
-    }
-
-    fn put(&mut self, read: Vec<ContainerLog>, lacking: Vec<String>) {
-        self.lacking.extend(lacking);
-        for log in read {
-            let of = LogOf {
-                namespace: log.namespace.clone(),
-                pod: log.pod.clone(),
-                container: log.container.clone(),
-                previous: log.previous,
-            };
-            if let Some((_, slot)) = self.read.get_mut(&of) {
-                *slot = Some(log);
-            }
-        }
-    }
-}
-
 /// One look at what the watches show, narrowed to what is waited for.
 struct Look {
-    seen: Seen,
-    survey: Survey,
-    now: Timestamp,
+    view: View,
     /// All names, for a guess.
     names: BTreeSet<String>,
 }
 
 impl Look {
-    fn of(
-        mut seen: Seen,
-        targets: &[Target],
-        logs: &Logs,
-        revisions: Option<&[Revision]>,
-        now: Timestamp,
-    ) -> Self {
-        let names = select::names(&seen.snapshot);
-        Selection { targets: targets.to_vec(), ..Selection::default() }.narrow(&mut seen.snapshot);
-        seen.snapshot.revisions = revisions.unwrap_or_default().to_vec();
-        seen.snapshot.logs = logs.read.values().filter_map(|(_, log)| log.clone()).collect();
-        seen.snapshot.sources.logs = logs.lacking.is_empty() || !seen.snapshot.logs.is_empty();
-        let survey = survey(&seen.snapshot, now);
-        Self { seen, survey, now, names }
-    }
-
     fn workloads(&self, kind: Kind) -> &[Workload] {
         match kind {
-            Kind::Deployment => &self.seen.snapshot.deployments,
-            Kind::ReplicaSet => &self.seen.snapshot.replica_sets,
-            Kind::StatefulSet => &self.seen.snapshot.stateful_sets,
-            Kind::DaemonSet => &self.seen.snapshot.daemon_sets,
-            Kind::Rollout => &self.seen.rollouts,
+            Kind::Deployment => &self.view.seen.snapshot.deployments,
+            Kind::ReplicaSet => &self.view.seen.snapshot.replica_sets,
+            Kind::StatefulSet => &self.view.seen.snapshot.stateful_sets,
+            Kind::DaemonSet => &self.view.seen.snapshot.daemon_sets,
+            Kind::Rollout => &self.view.seen.rollouts,
             _ => &[],
         }
     }
 
     /// The metadata of all objects of a kind.
     fn metas(&self, kind: Kind) -> Vec<&ObjectMeta> {
-        let snapshot = &self.seen.snapshot;
+        let snapshot = &self.view.seen.snapshot;
         match kind {
             Kind::Pod => snapshot.pods.iter().map(|pod| &pod.metadata).collect(),
             Kind::Job => snapshot.jobs.iter().map(|job| &job.metadata).collect(),
@@ -363,8 +282,8 @@ impl Look {
             }
         }
         if selects {
-            let owners = select::controllers(&self.seen.snapshot);
-            for pod in &self.seen.snapshot.pods {
+            let owners = select::controllers(&self.view.seen.snapshot);
+            for pod in &self.view.seen.snapshot.pods {
                 if let Some((kind, name)) =
                     select::owners(pod, &owners).iter().rfind(|(kind, _)| *kind != "Node")
                 {
@@ -395,6 +314,7 @@ impl Look {
         let Stand { progress, pods } = self.stand(&subject);
         let of_pods: BTreeSet<&str> = pods.iter().map(|pod| pod.metadata.uid.as_str()).collect();
         let findings: Vec<Finding> = self
+            .view
             .survey
             .findings
             .iter()
@@ -412,7 +332,7 @@ impl Look {
             Patience::Strict => f.is_final() || f.is_active() && f.severity > Severity::Info,
         };
         let is_job = self.job(&subject).is_some();
-        let unsettled = pods.iter().find(|pod| !is_job && !rollout::is_settled(pod, self.now));
+        let unsettled = pods.iter().find(|pod| !is_job && !rollout::is_settled(pod, self.view.now));
         let (state, text) = match (progress.ready, findings.iter().find(ends), unsettled) {
             (true, _, None) => (State::Ready, progress.text),
             (_, Some(finding), _) => (State::Failed, finding.summary.clone()),
@@ -438,7 +358,7 @@ impl Look {
             return Stand { progress: rollout::job(job), pods: pods.into_iter().filter(own).collect() };
         }
         if let (Some(Kind::Pod), Some(pod)) = (kind, pods.first()) {
-            return Stand { progress: rollout::pod(pod, self.now), pods };
+            return Stand { progress: rollout::pod(pod, self.view.now), pods };
         }
         let own = |kind| self.workloads(kind).iter().find(|workload| is_it(&workload.metadata));
         if let Some((kind, workload)) = kind.and_then(|kind| Some((kind, own(kind)?))) {
@@ -449,12 +369,12 @@ impl Look {
         }
         let all = pods.len();
         let pods = newest_by_age(pods);
-        Stand { progress: rollout::pods(&pods, all - pods.len(), self.now), pods }
+        Stand { progress: rollout::pods(&pods, all - pods.len(), self.view.now), pods }
     }
 
     /// The pods of a subject that are neither over nor being deleted.
     fn pods_of(&self, subject: &Subject) -> Vec<&Pod> {
-        let owners = select::controllers(&self.seen.snapshot);
+        let owners = select::controllers(&self.view.seen.snapshot);
         let own = |pod: &&Pod| {
             // A failed pod of a controller is only kept for inspection.
             let is_left = pod.status.phase == "Failed" && subject.kind != "Pod";
@@ -463,12 +383,13 @@ impl Look {
                 && !pod.metadata.deletion_timestamp.is_known()
                 && select::owners(pod, &owners).contains(&(subject.kind.as_str(), subject.name.as_str()))
         };
-        self.seen.snapshot.pods.iter().filter(own).collect()
+        self.view.seen.snapshot.pods.iter().filter(own).collect()
     }
 
     /// A Job, or the newest one of a CronJob.
     fn job(&self, subject: &Subject) -> Option<&Job> {
-        let jobs = self.seen.snapshot.jobs.iter().filter(|job| job.metadata.namespace == subject.namespace);
+        let jobs =
+            self.view.seen.snapshot.jobs.iter().filter(|job| job.metadata.namespace == subject.namespace);
         jobs.filter(|job| match subject.kind.as_str() {
             "Job" => job.metadata.name == subject.name,
             _ => job.metadata.controller().is_some_and(|o| o.kind == "CronJob" && o.name == subject.name),
@@ -483,7 +404,7 @@ impl Look {
         }
         let revision =
             |meta: &ObjectMeta| meta.annotation(crate::objects::Annotation::REVISION).map(str::to_owned);
-        let set = self.seen.snapshot.replica_sets.iter().find(|set| {
+        let set = self.view.seen.snapshot.replica_sets.iter().find(|set| {
             kind == Kind::Deployment
                 && set.metadata.controller().is_some_and(|o| o.uid == workload.metadata.uid)
                 && revision(&set.metadata) == revision(&workload.metadata)

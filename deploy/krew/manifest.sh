@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Prints the krew manifest for a release. Arguments: the version, and the folder with kubectl-kubehealer-OS-ARCH.tar.gz.
+# Prints the krew manifest for a release. Arguments: the version, and the folder with the archives of all platforms.
 set -euo pipefail
 version=$1 archives=$2
 manifest=$(sed "s/@VERSION@/$version/g" "$(dirname "$0")/kubehealer.yaml")
-for platform in linux-amd64 linux-arm64 darwin-amd64 darwin-arm64; do
-  sum=$(sha256sum "$archives/kubectl-kubehealer-$platform.tar.gz" | cut -d' ' -f1)
-  manifest=${manifest//@SHA256-$platform@/$sum}
+for archive in linux-amd64.tar.gz linux-arm64.tar.gz darwin-amd64.tar.gz darwin-arm64.tar.gz windows-amd64.zip; do
+  sum=$(sha256sum "$archives/kubehealer-$archive" | cut -d' ' -f1)
+  manifest=${manifest//@SHA256-${archive%%.*}@/$sum}
 done
 if grep -q '@' <<<"$manifest"; then
   echo "something is not filled in:" >&2

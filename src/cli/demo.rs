@@ -1,13 +1,16 @@
 //! `kubehealer demo`: a simulated cluster and the daemon watching it, in one process.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::io::{self, IsTerminal as _, Write};
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+use unicode_width::UnicodeWidthStr as _;
 
 use super::{Trouble, output};
 use crate::daemon::{self, Running, Settings, StartError, Target};
@@ -87,10 +90,15 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
         Some(recording) => replayed(recording, args.speed),
     };
     tokio::spawn(simulator::serve(listener, cluster.clone()));
-    let mut running = start(&args, &cluster).await?;
-    output::print(&what_to_try(&running, &kubeconfig.0, &args))?;
+    let mut running = start(args.listen, USUAL, &cluster).await?;
+    let try_them = what_to_try(&running, &kubeconfig.0, args.listen.is_none());
+    let try_them = output::typed(&try_them);
+    output::print(&format!("{}\n{try_them}\n", what_it_is(&args)))?;
     // Only now, so that what to try comes first.
-    daemon::logging::init(daemon::logging::LogFormat::Text);
+    let is_live = io::stdout().is_terminal() && io::stderr().is_terminal();
+    let pinned: Arc<str> = if is_live { try_them.into() } else { "".into() };
+    let lines = BoxMakeWriter::new(move || Above(Arc::clone(&pinned)));
+    daemon::logging::init(daemon::logging::LogFormat::Brief, lines);
     tokio::select! {
         () = end(args.duration) => {}
         () = running.failed() => return Err(StartError::Failed.into()),
@@ -110,16 +118,23 @@ fn replayed(recording: Recording, speed: f64) -> Cluster {
     cluster
 }
 
+/// Where it serves, unless another address is asked for.
+const USUAL: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, daemon::PORT));
+
 /// Begins to watch. The usual port may be taken: unless it was asked for, any other will do.
-async fn start(args: &Args, cluster: &Cluster) -> Result<Running, StartError> {
+async fn start(
+    asked: Option<SocketAddr>,
+    usual: SocketAddr,
+    cluster: &Cluster,
+) -> Result<Running, StartError> {
     let client = simulator::client(cluster);
     let mut settings = Settings::new(Target::Client(client, "a simulated cluster".to_owned()));
     settings.logs = true;
     let clock = cluster.clone();
-    settings.clock = std::sync::Arc::new(move || clock.now());
-    settings.listen = args.listen.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, daemon::PORT)));
+    settings.clock = Arc::new(move || clock.now());
+    settings.listen = asked.unwrap_or(usual);
     match daemon::start(settings.clone()).await {
-        Err(StartError::Bind(_)) if args.listen.is_none() => {
+        Err(StartError::Bind(_)) if asked.is_none() => {
             settings.listen.set_port(0);
             daemon::start(settings).await
         }
@@ -127,8 +142,7 @@ async fn start(args: &Args, cluster: &Cluster) -> Result<Running, StartError> {
     }
 }
 
-fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
-    let (web, config) = (running.address, kubeconfig.display());
+fn what_it_is(args: &Args) -> String {
     let what = match args.replay.is_empty() {
         true => "a simulated cluster with real failures",
         false => "a recording",
@@ -139,15 +153,45 @@ fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
         }
         false => "",
     };
+    format!("KubeHealer watches {what}, {} times faster than real time. Ctrl-C stops it.\n{soon}", args.speed)
+}
+
+/// The addresses. Which one is served on is not known beforehand where any other than the usual one will do.
+fn what_to_try(running: &Running, kubeconfig: &Path, any_will_do: bool) -> String {
+    let (web, config) = (running.address, kubeconfig.display());
+    let other = match any_will_do && web != USUAL {
+        true => format!("   (port {} is in use)", USUAL.port()),
+        false => String::new(),
+    };
     format!(
-        "KubeHealer watches {what}, {} times faster than real time. Ctrl-C stops it.\n{soon}\n\
-         \x20 status page   http://{web}/\n\
+        "\x20 status page   http://{web}/{other}\n\
          \x20 incidents     curl -s http://{web}/api/v1/incidents\n\
          \x20 metrics       curl -s http://{web}/metrics | grep ^kubehealer_\n\
          \x20 diagnose      kubehealer diagnose -A --kubeconfig {config}\n\
-         \x20 kubectl       kubectl --kubeconfig {config} get pods -A -w\n\n",
-        args.speed
+         \x20 kubectl       kubectl --kubeconfig {config} get pods -A -w\n"
     )
+}
+
+/// Writes log lines above what stays at the bottom of the terminal; the latter is empty where there is no terminal.
+struct Above(Arc<str>);
+
+impl Write for Above {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut out = io::stderr().lock();
+        let (columns, rows) = output::terminal_size();
+        // Narrow terminals break lines.
+        let height: usize = self.0.lines().map(|line| line.width().div_ceil(columns).max(1)).sum();
+        if height == 0 || height + 3 > rows {
+            return out.write(line);
+        }
+        let below = self.0.as_bytes();
+        out.write_all(&[format!("\x1b[{}A\x1b[J", height + 1).as_bytes(), line, b"\n", below].concat())?;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Waits for the end: the time is over, or somebody wants it. A second wish is granted at once.
@@ -185,5 +229,24 @@ impl Kubeconfig {
 impl Drop for Kubeconfig {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_is_in_use_is_said_with_the_address_that_is_served_instead() {
+        let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
+        let running = start(None, taken.1, &Cluster::new()).await.unwrap();
+        assert_ne!(running.address.port(), taken.1.port());
+        let text = what_to_try(&running, Path::new("config"), true);
+        let first = format!("  status page   http://{}/   (port 8080 is in use)", running.address);
+        assert_eq!(text.lines().next(), Some(first.as_str()));
+        assert!(!what_to_try(&running, Path::new("config"), false).contains("in use"));
+        assert!(start(Some(taken.1), USUAL, &Cluster::new()).await.is_err(), "it was asked for");
+        running.stop().await;
     }
 }

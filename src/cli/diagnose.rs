@@ -1,20 +1,24 @@
 //! `kubehealer diagnose`: a look at pods, in a cluster or in files.
 
+mod live;
+
 use std::collections::BTreeSet;
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Trouble, output, resolve};
+use super::pager::Pager;
+use super::{Trouble, completions, output, resolve};
 use crate::cluster::client::{self, Connect, Failure};
 use crate::cluster::snapshot::{self, Progress, Wanted};
-use crate::diagnosis::{Finding, Severity, Snapshot, Survey, survey};
+use crate::diagnosis::{Finding, OwnerLabels, Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::ObjectMeta;
 use crate::report::{self, ClusterFlags, Look, Style};
-use crate::rules::RuleCounters;
+use crate::rules::{RuleCounters, RuleSet};
 use crate::select::{self, Kind, Selection, Selector, Target, logs_that_matter, revisions_that_matter};
 
 const EXAMPLES: &str = "\
@@ -22,6 +26,7 @@ Examples:
   kubehealer diagnose cart-7d9f8b6c5-x2x        one pod, in the kubeconfig's namespace
   kubehealer diagnose -n shop deployment/cart   the pods of a Deployment
   kubehealer diagnose -A                        the whole cluster
+  kubehealer diagnose -n shop -w                a namespace, live
   kubehealer diagnose -A --context eu,us        two clusters, one after another
   kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -
 
@@ -32,10 +37,11 @@ Exit code: 0 nothing at or above --fail-on; 1 something at or above it; 2 error:
 pub(super) struct Which {
     /// A pod, or the pods of deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x, rollout/x, service/x, node/x and other
     /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
-    #[arg(value_name = "POD|KIND/NAME")]
+    #[arg(value_name = "POD|KIND/NAME", add = ArgValueCompleter::new(completions::targets))]
     targets: Vec<String>,
     /// The namespace [default: that of the kubeconfig's context; with -f: all]
-    #[arg(long, short, value_parser = select::valid_namespace)]
+    #[arg(long, short)]
+    #[arg(value_parser = select::valid_namespace, add = ArgValueCandidates::new(completions::namespaces))]
     namespace: Option<String>,
     /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
@@ -44,7 +50,7 @@ pub(super) struct Which {
     #[arg(long, short = 'l', value_name = "LABELS")]
     selector: Option<Selector>,
     /// The context of the kubeconfig; several, separated by commas, are diagnosed one after another
-    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', add = ArgValueCandidates::new(completions::contexts))]
     context: Vec<String>,
     /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE")]
@@ -83,7 +89,7 @@ pub(super) struct Args {
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     severity: Option<Severity>,
     /// Show findings with this reason only; may be given several times
-    #[arg(long, value_name = "REASON")]
+    #[arg(long, value_name = "REASON", add = ArgValueCandidates::new(completions::reasons))]
     reason: Vec<String>,
     /// Show the details of every row of the table, not only of the first ten
     #[arg(long)]
@@ -91,6 +97,11 @@ pub(super) struct Args {
     /// Exit with 1 if there is a finding of this or a worse severity
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
+    /// Watch: show the report again whenever something changes, until Ctrl-C
+    #[arg(long, short, conflicts_with_all = ["file", "now", "fail_on", "no_logs"])]
+    watch: bool,
+    #[command(flatten)]
+    pager: Pager,
 }
 
 /// How to print it.
@@ -156,11 +167,10 @@ pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<Strin
     let flags = which.flags(context.as_deref());
     let args = Args { which, ..Args::default() };
     let seen = || {
-        let (targets, how) = args.targets()?;
-        let seen = in_cluster(&args, context.as_deref(), targets)?;
+        let seen = in_cluster(&args, context.as_deref())?;
         match seen.unproven.into_iter().next() {
             Some(nothing) => Err(nothing),
-            None => Ok((seen.snapshot, seen.now, [seen.notes, how].concat())),
+            None => Ok((seen.snapshot, seen.now, seen.notes)),
         }
     };
     seen().map_err(|trouble| hinted(&flags, trouble))
@@ -169,6 +179,18 @@ pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<Strin
 pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     args.which.settle();
     let (looks, mut code) = match args.which.context.as_slice() {
+        [] | [_] if args.watch => {
+            if !matches!(args.output, Format::Table | Format::Wide) {
+                return Err(Trouble::new("--watch shows tables", "leave out -o, or write -o wide"));
+            }
+            let context = args.which.context.first().map(String::as_str);
+            let flags = args.which.flags(context);
+            super::blocking(live::watch(&args, context, &flags))?.map_err(|t| hinted(&flags, t))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        _ if args.watch => {
+            return Err(Trouble::new("--watch shows one cluster", "name one context with --context"));
+        }
         [] | [_] => {
             let context = args.which.context.first().map(String::as_str);
             let flags = args.which.flags(context);
@@ -192,7 +214,7 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
             (looks, code)
         }
     };
-    output::print(&args.report(&looks))?;
+    args.pager.print(&args.report(&looks))?;
     for looked in &looks {
         for trouble in &looked.seen.unproven {
             output::complain(&trouble.what, &looked.flags.with(&trouble.hint));
@@ -215,13 +237,20 @@ struct Looked {
 
 impl Looked {
     fn at(args: &Args, context: Option<&str>, cluster: &str, flags: ClusterFlags) -> Result<Self, Trouble> {
-        let (targets, how) = args.targets()?;
-        let rules = super::rules::load(&args.rules)?;
-        let owner_labels = super::owner_labels(&args.owner_labels)?;
-        let mut seen =
-            if args.file.is_empty() { in_cluster(args, context, targets)? } else { in_files(args, targets)? };
-        seen.notes.extend(how);
-        seen.snapshot.owner_labels = owner_labels;
+        let settings = args.settings()?;
+        let seen = if args.file.is_empty() { in_cluster(args, context)? } else { in_files(args)? };
+        Ok(Self::of(args, &settings, seen, cluster, flags))
+    }
+
+    /// What the user's rules and flags make of it.
+    fn of(
+        args: &Args,
+        (rules, owner_labels): &(RuleSet, OwnerLabels),
+        mut seen: Seen,
+        cluster: &str,
+        flags: ClusterFlags,
+    ) -> Self {
+        seen.snapshot.owner_labels = owner_labels.clone();
         let mut counters = RuleCounters::default();
         let mut survey = rules.survey(&seen.snapshot, seen.now, |applied| {
             let errors = counters.add(applied);
@@ -233,7 +262,7 @@ impl Looked {
         let worst = survey.findings.iter().map(|f| f.severity).max();
         args.choose(&mut survey, &mut seen.notes);
         flags.add_to(&mut survey);
-        Ok(Self { cluster: cluster.to_owned(), flags, seen, survey, worst })
+        Self { cluster: cluster.to_owned(), flags, seen, survey, worst }
     }
 
     fn look(&self) -> Look<'_> {
@@ -282,12 +311,22 @@ impl Args {
         }
     }
 
+    /// The user's rules, and which labels tell whose something is.
+    fn settings(&self) -> Result<(RuleSet, OwnerLabels), Trouble> {
+        Ok((super::rules::load(&self.rules)?, super::owner_labels(&self.owner_labels)?))
+    }
+
     /// What the words ask for, and how.
     fn targets(&self) -> Result<(Vec<Target>, Vec<String>), Trouble> {
         let targets = select::targets(&self.which.targets)
             .map_err(|e| Trouble::new(e, "see: kubehealer diagnose --help"))?;
         let (targets, how): (Vec<Target>, Vec<_>) = targets.into_iter().map(Target::resolved).unzip();
-        for target in &targets {
+        Ok((targets, how.into_iter().flatten().collect()))
+    }
+
+    /// No target may be in another namespace than the flag says.
+    fn agree(&self, targets: &[Target]) -> Result<(), Trouble> {
+        for target in targets {
             if let (Some(own), Some(given)) = (&target.namespace, &self.which.namespace)
                 && own != given
             {
@@ -297,7 +336,7 @@ impl Args {
                 ));
             }
         }
-        Ok((targets, how.into_iter().flatten().collect()))
+        Ok(())
     }
 
     /// Leaves the findings that are to be shown.
@@ -449,13 +488,19 @@ fn meant(
     near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
 }
 
-fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
+fn in_files(args: &Args) -> Result<Seen, Trouble> {
+    let (mut targets, how) = args.targets()?;
+    args.agree(&targets)?;
     let asked = [Kind::Service, Kind::Ingress, Kind::Autoscaler];
     if let Some(target) = targets.iter().find(|t| asked.iter().any(|kind| t.is(*kind))) {
         return Err(Trouble::new(
             format_args!("{target}: {}s are not read from files", target.kind),
             "select its pods by their labels: -l KEY=VALUE",
         ));
+    }
+    if args.file.iter().any(|path| path.as_os_str() == "-") && io::stdin().is_terminal() {
+        let pipe = "kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -";
+        output::note(&format!("reading from the terminal until Ctrl-D; to read from kubectl: {pipe}"));
     }
     let mut dump = files::read(&args.file, io::stdin().lock());
     if args.which.no_logs {
@@ -494,6 +539,7 @@ fn in_files(args: &Args, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
         unproven.extend(undecided(args, &dump.snapshot));
     }
     notes.extend(dump.broken.iter().map(|b| format!("not read: {b}")));
+    notes.extend(how);
     // A clock may be an hour off; a time that lies further ahead is an error in the data.
     let clock = clock();
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
@@ -537,23 +583,45 @@ fn passed_over(snapshot: &Snapshot) -> Vec<String> {
     notes
 }
 
-fn in_cluster(args: &Args, context: Option<&str>, targets: Vec<Target>) -> Result<Seen, Trouble> {
+/// A cluster, and what is asked for in it.
+struct Cluster {
+    connected: client::Connected,
+    targets: Vec<Target>,
+    /// None for all of them.
+    namespace: Option<String>,
+    /// How the targets were found.
+    how: Vec<String>,
+}
+
+impl Cluster {
+    async fn find(args: &Args, context: Option<&str>) -> Result<Self, Trouble> {
+        let (mut targets, mut how) = args.targets()?;
+        let connect = Connect {
+            kubeconfig: args.which.kubeconfig.clone(),
+            context: context.map(str::to_owned),
+            http1: false,
+        };
+        let connected = client::connect(&connect).await.map_err(|e| Trouble::new(e, ""))?;
+        resolve::kinds(&connected.client, &mut targets).await?;
+        args.agree(&targets)?;
+        let namespace = args.place(&mut targets, Some(&connected.namespace));
+        let (targets, told) = resolve::resolve(&connected.client, targets, namespace.as_deref()).await?;
+        how.extend(told);
+        Ok(Self { connected, targets, namespace, how })
+    }
+}
+
+fn in_cluster(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
     super::blocking(async {
         tokio::select! {
-            seen = look(args, context, targets) => seen,
+            seen = look(args, context) => seen,
             _ = tokio::signal::ctrl_c() => Err(Trouble::new("interrupted", "")),
         }
     })?
 }
 
-async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> Result<Seen, Trouble> {
-    let how = Connect {
-        kubeconfig: args.which.kubeconfig.clone(),
-        context: context.map(str::to_owned),
-        http1: false,
-    };
-    let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
-    let namespace = args.place(&mut targets, Some(&cluster.namespace));
+async fn look(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
+    let Cluster { connected: cluster, targets, namespace, how } = Cluster::find(args, context).await?;
     // One pod is asked for by its name: a namespace may hold thousands.
     let field_selector = match targets.as_slice() {
         [target] if target.is(Kind::Pod) => format!("metadata.name={}", target.name),
@@ -564,7 +632,6 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
     let progress = Progress::default();
     let failed = |failure: Failure| Trouble::new(format_args!("{}: {}", cluster.server, failure.text), "");
     let work = async {
-        let (targets, how) = resolve::resolve(&cluster.client, targets, namespace.as_deref()).await?;
         let mut seen = snapshot::snapshot(&cluster.client, &wanted, &progress).await.map_err(failed)?;
         let narrowed = !wanted.field_selector.is_empty() || !wanted.label_selector.is_empty();
         if seen.snapshot.pods.is_empty() && narrowed {
@@ -595,7 +662,8 @@ async fn look(args: &Args, context: Option<&str>, mut targets: Vec<Target>) -> R
         notes.extend(passed_over(&seen.snapshot));
         if let (Some(namespace), [nothing]) = (&namespace, unproven.as_mut_slice()) {
             notes.push(format!("there are no pods in namespace {namespace}; -A looks in all of them"));
-            let all = snapshot::namespaces(&cluster.client).await.unwrap_or_default();
+            let all =
+                snapshot::names(&cluster.client, ("", "v1", "namespaces"), None).await.unwrap_or_default();
             if !all.is_empty() && !all.contains(namespace) {
                 let near = select::near(namespace, all.iter().map(String::as_str));
                 nothing.what = format!("namespace {namespace} does not exist");

@@ -5,7 +5,10 @@ mod words;
 
 use std::process::ExitCode;
 
-use super::{Trouble, output};
+use clap_complete::ArgValueCandidates;
+
+use super::pager::Pager;
+use super::{Trouble, completions, output};
 use crate::diagnosis::{CauseCode, Reason, Subject, steps};
 use crate::report::{self, Style};
 use crate::runbooks;
@@ -23,8 +26,10 @@ Examples:
 pub(super) struct Args {
     /// A reason, cause, alert, exit code, signal, STATUS of kubectl or reason of an event, in any case; without it, all reasons
     /// are listed
-    #[arg(value_name = "WORD")]
+    #[arg(value_name = "WORD", add = ArgValueCandidates::new(completions::words))]
     words: Vec<String>,
+    #[command(flatten)]
+    pager: Pager,
 }
 
 /// The alerts, with what makes them fire: a table, then sections.
@@ -49,7 +54,7 @@ pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
     } else {
         runbook(&wanted, &style).or_else(|| short(&wanted, &style)).ok_or_else(|| unknown(&wanted))?
     };
-    output::print(&text)?;
+    args.pager.print(&text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -236,17 +241,17 @@ fn list(style: &Style) -> String {
     text
 }
 
+/// All that is explained, but for exit codes.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    let others = words::WORDS.iter().flat_map(|word| word.names).filter(|name| name.len() > 3);
+    let names = runbooks::names().chain(CauseCode::WORDS.iter().copied());
+    names.chain(alerts().map(|(name, ..)| name)).chain(others.copied())
+}
+
 /// Nothing is called so: what comes near?
 fn unknown(wanted: &str) -> Trouble {
     let lower = wanted.to_lowercase();
-    let others = words::WORDS.iter().flat_map(|word| word.names).filter(|name| name.len() > 3);
-    let same = |name: &'static str| (name, name);
-    let words = runbooks::names()
-        .map(same)
-        .chain(SAME.iter().copied())
-        .chain(CauseCode::WORDS.iter().copied().map(same))
-        .chain(alerts().map(|(name, ..)| same(name)))
-        .chain(others.copied().map(same));
+    let words = names().map(|name| (name, name)).chain(SAME.iter().copied());
     let mut near: Vec<(f64, &str)> = words
         .map(|(word, name)| {
             let other = word.to_lowercase();

@@ -2,13 +2,16 @@
 //!
 //! Must not know what the words are about.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 use std::time::Duration;
 
 use anstream::ColorChoice;
 use anstyle::{AnsiColor, Style};
+use clap::CommandFactory as _;
 
-use super::Trouble;
+use super::{Cli, Trouble};
 use crate::cluster::snapshot::Progress;
 
 /// Widths beyond this are no help to a reader.
@@ -16,10 +19,35 @@ const MAX_WIDTH: usize = 220;
 /// Where there is no terminal and COLUMNS does not say: wide enough that no name is ever cut.
 const PIPE_WIDTH: usize = 10_000;
 
-/// Prints to stdout. A reader that has gone away (`| head`) is no error.
+/// Whether kubectl has called this program as its plugin.
+pub(super) fn is_plugin() -> bool {
+    let name = std::env::args_os().next().unwrap_or_default();
+    Path::new(&name).file_stem().is_some_and(|stem| stem == "kubectl-kubehealer")
+}
+
+/// The text with its commands of this program as they are typed: behind `kubectl` where this is its plugin.
+pub(super) fn typed(text: &str) -> Cow<'_, str> {
+    if is_plugin() { as_plugin(text) } else { text.into() }
+}
+
+fn as_plugin(text: &str) -> Cow<'_, str> {
+    let names: Vec<String> =
+        Cli::command().get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    // Neither within a path nor behind `kubectl`.
+    let command =
+        regex::Regex::new(&format!(r"(?m)(?:kubectl |(^|[^\w./-]))kubehealer ({})\b", names.join("|")));
+    command.map_or(text.into(), |command| command.replace_all(text, "${1}kubectl kubehealer $2"))
+}
+
+/// Prints a text to stdout.
 pub(super) fn print(text: &str) -> Result<(), Trouble> {
+    write(typed(text).as_bytes())
+}
+
+/// Writes to stdout. A reader that has gone away (`| head`) is no error.
+pub(super) fn write(bytes: &[u8]) -> Result<(), Trouble> {
     let mut out = io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(e) if e.kind() != io::ErrorKind::BrokenPipe => {
             Err(Trouble::new(format_args!("cannot write the output: {e}"), "is the disk full?"))
         }
@@ -31,16 +59,17 @@ pub(super) fn print(text: &str) -> Result<(), Trouble> {
 pub(super) fn complain(what: &str, hint: &str) {
     let (bold, red, reset) = (Style::new().bold(), AnsiColor::Red.on_default().bold(), anstyle::Reset);
     let mut err = anstream::AutoStream::auto(io::stderr());
-    let what = crate::redact::clean(what);
-    let _ = writeln!(err, "{red}kubehealer{reset}: {what}");
+    let line = |text: &str| crate::redact::clean(&typed(text)).into_owned();
+    let _ = writeln!(err, "{red}kubehealer{reset}: {}", line(what));
     if !hint.is_empty() {
-        let _ = writeln!(err, "  {bold}hint{reset}: {}", crate::redact::clean(hint));
+        let _ = writeln!(err, "  {bold}hint{reset}: {}", line(hint));
     }
 }
 
 /// Prints one line about the work to stderr.
 pub(super) fn note(what: &str) {
-    let _ = writeln!(anstream::AutoStream::auto(io::stderr()), "kubehealer: {}", crate::redact::clean(what));
+    let line = typed(what);
+    let _ = writeln!(anstream::AutoStream::auto(io::stderr()), "kubehealer: {}", crate::redact::clean(&line));
 }
 
 /// Does the work, and says on a terminal how far it has come once it takes longer than a second.
@@ -105,7 +134,7 @@ impl Screen {
         let mut out = anstream::AutoStream::auto(io::stderr().lock());
         if self.live {
             self.clear();
-            let columns = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(w, _)| usize::from(w.0));
+            let (columns, _) = terminal_size();
             for line in &lines {
                 let _ = writeln!(out, "{}", crate::report::cut(line, columns.saturating_sub(1)));
             }
@@ -131,6 +160,12 @@ pub(super) fn colour() -> bool {
     anstream::AutoStream::choice(&io::stdout()) != ColorChoice::Never
 }
 
+/// Columns and rows of the terminal.
+pub(super) fn terminal_size() -> (usize, usize) {
+    let size = terminal_size::terminal_size();
+    size.map_or((80, 24), |(columns, rows)| (usize::from(columns.0).max(1), usize::from(rows.0)))
+}
+
 /// The columns of stdout.
 pub(super) fn width() -> usize {
     let columns =
@@ -139,4 +174,25 @@ pub(super) fn width() -> usize {
         io::stdout().is_terminal().then(terminal_size::terminal_size).flatten().map(|(w, _)| usize::from(w.0))
     };
     columns.or_else(terminal).map_or(PIPE_WIDTH, |columns| columns.clamp(40, MAX_WIDTH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_a_plugin_of_kubectl_commands_begin_with_it_and_names_of_images_and_files_do_not() {
+        for (text, expected) in [
+            ("see: kubehealer explain OOMKilled", "see: kubectl kubehealer explain OOMKilled"),
+            ("kubehealer diagnose -A | less", "kubectl kubehealer diagnose -A | less"),
+            ("\u{1b}[1mkubectl kubehealer diagnose", "\u{1b}[1mkubectl kubehealer diagnose"),
+            (
+                "docker run ghcr.io/kubehealer/kubehealer demo",
+                "docker run ghcr.io/kubehealer/kubehealer demo",
+            ),
+            ("kubehealer found nothing", "kubehealer found nothing"),
+        ] {
+            assert_eq!(as_plugin(text), expected);
+        }
+    }
 }

@@ -7,9 +7,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clap_complete::{ArgValueCandidates, ArgValueCompleter};
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Trouble, output, resolve};
+use super::{Trouble, completions, output, resolve};
 use crate::cluster::client::{self, Connect};
 use crate::cluster::snapshot;
 use crate::report::ClusterFlags;
@@ -30,7 +31,7 @@ Exit code: 0 everything is ready; 1 something cannot become ready without a chan
 pub(super) struct Args {
     /// What to wait for: deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x (its newest Job), rollout/x, a pod, and whatever
     /// `diagnose` takes
-    #[arg(value_name = "KIND/NAME", required_unless_present = "selector")]
+    #[arg(value_name = "KIND/NAME", required_unless_present = "selector", add = ArgValueCompleter::new(completions::targets))]
     targets: Vec<String>,
     /// The state to wait for
     #[arg(long = "for", value_enum, default_value_t = For::Ready, value_name = "STATE")]
@@ -45,13 +46,13 @@ pub(super) struct Args {
     #[arg(long)]
     patient: bool,
     /// The namespace [default: that of the kubeconfig's context]
-    #[arg(long, short, value_parser = select::valid_namespace)]
+    #[arg(long, short, value_parser = select::valid_namespace, add = ArgValueCandidates::new(completions::namespaces))]
     namespace: Option<String>,
     /// Workloads and pods with these labels, such as app=cart
     #[arg(long, short = 'l', value_name = "LABELS")]
     selector: Option<Selector>,
     /// The context of the kubeconfig
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", add = ArgValueCandidates::new(completions::contexts))]
     context: Option<String>,
     /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE")]
@@ -114,6 +115,7 @@ async fn wait(args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
     let cluster = client::connect(&how).await.map_err(|e| Trouble::new(e, ""))?;
     let namespace = args.namespace.unwrap_or_else(|| cluster.namespace.clone());
     let (mut targets, how): (Vec<Target>, Vec<_>) = targets.into_iter().map(Target::resolved).unzip();
+    resolve::kinds(&cluster.client, &mut targets).await?;
     targets.extend(args.selector.map(|selector| Target::labelled(selector, None)));
     for target in &mut targets {
         target.namespace.get_or_insert_with(|| namespace.clone());
@@ -155,7 +157,7 @@ async fn wait(args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
 
 /// The API server's time: graces are counted from the times in its objects, and the clock of a build machine may be off.
 #[allow(clippy::disallowed_methods, reason = "the command line's clock")]
-async fn clock(cluster: &client::Connected, namespace: &str) -> Result<Clock, Trouble> {
+pub(super) async fn clock(cluster: &client::Connected, namespace: &str) -> Result<Clock, Trouble> {
     let server = snapshot::server_time(&cluster.client, namespace).await;
     let server = server.map_err(|f| Trouble::new(format_args!("{}: {}", cluster.server, f.text), ""))?;
     let ahead = server.map_or(SignedDuration::ZERO, |server| server.duration_since(Timestamp::now()));

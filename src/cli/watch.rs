@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tracing_subscriber::fmt::writer::BoxMakeWriter;
+
 use super::Trouble;
 use crate::cluster::client::Connect;
 use crate::cluster::watch::{Selection, Shard};
@@ -182,7 +184,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
         LogFormat::OtelJson => logging::LogFormat::OtelJson,
     };
     let settings = args.settings()?;
-    logging::init(format);
+    logging::init(format, BoxMakeWriter::new(std::io::stderr));
     super::blocking(daemon::run(settings))??;
     Ok(ExitCode::SUCCESS)
 }

@@ -99,6 +99,16 @@ fn kubeconfig(how: &Connect) -> Result<Kubeconfig, KubeconfigError> {
         .try_fold(Kubeconfig::default(), |all, path| all.merge(with_context(Kubeconfig::read_from(path)?)))
 }
 
+/// The names of the contexts that there are.
+pub fn contexts(how: &Connect) -> Vec<String> {
+    kubeconfig(how)
+        .map(|file| file.contexts)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|context| context.name)
+        .collect()
+}
+
 const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \
                           of a pod. Name one with --kubeconfig, or try `kubehealer demo`, which needs none";
 

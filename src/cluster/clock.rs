@@ -2,13 +2,14 @@
 //! from that, the server's time is used: with a clock that is an hour behind, a failure would be hidden for an hour, with one
 //! that is ahead, no failure would have a grace period.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Request, header};
 use jiff::{SignedDuration, Timestamp};
 use kube::Client;
 use kube::client::Body;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -73,12 +74,8 @@ impl ClusterClock {
 
     /// The server's time, if it differs.
     fn server(&self) -> Option<Timestamp> {
-        let (time, at) = self.state().server?;
+        let (time, at) = self.state.lock().server?;
         time.checked_add(at.elapsed()).ok()
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The answer to a request of that time said this one.
@@ -89,7 +86,7 @@ impl ClusterClock {
             (said.duration_since(now), said.duration_since(asked) + SignedDuration::from_secs(1));
         let skew = SignedDuration::ZERO.max(least).min(most.max(least));
         let differs = NEAR < skew.abs() && skew.abs() < FAR;
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.server = now.checked_add(skew).ok().filter(|_| differs).map(|time| (time, Instant::now()));
         let is_due = state.logged.is_none_or(|at| at.elapsed() >= LOG_EVERY);
         if differs && skew.abs() > LOGGED && is_due {

@@ -8,7 +8,7 @@ use kube::api::{ListParams, LogParams};
 use kube::client::Body;
 
 use super::client::{Failure, Kind};
-use super::lean;
+use super::lean::{self, BoundedClient};
 use super::watch::Resource;
 use crate::diagnosis::logs::{MAX_BYTES, MAX_LINES};
 use crate::objects::{Event, Object, Pod, Revision};
@@ -32,7 +32,7 @@ pub struct LogOf {
 
 /// The events about an object that has these uids: a static pod has two.
 pub async fn events(
-    client: &Client,
+    client: &BoundedClient,
     namespace: &str,
     name: &str,
     uids: &[String],
@@ -48,14 +48,18 @@ pub async fn events(
 }
 
 /// The events about a claim, by its name.
-pub async fn claim_events(client: &Client, namespace: &str, claim: &str) -> Result<Vec<Event>, Failure> {
+pub async fn claim_events(
+    client: &BoundedClient,
+    namespace: &str,
+    claim: &str,
+) -> Result<Vec<Event>, Failure> {
     let selector = format!("involvedObject.kind=PersistentVolumeClaim,involvedObject.name={claim}");
     list(client, namespace, Resource::EVENTS, &ListParams::default().fields(&selector).limit(EVENTS)).await
 }
 
 /// Pods with this label, a hundred of them at most.
 pub async fn pods_with(
-    client: &Client,
+    client: &BoundedClient,
     namespace: &str,
     label: &str,
     value: &str,
@@ -66,7 +70,7 @@ pub async fn pods_with(
 
 /// The templates of these ReplicaSets, as far as they are still there.
 pub async fn replica_sets(
-    client: &Client,
+    client: &BoundedClient,
     namespace: &str,
     names: &[String],
 ) -> Result<Vec<Revision>, Failure> {
@@ -80,7 +84,7 @@ pub async fn replica_sets(
 
 /// One page of a list.
 async fn list<T: Object>(
-    client: &Client,
+    client: &BoundedClient,
     namespace: &str,
     resource: Resource,
     params: &ListParams,

@@ -1,11 +1,12 @@
 //! The state of a watch, for metrics and readiness. It is ready once everything was listed, until it has been known to fail for
 //! a minute or nothing is heard of it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
@@ -17,6 +18,11 @@ use crate::redact::clean;
 
 /// A watch that has failed for so long is not ready.
 const MAX_TROUBLE: Duration = Duration::from_secs(60);
+/// How long a watch that has just been opened may take to show what happened before.
+const CATCH_UP: Duration = Duration::from_secs(2);
+
+/// The label `type` of what a watch shows, in the order of [`EventType`]; errors are counted by their kinds.
+const EVENTS: [&str; 4] = ["added", "modified", "deleted", "bookmark"];
 
 /// The state of one watch, read by metrics and readiness while it runs.
 #[derive(Debug)]
@@ -26,10 +32,8 @@ pub struct WatchHealth {
     /// Of which namespace; none for all.
     pub namespace: Option<String>,
     listed: AtomicU64,
-    added: AtomicU64,
-    modified: AtomicU64,
-    deleted: AtomicU64,
-    bookmarks: AtomicU64,
+    /// By [`EventType`].
+    events: [AtomicU64; EVENTS.len()],
     errors: [AtomicU64; Kind::ALL.len()],
     relists: AtomicU64,
     undecodable: AtomicU64,
@@ -44,6 +48,22 @@ pub struct WatchHealth {
     logged: AtomicU32,
     /// It has worked since the supervisor asked last.
     progress: AtomicBool,
+    up_to_date: Mutex<UpToDate>,
+}
+
+/// Whether what happens is shown at once.
+#[derive(Debug, Default)]
+struct UpToDate {
+    /// When the watch that is open was opened.
+    opened: Option<Instant>,
+    /// When that has not been so since, if it ever was.
+    lost: Option<Instant>,
+}
+
+impl UpToDate {
+    fn is_catching_up(&self) -> bool {
+        self.opened.is_none_or(|at| at.elapsed() < CATCH_UP)
+    }
 }
 
 #[derive(Debug)]
@@ -61,11 +81,8 @@ impl WatchHealth {
             resource: resource.plural,
             namespace: scope.namespace.clone(),
             listed: AtomicU64::new(0),
-            added: AtomicU64::new(0),
-            modified: AtomicU64::new(0),
-            deleted: AtomicU64::new(0),
-            bookmarks: AtomicU64::new(0),
-            errors: std::array::from_fn(|_| AtomicU64::new(0)),
+            events: Default::default(),
+            errors: Default::default(),
             relists: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
             last_sign_of_life: AtomicI64::new(0),
@@ -76,18 +93,16 @@ impl WatchHealth {
             is_troubled: AtomicBool::new(false),
             logged: AtomicU32::new(0),
             progress: AtomicBool::new(false),
+            up_to_date: Mutex::default(),
         })
     }
 
     /// What came, by the label `type`.
-    pub fn events(&self) -> [(&'static str, u64); 5] {
-        [
-            ("listed", self.listed.load(Relaxed)),
-            ("added", self.added.load(Relaxed)),
-            ("modified", self.modified.load(Relaxed)),
-            ("deleted", self.deleted.load(Relaxed)),
-            ("bookmark", self.bookmarks.load(Relaxed)),
-        ]
+    pub fn events(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let events = EVENTS.into_iter().zip(&self.events);
+        std::iter::once(("listed", &self.listed))
+            .chain(events)
+            .map(|(kind, count)| (kind, count.load(Relaxed)))
     }
 
     /// What failed, by the label `kind`.
@@ -119,12 +134,12 @@ impl WatchHealth {
 
     /// What is wrong at the moment, in words.
     pub fn trouble(&self) -> Option<String> {
-        self.lock().as_ref().filter(|trouble| !trouble.is_listed).map(|trouble| trouble.text.clone())
+        self.trouble.lock().as_ref().filter(|trouble| !trouble.is_listed).map(|trouble| trouble.text.clone())
     }
 
     /// Whether the objects are known and fresh; else the reason in words.
     pub fn ready(&self, now: Timestamp) -> Result<(), String> {
-        let (failing, text) = match &*self.lock() {
+        let (failing, text) = match &*self.trouble.lock() {
             Some(trouble) if !trouble.is_listed => (trouble.since.elapsed(), format!(": {}", trouble.text)),
             _ => (Duration::ZERO, String::new()),
         };
@@ -144,8 +159,30 @@ impl WatchHealth {
         Err(format!("{}{place}: {reason}{text}", self.resource))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Trouble>> {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether what it shows may be old, and the next state of the object a moment away: after an interruption a watch replays
+    /// what was missed.
+    pub fn is_catching_up(&self) -> bool {
+        self.up_to_date.lock().is_catching_up()
+    }
+
+    /// For how long what it has shown may be out of date.
+    pub fn out_of_date(&self) -> Option<Duration> {
+        let state = self.up_to_date.lock();
+        state.lost.filter(|_| state.is_catching_up()).map(|at| at.elapsed())
+    }
+
+    /// A watch is open, and shows what happens after the list or the watch before.
+    pub(super) fn opened(&self) {
+        self.up_to_date.lock().opened = Some(Instant::now());
+    }
+
+    /// It is not open any more.
+    pub(super) fn closed(&self) {
+        let mut state = self.up_to_date.lock();
+        if state.opened.is_some() && (state.lost.is_none() || !state.is_catching_up()) {
+            state.lost = Some(Instant::now());
+        }
+        state.opened = None;
     }
 
     /// Resource and namespace, for log lines.
@@ -164,14 +201,9 @@ impl WatchHealth {
 
     /// An event came after the first list.
     pub(super) fn count(&self, kind: EventType) {
-        let counter = match kind {
-            EventType::Added => &self.added,
-            EventType::Modified => &self.modified,
-            EventType::Deleted => &self.deleted,
-            EventType::Bookmark => &self.bookmarks,
-            EventType::Error => return,
-        };
-        counter.fetch_add(1, Relaxed);
+        if let Some(counter) = self.events.get(kind as usize) {
+            counter.fetch_add(1, Relaxed);
+        }
     }
 
     /// An object did not decode. Logged at the first, the second, the fourth ...: a broken controller may write them all day.
@@ -187,7 +219,7 @@ impl WatchHealth {
 
     /// It fails since then, as will be said when it is known why.
     pub(super) fn troubled_since(&self, since: Instant) {
-        self.lock().get_or_insert_with(|| Trouble { since, text: String::new(), is_listed: false });
+        self.trouble.lock().get_or_insert_with(|| Trouble { since, text: String::new(), is_listed: false });
         self.is_troubled.store(true, Relaxed);
     }
 
@@ -197,7 +229,7 @@ impl WatchHealth {
             count.fetch_add(1, Relaxed);
         }
         self.troubled_since(Instant::now());
-        if let Some(trouble) = &mut *self.lock() {
+        if let Some(trouble) = &mut *self.trouble.lock() {
             trouble.text.clone_from(&failure.text);
             trouble.is_listed = false;
         }
@@ -225,7 +257,7 @@ impl WatchHealth {
     /// A list is complete. What the watch after it does has still to be seen.
     pub(super) fn listed(&self) {
         self.synced.store(true, Relaxed);
-        if let Some(trouble) = &mut *self.lock() {
+        if let Some(trouble) = &mut *self.trouble.lock() {
             trouble.is_listed = true;
         }
     }
@@ -234,7 +266,7 @@ impl WatchHealth {
     pub(super) fn progress(&self) {
         self.progress.store(true, Relaxed);
         if self.is_troubled.swap(false, Relaxed) {
-            *self.lock() = None;
+            *self.trouble.lock() = None;
         }
     }
 

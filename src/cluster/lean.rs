@@ -103,21 +103,39 @@ pub fn api<T: Object>(client: Client, resource: &Resource, namespace: Option<&st
 }
 
 /// The same over a transport, for requests of its own.
-pub fn reading<T: Object>(client: &Client, resource: Resource, namespace: Option<&str>) -> Api<Lean<T>> {
+pub fn reading<T: Object>(
+    client: &BoundedClient,
+    resource: Resource,
+    namespace: Option<&str>,
+) -> Api<Lean<T>> {
     reader(client, resource, namespace).0
 }
 
 /// The same, with the wire, which tells the server's time.
 pub(super) fn reader<T: Object>(
-    client: &Client,
+    client: &BoundedClient,
     resource: Resource,
     namespace: Option<&str>,
 ) -> (Api<Lean<T>>, Arc<Wire>) {
     let settings = Settings { answer: READ_ANSWER, ..Settings::default() };
     let health = WatchHealth::new(&resource, &WatchScope::default(), &settings);
-    let wire = Arc::new(Wire::new(resource, health, &settings, Arc::new(Semaphore::new(1))));
-    let client = transport::client(client.clone(), Arc::clone(&wire));
+    let wire = Arc::new(Wire::new(resource, health, &settings, Arc::clone(&client.turn)));
+    let client = transport::client(client.client.clone(), Arc::clone(&wire));
     (api(client, &resource, namespace), wire)
+}
+
+/// A client of which one long answer is read at a time, so that all together fit into the memory limit.
+#[derive(Clone)]
+pub struct BoundedClient {
+    pub client: Client,
+    /// Who reads a long answer.
+    pub(super) turn: Arc<Semaphore>,
+}
+
+impl From<Client> for BoundedClient {
+    fn from(client: Client) -> Self {
+        Self { client, turn: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 /// One page of a list.

@@ -12,15 +12,15 @@ use backon::{ExponentialBuilder, Retryable as _};
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use k8s_openapi::api::core::v1::{Namespace, Service};
+use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::networking::v1::Ingress;
 use kube::Client;
-use kube::api::{Api, ListParams};
+use kube::api::{Api, ApiResource, DynamicObject, GroupVersionKind, ListParams};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::client::{Failure, Kind};
 use super::evidence::{self, LogOf};
-use super::lean::{self, Lean, Page};
+use super::lean::{self, BoundedClient, Lean, Page};
 use super::watch::Resource;
 use crate::diagnosis::{ContainerLog, OwnerLabels, Snapshot, Sources, Undecodable, scheduling};
 use crate::objects::decode::Unread;
@@ -85,6 +85,7 @@ const LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Looks at pods, their events, owners and nodes. Logs are [`logs`], since only the pods tell which ones matter.
 pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> Result<Seen, Failure> {
+    let client = &BoundedClient::from(client.clone());
     let reader = Reader { client, wanted, progress };
     progress.begin("pods");
     let params = ListParams::default().labels(&wanted.label_selector).fields(&wanted.field_selector);
@@ -224,7 +225,7 @@ impl<T> List<T> {
 }
 
 struct Reader<'a> {
-    client: &'a Client,
+    client: &'a BoundedClient,
     wanted: &'a Wanted,
     progress: &'a Progress,
 }
@@ -340,12 +341,22 @@ pub async fn logs(
     (logs, notes.collect())
 }
 
-/// The names of all namespaces, as far as one page goes: to guess which one was meant.
-pub async fn namespaces(client: &Client) -> Result<Vec<String>, Failure> {
-    let params = ListParams::default().limit(PAGE);
-    let api = Api::<Namespace>::all(client.clone());
-    let list = api.list_metadata(&params).await.map_err(|error| Failure::of(&error))?;
-    Ok(list.items.into_iter().filter_map(|namespace| namespace.metadata.name).collect())
+/// The names of all objects of a resource (its group, version and plural), as far as one page goes: to guess which one was meant, and
+/// to complete what is typed.
+pub async fn names(
+    client: &Client,
+    (group, version, plural): (&str, &str, &str),
+    namespace: Option<&str>,
+) -> Result<Vec<String>, Failure> {
+    let kind = GroupVersionKind::gvk(group, version, "");
+    let resource = ApiResource::from_gvk_with_plural(&kind, plural);
+    let api: Api<DynamicObject> = match namespace {
+        None => Api::all_with(client.clone(), &resource),
+        Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
+    };
+    let list = api.list_metadata(&ListParams::default().limit(PAGE)).await;
+    let list = list.map_err(|error| Failure::of(&error))?;
+    Ok(list.items.into_iter().filter_map(|object| object.metadata.name).collect())
 }
 
 /// The templates of these ReplicaSets, and the ControllerRevisions of these namespaces. They add to a diagnosis: what cannot be
@@ -354,6 +365,7 @@ pub async fn revisions(
     client: &Client,
     (sets, namespaces): (BTreeSet<(String, String)>, BTreeSet<String>),
 ) -> Vec<Revision> {
+    let client = &BoundedClient::from(client.clone());
     let wanted = sets
         .into_iter()
         .map(|(namespace, name)| (Resource::REPLICA_SETS, namespace, format!("metadata.name={name}")));
@@ -369,9 +381,15 @@ pub async fn revisions(
 
 /// The API server's own clock, where it gives it; with it, whether the server answers and lets this user list pods.
 pub async fn server_time(client: &Client, namespace: &str) -> Result<Option<Timestamp>, Failure> {
-    let (api, wire) = lean::reader::<Pod>(client, Resource::PODS, Some(namespace));
+    let (api, wire) = lean::reader::<Pod>(&client.clone().into(), Resource::PODS, Some(namespace));
     page_in_time(&api, &ListParams::default().limit(1)).await?;
     Ok(wire.server_time())
+}
+
+/// Whether there are pods in a namespace, as far as this user may know.
+pub async fn has_pods(client: &Client, namespace: &str) -> bool {
+    let api = lean::reading::<Pod>(client, Resource::PODS, Some(namespace));
+    lean::page(&api, &ListParams::default().limit(1)).await.is_ok_and(|page| !page.items.is_empty())
 }
 
 /// The labels that a Service selects its pods by.

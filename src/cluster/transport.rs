@@ -7,8 +7,8 @@
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -21,6 +21,7 @@ use http_body_util::BodyExt as _;
 use jiff::Timestamp;
 use kube::Client;
 use kube::client::Body;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tower::BoxError;
@@ -107,10 +108,6 @@ pub(super) struct Wire {
     turn: Arc<Semaphore>,
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Wire {
     /// `turn` is shared by all that may read long bodies at the same time.
     pub(super) fn new(
@@ -143,7 +140,7 @@ impl Wire {
 
     /// The API server's own clock, where it gave it.
     pub(super) fn server_time(&self) -> Option<Timestamp> {
-        *lock(&self.server_time)
+        *self.server_time.lock()
     }
 
     /// Falls back to JSON. Says whether that is news: a server that goes on is not asked a third time.
@@ -162,13 +159,13 @@ impl Wire {
 
     /// Waits until the next request may go out.
     async fn pace(&self) {
-        let next = lock(&self.pace).next(Instant::now());
+        let next = self.pace.lock().next(Instant::now());
         sleep_until(next).await;
     }
 
     /// Follows the pages of a list. Says whether the next one is to be paced: those that bring objects are not.
     fn turn_page(&self, token: Option<&str>) -> Result<bool, Failure> {
-        let mut pages = lock(&self.pages);
+        let mut pages = self.pages.lock();
         let Some(token) = token else {
             *pages = Pages::default();
             return Ok(true);
@@ -300,7 +297,7 @@ impl Transport {
                     return Err(Failure::new(Kind::Protocol, text));
                 }
             };
-            lock(&wire.pages).is_full = body.len() >= FULL_PAGE;
+            wire.pages.lock().is_full = body.len() >= FULL_PAGE;
             match envelope::list(body, encoding, &wire.resource) {
                 Ok(list) => {
                     wire.health.alive();
@@ -339,7 +336,7 @@ impl Transport {
                 Ok(Err(error)) => {
                     let failure = Failure::of(&error);
                     if failure.kind == Kind::Unreachable {
-                        lock(&wire.pace).refund();
+                        wire.pace.lock().refund();
                     }
                     return Err(failure);
                 }
@@ -356,7 +353,7 @@ impl Transport {
             let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok());
             let kind = kind.unwrap_or_default().to_owned();
             if let Some(time) = server_time(response.headers()) {
-                *lock(&wire.server_time) = Some(time);
+                *wire.server_time.lock() = Some(time);
             }
             let encoding = match &kind {
                 kind if kind.starts_with("application/json") => Some(Encoding::Json),

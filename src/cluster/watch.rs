@@ -9,15 +9,14 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt as _;
-use kube::Client;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 use super::client::{Failure, Kind};
 pub use super::health::WatchHealth;
-use super::lean::{self, Lean};
+use super::lean::{self, BoundedClient, Lean};
 use super::transport::{self, ANSWER, Wire};
 use crate::objects::Object;
 
@@ -272,20 +271,13 @@ pub struct Watch {
     settings: Settings,
     health: Arc<WatchHealth>,
     relist: Arc<Notify>,
-    turn: Arc<Semaphore>,
 }
 
 impl Watch {
     /// Of a resource, as far as `scope` reaches.
     pub fn new(resource: Resource, scope: WatchScope, settings: Settings) -> Self {
         let health = WatchHealth::new(&resource, &scope, &settings);
-        let turn = Arc::new(Semaphore::new(1));
-        Self { resource, scope, settings, health, relist: Arc::default(), turn }
-    }
-
-    /// Makes it read long pages of lists in turn with the others that are given this.
-    pub fn take_turns(&mut self, turn: &Arc<Semaphore>) {
-        self.turn = Arc::clone(turn);
+        Self { resource, scope, settings, health, relist: Arc::default() }
     }
 
     /// Its state.
@@ -298,16 +290,16 @@ impl Watch {
         Arc::clone(&self.relist)
     }
 
-    /// What it shows.
-    pub fn scope(&self) -> &WatchScope {
-        &self.scope
-    }
-
     /// Watches until it is dropped. The sink is called in between and must not take long.
-    pub async fn run<T: Object>(mut self, client: Client, mut sink: impl FnMut(Event<T>)) -> Infallible {
+    pub async fn run<T: Object>(
+        mut self,
+        client: impl Into<BoundedClient>,
+        mut sink: impl FnMut(Event<T>),
+    ) -> Infallible {
+        let BoundedClient { client, turn } = client.into();
         // Not all watches are to reconnect at the same time.
         self.settings.timeout = self.settings.timeout.mul_f64(0.9 + 0.1 * fastrand::f64());
-        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings, Arc::clone(&self.turn)));
+        let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings, turn));
         let client = transport::client(client, Arc::clone(&wire));
         let api = lean::api::<T>(client, &self.resource, self.scope.namespace.as_deref());
         let mut supervisor = Supervisor { pauses: pauses(), refused: 0, has_expired: false };

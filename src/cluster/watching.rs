@@ -58,6 +58,9 @@ pub(super) struct Watching {
 impl Watching {
     pub(super) fn new(wire: Arc<Wire>, body: Body, encoding: Encoding, is_initial: bool) -> Self {
         let now = Instant::now();
+        if !is_initial {
+            wire.health.opened();
+        }
         Self {
             writer: Writer::new(&wire.resource),
             wire,
@@ -166,6 +169,7 @@ impl Watching {
                     if self.is_initial && initial_events_end {
                         self.is_initial = false;
                         self.opened = now;
+                        health.opened();
                     }
                 }
                 Seen::Error => continue,
@@ -207,6 +211,7 @@ impl Watching {
 
     fn end(&mut self, how: Result<(), Failure>) -> Poll<Option<Result<Bytes, Failure>>> {
         self.is_over = true;
+        self.wire.health.closed();
         let now = Instant::now();
         let how = how.and_then(|()| {
             if self.is_initial {
@@ -232,6 +237,14 @@ impl Watching {
             }
             Err(failure) => Some(Err(failure)),
         })
+    }
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.wire.health.closed();
+        }
     }
 }
 

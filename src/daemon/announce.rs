@@ -3,9 +3,9 @@
 //! Must not know how incidents come about, nor who reads the lines.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::diagnosis::Severity;
@@ -49,7 +49,7 @@ impl Announcer {
         if events.is_empty() {
             return;
         }
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock();
         for event in events {
             if state.take() {
                 line(event, self.cluster.as_deref());
@@ -62,7 +62,7 @@ impl Announcer {
 
     /// Says what was held back, now and then.
     pub fn summarize(&self) {
-        let due = self.state.lock().unwrap_or_else(PoisonError::into_inner).due();
+        let due = self.state.lock().due();
         for ((what, reason), count) in due {
             tracing::warn!(
                 event = what,
@@ -164,7 +164,7 @@ mod tests {
     async fn in_a_storm_a_bounded_number_of_lines_is_written_and_it_recovers() {
         let announcer = Announcer::new("");
         let take = |times: usize| {
-            let mut state = announcer.state.lock().unwrap();
+            let mut state = announcer.state.lock();
             (0..times).filter(|_| state.take()).count()
         };
         assert_eq!(take(30_000), 100);
@@ -187,7 +187,7 @@ mod tests {
             over: None,
         };
         let announcer = Announcer::new("");
-        let due = || announcer.state.lock().unwrap().due().into_iter().collect::<Vec<_>>();
+        let due = || announcer.state.lock().due().into_iter().collect::<Vec<_>>();
         announcer.announce(&vec![event.clone(); 100]);
         tokio::time::advance(SUMMARY).await;
         assert_eq!(due(), [], "nothing was held back");

@@ -5,13 +5,13 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use kube::runtime::watcher;
-use parking_lot::{RwLock, RwLockWriteGuard};
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -20,7 +20,7 @@ use super::evidence::{Events, Evidence, Job};
 use super::queue::Queue;
 use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
-use crate::cluster::watch::Resource;
+use crate::cluster::watch::{Resource, Watch, WatchHealth};
 use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
 use crate::diagnosis::{Change, Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
@@ -46,8 +46,8 @@ pub(super) struct Engine {
     pub(super) metrics: Arc<Metrics>,
     /// Owners, nodes or findings have changed since workloads and nodes were judged.
     is_changed: AtomicBool,
-    /// Makes the watches of pods list everything again.
-    relist: Mutex<Vec<Arc<Notify>>>,
+    /// The watches of pods, and what makes each list everything again.
+    watches: Mutex<Vec<(Arc<WatchHealth>, Arc<Notify>)>>,
 }
 
 /// The findings of workloads and nodes, as they were judged last.
@@ -65,6 +65,9 @@ struct WorkloadsAndNodes {
 const JUDGE_EVERY: Duration = Duration::from_secs(2);
 /// One part in so many of the time is spent on it, at most.
 const JUDGE_SHARE: u32 = 20;
+/// How long a pod that its watch does not show any more is not judged by the time alone: a control plane that is replaced is
+/// back by then, and what failed before is not to be hidden for ever.
+const MAX_OUT_OF_DATE: Duration = Duration::from_secs(600);
 
 impl Engine {
     pub(super) fn new(
@@ -90,55 +93,51 @@ impl Engine {
             jobs,
             metrics,
             is_changed: AtomicBool::new(false),
-            relist: Mutex::default(),
+            watches: Mutex::default(),
         }
-    }
-
-    fn state(&self) -> MutexGuard<'_, ClusterState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn incidents(&self) -> RwLockWriteGuard<'_, Incidents> {
-        self.incidents.write()
     }
 
     fn now(&self) -> Timestamp {
         (self.clock)()
     }
 
-    /// How to make a watch of pods list everything again.
-    pub(super) fn relist_pods_with(&self, notify: Arc<Notify>) {
-        self.relist.lock().unwrap_or_else(PoisonError::into_inner).push(notify);
-    }
-
     /// Puts other rules in force. Healthy pods are not kept, so all pods are listed again: a new rule may be about them.
     pub(super) fn set_rules(&self, rules: Arc<RuleSet>) {
         self.metrics.sources.loaded_rules(&rules, self.now());
-        self.state().rules = rules;
+        self.state.lock().rules = rules;
         self.is_changed.store(true, Relaxed);
-        for notify in self.relist.lock().unwrap_or_else(PoisonError::into_inner).iter() {
-            notify.notify_one();
+        for (_, relist) in self.watches.lock().iter() {
+            relist.notify_one();
         }
     }
 
-    /// The sink of a watch of pods. `namespace` is what it is limited to.
-    pub(super) fn pods(self: Arc<Self>, namespace: Option<String>) -> impl FnMut(watcher::Event<Pod>) + Send {
+    /// The sink of a watch of pods.
+    pub(super) fn pods(self: Arc<Self>, watch: &Watch) -> impl FnMut(watcher::Event<Pod>) + Send + use<> {
+        let health = watch.health();
+        self.watches.lock().push((watch.health(), watch.relist()));
         let mut mark = None;
-        let mut seen = FirstSeen::InFirstList;
+        let mut is_first = true;
         move |event| match event {
-            watcher::Event::Init => mark = Some(self.incidents().mark()),
-            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => self.pod(&pod, seen),
+            watcher::Event::Init => mark = Some(self.incidents.write().mark()),
+            watcher::Event::InitApply(pod) | watcher::Event::Apply(pod) => {
+                let seen = match is_first {
+                    true => FirstSeen::InFirstList,
+                    false if health.is_catching_up() => FirstSeen::CatchingUp,
+                    false => FirstSeen::Later,
+                };
+                self.pod(&pod, seen);
+            }
             watcher::Event::Delete(pod) => {
-                let events = self.incidents().gone(uid_of(&pod), Some(&pod), self.now());
-                self.state().evidence.remove(&uid_of(&pod));
+                let events = self.incidents.write().gone(uid_of(&pod), Some(&pod), self.now());
+                self.state.lock().evidence.remove(&uid_of(&pod));
                 self.happened(&events);
             }
             watcher::Event::InitDone => {
-                seen = FirstSeen::Later;
+                is_first = false;
                 if let Some(mark) = mark.take() {
-                    let events = self.incidents().sweep(mark, namespace.as_deref(), self.now());
+                    let events = self.incidents.write().sweep(mark, health.namespace.as_deref(), self.now());
                     self.happened(&events);
-                    self.state().forget_evidence(&self.incidents());
+                    self.state.lock().forget_evidence(&self.incidents.write());
                 }
             }
         }
@@ -147,18 +146,19 @@ impl Engine {
     fn pod(&self, pod: &Pod, seen: FirstSeen) {
         let now = self.now();
         let uid = uid_of(pod);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         state.check_mute("Pod", &pod.metadata, now);
         let workload = state.world.owners.workload_of(pod);
         let diagnosis = state.judge(&self.metrics, pod, &workload, now);
-        let mut incidents = self.incidents();
+        let mut incidents = self.incidents.write();
         let events = incidents.apply(pod, &workload, diagnosis, seen, now);
         // No incident of its own, but of its node, if enough pods ended so.
         let active = incidents.pod(uid);
         if active.is_some_and(|pod| pod.ended_with_node.is_some()) {
             self.is_changed.store(true, Relaxed);
         }
-        let job = state.wants_evidence(active, uid, !events.is_empty(), |namespace| self.may_ask(namespace));
+        let at_once = !events.is_empty();
+        let job = state.wants_evidence(pod, active, at_once, |namespace| self.may_ask(namespace));
         drop(incidents);
         drop(state);
         self.happened(&events);
@@ -168,19 +168,23 @@ impl Engine {
     /// Looks at a pod again: time has passed, or its surroundings have changed.
     fn judge_again(&self, uid: Uid, fresh_evidence: bool) {
         let now = self.now();
-        let mut state = self.state();
-        let mut incidents = self.incidents();
+        let mut state = self.state.lock();
+        let mut incidents = self.incidents.write();
         let Some(active) = incidents.pod(uid) else {
             state.evidence.remove(&uid);
             return;
         };
-        let diagnosis = state.judge(&self.metrics, &active.pod(), &active.workload_key.workload, now);
+        if self.is_out_of_date(&active.workload_key.namespace) {
+            return incidents.put_off(uid, now);
+        }
+        let pod = active.pod();
+        let diagnosis = state.judge(&self.metrics, &pod, &active.workload_key.workload, now);
         let events = incidents.recheck(uid, diagnosis, now);
         let job = if fresh_evidence {
             None
         } else {
-            let active = incidents.pod(uid);
-            state.wants_evidence(active, uid, !events.is_empty(), |namespace| self.may_ask(namespace))
+            let (active, at_once) = (incidents.pod(uid), !events.is_empty());
+            state.wants_evidence(&pod, active, at_once, |namespace| self.may_ask(namespace))
         };
         drop(incidents);
         drop(state);
@@ -188,9 +192,17 @@ impl Engine {
         self.ask(job);
     }
 
+    /// Whether the pods of this namespace may be in another state than was shown last.
+    fn is_out_of_date(&self, namespace: &str) -> bool {
+        self.watches.lock().iter().any(|(watch, _)| {
+            watch.namespace.as_ref().is_none_or(|of| of == namespace)
+                && watch.out_of_date().is_some_and(|time| time < MAX_OUT_OF_DATE)
+        })
+    }
+
     /// Time has passed.
     pub(super) fn time_passes(&self) {
-        let due = self.incidents().due(self.now());
+        let due = self.incidents.write().due(self.now());
         for uid in due {
             self.judge_again(uid, false);
         }
@@ -211,7 +223,7 @@ impl Engine {
         let Some(job) = job else { return };
         let (uid, node, revision) = (job.uid, job.node.clone(), job.siblings.as_ref().map(|s| s.revision));
         let compared = job.compared.as_ref().map(|(revision, _)| *revision);
-        let mut state = self.state();
+        let mut state = self.state.lock();
         // Of what cannot be asked for now nothing is kept: in a storm that is most. It is asked for at a later look.
         let left_out = self.jobs.push(job);
         if let Some(left_out) = &left_out {
@@ -235,7 +247,7 @@ impl Engine {
     /// New evidence about a pod has come.
     pub(super) fn evidence(&self, uid: Uid, take: impl FnOnce(&mut Evidence)) {
         {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let Some(evidence) = state.evidence.get_mut(&uid) else { return };
             take(evidence);
             if state.lacking.contains_key(&uid) {
@@ -248,7 +260,7 @@ impl Engine {
 
     /// Events about a node have come.
     pub(super) fn node_events(&self, node: &str, events: Packed<Events>) {
-        let is_new = self.state().put_node_events(node, events);
+        let is_new = self.state.lock().put_node_events(node, events);
         if is_new {
             self.judge_pods_on(&HashSet::from([node.to_owned()]));
         }
@@ -256,7 +268,7 @@ impl Engine {
 
     /// It is known how long the pods of a revision take to start.
     pub(super) fn starts(&self, revision: Uid, starts: Vec<Start>) {
-        self.state().put_starts(revision, starts);
+        self.state.lock().put_starts(revision, starts);
     }
 
     /// The ReplicaSets of a revision and of the one before it were read.
@@ -268,14 +280,14 @@ impl Engine {
             (Change::of(&active.pod(), sets), of_workload.map(|pod| pod.uid).collect())
         };
         let Some(change) = change else { return };
-        self.state().put_change(revision, change);
+        self.state.lock().put_change(revision, change);
         // What is said of all of its pods.
         pods.into_iter().for_each(|uid| self.judge_again(uid, true));
     }
 
     /// Whether a source can be read after all.
     pub(super) fn source(&self, source: &'static str, available: bool) -> bool {
-        let mut state = self.state();
+        let mut state = self.state.lock();
         match source {
             "events" => state.world.sources.events = available,
             "logs" => state.world.sources.logs = available,
@@ -321,7 +333,7 @@ impl Engine {
 
     /// Reads the events of workloads that lack pods, now and then.
     fn ask_for_workloads(&self) {
-        let jobs = self.state().lacking();
+        let jobs = self.state.lock().lacking();
         jobs.into_iter().for_each(|job| self.ask(Some(job)));
     }
 
@@ -333,7 +345,7 @@ impl Engine {
     ) -> impl FnMut(watcher::Event<T>) + Send {
         let mut known = SeenSet::default();
         move |event| {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             match event {
                 watcher::Event::Init => known.begin(),
                 watcher::Event::InitApply(object) | watcher::Event::Apply(object) => {
@@ -379,17 +391,17 @@ impl Engine {
                 }
                 watcher::Event::InitApply(node) | watcher::Event::Apply(node) => {
                     known.saw("", &node.metadata.name);
-                    self.state().put_node(node, &mut changed)
+                    self.state.lock().put_node(node, &mut changed)
                 }
                 watcher::Event::Delete(node) => {
                     known.lost("", &node.metadata.name);
-                    self.state().remove_node(node.metadata.name, &mut changed);
+                    self.state.lock().remove_node(node.metadata.name, &mut changed);
                     true
                 }
                 watcher::Event::InitDone => {
                     is_listing = false;
                     for (_, name) in known.unseen() {
-                        self.state().remove_node(name, &mut changed);
+                        self.state.lock().remove_node(name, &mut changed);
                     }
                     true
                 }
@@ -410,7 +422,7 @@ impl Engine {
 
     /// Judges the pods again whose workloads say something else of themselves.
     fn judge_reowned(&self) {
-        let reowned = std::mem::take(&mut self.state().reowned);
+        let reowned = std::mem::take(&mut self.state.lock().reowned);
         if !reowned.is_empty() {
             self.judge_active(|pod| reowned.contains(&**pod.workload_key));
         }
@@ -429,7 +441,7 @@ impl Engine {
     /// Judges workloads and nodes, if there is a reason to.
     fn judge_workloads_and_nodes(&self) {
         let now = self.now();
-        let mut last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.workloads_and_nodes.lock();
         let due = last.recheck.is_some_and(|at| at <= now);
         let is_early =
             last.judged.is_some_and(|(at, took)| at.elapsed() < JUDGE_EVERY.max(took * JUDGE_SHARE));
@@ -437,9 +449,9 @@ impl Engine {
             return;
         }
         let began = Instant::now();
-        let events = self.state().events_of_lacking();
+        let events = self.state.lock().events_of_lacking();
         let pods = ActivePods::of(self, events);
-        let state = self.state();
+        let state = self.state.lock();
         let (findings, recheck) =
             state.world.judge_workloads_and_nodes(&pods, &mut state.rules(&self.metrics, now), now);
         let mut by_uid: BTreeMap<String, Vec<Finding>> = BTreeMap::new();
@@ -452,7 +464,7 @@ impl Engine {
             (WorkloadKey { namespace: namespace.to_owned(), workload }, pods)
         });
         let served = served.collect();
-        let mut incidents = self.incidents();
+        let mut incidents = self.incidents.write();
         incidents.set_served_by_older(served);
         let mut events = Vec::new();
         for (uid, old) in last.findings.iter().filter(|(uid, _)| !by_uid.contains_key(*uid)) {
@@ -509,14 +521,14 @@ impl Engine {
                 page.offer(key_of(finding, number), || compact);
             }
         }
-        let last = self.workloads_and_nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = self.workloads_and_nodes.lock();
         for (number, finding) in last.findings.values().flatten().enumerate() {
             tally.add(finding);
             page.offer(key_of(finding.clone(), number), || Arc::new(CompactFinding::new(finding)));
         }
         drop(last);
         let pods = self.incidents.read().pods();
-        let mut sources = self.state().world.sources;
+        let mut sources = self.state.lock().world.sources;
         sources.owners &= self.metrics.sources.is_synced(OWNERS);
         sources.nodes &= self.metrics.sources.is_synced(&["nodes"]);
         let snapshot = Snapshot { sources, ..Snapshot::default() };
@@ -604,6 +616,7 @@ pub(super) fn kind_of(resource: &Resource) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cluster::watch::WatchScope;
     use crate::daemon::Target;
     use crate::diagnosis::{self, workload_of};
 
@@ -639,12 +652,11 @@ mod tests {
         let now: Timestamp = "2026-11-22T10:02:00Z".parse().unwrap();
         let diagnosis = diagnosis::diagnose(&pod, &diagnosis::Context::pod_only(), now);
         assert!(diagnosis.findings.iter().any(Finding::wants_node_events));
-        engine.incidents().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
+        engine.incidents.write().apply(&pod, &workload_of(&pod), diagnosis, FirstSeen::Later, now);
         let look = || {
-            let incidents = engine.incidents();
-            let job = engine
-                .state()
-                .wants_evidence(incidents.pod(Uid::of("a")), Uid::of("a"), false, |ns| engine.may_ask(ns));
+            let incidents = engine.incidents.write();
+            let active = incidents.pod(Uid::of("a"));
+            let job = engine.state.lock().wants_evidence(&pod, active, false, |ns| engine.may_ask(ns));
             drop(incidents);
             let made = job.is_some();
             engine.ask(job);
@@ -655,8 +667,8 @@ mod tests {
         let full = (0..).take_while(|_| engine.jobs.push(other()).is_none()).count();
         // Made while there was room, and dropped since there is none any more.
         let job = {
-            let incidents = engine.incidents();
-            engine.state().wants_evidence(incidents.pod(Uid::of("a")), Uid::of("a"), false, |_| true)
+            let incidents = engine.incidents.write();
+            engine.state.lock().wants_evidence(&pod, incidents.pod(Uid::of("a")), false, |_| true)
         };
         assert_eq!(job.as_ref().and_then(|j| j.node.as_deref()), Some("node-a"));
         engine.ask(job);
@@ -667,7 +679,7 @@ mod tests {
         }
         assert!(look());
         assert_eq!(engine.jobs.pop().await.node.as_deref(), Some("node-a"));
-        assert!(engine.state().node_events.contains_key("node-a"));
+        assert!(engine.state.lock().node_events.contains_key("node-a"));
     }
 
     #[tokio::test(start_paused = true)]
@@ -704,7 +716,8 @@ mod tests {
             let incidents = incidents.read();
             incidents.open().map(|i| i.finding().summary.clone()).collect::<Vec<_>>().concat()
         };
-        let mut pods = Arc::clone(&engine).pods(None);
+        let watch = Watch::new(Resource::PODS, WatchScope::default(), settings.watch);
+        let mut pods = Arc::clone(&engine).pods(&watch);
         for event in [watcher::Event::Init, watcher::Event::InitApply(pod), watcher::Event::InitDone] {
             pods(event);
         }

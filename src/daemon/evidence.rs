@@ -6,13 +6,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
 use tokio::time::Instant;
 
 use super::engine::Engine;
 use super::queue::Queue;
 use crate::cluster::client::{Failure, Kind};
 use crate::cluster::evidence::{self, LogOf};
+use crate::cluster::lean::BoundedClient;
 use crate::diagnosis::container::views;
 use crate::diagnosis::{self, ContainerLog, Finding, Sources, crash, scheduling};
 use crate::incidents::compact::Packed;
@@ -63,14 +63,14 @@ impl Evidence {
 pub(super) struct Job {
     pub(super) uid: Uid,
     pub(super) namespace: String,
-    name: String,
+    pub(super) name: String,
     /// Under which uids the events are.
-    uids: Vec<String>,
-    events: bool,
+    pub(super) uids: Vec<String>,
+    pub(super) events: bool,
     /// Claims that the pod waits for, whose events are wanted.
-    claims: Vec<String>,
+    pub(super) claims: Vec<String>,
     /// Whose logs, and the exit code of the run that ended.
-    logs: Vec<(LogOf, Option<i32>)>,
+    pub(super) logs: Vec<(LogOf, Option<i32>)>,
     /// The node whose events may say who killed a container of the pod.
     pub(super) node: Option<String>,
     /// The pods that were made from the same template: how long they take to start.
@@ -121,39 +121,14 @@ impl Job {
             Some((of, end.map(|end| end.exit_code)))
         });
         Self {
-            uid: uid_of(pod),
-            namespace: meta.namespace.clone(),
-            name: meta.name.clone(),
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
             claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).collect(),
             logs: logs.take(LOGS).collect(),
-            node: None,
-            siblings: None,
-            compared: None,
+            ..Self::of_workload(uid_of(pod), &meta.namespace, &meta.name, &meta.uid)
         }
     }
 
-    /// Reads the events about this node, too.
-    pub(super) fn with_node(mut self, node: Option<String>) -> Self {
-        self.node = node;
-        self
-    }
-
-    /// Compares these ReplicaSets, too.
-    pub(super) fn with_compared(mut self, compared: Option<(Uid, [String; 2])>) -> Self {
-        self.compared = compared;
-        self
-    }
-
-    /// Looks at these pods, too.
-    pub(super) fn with_siblings(mut self, siblings: Option<Siblings>) -> Self {
-        self.siblings = siblings;
-        self
-    }
-}
-
-impl Job {
     /// For a workload that lacks pods.
     pub(super) fn of_workload(uid: Uid, namespace: &str, name: &str, uid_text: &str) -> Self {
         Self {
@@ -173,7 +148,7 @@ impl Job {
 
 /// The workers.
 pub(super) fn workers(
-    client: Client,
+    client: BoundedClient,
     queue: Queue,
     engine: &Arc<Engine>,
 ) -> impl Iterator<Item = impl Future<Output = ()> + Send + use<>> + use<> {
@@ -185,7 +160,7 @@ pub(super) fn workers(
 }
 
 struct Worker {
-    client: Client,
+    client: BoundedClient,
     engine: Arc<Engine>,
     /// When events and logs were last refused.
     refused: [Option<Instant>; 2],
@@ -233,7 +208,7 @@ impl Worker {
                     break;
                 }
                 let of = LogOf { previous, ..log.clone() };
-                let tail = within(evidence::log(&self.client, &of)).await;
+                let tail = within(evidence::log(&self.client.client, &of)).await;
                 let tail = self.result(1, tail);
                 tokio::time::sleep(PAUSE).await;
                 let Some(tail) = tail else { continue };

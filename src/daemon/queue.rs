@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::evidence::Job;
@@ -27,7 +28,7 @@ struct Waiting {
 impl Queue {
     /// Adds a job; the newest job of the namespace with most of them leaves if there is no room. Gives what was left out.
     pub(super) fn push(&self, job: Job) -> Option<Job> {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.0.lock();
         let mut dropped = None;
         if waiting.jobs >= MOST {
             match waiting.drop_for(&job.namespace) {
@@ -44,7 +45,7 @@ impl Queue {
 
     /// Whether a job of this namespace would find room.
     pub(super) fn has_room(&self, namespace: &str) -> bool {
-        let waiting = self.lock();
+        let waiting = self.0.0.lock();
         waiting.jobs < MOST || waiting.largest().is_some_and(|(_, most)| waiting.of(namespace) + 1 < most)
     }
 
@@ -59,7 +60,7 @@ impl Queue {
     }
 
     fn try_pop(&self) -> Option<Job> {
-        let mut waiting = self.lock();
+        let mut waiting = self.0.0.lock();
         let last = std::mem::take(&mut waiting.last);
         let after = waiting.by_namespace.range((Excluded(last), Unbounded)).next();
         let namespace = after.or_else(|| waiting.by_namespace.first_key_value())?.0.clone();
@@ -76,10 +77,6 @@ impl Queue {
             self.0.1.notify_one();
         }
         job
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

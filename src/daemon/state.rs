@@ -287,14 +287,15 @@ impl ClusterState {
     /// old, and when it has become possible to compare its revision with the one before.
     pub(super) fn wants_evidence(
         &mut self,
+        pod: &Pod,
         active: Option<ActivePod<'_>>,
-        uid: Uid,
         at_once: bool,
         may_ask: impl FnOnce(&str) -> bool,
     ) -> Option<Job> {
         if !self.world.sources.events && !self.world.sources.logs {
             return None;
         }
+        let uid = uid_of(pod);
         let Some(active) = active else {
             self.evidence.remove(&uid);
             return None;
@@ -305,17 +306,18 @@ impl ClusterState {
         let now = Instant::now();
         let age = if at_once { Duration::from_secs(5) } else { EVIDENCE_AGE };
         let asked = self.evidence.get(&uid).and_then(|e| e.asked);
-        let pod = active.pod();
-        let compared = self.wanted_revisions(&pod, now);
+        let compared = self.wanted_revisions(pod, now);
         let is_known = compared.is_none() && asked.is_some_and(|at| now.duration_since(at) < age);
         if is_known || !may_ask(&active.workload_key.namespace) {
             return None;
         }
         let findings: Vec<Finding> = active.findings.iter().map(|f| f.finding()).collect();
-        let node = self.wanted_node(&pod, &findings, now);
-        let siblings = self.wanted_siblings(&pod, &findings, now);
-        let job = Job::of(&pod, &findings, self.world.sources);
-        Some(job.with_node(node).with_siblings(siblings).with_compared(compared))
+        Some(Job {
+            node: self.wanted_node(pod, &findings, now),
+            siblings: self.wanted_siblings(pod, &findings, now),
+            compared,
+            ..Job::of(pod, &findings, self.world.sources)
+        })
     }
 
     /// The node whose events are to be read for these findings, unless that was done of late: many containers that were

@@ -103,10 +103,11 @@ impl Reader {
         input: Input<'_>,
     ) -> io::Result<()> {
         if form == Form::Other {
-            match at.given {
-                true => self.broke(at.place, "compressed in a way that is not read", "unpack it first"),
-                false => self.skip(at.place, "compressed: unpack it first"),
-            }
+            self.nothing(
+                at,
+                "compressed: unpack it first",
+                "gzip and zip are read, xz, zstd and bzip2 are not",
+            );
             return Ok(());
         }
         if at.layers >= self.limits.layers {

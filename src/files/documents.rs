@@ -179,13 +179,13 @@ impl Collector {
     }
 
     /// The containers that are ready and never terminated: by namespace, pod and name.
-    pub(super) fn well(&self) -> HashSet<(&String, &String, &String)> {
+    pub(super) fn well(&self) -> HashSet<[String; 3]> {
         let pods = self.pods.slots.iter().filter_map(|(_, pod)| pod.as_ref());
         let containers =
             pods.flat_map(|pod| pod.status.container_statuses.iter().map(move |c| (&pod.metadata, c)));
         containers
             .filter(|(_, c)| c.ready && c.restart_count == 0 && c.last_state.terminated.is_none())
-            .map(|(meta, c)| (&meta.namespace, &meta.name, &c.name))
+            .map(|(meta, c)| [&meta.namespace, &meta.name, &c.name].map(String::clone))
             .collect()
     }
 

@@ -63,6 +63,13 @@ pub(super) struct LogOf {
     pub(super) previous: bool,
 }
 
+impl LogOf {
+    /// The container: by namespace, pod and name.
+    pub(super) fn container(&self) -> [String; 3] {
+        [&self.namespace, &self.pod, &self.container].map(String::clone)
+    }
+}
+
 /// What a path tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Told {

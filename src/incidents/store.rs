@@ -18,47 +18,18 @@ use hashbrown::hash_table::Entry;
 
 use crate::diagnosis::finding::WorkloadRef;
 
-/// The uid of an object in 16 bytes. Kubernetes' uids are UUIDs, kept exactly; of any other text (a hand-written file)
-/// it is a 128-bit digest, so use it to identify, not to show.
+/// The uid of an object in 16 bytes: a digest of its text, so use it to identify, not to show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Uid([u8; 16]);
 
 impl Uid {
-    /// Of its text.
+    /// Of its text, by FNV-1a.
     pub fn of(text: &str) -> Self {
-        Self(parse_uuid(text).unwrap_or_else(|| fnv128(text.as_bytes()).to_be_bytes()))
+        let digest = text.bytes().fold(0x6c62272e07bb014262b821756295c58d_u128, |hash, b| {
+            (hash ^ u128::from(b)).wrapping_mul(0x0000000001000000000000000000013b)
+        });
+        Self(digest.to_be_bytes())
     }
-}
-
-/// The canonical form only (lower case, dashes), so that two texts never give one uid.
-fn parse_uuid(text: &str) -> Option<[u8; 16]> {
-    let bytes: &[u8; 36] = text.as_bytes().try_into().ok()?;
-    let mut out = [0u8; 16];
-    let mut nibbles = 0usize;
-    for (at, &b) in bytes.iter().enumerate() {
-        if matches!(at, 8 | 13 | 18 | 23) {
-            if b != b'-' {
-                return None;
-            }
-            continue;
-        }
-        let value = match b {
-            b'0'..=b'9' => b - b'0',
-            b'a'..=b'f' => b - b'a' + 10,
-            _ => return None,
-        };
-        let slot = out.get_mut(nibbles / 2)?;
-        *slot = (*slot << 4) | value;
-        nibbles += 1;
-    }
-    Some(out)
-}
-
-/// FNV-1a, 128 bits.
-fn fnv128(bytes: &[u8]) -> u128 {
-    bytes.iter().fold(0x6c62272e07bb014262b821756295c58d, |hash: u128, &b| {
-        (hash ^ u128::from(b)).wrapping_mul(0x0000000001000000000000000000013b)
-    })
 }
 
 /// How far the terminations of one container are counted. A container that has not begun has none.
@@ -125,13 +96,11 @@ impl Identity<'_> {
     }
 }
 
-/// The pods, by uid and by name.
+/// The pods, by uid.
 #[derive(Debug)]
 pub struct Store<A> {
     /// By uid, which is in the records: the table is small enough to stay in a cache.
     pods: HashTable<Box<Record<A>>>,
-    /// Digest of namespace and name to uid: the names themselves are in the records.
-    by_name: HashMap<u64, Uid>,
     names: Names,
     workloads: Workloads,
     hasher: RandomState,
@@ -142,7 +111,6 @@ impl<A> Default for Store<A> {
     fn default() -> Self {
         Self {
             pods: HashTable::new(),
-            by_name: HashMap::default(),
             names: Names::default(),
             workloads: Workloads::default(),
             hasher: RandomState::default(),
@@ -152,14 +120,8 @@ impl<A> Default for Store<A> {
 }
 
 impl<A> Store<A> {
-    /// How many pods there are.
-    pub fn len(&self) -> usize {
+    pub fn pods(&self) -> usize {
         self.pods.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.pods.is_empty()
     }
 
     /// A pod by uid.
@@ -172,31 +134,19 @@ impl<A> Store<A> {
         self.pods.find_mut(self.hasher.hash_one(uid), |r| r.uid == uid).map(Box::as_mut)
     }
 
-    /// The newest pod of a name.
-    pub fn by_name(&self, namespace: &str, name: &str) -> Option<&Record<A>> {
-        let uid = self.by_name.get(&self.hasher.hash_one((namespace, name)))?;
-        self.get(*uid).filter(|r| r.workload_key.namespace == namespace && *r.name == *name)
-    }
-
     /// How many pods a workload has.
     pub fn pods_of(&self, workload_key: &WorkloadKey) -> u32 {
         self.workloads.0.get(workload_key).copied().unwrap_or(0)
     }
 
-    /// All pods, in no order. Not for anything that runs at every update or on a timer.
-    pub fn iter(&self) -> impl Iterator<Item = &Record<A>> {
-        self.pods.iter().map(Box::as_ref)
-    }
-
     /// Takes note that a pod exists, and gives its record: new (nothing counted, healthy) or the one that it has.
     /// A changed node or workload is taken over.
     pub fn upsert(&mut self, pod: Identity<'_>) -> &mut Record<A> {
-        let Self { pods, by_name, names, workloads, generation, hasher } = self;
+        let Self { pods, names, workloads, generation, hasher } = self;
         let digest = |uid: Uid| hasher.hash_one(uid);
         let record = match pods.entry(digest(pod.uid), |r| r.uid == pod.uid, |r| digest(r.uid)) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(room) => {
-                by_name.insert(hasher.hash_one((pod.namespace, pod.name)), pod.uid);
                 let record = Record {
                     uid: pod.uid,
                     name: pod.name.into(),
@@ -237,11 +187,6 @@ impl<A> Store<A> {
     pub fn remove(&mut self, uid: Uid) -> Option<Record<A>> {
         let found = self.pods.find_entry(self.hasher.hash_one(uid), |r| r.uid == uid).ok()?;
         let (record, _) = found.remove();
-        let digest = self.hasher.hash_one((record.workload_key.namespace.as_str(), &*record.name));
-        // A StatefulSet's pod may have a successor of the same name already.
-        if self.by_name.get(&digest) == Some(&uid) {
-            self.by_name.remove(&digest);
-        }
         self.names.give_back(&record.node);
         self.workloads.leave(&record.workload_key);
         for counted in &record.counted {
@@ -249,7 +194,6 @@ impl<A> Store<A> {
         }
         if self.pods.capacity() > 4 * self.pods.len() + 1024 {
             self.pods.shrink_to(2 * self.pods.len(), |r| self.hasher.hash_one(r.uid));
-            self.by_name.shrink_to(2 * self.by_name.len());
         }
         Some(*record)
     }
@@ -367,39 +311,19 @@ mod tests {
     }
 
     #[test]
-    fn uuids_are_kept_and_other_texts_are_told_apart() {
-        let a = Uid::of("0a1b2c3d-0000-4000-8000-00000000000f");
-        assert_eq!(a.0, [0x0a, 0x1b, 0x2c, 0x3d, 0, 0, 0x40, 0, 0x80, 0, 0, 0, 0, 0, 0, 0x0f]);
-        let texts = ["", "x", "0A1B2C3D-0000-4000-8000-00000000000F", "0a1b2c3d-0000-4000-8000-00000000000g"];
-        let mut uids: Vec<_> = texts.iter().map(|t| Uid::of(t)).chain([a]).collect();
-        uids.sort_unstable();
-        uids.dedup();
-        assert_eq!(uids.len(), texts.len() + 1);
-    }
-
-    #[test]
-    fn a_pod_is_found_by_uid_and_by_name_until_it_is_removed() {
+    fn a_pod_is_found_until_it_is_removed() {
         let mut store = Store::<()>::default();
         add(&mut store, "1", "shop", "web-0");
         add(&mut store, "2", "shop", "web-1");
-        assert_eq!(store.by_name("shop", "web-0").unwrap().uid, Uid::of("1"));
-        assert!(store.by_name("shop", "web-2").is_none());
+        assert_eq!(&*store.get(Uid::of("1")).unwrap().name, "web-0");
+        assert!(store.get(Uid::of("3")).is_none());
         let workload_key = WorkloadKey::new("shop", &workload("web"));
         assert_eq!(store.pods_of(&workload_key), 2);
         assert_eq!(&*store.remove(Uid::of("1")).unwrap().name, "web-0");
         assert_eq!(store.pods_of(&workload_key), 1);
-        assert!(store.by_name("shop", "web-0").is_none());
+        assert!(store.get(Uid::of("1")).is_none());
         assert!(store.remove(Uid::of("1")).is_none());
-        assert_eq!(store.len(), 1);
-    }
-
-    #[test]
-    fn a_successor_of_the_same_name_is_found_while_and_after_the_old_pod_goes() {
-        let mut store = Store::<()>::default();
-        add(&mut store, "old", "shop", "db-0");
-        add(&mut store, "new", "shop", "db-0");
-        store.remove(Uid::of("old"));
-        assert_eq!(store.by_name("shop", "db-0").unwrap().uid, Uid::of("new"));
+        assert_eq!(store.pods(), 1);
     }
 
     #[test]
@@ -434,7 +358,7 @@ mod tests {
             store.set_counted(uid, vec![counted("dump", 2), counted("other", 1)]);
             store.remove(uid);
         }
-        assert!(store.names.0.is_empty() && store.workloads.0.is_empty() && store.by_name.is_empty());
+        assert!(store.names.0.is_empty() && store.workloads.0.is_empty());
     }
 
     #[test]

@@ -114,11 +114,6 @@ impl Terminations {
         let Self { rows, places, .. } = self;
         places.retain(|_, place| rows.contains_key(place));
     }
-
-    /// All terminations of a reason.
-    pub fn total(&self, reason: TerminationReason) -> u64 {
-        self.iter().flat_map(|row| row.by_reason()).filter(|(r, _)| *r == reason).map(|(_, n)| n).sum()
-    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The state of what the program reads: its watches, the sources of evidence, and the user's rules.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use jiff::Timestamp;
+use parking_lot::Mutex;
 use prometheus::{IntCounterVec, Opts, Registry, Result};
 
 use super::family::{Family, OnScrape, Part};
@@ -137,7 +138,7 @@ impl Sources {
 
     /// A watch that is to be shown.
     pub fn add(&self, health: Arc<WatchHealth>) {
-        lock(&self.watches).push(health);
+        self.watches.lock().push(health);
     }
 
     /// Which pods are watched; empty for all. Two instances of one scope stand in for each other.
@@ -151,12 +152,12 @@ impl Sources {
     }
 
     pub fn watches(&self) -> Vec<Arc<WatchHealth>> {
-        lock(&self.watches).clone()
+        self.watches.lock().clone()
     }
 
     /// Whether a source can be read. Returns whether that is news.
     pub fn set_available(&self, source: &'static str, yes: bool) -> bool {
-        lock(&self.available).insert(source, yes) != Some(yes)
+        self.available.lock().insert(source, yes) != Some(yes)
     }
 
     /// One request for evidence has had this result: `ok`, `failed`, `dropped`.
@@ -166,7 +167,7 @@ impl Sources {
 
     /// Rules have been loaded.
     pub fn loaded_rules(&self, rules: &RuleSet, now: Timestamp) {
-        let mut own = lock(&self.rules);
+        let mut own = self.rules.lock();
         own.counters.reloaded(rules);
         own.loaded = rules.len();
         own.loaded_at = Some(now);
@@ -175,19 +176,19 @@ impl Sources {
 
     /// A new version of the rules was refused.
     pub fn refused_rules(&self) {
-        let mut own = lock(&self.rules);
+        let mut own = self.rules.lock();
         own.refused += 1;
         own.newest = false;
     }
 
     /// Rules were applied. Gives the errors that are to be logged.
     pub fn count_rules(&self, applied: &Applied) -> Vec<EvaluationError> {
-        lock(&self.rules).counters.add(applied)
+        self.rules.lock().counters.add(applied)
     }
 
     /// Whether everything of these resources is known; also if none of them is watched.
     pub fn is_synced(&self, resources: &[&str]) -> bool {
-        lock(&self.watches).iter().filter(|w| resources.contains(&w.resource)).all(|w| w.is_synced())
+        self.watches.lock().iter().filter(|w| resources.contains(&w.resource)).all(|w| w.is_synced())
     }
 
     fn by_resource(&self) -> BTreeMap<&'static str, Vec<Arc<WatchHealth>>> {
@@ -250,7 +251,7 @@ impl Sources {
         if let Some(clock) = self.clock.get() {
             skew.add(&[], clock.skew().as_secs_f64());
         }
-        for (source, yes) in lock(&self.available).iter() {
+        for (source, yes) in self.available.lock().iter() {
             available.add(&[source], f64::from(*yes));
         }
         for (source, resources) in [("owners", OWNERS), ("nodes", &["nodes"])] {
@@ -265,7 +266,7 @@ impl Sources {
     }
 
     fn read_rules(&self) -> Vec<Part> {
-        let rules = lock(&self.rules);
+        let rules = self.rules.lock();
         let [mut loaded, mut successful, mut loaded_at, mut refused, mut findings, mut ignored, mut errors] =
             RULES.map(Part::new);
         loaded.add(&[], rules.loaded as f64);
@@ -282,8 +283,4 @@ impl Sources {
         }
         vec![loaded, successful, loaded_at, refused, findings, ignored, errors]
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -119,29 +119,32 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
     out.push('\n');
 }
 
-/// One row each. Nothing is cut: what does not fit into its column goes on in the next line. Narrow screens have the cause below.
+/// One row each. Nothing is cut: what does not fit into its column goes on in the next line. Narrow screens have the cause below, and
+/// there a name that does not fit has a line of its own, to be copied as a whole.
 fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
     let cells: Vec<[String; 3]> =
         groups.iter().map(|g| [g.reasons().join(", "), subject(g), cause(g)]).collect();
     let widest = |at: usize, head: &str| {
         cells.iter().filter_map(|row| row.get(at)).map(|t| width(t)).max().unwrap_or(0).max(width(head))
     };
-    let room = style.width.saturating_sub(SEVERITY + 3 * GAP.len());
+    let beside = style.width >= SENTENCES;
+    let gaps = if beside { 3 } else { 2 };
+    let room = style.width.saturating_sub(SEVERITY + gaps * GAP.len());
     // A reason is never broken; of several, each may have its own line.
     let words = cells.iter().flat_map(|[reason, ..]| reason.split(' ')).map(width);
     let reasons = widest(0, "REASON").min(words.max().unwrap_or(0).max(style.width / 4));
-    let beside = style.width >= SENTENCES;
     let rest = room.saturating_sub(reasons);
     let places = widest(1, "WHERE").min(if beside { rest.saturating_sub(CAUSE).max(16) } else { rest });
     let head = [pad("SEVERITY", SEVERITY), pad("REASON", reasons), pad("WHERE", places)].join(GAP);
     let head = if beside { format!("{head}{GAP}CAUSE") } else { head };
     out.push_str(&format!("{}\n", paint.dim(head.trim_end())));
     for (group, [reason, place, cause]) in groups.iter().zip(&cells) {
-        let (reason, place) = (wrap(reason, reasons), wrap(place, places));
-        let sentence = wrap(
-            cause,
-            if beside { rest.saturating_sub(places) } else { style.width - SEVERITY - GAP.len() },
-        );
+        let below = style.width - SEVERITY - GAP.len();
+        let is_long = !beside && width(place) > places;
+        let name = if is_long { wrap(place, below) } else { Vec::new() };
+        let place = if is_long { Vec::new() } else { wrap(place, places) };
+        let reason = wrap(reason, reasons);
+        let sentence = wrap(cause, if beside { rest.saturating_sub(places) } else { below });
         let lines = reason.len().max(place.len()).max(if beside { sentence.len() } else { 0 });
         for at in 0..lines {
             let cell = |lines: &[String]| lines.get(at).cloned().unwrap_or_default();
@@ -156,7 +159,7 @@ fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
             out.push_str(format!("{severity}{GAP}{line}{cause}").trim_end());
             out.push('\n');
         }
-        for line in sentence.iter().filter(|_| !beside) {
+        for line in name.iter().chain(sentence.iter().filter(|_| !beside)) {
             out.push_str(&format!("{}{GAP}{line}\n", pad("", SEVERITY)));
         }
     }

@@ -36,7 +36,7 @@ pub(super) fn pad(text: &str, columns: usize) -> String {
 }
 
 /// The text in lines of at most `columns`, broken between words; a word that is longer than a line is broken too.
-pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(16);
     let mut lines = Vec::new();
     let mut line = String::new();

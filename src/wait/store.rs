@@ -1,19 +1,21 @@
 //! What the watches have shown: a copy of the cluster, as far as it is waited for.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use kube::Client;
 use kube::runtime::watcher::Event as Change;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cluster::client::Kind as Failed;
+use crate::cluster::lean::BoundedClient;
 use crate::cluster::watch::{Resource, Settings, Watch, WatchHealth, WatchScope};
 use crate::diagnosis::{Snapshot, Sources};
-use crate::objects::{CronJob, Event, Job, Node, Object, Pod, Workload};
+use crate::objects::{CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Workload};
 use crate::select::Kind;
 
 /// The objects of one watch, by uid.
@@ -55,6 +57,7 @@ struct Objects {
     rollouts: Mirrors<Workload>,
     jobs: Mirrors<Job>,
     cron_jobs: Mirrors<CronJob>,
+    claims: Mirrors<PersistentVolumeClaim>,
 }
 
 /// The watches and what they have shown.
@@ -81,6 +84,7 @@ impl Store {
             health: Vec::new(),
             running: FuturesUnordered::new(),
         };
+        let client = &BoundedClient::from(client.clone());
         let scope = |namespace: Option<&String>| WatchScope {
             namespace: namespace.cloned(),
             ..WatchScope::default()
@@ -108,6 +112,7 @@ impl Store {
                     Kind::Rollout => store.watch(client, at(Resource::ROLLOUTS), |o| &mut o.rollouts),
                     Kind::Job => store.watch(client, at(Resource::JOBS), |o| &mut o.jobs),
                     Kind::CronJob => store.watch(client, at(Resource::CRON_JOBS), |o| &mut o.cron_jobs),
+                    Kind::Claim => store.watch(client, at(Resource::CLAIMS), |o| &mut o.claims),
                     _ => {}
                 }
             }
@@ -119,11 +124,11 @@ impl Store {
 
     fn watch<T: Object + Send>(
         &mut self,
-        client: &Client,
+        client: &BoundedClient,
         watch: Watch,
         slot: impl Fn(&mut Objects) -> &mut Mirrors<T> + Send + 'static,
     ) {
-        let mut objects = lock(&self.objects);
+        let mut objects = self.objects.lock();
         let mirrors = slot(&mut objects);
         let index = mirrors.len();
         mirrors.push(Mirror { objects: BTreeMap::new(), listed: BTreeMap::new() });
@@ -131,7 +136,7 @@ impl Store {
         self.health.push(watch.health());
         let (objects, changed) = (Arc::clone(&self.objects), Arc::clone(&self.changed));
         let sink = move |change| {
-            if let Some(mirror) = slot(&mut lock(&objects)).get_mut(index) {
+            if let Some(mirror) = slot(&mut objects.lock()).get_mut(index) {
                 mirror.take(change);
             }
             changed.notify_one();
@@ -158,9 +163,14 @@ impl Store {
 
     /// What could not be read, in words.
     pub(super) fn notes(&self) -> Vec<String> {
-        let lacking = self.health.iter().filter(|watch| !watch.is_synced());
-        let mut notes: Vec<String> = lacking
+        let mut notes: Vec<String> = self
+            .health
+            .iter()
             .filter_map(|watch| {
+                if watch.is_synced() {
+                    let why = watch.trouble().filter(|why| !why.is_empty())?;
+                    return Some(format!("{} may be out of date: {why}", watch.resource));
+                }
                 let why = match has_failed(watch, &[Failed::Forbidden]) {
                     true => "you may not list them".to_owned(),
                     false => watch.trouble()?,
@@ -182,7 +192,7 @@ impl Store {
 
     pub(super) fn seen(&self) -> Seen {
         let owners = [Resource::REPLICA_SETS, Resource::JOBS];
-        let objects = lock(&self.objects);
+        let objects = self.objects.lock();
         let snapshot = Snapshot {
             pods: all(&objects.pods),
             events: all(&objects.events),
@@ -193,6 +203,7 @@ impl Store {
             daemon_sets: all(&objects.daemon_sets),
             jobs: all(&objects.jobs),
             cron_jobs: all(&objects.cron_jobs),
+            claims: all(&objects.claims),
             sources: Sources {
                 events: self.has(Resource::EVENTS),
                 owners: owners.into_iter().all(|resource| self.has(resource)),
@@ -203,10 +214,6 @@ impl Store {
         };
         Seen { snapshot, rollouts: all(&objects.rollouts) }
     }
-}
-
-fn lock(objects: &Mutex<Objects>) -> MutexGuard<'_, Objects> {
-    objects.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn has_failed(watch: &WatchHealth, how: &[Failed]) -> bool {

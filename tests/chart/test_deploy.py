@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 import subprocess
+import tarfile
 
 import grafana_foundation_sdk.cog.encoder as grafana_json
 import grafana_foundation_sdk.cog.plugins as grafana
@@ -223,8 +224,10 @@ def test_every_panel_asks_the_chosen_data_source():
 
 def test_the_plugins_manifest_is_filled_from_the_archives(tmp_path):
     sums = {}
-    for platform in ("linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64"):
-        archive = tmp_path / f"kubectl-kubehealer-{platform}.tar.gz"
+    names = {p: f"kubehealer-{p}.tar.gz" for p in ("linux-amd64", "linux-arm64", "darwin-amd64", "darwin-arm64")}
+    names["windows-amd64"] = "kubehealer-windows-amd64.zip"
+    for platform, name in names.items():
+        archive = tmp_path / name
         archive.write_bytes(platform.encode())
         sums[platform] = hashlib.sha256(platform.encode()).hexdigest()
     done = sh(str(DEPLOY / "krew/manifest.sh"), "1.2.3", str(tmp_path))
@@ -234,12 +237,27 @@ def test_the_plugins_manifest_is_filled_from_the_archives(tmp_path):
     found = {f"{p['selector']['matchLabels']['os']}-{p['selector']['matchLabels']['arch']}": p for p in spec["platforms"]}
     assert {platform: entry["sha256"] for platform, entry in found.items()} == sums
     for platform, entry in found.items():
-        assert entry["uri"].endswith(f"/download/v1.2.3/kubectl-kubehealer-{platform}.tar.gz")
-        assert entry["bin"] == "kubectl-kubehealer"
+        assert entry["uri"].endswith(f"/download/v1.2.3/{names[platform]}")
+        assert entry["bin"] == ("kubehealer.exe" if platform.startswith("windows") else "kubehealer")
+    # What krew's index takes.
+    assert len(spec["shortDescription"]) <= 50
+    assert "kubectl kubehealer" not in spec["description"]
 
 
 def test_the_plugins_manifest_is_not_made_of_less_than_all_archives(tmp_path):
     assert sh(str(DEPLOY / "krew/manifest.sh"), "1.2.3", str(tmp_path)).returncode != 0
+
+
+def test_the_archive_of_a_release_has_the_program_its_man_pages_and_kubectls_completion(tmp_path):
+    program = tmp_path / "kubehealer"
+    program.write_text('#!/bin/sh\ncase $1 in man) echo page >"$2/kubehealer.1" ;; completions) echo "$2" ;; esac\n')
+    program.chmod(0o755)
+    done = sh(str(DEPLOY / "archive.sh"), str(program), "linux-amd64", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / "out/kubehealer-linux-amd64.tar.gz") as archive:
+        files = {m.name: m for m in archive.getmembers() if m.isfile()}
+    assert set(files) == {"kubehealer", "LICENSE", "man/kubehealer.1", "kubectl_complete-kubehealer"}
+    assert all(files[name].mode & 0o111 for name in ("kubehealer", "kubectl_complete-kubehealer"))
 
 
 def workflows():

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use kube::runtime::watcher::Event;
-use kubehealer::cluster::watch::{Resource, Watch, WatchScope};
+use kubehealer::cluster::watch::{Resource, Watch, WatchHealth, WatchScope};
 use kubehealer::daemon::{self, Settings, Target};
 use kubehealer::diagnosis::world::Evidence;
 use kubehealer::diagnosis::{PodDiagnosis, Sources, WorkloadRef, World};
@@ -73,7 +73,7 @@ impl Subject {
         });
         let mut tasks = JoinSet::new();
         let watch = Watch::new(Resource::PODS, WatchScope::default(), settings.watch);
-        let events = Arc::clone(&sink).events();
+        let events = Arc::clone(&sink).events(watch.health());
         tasks.spawn(async move { match watch.run(client, events).await {} });
         let incidents = Arc::clone(&sink.incidents);
         tasks.spawn(async move {
@@ -103,22 +103,27 @@ impl Sink {
         self.world.judge(pod, workload, &Evidence::default(), &mut |_, findings| (findings, None), now)
     }
 
-    fn events(self: Arc<Self>) -> impl FnMut(Event<Pod>) {
+    fn events(self: Arc<Self>, health: Arc<WatchHealth>) -> impl FnMut(Event<Pod>) {
         let mut mark: Option<Mark> = None;
-        let mut seen = FirstSeen::InFirstList;
+        let mut is_first = true;
         let mut versions: HashMap<String, String> = HashMap::new();
         move |event| match event {
             Event::Init => mark = Some(self.incidents().mark()),
             Event::InitApply(pod) | Event::Apply(pod) => {
                 let version = pod.metadata.resource_version.clone();
                 let before = versions.insert(pod.metadata.uid.clone(), version.clone());
+                let seen = match is_first {
+                    true => FirstSeen::InFirstList,
+                    false if health.is_catching_up() => FirstSeen::CatchingUp,
+                    false => FirstSeen::Later,
+                };
                 self.apply(pod, seen, before == Some(version));
             }
             Event::Delete(pod) => {
                 self.incidents().gone(uid_of(&pod), Some(&pod), (self.clock)());
             }
             Event::InitDone => {
-                seen = FirstSeen::Later;
+                is_first = false;
                 if self.mutant != Some(Mutant::KeepsWhatAListLacks) {
                     self.incidents().sweep(mark.take().unwrap(), None, (self.clock)());
                 }

@@ -1,5 +1,5 @@
-//! One engine: the daemon's API, `diagnose` against the cluster and `diagnose -f` of a dump of it say the same of every recording,
-//! with the user's own rules as well.
+//! One engine: the daemon's API, `diagnose` against the cluster, `diagnose -f` of its lists and of what `dump` wrote say the same of
+//! every recording, with the user's own rules as well.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -130,7 +130,7 @@ async fn until(what: &str, mut is_so: impl FnMut() -> bool) -> Duration {
 }
 
 fn updates(healths: &[Arc<WatchHealth>]) -> Vec<u64> {
-    healths.iter().map(|h| h.events().iter().find(|(kind, _)| *kind == "added").unwrap().1).collect()
+    healths.iter().map(|h| h.events().find(|(kind, _)| *kind == "added").unwrap().1).collect()
 }
 
 #[tokio::test]

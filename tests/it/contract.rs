@@ -264,6 +264,64 @@ fn any_name_that_a_user_has_leads_to_its_pods_and_says_how() {
 }
 
 #[test]
+fn an_object_of_a_kind_of_its_own_leads_to_the_pods_below_it_and_says_how() {
+    let server = Server::new();
+    let owned = |kind: &str, name: &str| serde_json::json!([{"apiVersion": "x/v1", "kind": kind, "name": name, "uid": name, "controller": true}]);
+    let put = |kind: &str, version: &str, name: &str, owners: Value| {
+        let meta =
+            serde_json::json!({"namespace": "shop", "name": name, "uid": name, "ownerReferences": owners});
+        let object = serde_json::json!({"kind": kind, "apiVersion": version, "metadata": meta, "spec": {"containers": []},
+            "status": {"phase": "Running"}});
+        server.cluster.apply(object).unwrap();
+    };
+    put("Kafka", "kafka.strimzi.io/v1beta2", "events", serde_json::json!([]));
+    put("Kafka", "kafka.strimzi.io/v1beta2", "idle", serde_json::json!([]));
+    put("StrimziPodSet", "core.strimzi.io/v1beta2", "events-kafka", owned("Kafka", "events"));
+    put("Pod", "v1", "events-kafka-0", owned("StrimziPodSet", "events-kafka"));
+    put("Pod", "v1", "events-kafka-1", owned("StrimziPodSet", "events-kafka"));
+    put("Deployment", "apps/v1", "events-operator", owned("Kafka", "events"));
+    put("ReplicaSet", "apps/v1", "events-operator-1", owned("Deployment", "events-operator"));
+    put("Pod", "v1", "events-operator-1-a", owned("ReplicaSet", "events-operator-1"));
+    put("Pod", "v1", "other", serde_json::json!([]));
+    for (target, pods) in [
+        ("kafka/events", 3),
+        ("Kafka/events", 3),
+        ("kafkas/events", 3),
+        ("kafkas.kafka.strimzi.io/events", 3),
+        ("strimzipodset/events-kafka", 2),
+        ("shop/StrimziPodSet/events-kafka", 2),
+    ] {
+        let run = server.diagnose(&["-n", "shop", target, "-o", "json"]);
+        let json: Value = serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{target}: {}", run.err));
+        assert_eq!(json["summary"]["pods"], pods, "{target}: {}", json["notes"]);
+        if pods == 3 {
+            let how = "kafka/events: deployment/events-operator, pod/events-kafka-0, pod/events-kafka-1, which it owns through \
+                       StrimziPodSet/events-kafka";
+            assert!(json["notes"].to_string().contains(how), "{target}: {}", json["notes"]);
+        }
+    }
+    for (target, words) in [
+        ("kafka/idle", "kafka/idle owns no pods"),
+        ("kafka/nosuch", "kafka/nosuch: not found in namespace shop"),
+        ("Kafak/events", "the cluster has no kind Kafak"),
+        ("Kafak/events", "did you mean Kafka?"),
+    ] {
+        let run = server.diagnose(&["-n", "shop", target]);
+        assert!(run.code == 2 && run.err.contains(words), "{target}: {}", run.err);
+    }
+    // Only metadata of other kinds is read, and nothing is listed of them.
+    let asked = server.cluster.requests();
+    let others = asked.iter().filter(|r| r.resource == "kafkas" || r.resource == "strimzipodsets");
+    assert!(others.into_iter().all(|r| r.verb == "get" && r.accept.contains("PartialObjectMetadata")));
+    // A namespace wins over a kind of that name.
+    let pod = serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "kafka", "name": "events"},
+        "spec": {"containers": []}, "status": {"phase": "Running"}});
+    server.cluster.apply(pod).unwrap();
+    let run = server.diagnose(&["kafka/events", "-o", "json"]);
+    assert!(run.out.contains("\"pods\": 1,"), "{}{}", run.out, run.err);
+}
+
+#[test]
 fn the_pods_that_mount_a_claim_are_found_by_its_name() {
     let pod = serde_json::json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "db-0", "uid": "a"},
         "spec": {"containers": [], "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "db-data"}}]}});
@@ -276,7 +334,7 @@ fn the_pods_that_mount_a_claim_are_found_by_its_name() {
 fn an_empty_selection_and_an_unread_source_are_never_a_pass_in_a_cluster_either() {
     let server = Server::recorded();
     for (args, words, guess) in [
-        (&["-n", "nosuch"][..], "no pods to look at in namespace nosuch", "-A looks"),
+        (&["-n", "nosuch"][..], "namespace nosuch does not exist", "kubectl get namespaces"),
         (&["-n", "shop", "-l", "app=crat"], "no pod has the labels app=crat", "did you mean app=cart?"),
     ] {
         let run = server.diagnose(args);

@@ -10,7 +10,7 @@ use kubehealer::daemon::{self, Running, Settings, StartError, Target};
 use kubehealer::diagnosis::survey;
 use kubehealer::report;
 use kubehealer::select::revisions_that_matter;
-use kubehealer::simulator::{self, Cluster, Fault};
+use kubehealer::simulator::{self, Cluster, Cut, Fault, kubelet};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -551,4 +551,86 @@ async fn a_daemon_of_which_a_part_has_panicked_ends_rather_than_look_alive() {
     });
     let ended = tokio::time::timeout(Duration::from_secs(10), daemon::run(settings)).await;
     assert!(matches!(ended, Ok(Err(StartError::Failed))), "{ended:?}");
+}
+
+/// An API server that goes away a moment after it has shown that a pod was created: the pod, and the daemon that saw it.
+async fn cut_off_after_the_first_state_of_a_pod(replayed: bool) -> (Cluster, kubelet::Pod, Running) {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T12:00:00Z".parse().unwrap(), 1.0);
+    let running = daemon::start(settings(&cluster)).await.unwrap();
+    shown(&cluster).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let go_away = || {
+        cluster.fault("* pods", Fault::Unavailable { retry_after: None });
+        cluster.cut_watches("pods", Cut::MidLine);
+    };
+    if replayed {
+        go_away();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+    }
+    let container = json!({"name": "app", "image": "r.example.com/a:1"});
+    let manifest =
+        json!({"metadata": {"namespace": "shop", "name": "cart"}, "spec": {"containers": [container]}});
+    let pod = kubelet::Pod::create(&cluster, manifest).unwrap();
+    if replayed {
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        cluster.heal_all();
+    }
+    shown(&cluster).await;
+    assert_eq!(running.incidents.read().pods(), 1);
+    go_away();
+    (cluster, pod, running)
+}
+
+/// Until the watch of pods has been told everything.
+async fn shown(cluster: &Cluster) {
+    while cluster.delivered("pods") != Some(cluster.version()) {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+/// The reasons of all incidents, open and resolved.
+fn all_incidents(running: &Running) -> Vec<String> {
+    let incidents = running.incidents.read();
+    let open = incidents.open().map(|incident| incident.compact.reason.as_str().to_owned());
+    open.chain(incidents.resolved().map(|event| event.finding.reason.as_str().to_owned())).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_is_not_judged_by_the_time_that_passes_while_its_next_state_cannot_be_shown() {
+    for replayed in [false, true] {
+        let (cluster, mut pod, running) = cut_off_after_the_first_state_of_a_pod(replayed).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        pod.assign("node-a");
+        pod.accept();
+        assert!(pod.publish());
+        pod.start("app");
+        assert!(pod.publish());
+        tokio::time::sleep(Duration::from_secs(90)).await;
+        assert!(all_incidents(&running).is_empty(), "{replayed} {:?}", all_incidents(&running));
+        cluster.heal_all();
+        shown(&cluster).await;
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert!(all_incidents(&running).is_empty(), "{replayed} {:?}", all_incidents(&running));
+        running.stop().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_fails_still_when_the_watch_is_back_or_has_not_come_back_for_ten_minutes_is_an_incident() {
+    for comes_back in [true, false] {
+        let (cluster, _, running) = cut_off_after_the_first_state_of_a_pod(comes_back).await;
+        tokio::time::sleep(Duration::from_secs(if comes_back { 90 } else { 580 })).await;
+        assert!(all_incidents(&running).is_empty(), "{comes_back} {:?}", all_incidents(&running));
+        if comes_back {
+            cluster.heal_all();
+            shown(&cluster).await;
+        } else {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+        }
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        assert_eq!(all_incidents(&running), ["SchedulerError"], "{comes_back}");
+        running.stop().await;
+    }
 }

@@ -8,7 +8,7 @@ use futures::TryStreamExt as _;
 use http::{Request, Response};
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kubehealer::cluster::client::Failure;
-use kubehealer::cluster::lean::{self, Page};
+use kubehealer::cluster::lean::{self, BoundedClient, Page};
 use kubehealer::cluster::watch::Resource;
 use kubehealer::objects::decode::{Encoding, Frames, Unread, decode_status};
 use kubehealer::objects::{Event, Object, Pod};
@@ -19,7 +19,7 @@ fn recording(path: &str) -> Vec<u8> {
 }
 
 /// A server that answers everything with this body, in pieces of `chunk` bytes.
-fn server(body: &[u8], encoding: Encoding, chunk: usize) -> kube::Client {
+fn server(body: &[u8], encoding: Encoding, chunk: usize) -> BoundedClient {
     let body = Bytes::copy_from_slice(body);
     let content_type = match encoding {
         Encoding::Json => "application/json",
@@ -34,7 +34,7 @@ fn server(body: &[u8], encoding: Encoding, chunk: usize) -> kube::Client {
         let answer = Response::builder().header("content-type", content_type).body(body).unwrap();
         std::future::ready(Ok::<_, Infallible>(answer))
     });
-    kube::Client::new(answer, "default")
+    kube::Client::new(answer, "default").into()
 }
 
 const WHOLE: usize = 1 << 20;

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cli::{command, folder, kubehealer};
+use super::shell::on_terminal;
 
 /// A child that does not outlive its test.
 struct Running {
@@ -104,9 +105,13 @@ fn the_demo_shows_failures_and_a_recovery_within_a_minute_and_ends_with_ctrl_c()
 
     let mut log = String::new();
     let begun = Instant::now();
-    while !log.contains("event=\"resolved\"") {
+    while !log.contains(" resolved ") {
         assert!(begun.elapsed() < Duration::from_secs(60), "nothing healed: {log}");
         demo.stderr.read_line(&mut log).unwrap();
+    }
+    // An incident is one line, and a short one.
+    for line in log.lines().filter(|line| line.contains(" opened ")) {
+        assert!(line.len() < 400 && !line.contains("incident="), "{line}");
     }
     let begun = Instant::now();
     demo.interrupt();
@@ -114,6 +119,26 @@ fn the_demo_shows_failures_and_a_recovery_within_a_minute_and_ends_with_ctrl_c()
     assert!(begun.elapsed() < Duration::from_secs(4), "ended after {:?}", begun.elapsed());
     assert_eq!(status.code(), Some(0));
     assert!(!std::path::Path::new(&demo.kubeconfig).exists(), "the kubeconfig is gone with it");
+}
+
+#[test]
+fn on_a_terminal_the_addresses_stay_below_the_incidents() {
+    let run = on_terminal(
+        (120, 40),
+        &["demo", "--listen", "127.0.0.1:0", "--speed", "100", "--duration", "5"],
+        &[],
+    );
+    assert_eq!(run.code, 0, "{}", run.out);
+    let opened = run.out.rfind("opened").unwrap_or_else(|| panic!("nothing failed: {}", run.out));
+    let below = &run.out[opened..];
+    assert!(below.contains("\n\n  status page   http://127.0.0.1:"), "{below}");
+    assert!(below.trim_end().ends_with("get pods -A -w"), "{below}");
+    // What stood there before is taken away first.
+    assert!(
+        run.out.matches("status page").count() - 1 == run.out.matches("\u{1b}[6A\u{1b}[J").count(),
+        "{}",
+        run.out
+    );
 }
 
 #[test]
@@ -154,7 +179,7 @@ fn the_demo_replays_a_recorded_watch_and_ends_after_its_time() {
     assert!(demo.first[0].starts_with("KubeHealer watches a recording"), "{:?}", demo.first);
     let mut log = String::new();
     demo.stderr.read_to_string(&mut log).unwrap();
-    assert!(log.contains("event=\"opened\"") && log.contains("event=\"resolved\""), "{log}");
+    assert!(log.contains(" opened ") && log.contains(" resolved "), "{log}");
     assert_eq!(demo.child.wait().unwrap().code(), Some(0));
 }
 

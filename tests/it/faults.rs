@@ -10,11 +10,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Request;
 use kubehealer::cluster::client::Kind;
+use kubehealer::cluster::evidence;
+use kubehealer::cluster::lean::BoundedClient;
 use kubehealer::cluster::snapshot::{self, Progress, Wanted};
 use kubehealer::cluster::watch::{Resource, Settings, Watch, WatchScope};
 use kubehealer::objects::Pod;
 use kubehealer::simulator::{Api, Cluster, Cut, Fault, client};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tower::ServiceExt as _;
@@ -465,7 +466,7 @@ async fn diagnose_ends_with_words_when_a_list_does_not_end() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn bodies_without_end_are_held_by_one_watch_at_a_time() {
+async fn bodies_without_end_are_held_by_one_watch_or_reader_of_evidence_at_a_time() {
     /// What a body has brought until it is dropped.
     struct Held(Arc<AtomicUsize>, usize);
     impl Drop for Held {
@@ -491,13 +492,15 @@ async fn bodies_without_end_are_held_by_one_watch_at_a_time() {
         let body = http_body_util::StreamBody::new(Box::pin(body));
         std::future::ready(Ok::<_, std::convert::Infallible>(answer.body(body).unwrap()))
     });
-    let client = kube::Client::new(server, "default");
-    let (turn, mut tasks) = (Arc::new(Semaphore::new(1)), JoinSet::new());
-    for _ in 0..8 {
-        let mut watch = Watch::new(Resource::PODS, WatchScope::default(), BY_PAGES);
-        watch.take_turns(&turn);
-        let client = client.clone();
+    let client = BoundedClient::from(kube::Client::new(server, "default"));
+    let mut tasks = JoinSet::new();
+    for _ in 0..6 {
+        let (client, watch) = (client.clone(), Watch::new(Resource::PODS, WatchScope::default(), BY_PAGES));
         tasks.spawn(async move { match watch.run::<Pod>(client, |_| {}).await {} });
+    }
+    for _ in 0..2 {
+        let client = client.clone();
+        tasks.spawn(async move { drop(evidence::pods_with(&client, "shop", "app", "web").await) });
     }
     sleep(Duration::from_secs(120)).await;
     let most = most.load(Relaxed);

@@ -175,15 +175,22 @@ fn the_first_state_of_a_pod_that_a_watch_replays_after_an_outage_is_no_incident_
     unscheduled.status.container_statuses.clear();
     unscheduled.status.phase = "Pending".to_owned();
 
-    let mut watcher = Watcher::default();
-    watcher.see(&unscheduled, FirstSeen::Later, 90);
-    watcher.see(&pod("u1", "cart-5d8f-a", running(0, 2, 2)), FirstSeen::Later, 90);
-    watcher.wait(200);
-    assert!(watcher.log.is_empty(), "{:?}", watcher.log);
+    // Whether it was known before or not.
+    for known in [false, true] {
+        let mut watcher = Watcher::default();
+        if known {
+            watcher.see(&unscheduled, FirstSeen::Later, 5);
+            watcher.incidents.put_off(uid_of(&unscheduled), at(62));
+        }
+        watcher.see(&unscheduled, FirstSeen::CatchingUp, 62);
+        watcher.see(&pod("u1", "cart-5d8f-a", running(0, 2, 2)), FirstSeen::CatchingUp, 62);
+        watcher.wait(200);
+        assert!(watcher.log.is_empty(), "{:?}", watcher.log);
+    }
 
     // A pod that stays so is told two seconds later.
     let mut watcher = Watcher::default();
-    watcher.see(&unscheduled, FirstSeen::Later, 90);
+    watcher.see(&unscheduled, FirstSeen::CatchingUp, 90);
     watcher.wait(96);
     assert_eq!(watcher.log.len(), 1, "{:?}", watcher.log);
 }

@@ -162,6 +162,40 @@ async fn pods_of_an_older_revision_fail_no_rollout_and_those_of_the_newest_do() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_the_newest_revision_of_a_stateful_set_or_daemon_set_changed_is_told_with_the_failure() {
+    for (kind, hash) in [("StatefulSet", "own-new"), ("DaemonSet", "new")] {
+        let cluster = Cluster::new();
+        let meta = json!({"namespace": "shop", "name": "own", "uid": "own", "generation": 2,
+            "annotations": {"deprecated.daemonset.template.generation": "2"}});
+        let status = json!({"observedGeneration": 2, "updateRevision": "own-new", "currentRevision": "own-old",
+            "desiredNumberScheduled": 1, "updatedNumberScheduled": 1});
+        let spec = json!({"replicas": 1});
+        cluster.apply(json!({"kind": kind, "apiVersion": "apps/v1", "metadata": meta, "spec": spec, "status": status})).unwrap();
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": kind, "name": "own", "uid": "own", "controller": true}]);
+        for (revision, name) in [(1, "old"), (2, "new")] {
+            let meta = json!({"namespace": "shop", "name": format!("own-{name}"), "ownerReferences": owner});
+            let image = format!("registry.example/cart:{revision}");
+            let data =
+                json!({"spec": {"template": {"spec": {"containers": [{"name": "cart", "image": image}]}}}});
+            cluster
+                .apply(json!({"kind": "ControllerRevision", "apiVersion": "apps/v1", "metadata": meta, "data": data, "revision": revision}))
+                .unwrap();
+        }
+        pod(&cluster, "own-0", "x", Some(("ErrImagePull", "registry.example/cart:2: not found")));
+        let mut own = cluster.get("pods", "shop", "own-0").unwrap();
+        own["metadata"]["ownerReferences"] = owner;
+        own["metadata"]["labels"] = json!({"controller-revision-hash": hash, "pod-template-generation": "2"});
+        cluster.apply(own).unwrap();
+        let outcome = follow(&cluster, &settings(&[&format!("shop/{kind}/own")])).await.unwrap();
+        assert_eq!(code(&outcome), 1, "{kind}: {outcome:?}");
+        let evidence = &outcome.items[0].findings[0].evidence;
+        let is_told = evidence.iter().any(|fact| fact.text == "since revision 1: image 1 -> 2");
+        assert!(is_told, "{kind}: {evidence:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_may_heal_ends_only_strict_waiting_and_patience_ends_nothing() {
     for (reason, message, codes) in [
         ("ErrImagePull", "rpc error: code = NotFound desc = registry.example/cart:2: not found", [1, 1, 3]),

@@ -205,7 +205,7 @@ async fn the_first_list_comes_as_a_watch_where_the_server_offers_it() {
     running.equal(&cluster).await;
     assert_eq!(cluster.asked("watch", "pods"), 1);
     assert_eq!(running.count("Init"), 1);
-    assert_eq!(running.health.events().map(|(_, n)| n), [7, 1, 0, 1, 1]);
+    assert_eq!(running.health.events().map(|(_, n)| n).collect::<Vec<_>>(), [7, 1, 0, 1, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -688,8 +688,8 @@ impl List {
         }
         let resource = &RESOURCES[self.resource];
         let api_version = encoding.api_version(resource);
-        let mut head =
-            format!(r#"{{"kind":"{}List","apiVersion":"{api_version}","metadata":"#, resource.kind);
+        let kind = encoding.list_kind(resource);
+        let mut head = format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":"#);
         head.push_str(&self.metadata().to_string());
         head.push_str(r#","items":["#);
         let mut items = self.items.into_iter().enumerate().peekable();

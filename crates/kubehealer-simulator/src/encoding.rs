@@ -22,6 +22,8 @@ pub(super) enum Encoding {
     Table,
     /// Pods and events alone.
     Protobuf,
+    /// The metadata of objects alone.
+    Metadata,
 }
 
 impl Encoding {
@@ -44,6 +46,11 @@ impl Encoding {
                 ("application/json" | "*/*" | "application/*", None) => Some(json),
                 ("application/json", Some("Table")) if table::has(resource) && json == Self::Json => {
                     Some(Self::Table)
+                }
+                ("application/json", Some("PartialObjectMetadata" | "PartialObjectMetadataList"))
+                    if json == Self::Json =>
+                {
+                    Some(Self::Metadata)
                 }
                 (PROTOBUF, None)
                     if !refuse_protobuf
@@ -74,13 +81,22 @@ impl Encoding {
     pub(super) fn api_version(self, resource: &Resource) -> String {
         match self {
             Self::NewEvents => "events.k8s.io/v1".to_owned(),
+            Self::Metadata => "meta.k8s.io/v1".to_owned(),
             _ => resource.api_version(),
         }
+    }
+
+    pub(super) fn list_kind(self, resource: &Resource) -> String {
+        format!("{}List", if self == Self::Metadata { "PartialObjectMetadata" } else { resource.kind })
     }
 
     pub(super) fn write_item(self, object: &Object, out: &mut Vec<u8>) {
         match self {
             Self::NewEvents => out.extend_from_slice(new_event(object.value()).to_string().as_bytes()),
+            Self::Metadata => {
+                let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object.value()["metadata"]});
+                out.extend_from_slice(object.to_string().as_bytes());
+            }
             _ => object.write_item(out),
         }
     }
@@ -88,7 +104,7 @@ impl Encoding {
     pub(super) fn write_object(self, object: &Arc<Object>, now: Timestamp, out: &mut Vec<u8>) {
         match self {
             Self::Json => object.write_whole(out),
-            Self::NewEvents => self.write_item(object, out),
+            Self::NewEvents | Self::Metadata => self.write_item(object, out),
             Self::Protobuf => {
                 let kind = RESOURCES[object.resource].kind;
                 out.extend_from_slice(&protobuf::enveloped("v1", kind, &object.protobuf()));

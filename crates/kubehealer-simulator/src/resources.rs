@@ -1,5 +1,7 @@
 //! The kinds that the simulated cluster serves, and its discovery documents. It knows no objects.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 /// One kind of object, as discovery names it.
@@ -56,7 +58,7 @@ const fn kind(
 }
 
 /// Every kind served. No Secrets and no ConfigMaps: a request for one is a bug, and answered with 404.
-pub static RESOURCES: [Resource; 16] = [
+pub static RESOURCES: [Resource; 18] = [
     kind(
         "",
         "pods",
@@ -109,6 +111,12 @@ pub static RESOURCES: [Resource; 16] = [
         ..kind("autoscaling", "horizontalpodautoscalers", "HorizontalPodAutoscaler", &["hpa"], true, &[])
     },
     Resource { version: "v1alpha1", ..kind("argoproj.io", "rollouts", "Rollout", &["ro"], true, &[]) },
+    // What an operator owns pods by, through a kind of its own.
+    Resource { version: "v1beta2", ..kind("kafka.strimzi.io", "kafkas", "Kafka", &["k"], true, &[]) },
+    Resource {
+        version: "v1beta2",
+        ..kind("core.strimzi.io", "strimzipodsets", "StrimziPodSet", &["sps"], true, &[])
+    },
 ];
 
 /// Position of pods in [`RESOURCES`].
@@ -131,7 +139,8 @@ pub fn api_versions() -> Value {
 
 /// `/apis`.
 pub fn api_groups() -> Value {
-    let served = ["apps", "batch", "networking.k8s.io", "autoscaling", "argoproj.io"];
+    let served: BTreeSet<&str> =
+        RESOURCES.iter().map(|r| r.group).filter(|group| !group.is_empty()).collect();
     let groups: Vec<Value> =
         served.into_iter().chain(["events.k8s.io", "authorization.k8s.io"]).map(group).collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})

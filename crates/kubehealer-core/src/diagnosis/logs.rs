@@ -6,9 +6,11 @@
 //! The tail becomes records (`record`, over `formats` and `fields`), the records are ranked (`rank`), and the best of them
 //! is quoted (`sentence`). What is known of a message is a table (`table`): a pattern, how specific it is, its cause code.
 
+mod erlang;
 mod fields;
 mod formats;
 mod matcher;
+mod prefix;
 mod rank;
 mod record;
 mod rule;

@@ -50,10 +50,10 @@ fn init_stuck(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option
     Some(finding.grace(Some(started), None, look))
 }
 
-/// What the log of the present run says, where it says something that is known.
+/// What the log of the present run says, where it says something that is known, or says it in no doubt up to now.
 fn present_log(view: &View<'_>, context: &Context<'_>) -> Option<LogVerdict> {
     let log = context.logs.iter().find(|l| l.container == view.name && !l.previous)?;
-    log.read(None).into_owned().verdict.filter(|verdict| verdict.specific)
+    log.read(None).into_owned().verdict.filter(|verdict| verdict.specific || verdict.strong && verdict.last)
 }
 
 /// A sidecar whose startup probe does not pass: all containers behind it wait.

@@ -389,8 +389,16 @@ fn autoscalers(finding: &mut Finding, context: &Context<'_>) -> bool {
     let summary = format!("{}; {who} adds no node: {why}", finding.summary);
     finding.summary =
         if summary.len() <= LONGEST { summary } else { format!("{}; {who} adds no node", finding.summary) };
-    let advice = if who == "Karpenter" {
-        "compare the pod's requirements with those, the limits and the taints of the NodePools: kubectl describe nodepools"
+    let label = why.split_once("label \"").and_then(|(_, rest)| rest.split_once("\" does not have known values"));
+    if let Some((label, _)) = label {
+        let label = text::name(label);
+        finding.next_steps.push(format!("give the template of a NodePool the label {label}, or correct the pod's nodeSelector and affinity: kubectl describe nodepools"));
+        return false;
+    }
+    let advice = if who == "Karpenter" && why.contains("tolerate") {
+        "compare the pod's tolerations with the taints of the NodePools: kubectl describe nodepools"
+    } else if who == "Karpenter" {
+        "compare the pod's requirements with those and the limits of the NodePools: kubectl describe nodepools"
     } else {
         "see the limits and the log of the autoscaler: kubectl -n kube-system describe configmap cluster-autoscaler-status"
     };

@@ -23,10 +23,6 @@ const STEPS: &[(CauseCode, &str)] = &[
         "correct the named setting in the ConfigMap, Secret or environment of the container",
     ),
     (
-        CauseCode::MissingConfiguration,
-        "set the named setting in the environment, ConfigMap or Secret of the container",
-    ),
-    (
         CauseCode::LockHeld,
         "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
     ),
@@ -57,6 +53,15 @@ static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// The directory or file that could not be written.
 static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(/[\w.@-]+(?:/[\w.@-]+)+)").ok());
 
+/// An object of the cluster that is not there.
+static OBJECT: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"(?i)\b(configmap|secret|serviceaccount|service|namespace|storageclass|ingressclass)(?:e?s)? \x22([a-z0-9.-]+)\x22 not found").ok()
+});
+
+/// A kind that is not served, with its group.
+static KIND: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"no matches for kind \x22\w+\x22 in version \x22([a-z0-9.-]+)/").ok());
+
 /// Adds the steps that fit the cause; to read the log again comes last.
 pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
     if !matches!(
@@ -69,6 +74,7 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
     let said = finding.cause.text.clone();
     match finding.cause.code {
         CauseCode::DependencyNameNotResolved => steps.extend(of_name(finding, &said)),
+        CauseCode::MissingConfiguration => steps.push(of_setting(&said)),
         CauseCode::PermissionDenied => steps.push(of_permission(&said)),
         CauseCode::ResourceExhausted => steps.push(of_resource(&said).to_owned()),
         CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
@@ -111,6 +117,21 @@ fn of_name(finding: &Finding, said: &str) -> Vec<String> {
         format!("kubectl -n {} get service {}", text::arg(namespace), text::arg(name)),
         "if the Service exists: check the cluster DNS (CoreDNS) and the pod's dnsPolicy".to_owned(),
     ]
+}
+
+/// An object or a kind that the API server does not have is no setting.
+fn of_setting(said: &str) -> String {
+    let captured = |pattern: &LazyLock<Option<Regex>>, n: usize| {
+        let found = pattern.as_ref().and_then(|pattern| pattern.captures(said))?;
+        found.get(n).map(|m| text::arg(&m.as_str().to_ascii_lowercase()))
+    };
+    if let (Some(kind), Some(name)) = (captured(&OBJECT, 1), captured(&OBJECT, 2)) {
+        return format!("kubectl get {kind} -A --field-selector metadata.name={name}: create it where the program looks for it, or correct the name");
+    }
+    if let Some(group) = captured(&KIND, 1) {
+        return format!("kubectl api-resources --api-group={group}: install the CRD in the version that the program wants");
+    }
+    "set the named setting in the environment, ConfigMap or Secret of the container".to_owned()
 }
 
 fn of_permission(said: &str) -> String {

@@ -158,6 +158,15 @@ impl<'a> Line<'a> {
             level => level,
         };
         let said = find(MESSAGES);
+        // A message that only names the field with the record of another program: `"msg":"record","record":{..}`.
+        if let Some((_, word)) = said.filter(|(_, word)| depth == 0 && !word.contains(' ')) {
+            let within = format!("{}.", word.to_ascii_lowercase());
+            let inner = fields.iter().filter_map(|(key, said)| Some((key.strip_prefix(&within)?, said)));
+            let inner: Fields = inner.map(|(key, said)| (key.to_owned(), said.clone())).collect();
+            if inner.iter().any(|(key, _)| MESSAGES.contains(&key.as_str())) {
+                return Self::structured(&inner, depth + 1);
+            }
+        }
         // The runtime's own wrapper around a line of the program.
         if let Some((key, inner)) = said
             && key == "log"
@@ -182,7 +191,10 @@ impl<'a> Line<'a> {
         let mut lines = text.lines();
         // Levels in front of the message are none of it.
         let first = lines.next().unwrap_or_default().trim();
-        let first = head(first, false).2.to_owned();
+        let (own, _, first) = head(first, false);
+        // Some programs give an error at the level of a note: `level=info msg="Error: .."`.
+        let level = if level == Level::Chatter && own <= Level::Error { Level::Unknown } else { level };
+        let first = first.to_owned();
         let more: Vec<String> = lines.map(str::to_owned).collect();
         let mut of = Self::plain(level, true, first);
         of.errors(fields);
@@ -259,6 +271,7 @@ const LEVELS: &[&str] = &[
     "log_level",
     "level.name",
     "record.level.name",
+    "error_severity",
     "priority",
     "log.severity",
     "severitytext",
@@ -420,8 +433,8 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
         concat!(
             r"^(?:",
             // Dates with times, times alone, the kernel's and the JVM's seconds.
-            r"(?P<time>[\[(]?(?:(?:mon|tue|wed|thu|fri|sat|sun),? )?(?:\d{{4}}[-/.]\d\d[-/.]\d\d[t _:]\d\d:\d\d:\d\d|\d\d[-/. ](?:\d\d|[a-z]{{3}})[-/. ]\d{{4}}[t :]\d\d:\d\d:\d\d|\d{{1,2}}[-/. ][a-z]{{3}} \d\d:\d\d:\d\d|[a-z]{{3}} +\d{{1,2}},? (?:\d{{4}},? )?\d\d?:\d\d:\d\d(?: [ap]m)?|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d)(?:[.,:]\d{{1,9}})?(?: \d{{4}})?(?: ?(?:z|utc|gmt|cet|cest|[+-]\d\d:?\d\d))?[\])]?[:,]?|\[\s*\d+\.\d+s?\]|\d{{10}}(?:\.\d+)?\s|ts=\S+\s)",
-            r"|(?P<klog>[iwef]\d{{4}} [\d:.]+\s+\d+ [\w./-]+:\d+\]|[iwef]\d{{6}} [\d:.]+ \d+ [\w./@-]+:\d+)",
+            r"(?P<time>[\[(]?(?:(?:mon|tue|wed|thu|fri|sat|sun),? )?(?:\d{{4}}[-/.]\d\d[-/.]\d\d[t _:]\d\d:\d\d:\d\d|\d\d[-/. ](?:\d\d|[a-z]{{3}})[-/. ]\d{{4}}[t :]\d\d:\d\d:\d\d|\d{{1,2}}[-/. ][a-z]{{3}} \d\d:\d\d:\d\d|\d\d-\d\d \d\d:\d\d:\d\d|[a-z]{{3}} +\d{{1,2}},? (?:\d{{4}},? )?\d\d?:\d\d:\d\d(?: [ap]m)?|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d)(?:[.,:]\d{{1,9}})?(?: \d{{4}})?(?: ?(?:z|utc|gmt|cet|cest|[+-]\d\d:?\d\d))?[\])]?[:,]?|\[\s*\d+\.\d+s?\]|\d{{10}}(?:\.\d+)?\s|ts=\S+\s)",
+            r"|(?P<klog>[iwef]\d{{4}} [\d:.]+\s+\d+ [\w./-]+:\d+\]|[iwef]\d{{6}} [\d:.]+ \d+ [\w./@-]+:\d+|[iwef] [\w./-]+\.(?:cc|cpp|cu|h):\d+\])",
             r"|(?P<redis>\d+:[mscx] \d+ [a-z]{{3}} \d{{4}} [\d:.]+ [#*.-])\s",
             r"|(?P<ruby>[diwefa], \[[^\]]{{1,60}}\]\s)",
             r"|[\[<(|]\s*(?:[\w-]+:)?(?P<bracket>{names})\s*[\]>)|]:?",
@@ -431,7 +444,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|[\w./-]{{1,60}}: (?P<middle>info|notice|debug|warn|warning|error|fatal|emerg):\s",
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
-            r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
+            r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
             r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
             r")[\s|⋮]*(?:(?:-{{1,2}}|:|==>)\s+)*",
@@ -630,6 +643,22 @@ mod tests {
         ("[0.003s][warning][os,thread] Failed to start", Level::Warning, "Failed to start|"),
         ("ERRO[0000] no such thing   error=\"x\"", Level::Error, "no such thing|x"),
         ("Error: connect ECONNREFUSED 10.0.0.1:5432", Level::Error, "connect ECONNREFUSED 10.0.0.1:5432|"),
+        (
+            "2026-11-30 09:58:53.100000: F tensorflow/compiler/cuda_driver.cc:268] Check failed: 0 vs. 3",
+            Level::Fatal,
+            "Check failed: 0 vs. 3|",
+        ),
+        (
+            "09:58:54,200 FATAL [org.jboss.as.server] (Controller Boot Thread) WFLYSRV0056: boot failed",
+            Level::Fatal,
+            "WFLYSRV0056: boot failed|",
+        ),
+        (
+            r#"{"level":"info","msg":"record","record":{"error_severity":"FATAL","message":"no role"}}"#,
+            Level::Fatal,
+            "no role|",
+        ),
+        (r#"time="2026" level=info msg="Error: cannot load x""#, Level::Unknown, "cannot load x|"),
         ("panic: boom", Level::Fatal, "panic: boom|"),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
     ];

@@ -206,6 +206,8 @@ mod tests {
         ),
         ("data-newer", "schema version 12 is newer than the database (10): run the migrations"),
         ("instance-metadata", "cannot parse instance metadata: unexpected field"),
+        ("env-not-set", "Column \"USER_ID\" not found"),
+        ("data-checksum", "verifying github.com/acme/lib@v1.2.3: checksum mismatch: go.sum: h1:def="),
     ];
 
     /// Hints that follow from the words of their pattern alone, whatever else is there.

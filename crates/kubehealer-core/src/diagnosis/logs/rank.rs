@@ -60,7 +60,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
         r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
         r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
-        r"|^\(systemexit\) exit$|terminated with exit code|^error command failed|exited too early|^shutting down due to",
+        r"|^failed (?:running|executing) [\x22'`]?[\w-]+[\x22'`]?\.?$|\bsee (?:the )?(?:previous|preceding|earlier) (?:messages?|errors?|logs?|lines?|output)|^ray::[\w.]+\(\) \(pid=\d+|^cannot print extra info for|^fatal python error: aborted$|^\(systemexit\) exit$|terminated with exit code|^error command failed|exited too early|^shutting down due to",
     ))
 });
 
@@ -90,8 +90,8 @@ static SHUTDOWN: LazyLock<Regex> = LazyLock::new(|| {
 static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"\b(?:(?:successfully|now) (?:\w+ )?(?:connected|started|initiali[sz]ed|loaded|synced|registered|joined)|(?:server|service|application|app|worker|manager|listener|controller|process|node|broker|database|daemon)s? (?:\w+ )?(?:is |are )?(?:started|running|ready|up|listening|online|healthy)|",
-        r"started (?:in|server|successfully|on|at|application)|listening (?:on|at|for)|ready (?:to|for) |is ready\b|serving (?:on|at|http|metrics|requests)|connected to|connection (?:established|restored|succeeded)|reconnected|recovered|accepting connections|",
-        r"up and running|startup complete|succeeded|bound to|became leader|became (?:primary|master)|acquired (?:the )?lease|caches? (?:are )?synced|handling request|http/1\.[01]\x22 (?:2|3|4)\d\d)",
+        r"started (?:in|with pid|server|successfully|on|at|application)|listening (?:on|at|for)|ready (?:to|for) |is ready\b|serving (?:on|at|http|metrics|requests)|connected to|connection (?:established|restored|succeeded)|reconnected|recovered|accepting connections|",
+        r"spawned: |up and running|startup complete|succeeded|bound to|became leader|became (?:primary|master)|acquired (?:the )?lease|caches? (?:are )?synced|handling request|http/1\.[01]\x22 (?:2|3|4)\d\d)",
     ))
 });
 
@@ -107,8 +107,8 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
 /// The program goes on in spite of it by its own words, or complains of somebody else.
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
-        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|(?:using|setting it to) |fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
-        r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended)",
+        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
+        r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended)|(?:[,;.:-] ?|\b(?:so|and|then|instead) )(?:using|setting it to) ",
     ))
 });
 
@@ -318,7 +318,9 @@ fn part(record: &Record) -> Part {
     if !serious && ACCESS.is_match(text) {
         return Part::Progress;
     }
-    if ADVICE.is_match(text) && record.thrown.is_empty() && record.error.is_empty() {
+    // Advice behind an error does not make the error advice.
+    let advice = ADVICE.find(text).is_some_and(|found| found.start() < 60);
+    if advice && record.thrown.is_empty() && record.error.is_empty() {
         return Part::Noise;
     }
     // An exception or error beside a wrapper says more, unless it is one itself.

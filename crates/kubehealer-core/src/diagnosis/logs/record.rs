@@ -8,8 +8,10 @@ use std::sync::LazyLock;
 use regex::Regex;
 use regex_automata::meta;
 
+use super::erlang;
 use super::fields;
 use super::formats::{Level, Line};
+use super::prefix;
 use super::rule::{pattern, test};
 use crate::redact;
 
@@ -20,7 +22,7 @@ const MAX_LINES: usize = 150;
 const MAX_TEXT: usize = 4096;
 
 /// An error in a record: an exception, with the words that came with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Thrown {
     /// Its class, with the package where one is printed.
     pub class: String,
@@ -28,6 +30,8 @@ pub(super) struct Thrown {
     pub message: String,
     /// The printed line began with `Caused by` or the like.
     pub cause: bool,
+    /// The call in which it was thrown, where the stack names it.
+    pub frame: String,
 }
 
 /// One record.
@@ -112,12 +116,20 @@ static FRAME: LazyLock<meta::Regex> = LazyLock::new(|| {
     ))
 });
 
+/// One error of a numbered chain.
+static CHAIN: LazyLock<Regex> = LazyLock::new(|| pattern(r"^\d{1,2}: (?P<said>[^:]+(?:: .*)?)$"));
+
+/// The call of a frame: `at a.b.C.d(C.java:1)`, `at A.B.C(String x) in ..`.
+static CALL: LazyLock<Regex> = LazyLock::new(|| pattern(r"^at ([\w$.<>/+]+)\("));
+
 pub(super) fn is_frame(line: &str) -> bool {
     FRAME.is_match(line.trim_start())
 }
 
 /// The records of a tail, oldest first.
 pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
+    let plain = prefix::without(lines);
+    let lines = &*plain;
     let mut records: Vec<Record> = Vec::new();
     let mut open: Option<Open<'_>> = None;
     for (index, line) in lines.iter().enumerate() {
@@ -192,9 +204,13 @@ impl<'a> Open<'a> {
         let line = line.trim_end();
         let listed = line.ends_with(':') || line.ends_with("unmarshal errors:");
         let errors = line.contains(" validation error");
-        self.announced = (listed || errors || line.ends_with(',')) && line.len() > 1;
+        self.announced = (listed || errors || line.ends_with(',') || is_banner(line)) && line.len() > 1;
         if self.announced && self.room == 0 {
-            self.room = if errors { 24 } else { 6 };
+            self.room = match (errors, is_banner(line)) {
+                (true, _) => 24,
+                (_, true) => 15,
+                _ => 6,
+            };
         }
     }
 
@@ -249,7 +265,7 @@ impl<'a> Open<'a> {
             self.traceback |= joins && starts_traceback(text);
             return joins;
         }
-        if text.starts_with("Caused by: ") || text.starts_with("---> ") || text.starts_with("Suppressed: ") {
+        if text.starts_with("Caused by:") || text.starts_with("---> ") || text.starts_with("Suppressed: ") {
             return true;
         }
         let crash = self.go || self.has_stack() || self.is_exception();
@@ -324,13 +340,16 @@ impl<'a> Open<'a> {
         let (text, mut thrown, stack) = parts(self.head.text.trim(), &lines);
         if thrown.is_empty() && !class.is_empty() {
             let message = if self.head.error.is_empty() { String::new() } else { self.head.error.clone() };
-            thrown.push(Thrown { class, message, cause: false });
+            thrown.push(Thrown { class, message, cause: false, frame: String::new() });
         }
         let stack = stack || self.traceback || self.go;
         let level = match self.head.level {
             Level::Unknown if text.starts_with("panic:") || text.starts_with("fatal error:") => Level::Fatal,
+            // A supervisor's note of what it gave up.
+            Level::Chatter if shouts_fatal(&text) => Level::Unknown,
             level => level,
         };
+        let text = erlang::read(&text).unwrap_or(text);
         Record {
             first: self.first,
             lines: self.lines.len(),
@@ -362,6 +381,18 @@ fn shouts(text: &str) -> bool {
 /// A line that begins with a time, though it is indented.
 fn timed(text: &str) -> bool {
     text.bytes().take(4).filter(u8::is_ascii_digit).count() == 4 && Line::of(text).headed
+}
+
+/// `*** FATAL CONFIG FILE ERROR ***`: what is wrong follows.
+fn is_banner(line: &str) -> bool {
+    let lower = line.trim().to_ascii_lowercase();
+    lower.starts_with("***")
+        && lower.ends_with("***")
+        && ["fatal", "error", "fail", "exception"].iter().any(|word| lower.contains(word))
+}
+
+fn shouts_fatal(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| word == "FATAL")
 }
 
 fn starts_traceback(text: &str) -> bool {
@@ -441,6 +472,9 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
         if closes(line) {
             continue;
         }
+        if takes_chain(line, text.is_empty(), &mut thrown, &mut sink) {
+            continue;
+        }
         let margin = python && matches!(sink, Sink::Frames);
         let bare = margin && !raw.starts_with(' ') && !is_frame(line);
         if let Some(found) = exception(line).or_else(|| bare.then(|| at_margin(line))) {
@@ -454,6 +488,9 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
         if is_frame(line) && !(text.is_empty() && thrown.is_empty()) || (margin && line.starts_with("File "))
         {
             stack = true;
+            if let Some(last) = thrown.last_mut().filter(|last| last.frame.is_empty()) {
+                last.frame = call(line);
+            }
             sink = if python { Sink::Frames } else { Sink::Nowhere };
             continue;
         }
@@ -466,6 +503,10 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
                     extend(&mut last.message, line);
                 }
             }
+            (Sink::Causes, _) => match thrown.last_mut().filter(|last| last.cause) {
+                Some(last) => extend(&mut last.message, line),
+                None => thrown.push(Thrown { message: line.to_owned(), cause: true, ..Thrown::default() }),
+            },
             (Sink::Frames | Sink::Nowhere, _) => {}
         }
     }
@@ -480,9 +521,38 @@ fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool) {
     (text, thrown, stack)
 }
 
+/// Takes a line of the chain that Rust's error crates print below `Caused by:`, or below a bare `Error:`, mostly numbered.
+fn takes_chain(line: &str, bare: bool, thrown: &mut Vec<Thrown>, sink: &mut Sink) -> bool {
+    match line {
+        "Caused by:" => *sink = Sink::Causes,
+        "Location:" | "Stack backtrace:" | "Backtrace:" | "stack backtrace:" => *sink = Sink::Nowhere,
+        _ => {
+            let said = CHAIN.captures(line).and_then(|found| found.get(1));
+            // A bare `Error:` was read as an exception without a message.
+            let bare = bare && thrown.iter().all(|t| t.message.is_empty());
+            let Some(said) = said.filter(|_| bare || matches!(sink, Sink::Causes)) else { return false };
+            if bare {
+                thrown.clear();
+            }
+            *sink = Sink::Causes;
+            thrown.push(Thrown { message: said.as_str().to_owned(), cause: true, ..Thrown::default() });
+        }
+    }
+    true
+}
+
+/// The call that a frame of the JVM or of .NET names; none for the runtime's own helpers, which tell nothing.
+fn call(line: &str) -> String {
+    let found = CALL.captures(line).and_then(|found| found.get(1)).map_or("", |call| call.as_str());
+    let own = ["java.", "jdk.", "sun.", "node:"].iter().any(|start| found.starts_with(start));
+    if own || found.contains(['<', '/']) { String::new() } else { found.to_owned() }
+}
+
 enum Sink {
     Text,
     Thrown,
+    /// A chain of causes, one a line.
+    Causes,
     /// Frames and source lines of Python, up to the exception.
     Frames,
     Nowhere,
@@ -516,14 +586,10 @@ fn push(thrown: &mut Vec<Thrown>, found: Thrown) {
             None => (rest, None),
         };
         let of = if first {
-            Thrown { class: found.class.clone(), message: part.trim().to_owned(), cause: found.cause }
+            Thrown { message: part.trim().to_owned(), ..found.clone() }
         } else {
-            let inner = exception(part).unwrap_or(Thrown {
-                class: String::new(),
-                message: part.to_owned(),
-                cause: true,
-            });
-            Thrown { cause: true, ..inner }
+            let bare = || Thrown { message: part.to_owned(), ..Thrown::default() };
+            Thrown { cause: true, ..exception(part).unwrap_or_else(bare) }
         };
         if thrown.len() < 20 {
             thrown.push(of);
@@ -543,7 +609,7 @@ fn at_margin(line: &str) -> Thrown {
     Thrown {
         class: if named { class.trim_end_matches(':').to_owned() } else { String::new() },
         message: if named { message.trim().to_owned() } else { line.to_owned() },
-        cause: false,
+        ..Thrown::default()
     }
 }
 
@@ -561,6 +627,7 @@ fn exception(line: &str) -> Option<Thrown> {
         class: class.to_owned(),
         message: message.to_owned(),
         cause: lead.iter().any(|lead| line.starts_with(lead)),
+        frame: String::new(),
     })
 }
 
@@ -612,13 +679,41 @@ mod tests {
                     "CException: Validate failed checksum mismatch for version 12 -> Applied : 14",
                 ],
             ),
+            (
+                "Error: failed to load settings\n\nCaused by:\n    0: could not read /etc/a.toml\n    1: invalid type: string \"ten\", expected u16",
+                vec![": could not read /etc/a.toml", ": invalid type: string \"ten\", expected u16"],
+            ),
+            ("Error: reading /etc/v.yaml\n\nCaused by:\n    missing field `type`", vec![": missing field `type`"]),
+            (
+                "Error: \n   0: error connecting to nats\n   1: Connection refused\n\nLocation:\n   src/main.rs:44",
+                vec![": error connecting to nats", ": Connection refused"],
+            ),
             ("a.B: prose\n", vec![]),
         ] {
             let records = read(log);
             assert_eq!(records.len(), 1, "{records:?}");
-            let said: Vec<String> = records[0].thrown.iter().map(Thrown::said).collect();
+            let said = |t: &Thrown| if t.class.is_empty() { format!(": {}", t.message) } else { t.said() };
+            let said: Vec<String> = records[0].thrown.iter().map(said).collect();
             assert_eq!(said, thrown, "{records:?}");
         }
+    }
+
+    #[test]
+    fn the_call_that_threw_is_known() {
+        for (log, frame) in [
+            ("java.lang.NullPointerException\n\tat java.util.Objects.requireNonNull(Objects.java:1)\n\tat com.acme.Tax.load(Tax.java:8)", "com.acme.Tax.load"),
+            ("Unhandled exception. System.ArgumentException: is empty\n   at Acme.Redis.Options.Parse(String text)", "Acme.Redis.Options.Parse"),
+            ("TypeError: no\n    at Object.<anonymous> (/app/x.js:1:2)", ""),
+        ] {
+            assert_eq!(read(log)[0].thrown[0].frame, frame);
+        }
+    }
+
+    #[test]
+    fn a_banner_is_followed_by_what_is_wrong() {
+        let redis = read("*** FATAL CONFIG FILE ERROR (Redis 7) ***\nReading the file, at line 4\n>>> 'monitor x'\nCan't resolve instance hostname.");
+        assert!(redis[0].text.ends_with("Can't resolve instance hostname."), "{redis:?}");
+        assert_eq!(read("*** Starting uWSGI 2 ***\n*** Operational MODE: single ***").len(), 2);
     }
 
     #[test]

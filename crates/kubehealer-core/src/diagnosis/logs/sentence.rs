@@ -73,6 +73,7 @@ fn thrown(record: &Record) -> String {
     );
     match named.into_iter().find(|context| !context.is_empty()) {
         Some(context) => format!("{context}: {said}"),
+        None if !root.frame.is_empty() && says_nothing(&root.message) => format!("{said} (at {})", root.frame),
         None => said,
     }
 }
@@ -87,11 +88,16 @@ fn names_something(text: &str) -> bool {
     NAME.is_match(text)
 }
 
+/// Whether the message of an exception leaves open what it is about.
+fn says_nothing(message: &str) -> bool {
+    message.len() < 32 && !names_something(message) && !message.contains(|c: char| c.is_ascii_digit())
+}
+
 /// Without ids and blanks that say nothing.
 fn tidy(text: &str) -> String {
     static IDS: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"\s*\[type=[^\n]*?input_type=\w+\]|[.,]?\s*(?:for (?:more|further) (?:information|details),? ?)?(?:please )?(?:see|visit|refer to)(?: also)?:? https?://\S+|\s*error code: [\w-]+ \(os error \d+\)|[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)",
+            r"std::exception\. Code: \d+, type: [\w:]+, e\.what\(\) = |\s*\[type=[^\n]*?input_type=\w+\]|[.,]?\s*(?:for (?:more|further) (?:information|details),? ?)?(?:please )?(?:see|visit|refer to)(?: also)?:? https?://\S+|\s*error code: [\w-]+ \(os error \d+\)|[,;( ]*\b(?:request ?id|requestid|trace ?id|correlation ?id|req_id)[ :=]+[\w-]{6,}\)?|\s+\(os error \d+\)",
         )
     });
     static PACKAGE: LazyLock<Regex> = LazyLock::new(|| {
@@ -180,6 +186,8 @@ pub(super) fn shortened(text: &str, max: usize) -> String {
         return text.to_owned();
     }
     let cut = redact::cut(text, max);
+    // A long term without a blank is cut in itself.
+    let cut = if cut.len() < max / 2 { text.get(..floor(text, max)).unwrap_or(cut) } else { cut };
     let cut = cut
         .rfind('[')
         .filter(|at| MARK.starts_with(cut.get(*at..).unwrap_or_default()))

@@ -328,9 +328,10 @@ pub(super) const RULES: &[Rule] = &[
     // Settings.
     rule("env-database", C::MissingConfiguration, 94, r"You need to specify one of the following|Database is uninitialized and (?:superuser )?password(?: option)? is not specified",
         ""),
-    rule("env-not-set", C::MissingConfiguration, 94,
+    // The same words are said of columns and topics.
+    unless(rule("env-not-set", C::MissingConfiguration, 94,
         r#"(?-i:\b(?P<var>[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+))[`'"]?:? (?:environment variable |env var |variable |setting )?(?:is |was |are |must |has )?(?:not (?:be )?(?:set|defined|provided|specified|found|configured|present|empty|blank)|be (?:set|defined|provided|specified|present|configured)|unset|undefined|missing|required|empty|blank|unbound variable|parameter (?:not set|null or not set)|field required)\b|(?-i:\b(?P<single>[A-Z]{3,}))[`'"]? (?:is|was|must be) (?:not (?:set|defined|provided|specified)|unset|undefined|set|defined|provided|specified)\b"#,
-        ""),
+        ""), r#"\b(?:column|table|relation|topic|queue|index|sequence|constraint|bucket|enum|symbol|module)s? [\x22'`\[]?(?-i:[A-Z][A-Z0-9]*_[A-Z0-9_]+)"#),
     rule("env-missing", C::MissingConfiguration, 94,
         r#"(?:missing|required|undefined|unset|not found|not set|not defined|set the|provide|define)\b[^\n]{0,20}? ?(?:env(?:ironment)?[ -]?(?:var(?:iable)?s?)?|configuration variable|config var)s?(?: not (?:found|set|defined))?(?: (?:named|called|with name))?:? ?(?:is |are )?[`'"(\[]{0,2}(?-i:(?P<var>[A-Z][A-Z0-9_.]{2,60}|[a-z][a-z0-9]*_[a-z0-9_]{2,60}))"#,
         ""),
@@ -407,7 +408,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("schema-relation", C::DatabaseSchema, 93,
         r#"(?P<kind>relation|table|column|function|type|schema|database|index|view) [`"'\\]*(?P<name>[\w.]+)[`"'\\]*(?:\([^)]*\))?(?: of relation \S+)? does(?: not|n't) exist"#,
         ""),
-    rule("schema-other", C::DatabaseSchema, 93, r#"Table '(?P<name>[^']+)' doesn't exist|Unknown column '(?P<column>[^']+)'|Unknown database '(?P<database>[^']+)'|no such (?:table|column): (?P<sqlite>[\w.]+)|Invalid object name '(?P<mssql>[^']+)'|Cannot open database "(?P<open>[^"]+)"|ORA-00942|The table [`'"](?P<prisma>[^`'"]+)[`'"] does not exist"#,
+    rule("schema-other", C::DatabaseSchema, 93, r#"Table '(?P<name>[^']+)' doesn't exist|Column "(?P<h2>\w+)" not found|Unknown column '(?P<column>[^']+)'|Unknown database '(?P<database>[^']+)'|no such (?:table|column): (?P<sqlite>[\w.]+)|Invalid object name '(?P<mssql>[^']+)'|Cannot open database "(?P<open>[^"]+)"|ORA-00942|The table [`'"](?P<prisma>[^`'"]+)[`'"] does not exist"#,
         ""),
     rule("schema-dirty", C::DatabaseSchema, 93,
         r"Dirty database version (?P<version>\d+)|Migrations have failed validation|checksum mismatch for migration version (?P<flyway>\S+)|Detected failed migration to version (?P<failed>\S+)|P3009|P3018|failed migrations in the target database|migration (?P<name>\S+) failed|ValidationFailedException",
@@ -444,8 +445,12 @@ pub(super) const RULES: &[Rule] = &[
         r"InconsistentClusterIdException|cluster[. _]?id (?:\S+ )?(?:mismatch|doesn't match)[^\n]*|member \S+ has already been bootstrapped|InconsistentBrokerIdException|different (?:disk|deployment) id|\bmismatch in (?P<file>\S+)",
         ""),
     rule("data-corrupt", C::DataIncompatible, 92,
-        r"could not locate a valid checkpoint record|invalid page in block|\bcrc mismatch|InnoDB: .*corrupt|database disk image is malformed|file is not a database|Bad file format reading the append only file|Wrong signature trying to load|Short read or OOM loading DB|Unable to load database on disk|WiredTiger error|corrupt(?:ed|ion)? (?:data|block|file|index|log|segment|wal|database)|(?:index|block|segment|database|wal|table) (?:is )?corrupt|data corruption|CorruptIndexException|checksum (?:error|mismatch)|unexpected magic|invalid magic",
+        r"could not locate a valid checkpoint record|invalid page in block|\bcrc mismatch|InnoDB: .*corrupt|database disk image is malformed|file is not a database|Bad file format reading the append only file|Wrong signature trying to load|Short read or OOM loading DB|Unable to load database on disk|WiredTiger error|corrupt(?:ed|ion)? (?:data|block|file|index|log|segment|wal|database)|(?:index|block|segment|database|wal|table) (?:is )?corrupt|data corruption|CorruptIndexException|unexpected magic|invalid magic",
         ""),
+    // A download has a checksum, too.
+    unless(rule("data-checksum", C::DataIncompatible, 91, r"checksum (?:error|mismatch)", ""), r"go\.sum|download|\binstall|plugin|package|\bmodule|artifact|https?://"),
+    rule("checksum", C::LoggedError, 84, r"checksum (?:error|mismatch)", ""),
+    rule("io-error", C::LoggedError, 90, r#"(?:(?P<file>/[^\s:"']+)["']?: )?\binput/output error|\bEIO\b"#, ""),
     rule("mismatch", C::LoggedError, 56, r"(?P<what>[\w. -]{3,60}?) (?:mismatch|does not match|doesn't match)\b", ""),
     rule("runtime-version", C::InvalidConfiguration, 88, r#"engine "node" is incompatible|requires (?:Node(?:\.js)?|Python|Ruby|PHP|Java) (?:version )?(?P<version>[^\n]{1,40})|Your Ruby version is (?P<ruby>[\d.]+)|Unsupported engine"#, ""),
 
@@ -483,5 +488,5 @@ pub(super) const RULES: &[Rule] = &[
     // It was asked to, or gave up.
     rule("asked-to-stop", C::Terminated, 46, r"(?:received|caught|got|handling|on) (?:signal:? |an? )?(?:SIG)?(?:TERM|INT|QUIT|terminated|interrupt)\b|SIGTERM received|with signal 15|shutting down gracefully|graceful(?:ly)? (?:shut|stop|exit)|Shutdown (?:requested|signal|initiated)|received (?:fast|smart) shutdown request|stopping (?:server|all)",
         ""),
-    rule("gave-up", C::LoggedError, 44, r"giving up|max(?:imum)? (?:number of )?retries (?:exceeded|reached)|too many (?:retries|restarts|failures)|retries exhausted", ""),
+    rule("gave-up", C::LoggedError, 44, r"giving up|gave up|max(?:imum)? (?:number of )?retries (?:exceeded|reached)|too many (?:start )?(?:retries|restarts|failures)|retries exhausted", ""),
 ];

@@ -46,6 +46,12 @@ pub const RULES: &[Rule] = &[
         .note("a user namespace for the pod needs support by kernel, runtime and file system")
         .of(Of::Node)
         .only(&["hostUsers: false needs a kernel, a runtime and file systems that support it: check node {node}"]),
+    // No volume of the pod: what every container has.
+    rule("kernel file system", C::RuntimeError)
+        .any(&["mounting \"proc\"", "mounting \"sysfs\"", "mounting \"cgroup", "mounting \"mqueue\"", "mounting \"devpts\"", "mounting \"tmpfs\""])
+        .of(Of::Node)
+        .note("a mount that the runtime makes for every container")
+        .only(&[ON_NODE, SECURITY]),
     rule("device", C::DeviceAllocationFailed).of(Of::Node).any(&[
         "custom device",
         "lstat /dev/",

@@ -219,6 +219,10 @@ const RUNTIME: Samples = &[
         "processes or memory",
         "runc create failed: unable to start container process: can't get final child's PID from pipe: fork: resource temporarily unavailable",
     ),
+    (
+        "kernel file system",
+        "error mounting \"proc\" to rootfs at \"/proc\": mount src=proc, dst=/proc, flags=MS_NOSUID: operation not permitted",
+    ),
     ("freezer", "error setting cgroup config for procHooks process: unable to freeze: unknown"),
     (
         "sysctl",
@@ -337,6 +341,10 @@ const VOLUME: Samples = &[
     (
         "server name",
         "Failed to resolve \"fs-1234abcd.efs.eu-west-1.amazonaws.com\" - check that your file system ID is correct",
+    ),
+    (
+        "owner or mode",
+        "chmod /var/lib/kubelet/pods/x/volumes/kubernetes.io~csi/pv/mount: operation not permitted",
     ),
     ("local ports", "Could not locate an available port in range [20049, 20449]"),
     ("stale", "lstat /var/lib/kubelet/plugins/kubernetes.io/csi/efs/x/globalmount: stale NFS file handle"),
@@ -629,6 +637,7 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("runtime", "files exhausted", "the runtime's own process is meant"),
     ("runtime", "memory limit too low", "the runtime says so"),
     ("runtime", "processes or memory", "it names all that EAGAIN and ENOMEM of fork may be"),
+    ("runtime", "kernel file system", "the sources are the kernel's own"),
     ("runtime", "freezer", "it names what runc uses"),
     ("runtime", "read-only mount point", "the runtime makes only what is not there"),
     ("runtime", "read-only root", "the runtime makes only what is not there"),

@@ -109,6 +109,10 @@ pub const RULES: &[Rule] = &[
     rule("iSCSI", C::VolumeMountFailed)
         .any(&["iscsi"])
         .only(&["on node {node}: systemctl status iscsid, iscsiadm -m session, and whether the portal can be reached (port 3260)", DRIVER_LOG]),
+    rule("owner or mode", C::VolumeMountFailed)
+        .any(&["chmod /", "chown /", "lchown /"])
+        .fact(&[Fact::Permission])
+        .only(&["check whether the file system lets the node change owners and modes (NFS root squash, SMB), and the pod's fsGroup"]),
     rule("permission", C::VolumeMountFailed)
         .fact(&[Fact::Forbidden, Fact::Unauthorized, Fact::Permission, Fact::NoCredentials])
         .only(&["check the credentials and rights of the storage driver, or of the pod's identity"]),

@@ -1,0 +1,68 @@
+//! What stands in front of each line of a record and is none of it: the worker process that a supervisor names, and the
+//! header that some loggers repeat before every line of a traceback.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::rule::pattern;
+
+/// `(EngineCore_0 pid=271) `, `(RayTrainWorker pid=411, ip=10.0.2.4) `.
+static WORKER: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r"^\([\w.:<>-]{1,60}(?:,? \w+=[\w.:-]+)* ?\bpid=\d+(?:,? \w+=[\w.:-]+)*\) ?"));
+
+const TRACEBACK: &str = "Traceback (most recent call last):";
+
+/// The lines without their prefixes.
+pub(super) fn without(lines: &[String]) -> Cow<'_, [String]> {
+    let prefixed = |line: &String| {
+        line.starts_with('(') && line.contains("pid=") || line.find(TRACEBACK).is_some_and(|at| at > 0)
+    };
+    if !lines.iter().any(prefixed) {
+        return Cow::Borrowed(lines);
+    }
+    let mut header = "";
+    let mut plain = Vec::with_capacity(lines.len());
+    for line in lines {
+        let end = WORKER.find(line).map_or(0, |worker| worker.end());
+        let line = line.get(end..).unwrap_or_default();
+        if let Some(rest) = line.strip_prefix(header).filter(|_| !header.is_empty()) {
+            plain.push(rest.to_owned());
+            continue;
+        }
+        let before = line.find(TRACEBACK).and_then(|at| line.get(..at)).unwrap_or_default();
+        header = if before.trim().is_empty() { "" } else { before };
+        plain.push(line.to_owned());
+    }
+    Cow::Owned(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    fn without(log: &str) -> Vec<String> {
+        super::without(&log.lines().map(str::to_owned).collect::<Vec<_>>()).into_owned()
+    }
+
+    #[test]
+    fn the_name_of_a_worker_is_taken_off() {
+        assert_eq!(
+            without("(Worker pid=4, ip=10.0.2.4)   File \"a.py\"\n(Core_0 pid=271) ValueError: x\n(2 of 3) done"),
+            ["  File \"a.py\"", "ValueError: x", "(2 of 3) done"]
+        );
+    }
+
+    #[test]
+    fn the_header_before_each_line_of_a_traceback_is_taken_off() {
+        let log = "ERROR 11-30 [a.py:7] Traceback (most recent call last):\nERROR 11-30 [a.py:7]   File \"b.py\"\nERROR 11-30 [a.py:7] ValueError: x\nERROR 11-30 [a.py:8] next";
+        assert_eq!(
+            without(log),
+            [
+                "ERROR 11-30 [a.py:7] Traceback (most recent call last):",
+                "  File \"b.py\"",
+                "ValueError: x",
+                "ERROR 11-30 [a.py:8] next"
+            ]
+        );
+    }
+}
