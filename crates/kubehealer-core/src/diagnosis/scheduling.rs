@@ -389,7 +389,8 @@ fn autoscalers(finding: &mut Finding, context: &Context<'_>) -> bool {
     let summary = format!("{}; {who} adds no node: {why}", finding.summary);
     finding.summary =
         if summary.len() <= LONGEST { summary } else { format!("{}; {who} adds no node", finding.summary) };
-    let label = why.split_once("label \"").and_then(|(_, rest)| rest.split_once("\" does not have known values"));
+    let label =
+        why.split_once("label \"").and_then(|(_, rest)| rest.split_once("\" does not have known values"));
     if let Some((label, _)) = label {
         let label = text::name(label);
         finding.next_steps.push(format!("give the template of a NodePool the label {label}, or correct the pod's nodeSelector and affinity: kubectl describe nodepools"));

@@ -683,7 +683,10 @@ mod tests {
                 "Error: failed to load settings\n\nCaused by:\n    0: could not read /etc/a.toml\n    1: invalid type: string \"ten\", expected u16",
                 vec![": could not read /etc/a.toml", ": invalid type: string \"ten\", expected u16"],
             ),
-            ("Error: reading /etc/v.yaml\n\nCaused by:\n    missing field `type`", vec![": missing field `type`"]),
+            (
+                "Error: reading /etc/v.yaml\n\nCaused by:\n    missing field `type`",
+                vec![": missing field `type`"],
+            ),
             (
                 "Error: \n   0: error connecting to nats\n   1: Connection refused\n\nLocation:\n   src/main.rs:44",
                 vec![": error connecting to nats", ": Connection refused"],
@@ -701,8 +704,14 @@ mod tests {
     #[test]
     fn the_call_that_threw_is_known() {
         for (log, frame) in [
-            ("java.lang.NullPointerException\n\tat java.util.Objects.requireNonNull(Objects.java:1)\n\tat com.acme.Tax.load(Tax.java:8)", "com.acme.Tax.load"),
-            ("Unhandled exception. System.ArgumentException: is empty\n   at Acme.Redis.Options.Parse(String text)", "Acme.Redis.Options.Parse"),
+            (
+                "java.lang.NullPointerException\n\tat java.util.Objects.requireNonNull(Objects.java:1)\n\tat com.acme.Tax.load(Tax.java:8)",
+                "com.acme.Tax.load",
+            ),
+            (
+                "Unhandled exception. System.ArgumentException: is empty\n   at Acme.Redis.Options.Parse(String text)",
+                "Acme.Redis.Options.Parse",
+            ),
             ("TypeError: no\n    at Object.<anonymous> (/app/x.js:1:2)", ""),
         ] {
             assert_eq!(read(log)[0].thrown[0].frame, frame);
@@ -711,7 +720,9 @@ mod tests {
 
     #[test]
     fn a_banner_is_followed_by_what_is_wrong() {
-        let redis = read("*** FATAL CONFIG FILE ERROR (Redis 7) ***\nReading the file, at line 4\n>>> 'monitor x'\nCan't resolve instance hostname.");
+        let redis = read(
+            "*** FATAL CONFIG FILE ERROR (Redis 7) ***\nReading the file, at line 4\n>>> 'monitor x'\nCan't resolve instance hostname.",
+        );
         assert!(redis[0].text.ends_with("Can't resolve instance hostname."), "{redis:?}");
         assert_eq!(read("*** Starting uWSGI 2 ***\n*** Operational MODE: single ***").len(), 2);
     }

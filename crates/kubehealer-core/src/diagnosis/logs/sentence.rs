@@ -73,7 +73,9 @@ fn thrown(record: &Record) -> String {
     );
     match named.into_iter().find(|context| !context.is_empty()) {
         Some(context) => format!("{context}: {said}"),
-        None if !root.frame.is_empty() && says_nothing(&root.message) => format!("{said} (at {})", root.frame),
+        None if !root.frame.is_empty() && says_nothing(&root.message) => {
+            format!("{said} (at {})", root.frame)
+        }
         None => said,
     }
 }
