@@ -9,7 +9,6 @@ mod watch;
 mod watching;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -20,6 +19,7 @@ use self::rollout::Progress;
 use self::store::Store;
 pub use self::watch::{Looks, Seen};
 use self::watching::{View, Watching};
+pub use crate::cluster::clock::Clock;
 use crate::cluster::watch::Resource;
 use crate::diagnosis::{Family, Finding, Reason, Severity, Snapshot, Stage, Survey};
 use crate::objects::{Job, ObjectMeta, Pod, Revision, Workload};

@@ -388,7 +388,7 @@ pub async fn server_time(client: &Client, namespace: &str) -> Result<Option<Time
 
 /// Whether there are pods in a namespace, as far as this user may know.
 pub async fn has_pods(client: &Client, namespace: &str) -> bool {
-    let api = lean::reading::<Pod>(client, Resource::PODS, Some(namespace));
+    let api = lean::reading::<Pod>(&client.clone().into(), Resource::PODS, Some(namespace));
     lean::page(&api, &ListParams::default().limit(1)).await.is_ok_and(|page| !page.items.is_empty())
 }
 
