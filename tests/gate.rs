@@ -334,6 +334,7 @@ async fn hold_with_names_that_come_and_go() {
             "spec": {"restartPolicy": "Never", "containers": [{"name": "main", "image": "report:1"}]}});
         let mut pod = kubelet::Pod::create(&cluster, manifest).unwrap();
         pod.assign("node-a");
+        pod.accept();
         pod.start("main");
         pod.publish();
         tokio::time::sleep(Duration::from_secs(20)).await;
@@ -350,8 +351,11 @@ async fn hold_with_names_that_come_and_go() {
         }
     }
     println!("heap at the end of each day, bytes: {days:?}");
-    let shown = running.incidents.read().open_count();
-    assert!(shown < 10, "{shown} incidents are open");
+    let (shown, resolved) = {
+        let incidents = running.incidents.read();
+        (incidents.open_count(), incidents.resolved().count())
+    };
+    assert!(shown < 10 && resolved > 100, "{shown} incidents are open, {resolved} are remembered");
     running.stop().await;
     assert!(days[2] as f64 <= days[0] as f64 * 1.05, "heap at the end of each day, bytes: {days:?}");
 }

@@ -13,13 +13,13 @@ use axum::extract::{Extension, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures::stream;
+use futures::{Stream, stream};
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::broadcast::{self, Receiver, Sender};
+use tokio::sync::broadcast::{Receiver, Sender};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::answers::Budget;
+use super::answers::{Budget, Share};
 use super::listen::Client;
 use super::problem::busy;
 use super::{Served, Server, Shown};
@@ -156,23 +156,68 @@ pub(super) async fn events(State(server): Served, Extension(Client(from)): Exten
     // A change in between is told twice rather than never.
     let first =
         [Bytes::from_static(b"retry: 3000\n"), Message::since(version, &server.shown).bytes()].concat();
-    let until = Instant::now() + LIFETIME;
-    let messages =
-        stream::unfold((Some(first), receiver, share), move |(first, mut receiver, share)| async move {
-            let message = match first {
-                Some(first) => first.into(),
-                None if Instant::now() >= until => return None,
-                None => match timeout(HEARTBEAT, receiver.recv()).await {
-                    Ok(Ok(message)) => message,
-                    Ok(Err(broadcast::error::RecvError::Lagged(_) | broadcast::error::RecvError::Closed)) => {
-                        return None;
-                    }
-                    Err(_) => Bytes::from_static(b":\n\n"),
-                },
-            };
-            Some((Ok::<_, Infallible>(message), (None, receiver, share)))
-        });
+    let messages = messages(first.into(), receiver, share);
     // Proxies are not to collect it.
     let headers = [(header::CONTENT_TYPE.as_str(), "text/event-stream"), ("x-accel-buffering", "no")];
     (headers, Body::from_stream(messages)).into_response()
+}
+
+/// What one listener gets. It ends when its time is over, and when the listener has fallen behind.
+fn messages(
+    first: Bytes,
+    receiver: Receiver<Bytes>,
+    share: Share,
+) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    let until = Instant::now() + LIFETIME;
+    stream::unfold((Some(first), receiver, share), move |(first, mut receiver, share)| async move {
+        let message = match first {
+            Some(first) => first,
+            None if Instant::now() >= until => return None,
+            None => match timeout(HEARTBEAT, receiver.recv()).await {
+                Ok(message) => message.ok()?,
+                Err(_) => Bytes::from_static(b":\n\n"),
+            },
+        };
+        Some((Ok(message), (None, receiver, share)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::StreamExt as _;
+
+    use super::*;
+
+    async fn next(stream: &mut (impl Stream<Item = Result<Bytes, Infallible>> + Unpin)) -> Option<Bytes> {
+        stream.next().await.map(|message| message.unwrap_or_else(|never| match never {}))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listener_that_falls_behind_is_dropped_and_its_place_is_free_again() {
+        let live = Live::new();
+        let share = || live.listeners.try_take([10, 0, 0, 1].into(), LISTENERS_OF_ADDRESS);
+        let mut slow = Box::pin(messages("first".into(), live.messages.subscribe(), share().unwrap()));
+        assert_eq!(next(&mut slow).await.unwrap(), "first");
+        live.messages.send("second".into()).unwrap();
+        assert_eq!(next(&mut slow).await.unwrap(), "second");
+        for _ in 0..=BEHIND {
+            live.messages.send("more".into()).unwrap();
+        }
+        assert_eq!(next(&mut slow).await, None);
+        assert!(share().is_err());
+        drop(slow);
+        assert!(share().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_comment_tells_that_a_connection_lives_until_its_time_is_over() {
+        let (live, began) = (Live::new(), Instant::now());
+        let share = live.listeners.try_take([10, 0, 0, 1].into(), 1).unwrap();
+        let mut quiet = Box::pin(messages("first".into(), live.messages.subscribe(), share));
+        let mut comments = 0;
+        while let Some(message) = next(&mut quiet).await {
+            comments += u64::from(message == ":\n\n");
+        }
+        assert_eq!((began.elapsed(), comments), (LIFETIME, LIFETIME.as_secs() / HEARTBEAT.as_secs()));
+    }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use kubehealer::daemon::Running;
 use kubehealer::diagnosis::OwnerLabels;
+use kubehealer::simulator::Cluster;
 use kubehealer::simulator::kubelet::{self, Termination};
-use kubehealer::simulator::{self, Cluster};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::net::TcpStream;
@@ -209,8 +209,8 @@ async fn an_incident_tells_what_has_happened_to_it_and_is_kept_when_it_is_over()
     let ran = last["ranSeconds"].as_u64().unwrap();
     assert!((10..=60).contains(&ran), "{last}");
     assert_eq!(last["text"], format!("container cart terminated: Error, exit code 3, {ran}s after start"));
-    let times: Vec<&str> =
-        incident["timeline"].as_array().unwrap().iter().map(|m| m["at"].as_str().unwrap()).collect();
+    let at = |moment: &Value| moment["at"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let times: Vec<_> = incident["timeline"].as_array().unwrap().iter().map(at).collect();
     assert!(times.is_sorted(), "{times:?}");
 
     pod.remove();
@@ -346,7 +346,11 @@ fn schemas(document: &Value) -> BTreeMap<String, String> {
 async fn every_answer_keeps_to_the_openapi_document_for_all_recordings() {
     for recording in ["final", "changes/final", "after-node-restart"] {
         let cluster = Cluster::new();
-        simulator::replay::load(&cluster, &recordings().join(recording)).unwrap();
+        let files = std::fs::read_dir(recordings().join(recording)).unwrap().map(|file| file.unwrap().path());
+        // The simulated cluster has no PodDisruptionBudgets.
+        let files = files.filter(|path| path.extension().is_some() && !path.ends_with("pdbs.json"));
+        let lists = files.map(|path| serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap());
+        cluster.load(lists.filter(|list: &Value| list["items"].is_array())).unwrap();
         cluster.set_clock("2026-11-22T11:23:29Z".parse().unwrap(), 0.0);
         let running = daemon(&cluster).await;
         let to = running.address;
@@ -360,8 +364,12 @@ async fn every_answer_keeps_to_the_openapi_document_for_all_recordings() {
         assert_eq!(paths.len(), 6, "{paths:?}");
         for (path, schema) in paths {
             let path = path.strip_prefix("/api/v1/").unwrap();
-            for id in
-                list["items"].as_array().unwrap().iter().map(|incident| incident["id"].as_str().unwrap())
+            for id in list["items"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|incident| incident["id"].as_str().unwrap())
+                .take(10)
             {
                 let answer = ask(to, &path.replace("{id}", id)).await;
                 assert_eq!(errors(&document, &schema, &answer), [""; 0], "{recording}: {path} {id}");

@@ -435,8 +435,10 @@ async fn requests_that_make_no_sense_are_answered_in_words() {
     let documented: Vec<&str> = include_str!("../../docs/api.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `/")?.split('`').next())
+        // One needs an id, and one has no end.
+        .filter(|path| !path.ends_with("/ID") && !path.ends_with("/events"))
         .collect();
-    assert_eq!(documented.len(), 7);
+    assert_eq!(documented.len(), 10);
     for path in documented {
         assert!(matches!(get(&running, &format!("/{path}")).await.0, 200 | 503), "/{path}");
     }
