@@ -23,7 +23,7 @@ use super::api::Params;
 use super::listen::Client;
 use super::page::BadToken;
 use super::query::{self, Asked, BadFilter};
-use super::{Served, Server, Shown};
+use super::{Served, Shown};
 use crate::diagnosis::{Finding, Severity};
 use crate::incidents::IncidentId;
 use crate::redact::clean;
@@ -36,13 +36,10 @@ pub(super) const JS: &str = include_str!("status/page.js");
 
 /// What a page is, and whether it is what was asked for.
 type Page = (StatusCode, String);
+/// Who asks, and what they have already.
+type Visit = (Served, Extension<Client>, HeaderMap);
 
-pub(super) async fn list(
-    State(server): Served,
-    Extension(from): Extension<Client>,
-    headers: HeaderMap,
-    asked: Params<Asked>,
-) -> Response {
+pub(super) async fn list(visit: Visit, asked: Params<Asked>) -> Response {
     let asked = asked.map(|Query(asked)| asked).map_err(|rejection| rejection.body_text());
     let question = format!("page {asked:?}");
     let render = move |shown: &Shown| {
@@ -52,51 +49,40 @@ pub(super) async fn list(
             Err(why) => (StatusCode::BAD_REQUEST, refused(shown, &why)),
         }
     };
-    answer(&server, from, &headers, question, render).await
+    answer(visit, question, render).await
 }
 
-pub(super) async fn incident(
-    State(server): Served,
-    Extension(from): Extension<Client>,
-    headers: HeaderMap,
-    Path(id): Path<String>,
-) -> Response {
+pub(super) async fn incident(visit: Visit, Path(id): Path<String>) -> Response {
     let id = id.parse::<IncidentId>().ok();
     let render = move |shown: &Shown| match id.and_then(|id| query::incident(shown, id)) {
         Some(detail) => (StatusCode::OK, incident::incident(shown, &detail)),
         None => (StatusCode::NOT_FOUND, incident::unknown(shown)),
     };
-    answer(&server, from, &headers, format!("page of {id:?}"), render).await
+    answer(visit, format!("page of {id:?}"), render).await
 }
 
-pub(super) async fn runbook(
-    State(server): Served,
-    Extension(from): Extension<Client>,
-    headers: HeaderMap,
-    Path(reason): Path<String>,
-) -> Response {
+pub(super) async fn runbook(visit: Visit, Path(reason): Path<String>) -> Response {
     let reason = crate::runbooks::names().find(|name| *name == reason);
     let render = move |shown: &Shown| match reason.and_then(|reason| incident::of_reason(shown, reason)) {
         Some(page) => (StatusCode::OK, page),
         None => (StatusCode::NOT_FOUND, incident::unknown_reason(shown)),
     };
-    answer(&server, from, &headers, format!("runbook {reason:?}"), render).await
+    answer(visit, format!("runbook {reason:?}"), render).await
 }
 
 /// A page, rendered once for everybody who asks for it within a second.
 async fn answer(
-    server: &Server,
-    from: Client,
-    headers: &HeaderMap,
+    visit: Visit,
     question: String,
     render: impl FnOnce(&Shown) -> Page + Send + 'static,
 ) -> Response {
+    let (State(server), Extension(from), headers) = visit;
     let shown = Arc::clone(&server.shown);
     let render = move || {
         let (status, page) = render(&shown);
         Rendered { status, content_type: "text/html; charset=utf-8", bytes: page.into_bytes() }
     };
-    server.answers.answer(question, from.0, headers, render).await
+    server.answers.answer(question, from.0, &headers, render).await
 }
 
 /// A page with this between its head and its foot. `root` is the way from it to `/`.

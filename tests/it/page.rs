@@ -3,7 +3,7 @@
 use kubehealer::daemon::Running;
 use kubehealer::diagnosis::OwnerLabels;
 use kubehealer::report::ClusterFlags;
-use kubehealer::simulator::Cluster;
+use kubehealer::simulator::{Cluster, Fault};
 use serde_json::{Value, json};
 
 use super::server::{self, answer, get, settings, until};
@@ -131,5 +131,27 @@ async fn nothing_that_comes_from_the_cluster_or_the_address_becomes_markup() {
         answer.body
     );
     assert_eq!(answer.header("content-type"), Some("text/html; charset=utf-8"));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_head_of_a_page_says_what_is_not_seen() {
+    let cluster = Cluster::new();
+    cluster.fault("nodes", Fault::Forbidden);
+    let mut settings = settings(&cluster);
+    settings.selection.namespaces = vec!["shop".to_owned()];
+    settings.page.banner = "Only <practice>".to_owned();
+    let running = server::start(settings).await;
+    let page = until("the refusal", async || {
+        let page = list(&running, "").await;
+        page.contains("Cannot be read: ").then_some(page)
+    })
+    .await;
+    for part in
+        ["Only &lt;practice&gt;", "only pods with namespaces=shop are watched", "nodes", "No open incidents."]
+    {
+        assert!(page.contains(part), "no {part:?} in {page}");
+    }
+    assert!(!page.contains("Not up to date"), "{page}");
     running.stop().await;
 }
