@@ -139,11 +139,10 @@ impl Reader {
 
     fn tar(&mut self, at: &At<'_>, input: impl Read) -> io::Result<()> {
         let mut archive = tar::Archive::new(input);
-        // Raw, since long names are read without a bound otherwise.
-        let mut entries = archive.entries()?.raw(true);
         let mut long_name: Option<Vec<u8>> = None;
         let mut failed = false;
-        while let Some(entry) = entries.next() {
+        // Raw, since long names are read without a bound otherwise.
+        for entry in archive.entries()?.raw(true) {
             let mut entry = match entry {
                 Ok(entry) => entry,
                 // The same damage has been told of the file in it.

@@ -594,7 +594,7 @@ async fn shown(cluster: &Cluster) {
 fn all_incidents(running: &Running) -> Vec<String> {
     let incidents = running.incidents.read();
     let open = incidents.open().map(|incident| incident.compact.reason.as_str().to_owned());
-    open.chain(incidents.resolved().map(|event| event.finding.reason.as_str().to_owned())).collect()
+    open.chain(incidents.resolved().map(|over| over.incident.compact.reason.as_str().to_owned())).collect()
 }
 
 #[tokio::test(start_paused = true)]
