@@ -126,10 +126,14 @@ fn of_setting(said: &str) -> String {
         found.get(n).map(|m| text::arg(&m.as_str().to_ascii_lowercase()))
     };
     if let (Some(kind), Some(name)) = (captured(&OBJECT, 1), captured(&OBJECT, 2)) {
-        return format!("kubectl get {kind} -A --field-selector metadata.name={name}: create it where the program looks for it, or correct the name");
+        return format!(
+            "kubectl get {kind} -A --field-selector metadata.name={name}: create it where the program looks for it, or correct the name"
+        );
     }
     if let Some(group) = captured(&KIND, 1) {
-        return format!("kubectl api-resources --api-group={group}: install the CRD in the version that the program wants");
+        return format!(
+            "kubectl api-resources --api-group={group}: install the CRD in the version that the program wants"
+        );
     }
     "set the named setting in the environment, ConfigMap or Secret of the container".to_owned()
 }
@@ -262,6 +266,8 @@ fn of_schema(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     if ["duplicate", "violates", "already exists"].iter().any(|word| lower.contains(word)) {
         "look what is there under that name already: a part of an earlier attempt, or of a second process that does the same"
+    } else if ["database \"", "database '", "unknown database"].iter().any(|word| lower.contains(word)) {
+        "create the database on the server, or correct its name in the settings of the program"
     } else {
         "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema"
     }

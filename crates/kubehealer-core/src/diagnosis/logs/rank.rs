@@ -319,7 +319,7 @@ fn part(record: &Record) -> Part {
         return Part::Progress;
     }
     // Advice behind an error does not make the error advice.
-    let advice = ADVICE.find(text).is_some_and(|found| found.start() < 60);
+    let advice = ADVICE.find(text).is_some_and(|found| found.start() < 120);
     if advice && record.thrown.is_empty() && record.error.is_empty() {
         return Part::Noise;
     }

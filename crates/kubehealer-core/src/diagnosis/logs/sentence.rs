@@ -73,7 +73,13 @@ fn thrown(record: &Record) -> String {
     );
     match named.into_iter().find(|context| !context.is_empty()) {
         Some(context) => format!("{context}: {said}"),
-        None if !root.frame.is_empty() && says_nothing(&root.message) => format!("{said} (at {})", root.frame),
+        // A chain without classes is one sentence: `error connecting to nats: Connection refused`.
+        None if root.class.is_empty() && root.cause && said.len() < 48 && !contexts.is_empty() => {
+            format!("{}: {said}", contexts.last().map_or("", |context| redact::cut(context, MAX_CONTEXT)))
+        }
+        None if !root.frame.is_empty() && says_nothing(&root.message) => {
+            format!("{said} (at {})", root.frame)
+        }
         None => said,
     }
 }
