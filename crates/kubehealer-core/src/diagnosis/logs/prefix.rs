@@ -47,7 +47,9 @@ mod tests {
     #[test]
     fn the_name_of_a_worker_is_taken_off() {
         assert_eq!(
-            without("(Worker pid=4, ip=10.0.2.4)   File \"a.py\"\n(Core_0 pid=271) ValueError: x\n(2 of 3) done"),
+            without(
+                "(Worker pid=4, ip=10.0.2.4)   File \"a.py\"\n(Core_0 pid=271) ValueError: x\n(2 of 3) done"
+            ),
             ["  File \"a.py\"", "ValueError: x", "(2 of 3) done"]
         );
     }

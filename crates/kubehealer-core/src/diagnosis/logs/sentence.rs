@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::record::{Record, Thrown};
+use super::record::Record;
 use super::rule::pattern;
+use super::thrown::Thrown;
 use crate::redact::{self, MARK};
 
 /// The longest sentence, in bytes: some 280 characters of a first line.
