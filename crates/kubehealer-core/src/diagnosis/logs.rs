@@ -16,6 +16,7 @@ mod record;
 mod rule;
 mod sentence;
 mod table;
+mod thrown;
 
 use std::collections::VecDeque;
 use std::sync::LazyLock;
@@ -118,7 +119,7 @@ impl TailReader {
         let (times, lines): (Vec<String>, Vec<String>) = self.split().into_iter().unzip();
         let mut timed: Vec<bool> = times.iter().map(|time| !time.is_empty()).collect();
         // `kubectl logs --timestamps` dates the frames of a stack, too.
-        let continued = |line: &String| line.starts_with(' ') || record::is_frame(line);
+        let continued = |line: &String| line.starts_with(' ') || thrown::is_frame(line);
         if lines.iter().zip(&timed).any(|(line, timed)| *timed && continued(line)) {
             timed.fill(false);
         }

@@ -199,6 +199,8 @@ fn of_resource(said: &str) -> &'static str {
         "free space on the volume or raise its size; without a volume, free space on the node's disk"
     } else if has(&["open files", "emfile", "nofile"]) {
         "raise the limit on open files (ulimit -n) of the container runtime, or let the program open fewer"
+    } else if has(&["cannot allocate memory"]) {
+        "the system gave no more memory: compare what the program asks for with the container's memory limit"
     } else if has(&["thread", "fork", "process"]) {
         "raise the limit on processes and threads (pids limit of the kubelet or runtime, ulimit -u), or let the program start fewer"
     } else {
@@ -266,6 +268,8 @@ fn of_schema(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     if ["duplicate", "violates", "already exists"].iter().any(|word| lower.contains(word)) {
         "look what is there under that name already: a part of an earlier attempt, or of a second process that does the same"
+    } else if ["database \"", "database '", "unknown database"].iter().any(|word| lower.contains(word)) {
+        "create the database on the server, or correct its name in the settings of the program"
     } else {
         "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema"
     }

@@ -195,7 +195,14 @@ impl<'a> Line<'a> {
         // Some programs give an error at the level of a note: `level=info msg="Error: .."`.
         let level = if level == Level::Chatter && own <= Level::Error { Level::Unknown } else { level };
         let first = first.to_owned();
-        let more: Vec<String> = lines.map(str::to_owned).collect();
+        let mut more: Vec<String> = lines.map(str::to_owned).collect();
+        // What follows an error in a paragraph of its own is advice, unless it is a stack.
+        let stack = |line: &String| {
+            ["\tat ", "    at ", "Caused by", "Traceback", "  File \""].iter().any(|s| line.starts_with(s))
+        };
+        if first.contains(": ") && !more.iter().any(stack) {
+            more.truncate(more.iter().position(|line| line.trim().is_empty()).unwrap_or(more.len()));
+        }
         let mut of = Self::plain(level, true, first);
         of.errors(fields);
         if !more.is_empty() {
@@ -444,7 +451,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|[\w./-]{{1,60}}: (?P<middle>info|notice|debug|warn|warning|error|fatal|emerg):\s",
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
-            r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,48}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
+            r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,80}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
             r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
             r")[\s|⋮]*(?:(?:-{{1,2}}|:|==>)\s+)*",

@@ -206,6 +206,9 @@ mod tests {
         ),
         ("data-newer", "schema version 12 is newer than the database (10): run the migrations"),
         ("instance-metadata", "cannot parse instance metadata: unexpected field"),
+        ("config-json", "cannot read users: invalid character '<' looking for beginning of value"),
+        ("flag-unknown", "mount: Invalid argument on /dev/sdb"),
+        ("lock-held", "account app is already locked"),
         ("env-not-set", "Column \"USER_ID\" not found"),
         ("data-checksum", "verifying github.com/acme/lib@v1.2.3: checksum mismatch: go.sum: h1:def="),
     ];

@@ -10,8 +10,9 @@ use regex_automata::meta::Regex;
 
 use super::formats::Level;
 use super::matcher::{Found, MATCHER};
-use super::record::{self, Record};
+use super::record::Record;
 use super::rule::test;
+use super::thrown;
 
 /// The record that explains the end.
 #[derive(Debug)]
@@ -307,7 +308,7 @@ fn part(record: &Record) -> Part {
     if record.thrown.is_empty()
         && record.error.is_empty()
         && !text.starts_with("panic:")
-        && record::is_frame(text)
+        && thrown::is_frame(text)
     {
         return Part::Noise;
     }
@@ -319,7 +320,7 @@ fn part(record: &Record) -> Part {
         return Part::Progress;
     }
     // Advice behind an error does not make the error advice.
-    let advice = ADVICE.find(text).is_some_and(|found| found.start() < 60);
+    let advice = ADVICE.find(text).is_some_and(|found| found.start() < 120);
     if advice && record.thrown.is_empty() && record.error.is_empty() {
         return Part::Noise;
     }

@@ -4,8 +4,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::record::{Record, Thrown};
+use super::record::Record;
 use super::rule::pattern;
+use super::thrown::Thrown;
 use crate::redact::{self, MARK};
 
 /// The longest sentence, in bytes: some 280 characters of a first line.
@@ -73,6 +74,10 @@ fn thrown(record: &Record) -> String {
     );
     match named.into_iter().find(|context| !context.is_empty()) {
         Some(context) => format!("{context}: {said}"),
+        // A chain without classes is one sentence: `error connecting to nats: Connection refused`.
+        None if root.class.is_empty() && root.cause && said.len() < 48 && !contexts.is_empty() => {
+            format!("{}: {said}", contexts.last().map_or("", |context| redact::cut(context, MAX_CONTEXT)))
+        }
         None if !root.frame.is_empty() && says_nothing(&root.message) => {
             format!("{said} (at {})", root.frame)
         }

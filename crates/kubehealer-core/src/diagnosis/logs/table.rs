@@ -368,9 +368,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("config-yaml", C::InvalidConfiguration, 90,
         r#"(?:^|[\s"'=(])(?:(?P<file>/[^\s:"']+)["']?: )?(?:error converting YAML to JSON: )?yaml: (?:unmarshal errors: +)?(?:line (?P<line>\d+): )?(?P<what>[^"\n]{1,160})|(?:yaml\.(?:scanner|parser)\.\w+|could not find expected ':'|mapping values are not allowed|did not find expected|found character that cannot start any token)|in "(?P<py>[^"]+)", line (?P<pyline>\d+), column"#,
         ""),
-    rule("config-json", C::InvalidConfiguration, 88,
+    unless(rule("config-json", C::InvalidConfiguration, 88,
         r#"invalid character (?P<what>'.{1,4}' \w+ [\w ]+)|Unexpected (?:token|end of JSON input|non-whitespace)[^\n]{0,40}JSON|JSONDecodeError: (?P<py>[^\n]+)|Expecting (?:value|property name)[^\n]{0,60}line \d+|unexpected end of JSON input|cannot unmarshal \w+ into Go|JsonParseException|JsonMappingException|expected value at line \d+ column \d+"#,
-        ""),
+        ""), r"https?://|\brespon[sd]|\bfetch|\bbody\b|\brequest|token <|'<' looking"),
     rule("config-toml", C::InvalidConfiguration, 90, r"TOML parse error at line (?P<line>\d+)|toml: (?:line (?P<goline>\d+)[^:]*: )?(?P<what>[^\n]{1,120})|tomllib\.TOMLDecodeError|Invalid TOML", ""),
     rule("config-at-line", C::InvalidConfiguration, 86,
         r#"(?P<file>/[\w./-]+\.(?:ya?ml|json|toml|conf|cfg|ini|properties|xml|hcl|cnf))["']?[:(, ]+(?:line )?(?P<line>\d+)(?:[:,]\d+)?\)?:? (?P<what>[^\n]*(?:error|invalid|unknown|unexpected|expected|not allowed|duplicate|syntax)[^\n]*)"#,
@@ -390,9 +390,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("coredns-loop", C::InvalidConfiguration, 90, r"plugin/loop: Loop", ""),
 
     // Arguments.
-    rule("flag-unknown", C::BadArguments, 92,
+    unless(rule("flag-unknown", C::BadArguments, 92,
         r#"flag provided but not defined: (?P<go>-\S+)|unknown (?:long |short |shorthand )?flag:? ['"]?(?P<cobra>-*[\w-]+)['"]?|(?:unrecogni[sz]ed|unknown|invalid|illegal|bad|no such) (?:option|argument|switch|parameter)s?(?: --)?:? ['"]?(?P<option>-{0,2}[\w+][\w=.:+-]*)|unexpected argument '(?P<clap>[^']+)'|Found argument '(?P<oldclap>[^']+)'|unrecognized arguments: (?P<py>[^\n]+)|Unrecognized (?:VM )?option:? '?(?P<jvm>[^\s']+)|Unknown argument:? (?P<arg>\S+)"#,
-        ""),
+        ""), r"invalid argument:? (?:on|at|in|for|while|when|during|supplied|to|of|os)\b|EINVAL|errno"),
     rule("flag-required", C::BadArguments, 92,
         r#"required flag\(s\) (?P<cobra>"[^\n]+") not set|following (?:required )?arguments (?:are required|were not provided):? ?(?P<py>[^\n]*)|Missing (?:option|argument) ['"](?P<click>[^'"]+)['"]|flag needs an argument:? (?P<needs>[^\n]+)|(?:requires|expects) at least \d+ arg|(?P<flag>--[\w-]+) (?:flag )?(?:is required|must be (?:set|specified|provided)|is missing)"#,
         ""),
@@ -420,9 +420,9 @@ pub(super) const RULES: &[Rule] = &[
         ""),
 
     // Locks.
-    rule("lock-held", C::LockHeld, 88,
+    unless(rule("lock-held", C::LockHeld, 88,
         r#"lock (?:is )?(?:already )?(?:held|taken|owned) by (?P<who>[^\n]{1,80})|(?:could not|cannot|failed to|unable to|can't) (?:(?:obtain|acquire|get|take) (?:[\w'-]+ ){0,4}?(?:file)?locks?\b|lock (?:the )?(?:DB directory|database|/\S+))|error acquiring the \w+ lock|lock DB directory|failed to obtain node locks|Unable to lock \S+ error|lock file "(?P<file>[^"]+)" already exists|A server is already running|Waiting for changelog lock|database is locked|database file is locked|LOCK: Resource temporarily unavailable|already locked"#,
-        ""),
+        ""), r"\b(?:account|user|login)\b[^\n]{0,40}locked"),
 
     // Disks and limits.
     rule("watch-limit", C::ResourceExhausted, 95, r"number of file watchers reached|inotify_(?:init|add_watch)|inotify (?:instances|watches)|fsnotify watcher: too many open files|fs\.inotify\.",

@@ -70,6 +70,12 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::Refused, Fact::Unreachable])
         .of(Of::Registry)
         .only(&[CURL]),
+    // Unpacking is the node's own work: the registry has answered.
+    rule("slow to unpack", C::ImagePullSlow)
+        .any(&["extraction snapshot", "failed to extract layer", "mount callback failed"])
+        .fact(&[Fact::TimeOut])
+        .of(Of::Node)
+        .only(&["on node {node}: the load of its disk (iostat), and the log of the container runtime", "kubectl describe node {node}"]),
     // The runtime breaks a pull off when no data have come for as long as it waits.
     rule("too slow", C::ImagePullSlow).any(&["context canceled"]).of(Of::Registry).only(&[CURL, "the runtime breaks a pull off when no data come for a time (containerd: image_pull_progress_timeout)"]),
     rule("no answer", C::RegistryUnreachable)
@@ -79,6 +85,12 @@ pub const RULES: &[Rule] = &[
     rule("registry unavailable", C::RegistryUnreachable).any(&["the registry is unavailable"]).of(Of::Registry).only(&[CURL]),
     rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "look at the registry's own status and log: it is tried again"]),
     rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that took its place"]),
+    // The tag is there: its manifest was read before.
+    rule("part missing", C::RegistryError)
+        .any(&["could not fetch content descriptor", "blob unknown", "blob_unknown", "unknown blob"])
+        .of(Of::Registry)
+        .note("the registry has the manifest, but not this part of the image")
+        .only(&["push the image again, or have the registry (or mirror) fetch it anew: garbage collection or a cut-off upload loses parts"]),
     // Answers of a registry's guards, not about credentials.
     rule("firewall of the registry", C::RegistryUnauthorized)
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])

@@ -59,6 +59,14 @@ const IMAGE: Samples = &[
         "unreachable",
         "failed to do request: Head \"https://10.1.2.3/v2/a\": dial tcp 10.1.2.3:443: connect: connection refused",
     ),
+    (
+        "slow to unpack",
+        "failed to pull and unpack image \"x\": failed to prepare extraction snapshot \"extract-1 sha256:ab\": context deadline exceeded",
+    ),
+    (
+        "part missing",
+        "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:5b0b (application/vnd.docker.image.rootfs.diff.tar.gzip) from remote: not found",
+    ),
     ("too slow", "failed to pull and unpack image \"x\": failed to copy: context canceled"),
     ("no answer", "failed to do request: Head \"https://10.1.2.3/v2/a\": dial tcp 10.1.2.3:443: i/o timeout"),
     ("registry unavailable", "image pull failed for x because the registry is unavailable: no mirror left"),
@@ -620,6 +628,7 @@ const REFUTED: &[(&str, &str, &str)] = &[
 
 /// Notes that follow from the words of their rule alone, by family and name.
 const CERTAIN: &[(&str, &str, &str)] = &[
+    ("image", "part missing", "only a manifest names it"),
     ("image", "clock", "both times are in the message"),
     ("image", "proxy", "the client of the runtime names its proxy"),
     ("image", "name server silent", "Go names the server that it asked"),
@@ -631,7 +640,11 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("runtime", "SELinux", "the attribute is SELinux's"),
     ("runtime", "Windows version", "hcsshim compares the builds"),
     ("runtime", "content gone", "the runtime's own store lacks it"),
-    ("runtime", "stale volume", "only called most likely"),
+    (
+        "runtime",
+        "stale volume",
+        "mkdir says EEXIST where stat sees no directory: of a file, or of a dead mount",
+    ),
     ("runtime", "stale mount", "what the kernel's ESTALE and ENOTCONN mean"),
     ("runtime", "mount propagation", "runc checks it"),
     ("runtime", "files exhausted", "the runtime's own process is meant"),
