@@ -15,6 +15,7 @@ mod field;
 mod files;
 #[path = "../../benches/table/fleet.rs"]
 mod fleet;
+mod fuzz;
 mod generated;
 mod incidents;
 mod layers;
