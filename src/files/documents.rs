@@ -253,8 +253,7 @@ impl Collector {
             return Ok(());
         }
         let outline: Outline = serde_json::from_str(text).map_err(|_| Stop::Other)?;
-        let place = || format!("{place}, line {line}");
-        self.document(&outline, place, true, &mut serde_json::Deserializer::from_str(text))
+        self.document(&outline, || format!("{place}, line {line}"), text)
     }
 
     /// YAML documents between lines of `---`.
@@ -263,12 +262,9 @@ impl Collector {
         let mut stop = None;
         let mut whole = 0;
         for (line, document) in yaml_documents(text) {
-            let options = yaml_options(document);
-            let outline = match serde_saphyr::from_str_with_options::<Outline>(document, options.clone()) {
-                Ok(outline) => outline,
-                Err(error) => {
-                    // The error's own words quote the text.
-                    let at = error.location().map_or(0, |l| l.line() as usize);
+            let json = match json_of_yaml(document) {
+                Ok(json) => json,
+                Err(at) => {
                     let line = line + at.saturating_sub(1);
                     self.undecodable.push(undecodable(
                         format!("{place}, line {line}"),
@@ -281,17 +277,9 @@ impl Collector {
                     continue;
                 }
             };
-            let place = || format!("{place}, line {line}");
-            let result = serde_saphyr::with_deserializer_from_str_with_options(document, options, |d| {
-                Ok(self.document(&outline, place, false, d))
-            });
-            match result {
-                Ok(Ok(())) => whole += 1,
-                Ok(Err(other)) => stop = Some(other),
-                Err(_) => {
-                    self.undecodable.push(undecodable(place(), "not YAML of a Kubernetes object"));
-                    stop = Some(Stop::Other);
-                }
+            match self.json_document(place, line, &json) {
+                Ok(()) => whole += 1,
+                Err(other) => stop = Some(other),
             }
         }
         if whole == 0 {
@@ -302,13 +290,7 @@ impl Collector {
     }
 
     /// Takes in what the outline promises.
-    fn document<'de, D: Deserializer<'de>>(
-        &mut self,
-        outline: &Outline,
-        place: impl Fn() -> String,
-        json: bool,
-        deserializer: D,
-    ) -> Result<(), Stop> {
+    fn document(&mut self, outline: &Outline, place: impl Fn() -> String, text: &str) -> Result<(), Stop> {
         let (key, deleted, kinds): (_, bool, Vec<Option<Kind>>) = match (&outline.items, &outline.object) {
             (Some(items), _) => {
                 self.objects += 1;
@@ -338,11 +320,12 @@ impl Collector {
             return Ok(());
         }
         let list = key == "items";
-        let body = Body { collector: self, key, kinds: &kinds, deleted, json, place: &place };
+        let body = Body { collector: self, key, kinds: &kinds, deleted, place: &place };
+        let mut deserializer = serde_json::Deserializer::from_str(text);
         let result = if list || key == "object" {
             deserializer.deserialize_map(body)
         } else {
-            body.item(0).deserialize(deserializer)
+            body.item(0).deserialize(&mut deserializer)
         };
         if result.is_err() {
             self.undecodable.push(undecodable(place(), "cannot be decoded"));
@@ -388,7 +371,6 @@ struct Body<'a, P> {
     key: &'a str,
     kinds: &'a [Option<Kind>],
     deleted: bool,
-    json: bool,
     place: &'a P,
 }
 
@@ -400,7 +382,6 @@ impl<'a, P: Fn() -> String> Body<'a, P> {
             kind,
             index: (self.key == "items").then_some(index),
             deleted: self.deleted,
-            json: self.json,
             place: self.place,
         }
     }
@@ -411,7 +392,6 @@ impl<'a, P: Fn() -> String> Body<'a, P> {
             key: self.key,
             kinds: self.kinds,
             deleted: self.deleted,
-            json: self.json,
             place: self.place,
         }
     }
@@ -460,7 +440,6 @@ struct Item<'a, P> {
     kind: Option<Kind>,
     index: Option<usize>,
     deleted: bool,
-    json: bool,
     place: &'a P,
 }
 
@@ -475,32 +454,12 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
         let collector = self.collector;
         let deleted = self.deleted;
         macro_rules! take {
-            ($list:ident, $deserializer:expr) => {
-                Deserialize::deserialize($deserializer).map(|object| collector.$list.put(object, deleted))
-            };
-        }
-        macro_rules! take_kind {
-            ($deserializer:expr) => {
-                match kind {
-                    Kind::Pod => take!(pods, $deserializer),
-                    Kind::Event => take!(events, $deserializer),
-                    Kind::Node => take!(nodes, $deserializer),
-                    Kind::ReplicaSet => take!(replica_sets, $deserializer),
-                    Kind::Deployment => take!(deployments, $deserializer),
-                    Kind::StatefulSet => take!(stateful_sets, $deserializer),
-                    Kind::DaemonSet => take!(daemon_sets, $deserializer),
-                    Kind::Job => take!(jobs, $deserializer),
-                    Kind::CronJob => take!(cron_jobs, $deserializer),
-                    Kind::Claim => take!(claims, $deserializer),
-                    Kind::ControllerRevision => take!(revisions, $deserializer),
-                }
+            ($list:ident, $item:expr) => {
+                Deserialize::deserialize($item).map(|object| collector.$list.put(object, deleted))
             };
         }
         collector.note(kind);
-        if !self.json {
-            return take_kind!(deserializer);
-        }
-        // In JSON an item can be set apart first, so that one that does not decode spoils no other.
+        // Set apart first, so that one that does not decode spoils no other.
         let raw = <&RawValue>::deserialize(deserializer)?;
         if kind == Kind::ReplicaSet
             && let Ok(revision) = serde_json::from_str(raw.get())
@@ -509,7 +468,20 @@ impl<'de, P: Fn() -> String> DeserializeSeed<'de> for Item<'_, P> {
             collector.revisions.put(revision, deleted);
         }
         let mut item = serde_json::Deserializer::from_str(raw.get());
-        if take_kind!(&mut item).is_err() {
+        let taken = match kind {
+            Kind::Pod => take!(pods, &mut item),
+            Kind::Event => take!(events, &mut item),
+            Kind::Node => take!(nodes, &mut item),
+            Kind::ReplicaSet => take!(replica_sets, &mut item),
+            Kind::Deployment => take!(deployments, &mut item),
+            Kind::StatefulSet => take!(stateful_sets, &mut item),
+            Kind::DaemonSet => take!(daemon_sets, &mut item),
+            Kind::Job => take!(jobs, &mut item),
+            Kind::CronJob => take!(cron_jobs, &mut item),
+            Kind::Claim => take!(claims, &mut item),
+            Kind::ControllerRevision => take!(revisions, &mut item),
+        };
+        if taken.is_err() {
             let place = match self.index {
                 Some(index) => format!("{}, item {}", (self.place)(), index + 1),
                 None => (self.place)(),
@@ -559,11 +531,12 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
-/// A cluster's dump is large, and repeats nothing by aliases: a document makes no more events than it has characters, or
-/// nearly so. A key that stands twice is no reason to lose the file.
-fn yaml_options(document: &str) -> serde_saphyr::Options {
+/// A YAML document as JSON, as kubectl reads YAML too, or the line on which it breaks. A cluster's dump is large, and repeats
+/// nothing by aliases: a document makes no more events than it has characters, or nearly so. A key that stands twice is no
+/// reason to lose the file.
+fn json_of_yaml(document: &str) -> Result<String, usize> {
     let events = document.len().saturating_mul(4).saturating_add(10_000);
-    serde_saphyr::options! {
+    let options = serde_saphyr::options! {
         budget: serde_saphyr::budget! {
             max_events: events,
             max_nodes: events,
@@ -571,5 +544,15 @@ fn yaml_options(document: &str) -> serde_saphyr::Options {
             max_depth: 128,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
+    let mut json = Vec::new();
+    let written = serde_saphyr::with_deserializer_from_str_with_options(document, options.clone(), |yaml| {
+        Ok(serde_transcode::transcode(yaml, &mut serde_json::Serializer::new(&mut json)))
+    });
+    if let (Ok(Ok(())), Ok(json)) = (written, String::from_utf8(json)) {
+        return Ok(json);
     }
+    // The error's own words quote the text: only its place is told.
+    let error = serde_saphyr::from_str_with_options::<IgnoredAny>(document, options).err();
+    Err(error.and_then(|error| error.location()).map_or(0, |at| at.line() as usize))
 }
