@@ -75,7 +75,8 @@ fn objects(seeds: &mut Seeds, bytes: &[u8]) {
                 put(seeds, "dump", text.clone());
                 put(seeds, "pod", text);
                 for status in item["status"]["containerStatuses"].as_array().into_iter().flatten() {
-                    let (image, why) = (status["image"].as_str(), status["state"]["waiting"]["message"].as_str());
+                    let (image, why) =
+                        (status["image"].as_str(), status["state"]["waiting"]["message"].as_str());
                     put(seeds, "image_reference", [image, why].map(Option::unwrap_or_default).join("\n"));
                 }
             }

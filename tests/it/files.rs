@@ -73,7 +73,8 @@ fn yaml_gives_what_json_gives() {
     let recorded = Path::new(env!("CARGO_MANIFEST_DIR")).join(FINAL);
     for file in ["pods.json", "events.json", "nodes.json", "replicasets.json", "jobs.json"] {
         let json = read(&recorded.join(file)).snapshot;
-        let value: serde_json::Value = serde_json::from_slice(&fs::read(recorded.join(file)).unwrap()).unwrap();
+        let value: serde_json::Value =
+            serde_json::from_slice(&fs::read(recorded.join(file)).unwrap()).unwrap();
         let yaml = serde_saphyr::to_string(&value).unwrap();
         let yaml = files::read(&[PathBuf::from("-")], yaml.as_bytes()).snapshot;
         assert_eq!(format!("{yaml:?}"), format!("{json:?}"), "{file}");

@@ -60,7 +60,8 @@ const TEXTS: [&str; 18] = [
 
 #[test]
 fn an_input_that_repeats_itself_takes_no_longer_than_its_length_explains() {
-    let lines = ["token: ", "ERROR ", "{\"msg\": \"", ""].map(|begin| format!("{begin}{}\n", "word ".repeat(64)));
+    let lines =
+        ["token: ", "ERROR ", "{\"msg\": \"", ""].map(|begin| format!("{begin}{}\n", "word ".repeat(64)));
     for (name, target) in targets::TARGETS {
         for text in TEXTS.into_iter().chain(lines.iter().map(String::as_str)) {
             run(name, target, text.repeat((256 << 10) / text.len()).as_bytes());
@@ -72,8 +73,11 @@ fn an_input_that_repeats_itself_takes_no_longer_than_its_length_explains() {
 fn an_object_with_very_many_of_everything_takes_no_longer_than_its_length_explains() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let seeds = seeds::seeds(root);
-    for (name, target) in targets::TARGETS.into_iter().filter(|(name, _)| ["pod", "event", "node"].contains(name)) {
-        let longest = seeds[name].iter().filter(|seed| seed.starts_with(b"{")).max_by_key(|seed| seed.len()).unwrap();
+    for (name, target) in
+        targets::TARGETS.into_iter().filter(|(name, _)| ["pod", "event", "node"].contains(name))
+    {
+        let longest =
+            seeds[name].iter().filter(|seed| seed.starts_with(b"{")).max_by_key(|seed| seed.len()).unwrap();
         let mut object: Value = serde_json::from_slice(longest).unwrap();
         multiply(&mut object, 1000);
         run(name, target, object.to_string().as_bytes());
