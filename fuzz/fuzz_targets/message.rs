@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kubehealer_fuzz::message(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kubehealer_fuzz::run("message", data));

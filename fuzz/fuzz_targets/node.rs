@@ -1,3 +1,3 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kubehealer_fuzz::node(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| kubehealer_fuzz::run("node", data));

@@ -58,8 +58,9 @@ pub fn heartbeats(text: &str) -> Option<Timestamp> {
         for (at, _) in text.match_indices(field) {
             let rest = text.get(at + field.len()..).unwrap_or_default();
             let value = rest.trim_start_matches(['"', '\'', ':', ' ', '\t']);
-            let end = value.find(['"', '\'', ',', '\n', '\r', '}', ' ']).unwrap_or(0);
-            let time = value.get(..end.min(40)).and_then(|value| value.parse::<Timestamp>().ok());
+            // No further than a time is long: the text may hold nothing but such fields.
+            let end = value.bytes().take(40).position(|byte| b"\"',\n\r} ".contains(&byte)).unwrap_or(0);
+            let time = value.get(..end).and_then(|value| value.parse::<Timestamp>().ok());
             newest = newest.max(time);
         }
     }

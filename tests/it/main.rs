@@ -18,6 +18,7 @@ mod field;
 mod files;
 #[path = "../../benches/table/fleet.rs"]
 mod fleet;
+mod fuzz;
 mod generated;
 mod incidents;
 mod layers;

@@ -51,10 +51,13 @@ fn cleaned(text: &str, keep_lines: bool) -> Cow<'_, str> {
     }
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
+    let mut no_end = usize::MAX;
     while let Some(c) = chars.next() {
         match c {
             '\n' if keep_lines => out.push(c),
-            '\u{1b}' | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}' => skip_escape(c, &mut chars),
+            '\u{1b}' | '\u{90}' | '\u{98}' | '\u{9b}' | '\u{9d}'..='\u{9f}' => {
+                skip_escape(c, &mut chars, &mut no_end)
+            }
             _ if c.is_whitespace() => out.push(' '),
             _ if is_hidden(c) => {}
             _ => out.push(c),
@@ -75,8 +78,9 @@ fn is_hidden(c: char) -> bool {
 }
 
 /// Moves behind an escape sequence whose introducer is `first`. A sequence without an end loses its introducer only,
-/// so that a lone escape can not swallow the line.
-fn skip_escape(first: char, chars: &mut std::str::Chars<'_>) {
+/// so that a lone escape can not swallow the line. `no_end` is how much text was left where the search for an end gave up: a
+/// sequence that begins before has none either, and is not searched again.
+fn skip_escape(first: char, chars: &mut std::str::Chars<'_>, no_end: &mut usize) {
     let kind = match first {
         '\u{1b}' => match chars.clone().next() {
             Some(next @ ('[' | ']' | 'P' | 'X' | '^' | '_')) => {
@@ -112,6 +116,9 @@ fn skip_escape(first: char, chars: &mut std::str::Chars<'_>) {
         }
         return;
     }
+    if *no_end < ahead.as_str().len() {
+        return;
+    }
     while let Some(c) = ahead.next() {
         match c {
             '\u{07}' | '\u{9c}' => {
@@ -123,10 +130,11 @@ fn skip_escape(first: char, chars: &mut std::str::Chars<'_>) {
                 *chars = ahead;
                 return;
             }
-            '\n' => return,
+            '\n' => break,
             _ => {}
         }
     }
+    *no_end = ahead.as_str().len();
 }
 
 /// The text cut to `max` bytes at a character; where a word would be cut, it goes altogether, so that no half of a
@@ -176,6 +184,8 @@ fn redact_within(text: &str, max: usize) -> Cow<'_, str> {
         Cow::Owned(text) => Cow::Owned(cut(&text, max).to_owned()),
     };
     match hide(&text) {
+        // The mark may be longer than what it stands for.
+        Some(hidden) if hidden.len() > max => Cow::Owned(cut(&hidden, max).to_owned()),
         Some(hidden) => Cow::Owned(hidden),
         None => text,
     }
@@ -248,8 +258,21 @@ fn stages(text: &str) -> u64 {
         .fold(body, |stages, found| stages | of.get(found.pattern().as_usize()).copied().unwrap_or_default())
 }
 
-/// Hides all that is known as a secret in a text that is clean; `None` where there is none.
+/// Hides all that is known as a secret in a text that is clean; `None` where there is none. With a part of a secret hidden, the
+/// rest may be known as one: it is looked at again until nothing more is found.
 fn hide(text: &str) -> Option<String> {
+    const ROUNDS: usize = 4;
+    let mut shown = hide_once(text)?;
+    for _ in 1..ROUNDS {
+        match hide_once(&shown) {
+            Some(next) if next != shown => shown = next,
+            _ => break,
+        }
+    }
+    Some(shown)
+}
+
+fn hide_once(text: &str) -> Option<String> {
     let stages = stages(text);
     if stages == 0 {
         return None;
@@ -375,6 +398,28 @@ mod tests {
         assert!(shown.len() <= MAX_LINE);
         assert!(!shown.contains("ghp_"), "half a token is left at the end");
         assert!(redact(&"é".repeat(10_000)).len() <= MAX_LINE);
+    }
+
+    #[test]
+    fn what_is_hidden_once_stays_as_it_is() {
+        let long = "S".repeat(90);
+        for text in [
+            "AUTH hunter~2X Authentication",
+            &format!("[{{https://www.googleapis.com/compute/{long}18/single-pa@al: bad"),
+            &"pw=a1 ".repeat(5000),
+        ] {
+            let shown = redact_text(text);
+            assert!(shown.contains(MARK) && shown.len() <= MAX_TEXT);
+            assert_eq!(redact_text(&shown), shown);
+        }
+    }
+
+    #[test]
+    fn escapes_without_end_take_no_longer_than_their_number_explains() {
+        let began = std::time::Instant::now();
+        assert_eq!(clean(&"\u{1b}]".repeat(500_000)), "");
+        assert!(began.elapsed() < std::time::Duration::from_secs(10));
+        assert_eq!(clean("\u{1b}]a\nb\u{1b}]c\u{7}d"), "a bd");
     }
 
     #[test]

@@ -99,8 +99,10 @@ pub(super) fn read(files: &[(String, String)]) -> Result<Vec<Rule>, Vec<RuleErro
     for (pending, file) in reasons {
         if !pending.glob.fits_any(known()) {
             let text = files.iter().find(|(name, _)| **name == *file).map_or("", |(_, text)| text);
-            let message = format!("unknown reason {:?}{}", pending.text, suggest(&pending.text, known()));
-            errors.push(RuleError::new(&file, text, pending.at, pending.rule, message, None));
+            RuleError::add(&mut errors, || {
+                let message = format!("unknown reason {:?}{}", pending.text, suggest(&pending.text, known()));
+                RuleError::new(&file, text, pending.at, pending.rule, message, None)
+            });
         }
     }
     if errors.is_empty() {
@@ -134,21 +136,17 @@ struct Fields<'n> {
 
 impl<'t> Reader<'t> {
     fn error(&mut self, at: usize, message: impl Into<String>) {
-        let error = RuleError::new(&self.file, self.text, at, self.rule.clone(), message.into(), None);
-        self.errors.push(error);
+        RuleError::add(&mut self.errors, || {
+            RuleError::new(&self.file, self.text, at, self.rule.clone(), message.into(), None)
+        });
     }
 
     fn wrong(&mut self, node: &Node, source: &str, wrong: Wrong) {
-        let at = yaml::place_in(self.text, node, wrong.at);
-        let expression = Some(source.to_owned());
-        self.errors.push(RuleError::new(
-            &self.file,
-            self.text,
-            at,
-            self.rule.clone(),
-            wrong.message,
-            expression,
-        ));
+        RuleError::add(&mut self.errors, || {
+            let at = yaml::place_in(self.text, node, wrong.at);
+            let expression = Some(source.to_owned());
+            RuleError::new(&self.file, self.text, at, self.rule.clone(), wrong.message, expression)
+        });
     }
 
     fn file(&mut self, rules: &mut Vec<Rule>, names: &mut BTreeMap<Arc<str>, (Arc<str>, usize)>) {

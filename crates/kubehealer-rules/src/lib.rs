@@ -48,6 +48,9 @@ const STEPS_PER_POD: u32 = 1_000_000;
 /// How soon a pod is looked at again whose verdict changes with time alone.
 const RECHECK: SignedDuration = SignedDuration::from_secs(60);
 
+/// More errors of a file are not told one by one.
+const MAX_ERRORS: usize = 100;
+
 /// Something is wrong with a rule file.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RuleError {
@@ -86,6 +89,18 @@ impl RuleError {
         let source = (redact::clean(&shown).into_owned(), caret);
         let message = redact::clean(&message).into_owned();
         Self { file: file.to_owned(), line, column, rule, message, expression, source }
+    }
+
+    /// Adds one to those of a file. Each is looked up in the text, so only so many are.
+    fn add(errors: &mut Vec<Self>, error: impl FnOnce() -> Self) {
+        match errors.len() {
+            0..MAX_ERRORS => errors.push(error()),
+            MAX_ERRORS => {
+                let message = format!("more than {MAX_ERRORS} errors: correct these first");
+                errors.push(Self::of_file(&error().file, message));
+            }
+            _ => {}
+        }
     }
 
     /// About the rules as a whole, or about a file that could not be read.

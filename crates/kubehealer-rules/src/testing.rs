@@ -86,7 +86,9 @@ struct Reader<'t> {
 
 impl Reader<'_> {
     fn error(&mut self, at: usize, message: impl Into<String>) {
-        self.errors.push(RuleError::new(self.file, self.text, at, None, message.into(), None));
+        RuleError::add(&mut self.errors, || {
+            RuleError::new(self.file, self.text, at, None, message.into(), None)
+        });
     }
 
     fn file(&mut self) -> Option<TestFile> {

@@ -164,18 +164,26 @@ fn redacted(lines: &[String]) -> Vec<String> {
             .is_some_and(|l| l.ends_with(['|', '>', '-']));
         continued || lines.get(at).is_some_and(|line| PAIR.is_match(line))
     };
+    let alone = |line: &str| redact::redact(line).trim_end().to_owned();
     let mut shown: Vec<String> = Vec::with_capacity(lines.len());
     while let Some(line) = lines.get(shown.len()) {
         let from = shown.len();
-        let length = (from..lines.len()).take_while(|at| is_yaml(*at)).count();
-        let run = lines.get(from..from + length).unwrap_or_default();
+        let mut bytes = 0;
+        let run = lines.iter().enumerate().skip(from).take_while(|(at, line)| {
+            bytes += line.len() + 1;
+            // The marks may make it longer.
+            bytes < redact::MAX_TEXT / 2 && is_yaml(*at)
+        });
+        let run: Vec<&str> = run.map(|(_, line)| line.as_str()).collect();
+        if run.len() < 2 {
+            shown.push(alone(line));
+            continue;
+        }
         let joined = run.join("\n");
         let hidden = redact::redact_text(&joined);
-        if length > 1 && joined.len() < redact::MAX_TEXT && hidden.matches('\n').count() + 1 == length {
-            shown.extend(hidden.split('\n').map(|line| redact::redact(line).trim_end().to_owned()));
-        } else {
-            shown.push(redact::redact(line).trim_end().to_owned());
-        }
+        // Where a secret of several lines is hidden, there are fewer.
+        let mark = std::iter::repeat_with(|| redact::MARK.to_owned());
+        shown.extend(hidden.split('\n').map(alone).chain(mark).take(run.len()));
     }
     shown
 }

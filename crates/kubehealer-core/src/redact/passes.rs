@@ -300,7 +300,9 @@ pub(super) static PASSES: [Pass; 35] = [
             let value = group(found, 2);
             let word = value.bytes().all(|b| b.is_ascii_lowercase())
                 || value.bytes().all(|b| b.is_ascii_uppercase());
-            if group(found, 1).starts_with("AUTH") && word
+            // Behind a password that is hidden already stands no other.
+            let is_hidden = group(found, 1).contains(HOLE);
+            if group(found, 1).starts_with("AUTH") && (word || is_hidden)
                 || value.starts_with(HOLE)
                 || value.starts_with('<')
             {
