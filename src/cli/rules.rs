@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Trouble, output};
+use crate::diagnosis::text::arg;
 use crate::files::{self, rules as rule_files};
 use crate::redact;
 use crate::rules::{RuleError, RuleSet, TestCase, read_tests};
@@ -76,7 +77,12 @@ pub(super) fn load(paths: &[PathBuf]) -> Result<RuleSet, Trouble> {
             0 | 1 => String::new(),
             n => format!(" (and {} more)", n - 1),
         };
-        Trouble::new(format_args!("rules: {first}{more}"), "see them all: kubehealer rules check")
+        let all: Vec<_> = paths.iter().map(|path| arg(&path.to_string_lossy())).collect();
+        let all = all.join(" ");
+        Trouble::new(
+            format_args!("rules: {first}{more}"),
+            format!("see them all: kubehealer rules check {all}"),
+        )
     })
 }
 

@@ -562,6 +562,9 @@ fn yaml_documents(text: &str) -> Vec<(usize, &str)> {
     documents
 }
 
+/// How deep a YAML document may be nested: objects of Kubernetes need some thirty levels, and each takes some of the stack.
+const MAX_DEPTH: usize = 64;
+
 /// A YAML document as JSON, as kubectl reads YAML too, or the line on which it breaks. A cluster's dump is large, and repeats
 /// nothing by aliases: a document makes no more events than it has characters, or nearly so. A key that stands twice is no
 /// reason to lose the file.
@@ -572,7 +575,7 @@ fn json_of_yaml(document: &str) -> Result<String, usize> {
             max_events: events,
             max_nodes: events,
             max_total_scalar_bytes: events,
-            max_depth: 128,
+            max_depth: MAX_DEPTH,
         },
         duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
     };

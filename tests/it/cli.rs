@@ -278,7 +278,7 @@ fn what_cannot_be_read_is_said_in_one_line_with_a_hint() {
         ("blank.json", "empty"),
         ("cut.json", "ends in the middle of a JSON document"),
         ("binary", "binary"),
-        ("packed.gz", "gzip"),
+        ("packed.gz", "cut off"),
         ("table.txt", "neither JSON nor YAML"),
         ("numbers.json", "no Kubernetes objects"),
         ("other.json", "no Kubernetes objects"),

@@ -50,7 +50,8 @@ const VERBS: &[(&str, &str)] = &[
     ("config use-context", ""),
     ("auth whoami", ""),
     ("auth can-i", "-A"),
-    ("api-resources", ""),
+    ("api-resources", "--api-group="),
+    ("cluster-info dump", "-A --all-namespaces --output-directory= -o= --output="),
 ];
 
 /// What `get`, `describe`, `delete` and others take.
@@ -60,7 +61,7 @@ const RESOURCES: &str = "pod pods node nodes service services pv pvc event event
     endpointslices priorityclasses runtimeclass runtimeclasses csinode csinodes csidrivers resourceclaims resourceclaimtemplates \
     resourceslices validatingwebhookconfigurations mutatingwebhookconfigurations validatingadmissionpolicies \
     validatingadmissionpolicybindings hpa horizontalpodautoscaler poddisruptionbudgets rollout networkpolicies \
-    network-attachment-definitions secretproviderclasses nodepools scc podsecuritypolicies ingress";
+    network-attachment-definitions secretproviderclasses nodepools scc podsecuritypolicies ingress x";
 
 /// The commands in a text, each in its words. One ends with its line, or where a sentence goes on: at a comma, a semicolon, a
 /// parenthesis, a pipe or a backtick outside of quotes.
@@ -293,15 +294,19 @@ fn each_command_of_hints_alerts_page_and_notes_can_be_run() {
         "tests/data/golden/texts.txt",
         "charts/kubehealer/templates/NOTES.txt",
         "charts/kubehealer/files/alerts.yaml",
-        "src/server/status.js",
+        "src/server/status/page.js",
     ];
     let texts = texts.map(|file| (file.to_owned(), holes.replace_all(&read(file), "x").into_owned()));
     let prose = [
         // Names of programs, and commands in general, in a sentence.
         "kubehealer in its name",
         "kubectl get ... -o json",
-        "STATUS of kubectl or",
         "a cause, an alert, an exit code or a word of kubectl",
+        "of kubectl or reason of an event",
+        "text of kubectl describe",
+        "a table of kubectl get",
+        "by kubehealer x",
+        "bug in kubehealer {x}",
     ];
     let lines: Vec<(String, &str)> = texts
         .iter()

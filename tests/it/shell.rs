@@ -1,5 +1,6 @@
 //! How it behaves in a shell: on a terminal, with a pager, with completions, as a plugin of kubectl.
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -7,15 +8,18 @@ use serde_json::json;
 
 use super::cli::{FINAL, Run, command, folder, kubehealer, kubehealer_with, run, with_input};
 
-/// What a terminal of so many columns and rows gets from it, stdout and stderr alike. Nothing is typed.
+/// What a terminal of so many columns and rows gets from it, stdout and stderr alike. Only Ctrl-D is typed.
 pub fn on_terminal((columns, rows): (u16, u16), args: &[&str], variables: &[(&str, &str)]) -> Run {
     let program = env!("CARGO_BIN_EXE_kubehealer");
     let line = format!("stty columns {columns} rows {rows}; exec {program} {}", args.join(" "));
     let mut script = Command::new("script");
-    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]).stdin(Stdio::null());
+    script.args(["--quiet", "--return", "--command", &line, "/dev/null"]);
+    script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     script.current_dir(env!("CARGO_MANIFEST_DIR")).env_clear().env("PATH", "/usr/bin:/bin");
     script.env("HOME", "/nonexistent").env("TERM", "xterm").envs(variables.iter().copied());
-    let run = run(script.output().unwrap());
+    let mut child = script.spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"\x04").unwrap();
+    let run = run(child.wait_with_output().unwrap());
     Run { out: run.out.replace("\r\n", "\n"), ..run }
 }
 
