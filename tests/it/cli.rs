@@ -279,7 +279,7 @@ fn what_cannot_be_read_is_said_in_one_line_with_a_hint() {
         ("cut.json", "ends in the middle of a JSON document"),
         ("binary", "binary"),
         ("packed.gz", "cut off"),
-        ("table.txt", "neither JSON nor YAML"),
+        ("table.txt", "a table of kubectl get"),
         ("numbers.json", "no Kubernetes objects"),
         ("other.json", "no Kubernetes objects"),
         ("broken.yaml", "neither JSON nor YAML"),
