@@ -352,7 +352,7 @@ impl Args {
             Survey { summary: survey.summary, ..Survey::of(wanted, survey.summary.pods, survey.observed_at) };
         if !others.is_empty() {
             let hidden = count(others.len() as u64, "finding");
-            notes.push(format!("{hidden} not shown, by --severity or --reason"));
+            notes.push(format!("{hidden} left out by --severity or --reason"));
         }
     }
 

@@ -294,7 +294,10 @@ impl Worker {
                         *refused = Some(Instant::now());
                     }
                     if self.engine.source(source, false) {
-                        tracing::warn!(source, "cannot read {source}, findings do without them: {failure}");
+                        tracing::warn!(
+                            source,
+                            "cannot read {source}, findings are made without them: {failure}"
+                        );
                     }
                 } else {
                     tracing::debug!(source, "evidence is missing: {failure}");

@@ -114,7 +114,12 @@ impl ClusterState {
         }
         if self.refused.insert(uid, why.clone()).as_ref() != Some(&why) {
             let object = format!("{kind}/{}", meta.name);
-            tracing::warn!(namespace = meta.namespace, object, why, "a mute does not count, incidents alert");
+            tracing::warn!(
+                namespace = meta.namespace,
+                object,
+                why,
+                "invalid mute-until: ignoring the mute, incidents alert"
+            );
         }
     }
 

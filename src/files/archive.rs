@@ -111,7 +111,7 @@ impl Reader {
             return Ok(());
         }
         if at.layers >= self.limits.layers {
-            self.broke(at.place, "an archive in too many others", "unpack it, and give the directory");
+            self.broke(at.place, "too many archives within one another", "unpack it, and give the directory");
             return Ok(());
         }
         let at = At { layers: at.layers + 1, ..*at };
@@ -183,7 +183,10 @@ impl Reader {
         let most = self.limits.text;
         let mut bytes = Vec::new();
         if input.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
-            let why = format!("a zip archive larger than {} MiB that is no file", most >> 20);
+            let why = format!(
+                "a zip archive of more than {} MiB within another one or on standard input",
+                most >> 20
+            );
             self.broke(at.place, why, "save it as a file, and give that");
             return Ok(());
         }
@@ -356,7 +359,7 @@ mod tests {
             nested = gzip(&nested);
         }
         assert_eq!(read(&nested, LIMITS).snapshot.pods.len(), 1);
-        assert_eq!(broken(&read(&gzip(&nested), LIMITS)), ["x: an archive in too many others"]);
+        assert_eq!(broken(&read(&gzip(&nested), LIMITS)), ["x: too many archives within one another"]);
     }
 
     #[test]

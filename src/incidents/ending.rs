@@ -41,11 +41,11 @@ pub(super) fn over(
         if termination.exit_code == 0 {
             return (
                 Ending::Completed,
-                format!("the container has ended with exit code 0 at {}", termination.finished_at),
+                format!("the container terminated with exit code 0 at {}", termination.finished_at),
             );
         }
         let text =
-            format!("the container has ended for another reason, with exit code {}", termination.exit_code);
+            format!("the container terminated for another reason, with exit code {}", termination.exit_code);
         return (Ending::Superseded, text);
     }
     if phase == "Failed" {
@@ -64,9 +64,9 @@ pub(super) fn over(
     }
     let node = clean(&pod.spec.node_name);
     let text = if node.is_empty() {
-        "it is no longer so".to_owned()
+        "no longer the case".to_owned()
     } else {
-        format!("the pod is on node {node} and it is no longer so")
+        format!("no longer the case: the pod is on node {node}")
     };
     (Ending::Recovered, text)
 }

@@ -77,7 +77,7 @@ fn stateful_set(set: &Workload, wanted: i32) -> Progress {
         return waiting(format!("{} of {to_update} pods updated", status.updated_replicas));
     }
     if is_update && strategy.rolling_update.partition == 0 {
-        return waiting("the newest revision is not in force yet");
+        return waiting("the newest revision is not rolled out yet");
     }
     ready(text)
 }

@@ -128,7 +128,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, now: Timestamp) -> PodDiagnosi
     if pod.status.condition(&ConditionType::DisruptionTarget).is_some_and(|c| c.is_true()) {
         for finding in &mut findings {
             finding.severity = Severity::Info;
-            finding.add(Source::Status, "the pod is about to be ended: DisruptionTarget", None);
+            finding.add(Source::Status, "the pod is about to be terminated: DisruptionTarget", None);
         }
     }
     findings.sort_by(|a, b| {

@@ -57,7 +57,7 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         if silent && pods > 0 {
             let pods = text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod");
             finding = finding
-                .next_step(format!("what the API says of the {pods} on it is frozen; a drain moves them"));
+                .next_step(format!("the status of the {pods} on it is out of date; a drain moves them"));
         }
         // Of a silent kubelet the control plane has waited long enough already.
         finding = finding.grace(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
@@ -273,10 +273,10 @@ pub fn restarted(node: &Node, mut ends: Vec<Timestamp>, pods: usize, look: &mut 
     let name = text::name(&node.metadata.name);
     let pods = text::count(i64::try_from(together).unwrap_or(i64::MAX), "pod");
     let mut finding = of_node(node, Reason::NodeRestart)
-        .summary(format!("containers of {pods} on node {name} ended at the same time: the node or its container runtime was restarted"))
-        .cause(CauseCode::NodeRestarted, format!("containers of {pods} on node {name} ended within two minutes"))
+        .summary(format!("containers of {pods} on node {name} terminated at the same time: the node or its container runtime was restarted"))
+        .cause(CauseCode::NodeRestarted, format!("containers of {pods} on node {name} terminated within two minutes"))
         .confidence(Confidence::Probable)
-        .with(Source::Status, format!("containers of {pods} ended within two minutes"), Some(from))
+        .with(Source::Status, format!("containers of {pods} terminated within two minutes"), Some(from))
         .scope("node", name.clone())
         .next_step(format!(
             "kubectl get events -A --field-selector involvedObject.kind=Node,involvedObject.name={}",

@@ -39,7 +39,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         let node = text::name(&pod.spec.node_name);
         let finding = Finding::of_pod(pod, Reason::PodNotStarted)
             .summary(format!("pod is assigned to node {node}, and its kubelet gives no sign of life"))
-            .cause(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not taken up the pod"))
+            .cause(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not picked up the pod"))
             .confidence(Confidence::Probable)
             .scope("node", node.clone())
             .next_step(format!("kubectl describe node {}", text::arg(&node)))

@@ -484,7 +484,7 @@ pub fn add_facts(
         format!("it never passed: the run lasted {}, the probe allows {budget}s", text::duration(lasted));
     finding.add(Source::Status, words, end.finished_at.get());
     match ready_after(view) {
-        Some(needed) => needs_longer(finding, probe, needed, "the present run"),
+        Some(needed) => needs_longer(finding, probe, needed, "the current run"),
         None if name == "startup" => finding.next_steps.push(format!(
             "{SLOW_START}: raise failureThreshold of its startup probe, until periodSeconds x failureThreshold is above its start-up time"
         )),

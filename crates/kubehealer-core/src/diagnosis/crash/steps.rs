@@ -267,7 +267,7 @@ fn of_command(said: &str) -> &'static str {
 fn of_schema(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     if ["duplicate", "violates", "already exists"].iter().any(|word| lower.contains(word)) {
-        "look what is there under that name already: a part of an earlier attempt, or of a second process that does the same"
+        "check what already exists under that name: a part of an earlier attempt, or of a second process that does the same"
     } else if ["database \"", "database '", "unknown database"].iter().any(|word| lower.contains(word)) {
         "create the database on the server, or correct its name in the settings of the program"
     } else {
