@@ -238,6 +238,41 @@ async fn an_incident_tells_what_has_happened_to_it_and_is_kept_when_it_is_over()
     running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incident_that_comes_back_tells_of_both_times() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 60.0);
+    let running = daemon(&cluster).await;
+    let to = running.address;
+    let manifest = json!({"metadata": {"namespace": "shop", "name": "cart"},
+        "spec": {"containers": [{"name": "cart", "image": "cart:1"}]}});
+    let mut pod = kubelet::Pod::create(&cluster, manifest).unwrap();
+    pod.assign("node-a");
+    pod.accept();
+    let image = "Back-off pulling image \"cart:1\": ErrImagePull: cart:1: not found";
+    pod.wait("cart", "ImagePullBackOff", image);
+    pod.publish();
+    let id = until("the incident", async || {
+        let list = ask(to, "incidents?reason=ImagePullBackOff").await;
+        list["items"].get(0).map(|incident| incident["id"].as_str().unwrap().to_owned())
+    })
+    .await;
+    let events = async || {
+        let incident = ask(to, &format!("incidents/{id}")).await;
+        let timeline = incident["timeline"].as_array().unwrap().iter();
+        timeline.map(|moment| moment["event"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    pod.start("cart");
+    pod.publish();
+    until("its end", async || events().await.contains(&"resolved".to_owned()).then_some(())).await;
+    pod.wait("cart", "ImagePullBackOff", image);
+    pod.publish();
+    let times = async |event: &str| events().await.iter().filter(|e| *e == event).count();
+    until("it again", async || (times("opened").await == 2).then_some(())).await;
+    assert_eq!(times("resolved").await, 1);
+    running.stop().await;
+}
+
 /// A listener of changes.
 struct Listener(Lines<BufReader<TcpStream>>);
 

@@ -71,7 +71,7 @@ kubehealer_core::words! {
 }
 
 /// One thing that happened to an incident.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Moment {
     pub at: Timestamp,
@@ -98,18 +98,19 @@ pub struct Moment {
     pub times: Option<u32>,
 }
 
-/// The incident of this id: the open one, else the one that was resolved last.
+/// The incident of this id: the open one, else the one that was resolved last. Its timeline tells of the times before, too, as
+/// far as they are remembered.
 pub fn incident(shown: &Shown, id: IncidentId) -> Option<Detail> {
-    let mut found = None;
+    let mut found = Vec::new();
     let grouping = Grouping::of(&shown.incidents);
     let mut look = |seen: &super::Seen<'_>| {
-        if seen.id == id && found.is_none() {
+        if seen.id == id {
             let over = seen.over.map(|over| Over {
                 resolved_at: over.at,
                 ending: over.ending,
                 text: over.text.clone(),
             });
-            found = Some(Found {
+            found.push(Found {
                 noticed: seen.noticed,
                 finding: seen.finding(),
                 timeline: seen.timeline.clone(),
@@ -121,7 +122,12 @@ pub fn incident(shown: &Shown, id: IncidentId) -> Option<Detail> {
     };
     each_open(&shown.incidents, &mut look);
     each_resolved(&shown.incidents, Timestamp::MIN, &mut look);
-    found.map(|found| found.detail(shown, id))
+    let mut timeline: Vec<Moment> = found.iter().flat_map(Found::moments).collect();
+    timeline.sort_by_key(|moment| moment.at);
+    timeline.dedup();
+    let earlier = found.iter().map(|found| found.timeline.earlier_terminations()).sum();
+    let newest = found.into_iter().next()?.detail(shown, id);
+    Some(Detail { timeline, earlier_terminations: earlier, ..newest })
 }
 
 struct Found {
@@ -135,33 +141,34 @@ struct Found {
 
 impl Found {
     fn detail(self, shown: &Shown, id: IncidentId) -> Detail {
+        let changes = self.changes().cloned().collect();
         let finding = self.finding;
         let key = finding.workload.as_ref().map(|workload| WorkloadKey::new(&finding.namespace, workload));
-        let changes: Vec<Evidence> = finding.evidence.iter().filter(|e| Change::is(e)).cloned().collect();
         let reason = finding.reason.as_str();
-        let mut detail = Detail {
+        Detail {
             id,
             noticed_at: self.noticed,
             group: self.group,
             caused_by: self.caused_by,
             runbook: runbooks::runbook(reason).map(|_| reason.to_owned()),
             timeline: Vec::new(),
-            earlier_terminations: self.timeline.earlier_terminations(),
+            earlier_terminations: 0,
             history: key.map_or_else(Vec::new, |key| of_workload(shown, &key, (shown.clock)())),
             changes,
             over: self.over,
             finding,
-        };
-        detail.timeline = detail.moments(&self.timeline);
-        detail
+        }
     }
-}
 
-impl Detail {
-    fn moments(&self, timeline: &Timeline) -> Vec<Moment> {
-        let finding = &self.finding;
+    /// What its revision has changed.
+    fn changes(&self) -> impl Iterator<Item = &Evidence> {
+        self.finding.evidence.iter().filter(|evidence| Change::is(evidence))
+    }
+
+    fn moments(&self) -> Vec<Moment> {
+        let (finding, timeline) = (&self.finding, &self.timeline);
         let revision = |change: &Evidence| Some(Moment::new(change.at?, Event::RolledOut, &change.text));
-        let mut moments: Vec<Moment> = self.changes.iter().filter_map(revision).collect();
+        let mut moments: Vec<Moment> = self.changes().filter_map(revision).collect();
         moments.extend(finding.since.map(|at| Moment::new(at, Event::Began, "the failure began")));
         let changes = timeline.entries().iter().filter_map(|entry| match &entry.what {
             Happened::Changed(is) => Some(is),
@@ -173,13 +180,12 @@ impl Detail {
             Some(_) if changes.count() == CHANGES => "incident opened".to_owned(),
             Some(is) => format!("incident opened: {}", words(&is.was)),
         };
-        moments.push(Moment::new(self.noticed_at, Event::Opened, &opened));
+        moments.push(Moment::new(self.noticed, Event::Opened, &opened));
         moments.extend(timeline.entries().iter().map(|entry| Moment::of(entry, &finding.container)));
         moments.extend(self.over.iter().map(|over| {
             let text = format!("{}: {}", over.ending.as_str(), over.text);
             Moment::new(over.resolved_at, Event::Resolved, &text)
         }));
-        moments.sort_by_key(|moment| moment.at);
         moments
     }
 }
