@@ -472,8 +472,12 @@ fn meant(
         notes.push(format!("no pod is named {}; this is {workload}", target.name));
         return vec![workload];
     }
-    let begins = |name: &&str| name.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-'));
-    let near: BTreeSet<&str> = names.into_iter().filter(begins).collect();
+    let begins = |name: &&&str| name.starts_with(&target.name);
+    let whole = |name: &&&str| name.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-'));
+    let mut near: BTreeSet<&str> = names.iter().filter(whole).copied().collect();
+    if near.is_empty() {
+        near = names.iter().filter(begins).copied().collect();
+    }
     match near.first() {
         None => return vec![target.clone()],
         Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; showing {one}", target.name)),

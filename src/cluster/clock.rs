@@ -92,10 +92,7 @@ impl ClusterClock {
         if differs && skew.abs() > LOGGED && is_due {
             state.logged = Some(Instant::now());
             drop(state);
-            warn!(
-                ahead_seconds = skew.as_secs(),
-                "the API server's clock and that of this process differ: going by the API server's"
-            );
+            warn!(ahead_seconds = skew.as_secs(), "clock skew: using the API server's time");
         }
     }
 }

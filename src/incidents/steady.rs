@@ -23,7 +23,8 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
         &format!(r",? ?\b(?:after|for|since|within the last) {DURATION}"),
         // 0/12 nodes: 3 Insufficient cpu, 4 node(s) had untolerated taint(s)
         r"\b\d+/\d+ nodes(?: are available)?: ",
-        r"\b\d+ (?:of \d+ )?(?P<counted>node\(s\)|nodes?\b|pods?\b|Insufficient\b|times?\b|restarts?\b|attempts?\b|retries\b)",
+        r"\b(?P<some>\d+) (?:of (?P<all>\d+) )?(?P<counted>node\(s\)|nodes?\b|pods?\b|Insufficient\b|times?\b|restarts?\b|attempts?\b|retries\b)",
+        r",? with \d+ of \d+\b",
         r",? used:? [\d.]+(?:[KMGTP]i?|m)?\b",
         r",? ?\(attempt \d+[^)]*\)",
     ]
@@ -55,8 +56,15 @@ pub fn steady(finding: &Finding) -> Box<str> {
     let registry = finding.scope.as_ref().map_or("", |scope| scope.name.as_str());
     let text = VOLATILE.replace_all(&text, |found: &Captures<'_>| {
         let whole = found.get(0).map_or("", |m| m.as_str());
+        let of = |name| found.name(name).map_or("", |m| m.as_str());
         if found.name("gone").is_some() {
-            found.name("counted").map_or("", |m| m.as_str()).to_owned()
+            // Without its number, but not the opposite of what it said.
+            match (of("some"), of("all"), of("counted")) {
+                ("0", _, counted) => format!("no {counted}"),
+                (_, "", counted) => counted.to_owned(),
+                (some, all, counted) if some == all => format!("all {counted}"),
+                (_, _, counted) => format!("some {counted}"),
+            }
         } else if found.name("address").is_some()
             && (finding.image.contains(whole) || registry.contains(whole))
         {
@@ -146,6 +154,12 @@ mod tests {
             (
                 "/var/lib/containerd/tmpmounts/containerd-mount1270156187",
                 "/var/lib/containerd/tmpmounts/containerd-mount…",
+            ),
+            ("web-7d9 has 0 of 2 pods ready", "web-7d9 has no pods ready"),
+            ("web-7d9 has 1 of 2 pods ready", "web-7d9 has some pods ready"),
+            (
+                "the old revision is still serving with 10 of 10: Secret x is missing",
+                "the old revision is still serving: Secret x is missing",
             ),
             ("dial tcp 10.244.1.5:43210->10.96.0.10:53: i/o timeout", "dial tcp …:53: i/o timeout"),
             ("Get http://10.244.1.5:8080/healthz: timeout", "Get http://…:8080/healthz: timeout"),

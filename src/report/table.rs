@@ -101,17 +101,19 @@ fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
         (summary.critical, format!("{} critical", thousands(summary.critical))),
         (summary.warning, count(summary.warning, "warning")),
         (summary.info, format!("{} info", thousands(summary.info))),
-        (summary.muted, format!("{} muted", thousands(summary.muted))),
     ] {
         if number > 0 {
             counts.push(text);
         }
     }
+    if summary.muted > 0 {
+        counts.push(format!("{} of these muted", thousands(summary.muted)));
+    }
     let text = match (summary.pods, summary.critical + summary.warning) {
         (0, 0) => "No pods found.".to_owned(),
         (_, 0) => format!("No problems found in {pods}."),
         _ if summary.unhealthy_pods == 0 => {
-            format!("{pods}, none unhealthy by itself: {}.", counts.join(", "))
+            format!("{pods}, no unhealthy pods: {}.", counts.join(", "))
         }
         _ => format!("{} of {pods} unhealthy: {}.", thousands(summary.unhealthy_pods), counts.join(", ")),
     };

@@ -135,7 +135,7 @@ fn on_a_terminal_it_is_drawn_in_place_until_ctrl_c_and_the_last_report_stays() {
     let mut running = Running(script.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
     let mut out = running.0.stdout.take().unwrap();
     let (mut seen, mut byte) = (Vec::new(), [0]);
-    while !seen.ends_with(b"live, Ctrl-C ends it") {
+    while !seen.ends_with(b"live, Ctrl-C to stop") {
         assert!(out.read(&mut byte).unwrap() > 0, "{}", String::from_utf8_lossy(&seen));
         seen.push(byte[0]);
     }

@@ -339,7 +339,7 @@ fn diagnose_shows_labels_and_mutes_in_every_format() {
     };
     let table = look(&[]);
     for wanted in [
-        "1 muted.",
+        "1 of these muted.",
         "\nmuted     ImagePullBackOff  shop/cart",
         "muted until 2026-11-22T18:00:00Z: moved, password=[redacted]",
         "team=payments",

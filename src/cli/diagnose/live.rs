@@ -132,13 +132,13 @@ fn frame(report: &str, looked: &Looked) -> String {
     let room = rows.saturating_sub(1);
     let mut out = "\x1b[H".to_owned();
     for line in lines.iter().take(room) {
-        out.push_str(&format!("{line}\x1b[K\n"));
+        out.push_str(&format!("\x1b[K{line}\n"));
     }
     let more = match lines.len().saturating_sub(room) {
         0 => String::new(),
-        more => format!("; {more} more lines, which are printed at the end"),
+        more => format!("; {more} more lines"),
     };
     out.push_str(BELOW);
-    out.push_str(&format!("{}: live, Ctrl-C ends it{more}", time(looked)));
+    out.push_str(&format!("{}: live, Ctrl-C to stop{more}", time(looked)));
     out
 }

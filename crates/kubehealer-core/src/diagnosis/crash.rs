@@ -160,7 +160,7 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
             .map(|v| v.name)
             .collect();
         if !waiting.is_empty() {
-            finding.add(Source::Status, format!("wait for it: {}", text::list(&waiting)), None);
+            finding.add(Source::Status, format!("containers waiting for it: {}", text::list(&waiting)), None);
         }
     }
     // What the probe said helps whoever reads it.

@@ -509,7 +509,7 @@ fn why_failed(job: &Job, reason: Reason) -> (CauseCode, String) {
             (CauseCode::DeadlineReached, format!("it ran longer than its activeDeadlineSeconds{deadline}"))
         }
         Reason::PodFailurePolicy => {
-            (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed it at once".to_owned())
+            (CauseCode::FailurePolicy, "a rule of its podFailurePolicy failed the Job".to_owned())
         }
         Reason::FailedIndexes => {
             let indexes = text::name(&job.status.failed_indexes);

@@ -78,7 +78,10 @@ fn never_pulled(finding: Finding, view: &View<'_>) -> Finding {
         text::name(&view.pod.spec.node_name)
     );
     finding
-        .summary(format!("{}: image {image} is not on the node and must not be pulled", who(view)))
+        .summary(format!(
+            "{}: image {image} is not on the node, and imagePullPolicy Never forbids the pull",
+            who(view)
+        ))
         .cause(CauseCode::ImageNotPresent, why)
         .scope("image", image)
         .next_step("load the image onto the node, or set imagePullPolicy IfNotPresent")

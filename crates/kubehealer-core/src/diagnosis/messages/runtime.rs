@@ -137,7 +137,7 @@ pub const RULES: &[Rule] = &[
     rule("mount, file and directory", C::MountFailed)
         .any(&["mounting", "mountpoint", "failed to mount", "mount "])
         .all(&["not a directory"])
-        .note("a file and a directory do not fit onto each other")
+        .note("one is a file, the other a directory")
         .only(&["mount single files with subPath, and check that the key of the ConfigMap or Secret is a file: volumeMounts of container {container}"]),
     rule("mount", C::MountFailed).any(&["error mounting", "mounting \"", "mountpoint", "failed to mount", "to rootfs at"]),
     rule("architecture", C::ExecFormatError).any(&["exec format error"]).note("built for another CPU architecture, or a script without #! line"),
