@@ -403,6 +403,10 @@ const VOLUME: Samples = &[
 ];
 
 const SANDBOX: Samples = &[
+    (
+        "layers",
+        "failed to mount container k8s_POD_cart in pod sandbox k8s_cart: Can't stat lower layer \"/var/lib/containers/storage/overlay/l/STE3PTA74\" because it does not exist.",
+    ),
     ("memory limit", "container init was OOM-killed (memory limit too low?): unknown"),
     ("handler", "failed to get sandbox runtime: no runtime for \"nvidia\" is configured"),
     (
