@@ -697,6 +697,7 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("volume", "held on the node", "mke2fs opens it exclusively"),
     ("volume", "file system damaged", "fsck's word"),
     ("volume", "file system needs repair", "what the kernel's EUCLEAN means"),
+    ("sandbox", "layers", "the storage of the runtime says that it lacks them"),
     ("volume", "other zone", "the cloud compares the zones"),
     ("volume", "no healthy copy", "the storage system's word"),
     ("volume", "name", "it names both that may ask"),
