@@ -953,6 +953,7 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&command, "cat: /tmp/healthy: No such file or directory".to_owned(), "command check: cat: /tmp/healthy: No such file or directory", "by hand"),
         (&command, "Could not connect to Redis at localhost:6379: Connection refused".to_owned(), "command check: Could not connect to Redis at localhost:6379: Connection refused", "by hand"),
         (&command, "command timed out: \"pg_isready -U postgres\" timed out after 1s".to_owned(), "did not end within timeoutSeconds 1", "timeoutSeconds 1"),
+        (&command, "rpc error: code = DeadlineExceeded desc = failed to exec in container: timeout 1s exceeded: context deadline exceeded".to_owned(), "did not end within timeoutSeconds 1", "timeoutSeconds 1"),
         (&command, "OCI runtime exec failed: exec failed: unable to start container process: exec: \"/bin/grpc_health_probe\": stat /bin/grpc_health_probe: no such file or directory: unknown".to_owned(), "/bin/grpc_health_probe not found in the image", "not in the image"),
     ] {
         let ready = app_with(json!({"readinessProbe": probe}), running(1900), json!({}), 0);
@@ -1022,6 +1023,27 @@ fn a_crash_says_by_its_log_why_in_the_first_line() {
         assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
         assert!(f.summary.contains(&format!("(exit code {code}")), "{}", f.summary);
     }
+    // The Service to look for is the name that was not found, and no word of the sentence.
+    for (log, step) in [
+        ("curl: (6) Could not resolve host: redis\n", "kubectl -n shop get service redis"),
+        ("wget: bad address 'db.data.svc'\n", "kubectl -n data get service db"),
+        ("wget: unable to resolve host address 'repo.example.com'\n", "check the host name"),
+    ] {
+        let f = crashed(log, 1);
+        assert_eq!(f.cause.code, C::DependencyNameNotResolved, "{}", words(&f));
+        assert!(f.next_steps[0].starts_with(step), "{step:?}: {:?}", f.next_steps);
+    }
+    // Apache names the error before the address; and a script that failed is told, not how the rest was stopped.
+    let f = crashed(
+        "(13)Permission denied: AH00072: make_sock: could not bind to address 0.0.0.0:80\nno listening sockets available, shutting down\n",
+        1,
+    );
+    assert_eq!(f.cause.code, C::PermissionDenied, "{}", words(&f));
+    let f = crashed(
+        "[cont-init.d] 01-env: exited 0.\n[cont-init.d] 10-user: exited 8.\n[cont-finish.d] executing container finish scripts...\n[s6-finish] sending all processes the TERM signal.\n",
+        1,
+    );
+    assert!(f.summary.ends_with("10-user: exited 8"), "{}", f.summary);
     // A line that nobody knows is given as it is, behind an exit code that may say more.
     let f = crashed("done with what there was\n", 1);
     assert!(f.summary.ends_with("(exit code 1): last log line: done with what there was"), "{}", f.summary);

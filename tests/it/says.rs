@@ -319,6 +319,7 @@ fn an_init_container_that_waits_says_for_what_by_its_log() {
     let context = Context { sources: Sources::ALL, logs: &logs, ..Context::pod_only() };
     let found = diagnosis::diagnose(&waits, &context, now());
     let f = warns(&found, R::InitStuck, C::InitWaiting, &["bad address 'db'"]);
+    assert!(f.summary.ends_with("; log: nc: bad address 'db'"), "{}", f.summary);
     assert!(f.wants_log());
 }
 

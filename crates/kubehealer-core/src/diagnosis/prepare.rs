@@ -225,8 +225,10 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
     }
     let class = pod.spec.runtime_class_name.as_deref().map(text::name);
     let names = Names::of(&finding).and_of(&read).with("class", class);
+    // A sandbox has no volumeMounts, of which the steps of a failed mount speak.
     let rule = messages::find(messages::sandbox::RULES, &read)
-        .or_else(|| messages::find(messages::runtime::RULES, &read));
+        .or_else(|| messages::find(messages::runtime::RULES, &read))
+        .filter(|rule| rule.code != CauseCode::MountFailed || rule.only);
     let network = event.reason == "NetworkNotReady";
     let code = match rule {
         Some(rule) => rule.code,

@@ -251,32 +251,34 @@ pub fn read(said: &str, probe: Option<&Probe>) -> Complaint {
     let command = probe.is_some_and(|p| {
         p.handler.http_get.is_none() && p.handler.tcp_socket.is_none() && p.handler.grpc.is_none()
     });
-    // The runtime's word on the command, not the command's own.
-    let complaint =
-        if has(&["exec failed", "failed to exec", "executable file not found", "not found in $path"]) {
-            not_run(said, probe)
-        } else if command {
-            of_command(said, probe, has(&SLOW))
-        } else if let Some((_, rest)) = lower.split_once("statuscode: ") {
-            of_status(rest, &lower)
-        } else {
-            let fits = |r: &&Rule| has(r.any) && (r.with.is_empty() || has(r.with));
-            match RULES.iter().find(fits) {
-                Some(rule) => Complaint {
-                    short: rule.short.to_owned(),
-                    hint: Some(if rule.hint == LATE { late(probe) } else { rule.hint.to_owned() }),
-                    may_be_slow: rule.may_be_slow,
-                    of_program: rule.of_program,
-                },
-                // What no rule knows is quoted.
-                None => Complaint {
-                    short: text::head(&Message::read(said).cause(), 200),
-                    hint: None,
-                    may_be_slow: true,
-                    of_program: true,
-                },
-            }
-        };
+    // The runtime's word on the command, not the command's own. "failed to exec in container: timeout 1s exceeded" is how
+    // containerd says that the command ran too long.
+    let complaint = if !lower.contains("code = deadlineexceeded")
+        && has(&["exec failed", "failed to exec", "executable file not found", "not found in $path"])
+    {
+        not_run(said, probe)
+    } else if command {
+        of_command(said, probe, has(&SLOW))
+    } else if let Some((_, rest)) = lower.split_once("statuscode: ") {
+        of_status(rest, &lower)
+    } else {
+        let fits = |r: &&Rule| has(r.any) && (r.with.is_empty() || has(r.with));
+        match RULES.iter().find(fits) {
+            Some(rule) => Complaint {
+                short: rule.short.to_owned(),
+                hint: Some(if rule.hint == LATE { late(probe) } else { rule.hint.to_owned() }),
+                may_be_slow: rule.may_be_slow,
+                of_program: rule.of_program,
+            },
+            // What no rule knows is quoted.
+            None => Complaint {
+                short: text::head(&Message::read(said).cause(), 200),
+                hint: None,
+                may_be_slow: true,
+                of_program: true,
+            },
+        }
+    };
     with_target(complaint, said, probe)
 }
 

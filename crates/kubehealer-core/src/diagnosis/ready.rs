@@ -44,7 +44,8 @@ fn init_stuck(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option
         .with(Source::Status, format!("running; waiting for it: {}", text::list(&waiting)), Some(started))
         .next_step(step);
     if let Some(verdict) = present_log(view, context) {
-        finding.cause.text = format!("{}; its log says: {}", finding.cause.text, verdict.text);
+        finding.summary = format!("{}; log: {}", finding.summary, verdict.text);
+        finding.cause.text = format!("{}; log: {}", finding.cause.text, verdict.text);
         finding.add(Source::Log, verdict.line, None);
     }
     Some(finding.grace(Some(started), None, look))

@@ -47,7 +47,7 @@ const STEPS: &[(CauseCode, &str)] = &[
 
 /// A host inside the cluster, `name.namespace.svc`, or a bare name that has to be a Service of the same namespace.
 static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?:lookup |ENOTFOUND |EAI_AGAIN |host (?:name )?|hostname |resolve |upstream |UnknownHostException: )[\x22'`]?([a-z][a-z0-9-]*)(?:\.([a-z0-9-]+)\.svc[a-z0-9.-]*)?[\x22'`]?(?:[\s:,]|$)").ok()
+    Regex::new(r"(?:lookup |ENOTFOUND |EAI_AGAIN |bad address |(?:resolve |upstream )?host(?:name)?(?: name| address)?:? |resolve |upstream |UnknownHostException: )[\x22'`]?([a-z][a-z0-9-]*)(?:\.([a-z0-9-]+)\.svc[a-z0-9.-]*)?[\x22'`]?(?:[\s:,]|$)").ok()
 });
 
 /// The directory or file that could not be written.
@@ -106,7 +106,9 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
 
 fn of_name(finding: &Finding, said: &str) -> Vec<String> {
     let found = SERVICE.as_ref().and_then(|pattern| pattern.captures(said));
-    let Some(found) = found else {
+    // A word of the sentence is no name: "unable to resolve host address 'repo.example.com'".
+    let is_word = |name: &str| matches!(name, "host" | "hostname" | "name" | "address");
+    let Some(found) = found.filter(|found| !found.get(1).is_some_and(|m| is_word(m.as_str()))) else {
         return vec![
             "check the host name in the program's settings, and the cluster DNS (CoreDNS)".to_owned(),
         ];

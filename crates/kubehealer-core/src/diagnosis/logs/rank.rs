@@ -60,6 +60,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:problem running manager|error running (?:manager|command)|proxy or operator exited with error\.?|command failed)$",
         r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
         r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
+        r"|^(?:[\w-]+ ){1,3}failed to (?:start|boot|initiali[sz]e)[.!]*$|^http: server closed$|^crasher: initial call|^(?:[\w ]+: )?\{error,failed_to_\w+\}$",
         r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
         r"|^failed (?:running|executing) [\x22'`]?[\w-]+[\x22'`]?\.?$|\bsee (?:the )?(?:previous|preceding|earlier) (?:messages?|errors?|logs?|lines?|output)|^ray::[\w.]+\(\) \(pid=\d+|^cannot print extra info for|^fatal python error: aborted$|^\(systemexit\) exit$|terminated with exit code|^error command failed|exited too early|^shutting down due to",
     ))
@@ -100,7 +101,7 @@ static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refused|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
-        r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|timed? ?out|timeout|expired|exceeded|",
+        r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|exited [1-9]\d*|timed? ?out|timeout|expired|exceeded|",
         r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
     ))
 });

@@ -145,7 +145,14 @@ impl<'a> Open<'a> {
 
     /// Takes the line if it continues the record; leaves its header in `head` where that was read.
     fn takes(&mut self, line: &'a str, rest: &[String], head: &mut Option<Line<'a>>) -> bool {
-        if self.lines.len() >= MAX_LINES || !self.continues(line, rest, head) {
+        if self.lines.len() >= MAX_LINES {
+            return false;
+        }
+        if let Some(continued) = self.behind_the_same_head(line) {
+            self.lines.push(continued);
+            return true;
+        }
+        if !self.continues(line, rest, head) {
             return false;
         }
         // The message of an exception may have several lines.
@@ -153,6 +160,17 @@ impl<'a> Open<'a> {
         self.message = thrown::begins(text) || thrown::is_cause(text) || self.message && !is_frame(text);
         self.lines.push(line);
         true
+    }
+
+    /// The rest of a line that begins with all that the first one has in front of its message, the time too, and is indented
+    /// behind that: some loggers (Erlang's) write the header on each line of a message.
+    fn behind_the_same_head(&self, line: &'a str) -> Option<&'a str> {
+        let first = self.lines.first().filter(|_| self.head.headed && self.head.level != Level::Unknown)?;
+        let same = first.bytes().zip(line.bytes()).take_while(|(a, b)| a == b).count();
+        let (head, rest) = line.split_at_checked(same)?;
+        let is_head = head.ends_with(' ') && head.bytes().filter(u8::is_ascii_digit).count() >= 12;
+        // Levels are padded, too.
+        (is_head && rest.starts_with("  ") && Line::of(line).level == self.head.level).then_some(rest)
     }
 
     fn continues(&mut self, line: &'a str, rest: &[String], read: &mut Option<Line<'a>>) -> bool {
@@ -462,6 +480,14 @@ mod tests {
         );
         assert_eq!(rust.len(), 1);
         assert!(rust[0].text.contains("cannot open /etc/x"), "{rust:?}");
+        let erlang = read(
+            "2026-11-30 09:58:41.745360+00:00 [error] <0.235.0> no registry: {disabled_flag,\n2026-11-30 09:58:41.745360+00:00 [error] <0.235.0>                stream_queue}\n2026-11-30 09:58:41.745360+00:00 [error] <0.235.0> boot failed",
+        );
+        assert_eq!(erlang.len(), 2);
+        assert_eq!(erlang[0].text, "no registry: {disabled_flag, stream_queue}");
+        let spring =
+            read("2026-11-30 09:58:41.123 WARNING [main] a\n2026-11-30 09:58:41.123    INFO [main] b");
+        assert_eq!(spring.len(), 2);
         let detail = read(
             "2026-11-30 09:58:00.123 UTC [1] FATAL:  incompatible\n2026-11-30 09:58:00.123 UTC [1] DETAIL:  initialized by version 13",
         );

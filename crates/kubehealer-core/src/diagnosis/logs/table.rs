@@ -135,7 +135,7 @@ pub(super) const RULES: &[Rule] = &[
         r"address (?:is )?already in use|EADDRINUSE|Address in use|AddrInUse|Connection in use: \(|port (?P<port>\d+) (?:is|was) (?:already )?(?:in use|allocated)",
         ""),
     rule("bind-permission", C::PermissionDenied, 93,
-        r"\bbind\b.{0,80}(?:permission denied|EACCES)|listen EACCES|bind\(\) to \S+ failed \(13",
+        r"\bbind\b.{0,80}(?:permission denied|EACCES)|permission denied: .{0,60}\bbind to\b|listen EACCES|bind\(\) to \S+ failed \(13",
         ""),
     rule("bind-address", C::InvalidConfiguration, 90,
         r"\b(?:bind|listen)\b.{0,80}(?:cannot assign requested address|can't assign requested address|EADDRNOTAVAIL|EAFNOSUPPORT|address family not supported)|(?:bind|socket)\(\) (?:to )?\S+ failed \((?:97|99)|Could not bind to address",

@@ -79,7 +79,7 @@ pub const RULES: &[Rule] = &[
     // The layers of the image are the node's own; the pod's volumes have no part in them.
     rule("content gone", C::ImageCorrupt).all(&["content digest", "not found"]).of(Of::Node).note("the node's copy of the image is damaged").only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
     rule("layers", C::ImageCorrupt)
-        .any(&["layer not known", "missing parent", "failed to resolve rootfs", "snapshot does not exist"])
+        .any(&["layer not known", "stat lower layer", "missing parent", "failed to resolve rootfs", "snapshot does not exist"])
         .of(Of::Node)
         .note("the node's copy of the image is damaged")
         .only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),

@@ -40,6 +40,11 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .note("the container runtime on node {node} does not answer the kubelet")
         .only(&["on node {node}: systemctl status of the container runtime, and its log"]),
+    rule("layers", C::ImageCorrupt)
+        .any(&["stat lower layer", "layer not known", "failed to resolve rootfs"])
+        .of(Of::Node)
+        .note("node {node} does not have all layers of the sandbox (pause) image")
+        .only(&["on node {node}: crictl rmi of the pause image, then it is pulled again", ON_NODE]),
     // The kubelet's sysctls and the kernel's are told by the path.
     rule("no such sysctl", C::NodeRefused)
         .any(&["/proc/sys/"])

@@ -403,6 +403,10 @@ const VOLUME: Samples = &[
 ];
 
 const SANDBOX: Samples = &[
+    (
+        "layers",
+        "failed to mount container k8s_POD_cart in pod sandbox k8s_cart: Can't stat lower layer \"/var/lib/containers/storage/overlay/l/STE3PTA74\" because it does not exist.",
+    ),
     ("memory limit", "container init was OOM-killed (memory limit too low?): unknown"),
     ("handler", "failed to get sandbox runtime: no runtime for \"nvidia\" is configured"),
     (
@@ -693,6 +697,7 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("volume", "held on the node", "mke2fs opens it exclusively"),
     ("volume", "file system damaged", "fsck's word"),
     ("volume", "file system needs repair", "what the kernel's EUCLEAN means"),
+    ("sandbox", "layers", "the storage of the runtime says that it lacks them"),
     ("volume", "other zone", "the cloud compares the zones"),
     ("volume", "no healthy copy", "the storage system's word"),
     ("volume", "name", "it names both that may ask"),
