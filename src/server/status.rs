@@ -12,8 +12,9 @@ mod strip;
 
 use std::sync::Arc;
 
+use axum::body::Body;
 use axum::extract::{Extension, Path, Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, html};
@@ -33,6 +34,8 @@ use crate::report::{age, count, span, thousands};
 pub(super) const CSS: &str = include_str!("status/page.css");
 /// What keeps a page up to date.
 pub(super) const JS: &str = include_str!("status/page.js");
+
+const HTML: &str = "text/html; charset=utf-8";
 
 /// What a page is, and whether it is what was asked for.
 type Page = (StatusCode, String);
@@ -80,9 +83,31 @@ async fn answer(
     let shown = Arc::clone(&server.shown);
     let render = move || {
         let (status, page) = render(&shown);
-        Rendered { status, content_type: "text/html; charset=utf-8", bytes: page.into_bytes() }
+        Rendered { status, content_type: HTML, bytes: page.into_bytes() }
     };
-    server.answers.answer(question, from.0, &headers, render).await
+    let response = server.answers.answer(question, from.0, &headers, render).await;
+    if response.status() == StatusCode::SERVICE_UNAVAILABLE { in_words(response) } else { response }
+}
+
+/// The answer that there is too much to do, as a page that asks again.
+fn in_words(response: Response) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                meta http-equiv="refresh" content="2";
+                title { "KubeHealer is busy" }
+            }
+            body { main { h1 { "KubeHealer is busy" } p { "There are too many requests at the moment. This page tries again in 2 s." } } }
+        }
+    };
+    let (mut parts, _) = response.into_parts();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(HTML));
+    Response::from_parts(parts, Body::from(page.into_string()))
 }
 
 /// A page with this between its head and its foot. `root` is the way from it to `/`.
@@ -182,11 +207,12 @@ fn foot(root: &str) -> Markup {
     }
 }
 
-const KEYS: [(&str, &str); 5] = [
+const KEYS: [(&str, &str); 6] = [
     ("/", "search"),
     ("j", "next row"),
     ("k", "previous row"),
     ("Enter", "open the row"),
+    ("Esc", "leave a field"),
     ("?", "this help"),
 ];
 
@@ -299,6 +325,19 @@ fn begins_with_time(word: &str) -> Option<(Timestamp, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::response::IntoResponse;
+
+    #[tokio::test]
+    async fn a_page_that_has_to_wait_is_a_page_and_not_json() {
+        let response = in_words(crate::server::answers::Busy.into_response());
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["content-type"]),
+            (503, &HeaderValue::from_static(HTML))
+        );
+        assert_eq!(response.headers()["retry-after"], "1");
+        let page = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        assert!(String::from_utf8_lossy(&page).contains("<h1>KubeHealer is busy</h1>"), "{page:?}");
+    }
 
     #[test]
     fn the_times_of_a_sentence_are_those_of_a_clock_and_the_rest_stays() {

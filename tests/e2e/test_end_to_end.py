@@ -79,15 +79,20 @@ def until(what, found, seconds=60):
 
 
 class Process:
-    def __init__(self, folder, name, command, ready):
-        self.name, self.command, self.ready = name, [str(word) for word in command], ready
+    def __init__(self, folder, name, command, ready, patience=60):
+        self.name, self.command, self.ready, self.patience = name, [str(word) for word in command], ready, patience
         self.log = open(folder / f"{name}.log", "a")
         self.start()
 
     def start(self):
         environment = {**os.environ, "RUST_LOG": "info"}
         self.process = subprocess.Popen(self.command, stdout=self.log, stderr=self.log, env=environment)
-        until(f"{self.name} to be ready", lambda: self.process.poll() is not None or get(self.ready))
+        try:
+            until(f"{self.name} to be ready", lambda: self.process.poll() is not None or get(self.ready), self.patience)
+        except AssertionError:
+            # Nobody else stops it.
+            self.process.kill()
+            raise
         assert self.process.poll() is None, f"{self.name} has ended: {pathlib.Path(self.log.name).read_text()[-3000:]}"
 
     def stop(self):

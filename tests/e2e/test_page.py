@@ -82,8 +82,9 @@ def many(tmp_path_factory):
         [BIN / "kubehealer", "watch", "--kubeconfig", kubeconfig, "--listen", url.removeprefix("http://"), "--owner-labels=team", "--cluster-name=prod-eu-1",
          "--alertmanager-url=https://alertmanager.example.com"],
         url + "/readyz",
+        patience=300,
     )
-    until("all incidents", lambda: json.loads(get(url + "/api/v1/incidents?limit=1"))["total"] > INCIDENTS, 120)
+    until("all incidents", lambda: json.loads(get(url + "/api/v1/incidents?limit=1"))["total"] > INCIDENTS, 300)
     cluster.daemon = daemon.process.pid
     yield url, cluster
     daemon.stop()
@@ -403,7 +404,13 @@ def test_it_is_looked_at_in_all_sizes(many, demo, chromium, scheme):
     until("the demo's incidents", lambda: json.loads(get(demo + "/api/v1/incidents"))["total"] > 8)
     incidents = json.loads(get(demo + "/api/v1/incidents"))["items"]
     crash = next(i["id"] for i in incidents if i["reason"] == "CrashLoopBackOff")
-    looked_at = {"demo": demo, "incident": f"{demo}/incidents/{crash}", "many": many[0], "open": asked(many[0], q="app-0123")}
+    looked_at = {
+        "demo": demo,
+        "incident": f"{demo}/incidents/{crash}",
+        "runbook": f"{demo}/runbooks/CrashLoopBackOff",
+        "many": many[0],
+        "open": asked(many[0], q="app-0123"),
+    }
     page = chromium.new_page(color_scheme=scheme)
     for name, url in looked_at.items():
         page.goto(url)
@@ -416,6 +423,27 @@ def test_it_is_looked_at_in_all_sizes(many, demo, chromium, scheme):
             wider = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             assert wider <= 0, f"{name} at {width} is {wider} px wider than the window"
     page.close()
+
+
+def test_what_is_printed_has_the_runbook_and_no_buttons(demo, tab):
+    tab.goto(demo)
+    rows(tab).filter(has_text="ImagePullBackOff").first.locator("h3 a").click(timeout=30_000)
+    if tab.locator(".pods a").count():
+        tab.locator(".pods a").first.click()
+    expect(tab.get_by_role("button", name="Copy").first).to_be_visible()
+    tab.emulate_media(media="print")
+    expect(tab.get_by_role("button")).to_have_count(0)
+    expect(tab.get_by_role("heading", name="What it means")).to_be_visible()
+    tab.screenshot(path=ARTEFACTS / "print.png", full_page=True)
+
+
+def test_a_runbook_leads_to_the_incidents_with_its_reason(many, tab):
+    url, _ = many
+    tab.goto(url + "/runbooks/ImagePullBackOff")
+    expect(tab.get_by_role("heading", name="What it means")).to_be_visible()
+    is_accessible(tab, "a runbook")
+    tab.get_by_role("link", name="those with this reason").click()
+    assert shown(tab) == sum(reason_of(n) == "ImagePullBackOff" for n in range(INCIDENTS))
 
 
 def test_a_page_says_that_it_is_stale_when_the_daemon_is_gone(tmp_path, tab):

@@ -155,3 +155,30 @@ async fn the_head_of_a_page_says_what_is_not_seen() {
     assert!(!page.contains("Not up to date"), "{page}");
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_says_each_thing_once() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 0.0);
+    for n in 0..3 {
+        cluster.apply(pod("shop", &format!("web-{n}"), "web", "tls")).unwrap();
+    }
+    let running = server::start(settings(&cluster)).await;
+    let page = until("the incidents", async || {
+        Some(list(&running, "").await).filter(|page| page.contains("data-open=\"3\""))
+    })
+    .await;
+    // The sentence names the Secret that they share.
+    assert!(page.contains("Secret tls does not exist") && !page.contains("secret shop/tls"), "{page}");
+    for n in 0..3 {
+        assert!(cluster.delete("pods", "shop", &format!("web-{n}")));
+    }
+    let page = until("the ends", async || {
+        Some(list(&running, "").await).filter(|page| page.contains("data-open=\"0\""))
+    })
+    .await;
+    let over = page.split("id=\"resolved\"").nth(1).unwrap();
+    assert_eq!(over.matches("<li").count(), 1, "{over}");
+    assert!(over.contains("shop / StatefulSet/web, 3 incidents"), "{over}");
+    running.stop().await;
+}

@@ -175,7 +175,7 @@ impl Found {
             _ => None,
         });
         let opened = match changes.clone().next() {
-            None => finding.summary.clone(),
+            None => format!("incident opened: {}", words(&(finding.reason.clone(), finding.cause.code))),
             // The first change that is kept may not have been the first one.
             Some(_) if changes.count() == CHANGES => "incident opened".to_owned(),
             Some(is) => format!("incident opened: {}", words(&is.was)),

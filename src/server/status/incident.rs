@@ -1,6 +1,7 @@
 //! One incident: what is wrong, what to do, and how that is known.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -8,7 +9,7 @@ use maud::{Markup, html};
 use super::runbook::runbook;
 use super::strip::strip;
 use super::{address, ago, brief_name, clock, count, page, sentence, severity};
-use crate::diagnosis::{Evidence, Finding, Source};
+use crate::diagnosis::{Change, Evidence, Finding, Source};
 use crate::redact::clean;
 use crate::runbooks;
 use crate::server::Shown;
@@ -25,7 +26,7 @@ pub(super) fn incident(shown: &Shown, detail: &Detail) -> String {
         main.page.incident #main {
             p.crumbs {
                 a href=(ROOT) { "All incidents" } " › "
-                a href=(list_of(|a| a.group.clone_from(&detail.group))) { "the group" }
+                a href=(list_of(|a| a.group.clone_from(&detail.group))) { "its group" }
             }
             (head(detail, now))
             div.columns {
@@ -88,8 +89,11 @@ pub(super) fn of_reason(shown: &Shown, reason: &str) -> Option<String> {
     let title = text.lines().next().unwrap_or_default().trim_start_matches("# ");
     let main = html! {
         main.page.incident #main {
-            p.crumbs { a href=(ROOT) { "All incidents" } }
-            section.card { h1 { (title) } h2 { "Runbook" } div.runbook { (runbook(text, ROOT)) } }
+            p.crumbs {
+                a href=(ROOT) { "All incidents" } " › "
+                a href=(list_of(|a| reason.clone_into(&mut a.reason))) { "those with this reason" }
+            }
+            section.card { h1 { (title) } h2.quiet { "Runbook" } div.runbook { (runbook(text, ROOT)) } }
         }
     };
     Some(page(shown, ROOT, title, &main).into_string())
@@ -116,9 +120,9 @@ fn head(detail: &Detail, now: Timestamp) -> Markup {
                 }
             }
             h1 { (clean(&f.summary)) }
-            p.quiet { (clean(&brief_name(f))) @if !f.pod.is_empty() { " / " (clean(&f.pod)) } }
+            p.quiet { (clean(&brief_name(f))) @if !f.pod.is_empty() && !is_bare_pod(f) { " / " (clean(&f.pod)) } }
             @if let Some(over) = &detail.over { p { (sentence(&over.text, now)) } }
-            @if !f.summary.ends_with(&f.cause.text) {
+            @if adds_to(&f.summary, &f.cause.text) {
                 p { (f.cause.code.as_str()) " (" (f.confidence.as_str()) "): " (clean(&f.cause.text)) }
             }
             @if let Some(mute) = &f.muted {
@@ -127,6 +131,20 @@ fn head(detail: &Detail, now: Timestamp) -> Markup {
             @if let Some(id) = detail.caused_by { p { "Held up by " a href=(id) { "this incident" } "." } }
         }
     }
+}
+
+/// A pod that nothing owns is its own workload.
+fn is_bare_pod(finding: &Finding) -> bool {
+    finding.workload.as_ref().is_some_and(|workload| workload.kind == "Pod" && workload.name == finding.pod)
+}
+
+/// Whether a text has a word that the sentence above it does not have.
+fn adds_to(sentence: &str, text: &str) -> bool {
+    let words = |text: &str| -> HashSet<String> {
+        let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+        text.split_whitespace().map(bare).filter(|word| !word.is_empty()).collect()
+    };
+    !words(text).is_subset(&words(sentence))
 }
 
 fn next_steps(shown: &Shown, finding: &Finding) -> Markup {
@@ -178,7 +196,8 @@ fn evidence(evidence: &[Evidence], now: Timestamp) -> Markup {
         section.card {
             h2 { "Evidence" }
             @for (source, title) in SOURCES {
-                @let facts: Vec<&Evidence> = evidence.iter().filter(|fact| fact.source == source).collect();
+                // What changed has a part of its own.
+                @let facts: Vec<&Evidence> = evidence.iter().filter(|fact| fact.source == source && !Change::is(fact)).collect();
                 @if !facts.is_empty() {
                     h3 { (title) }
                     @for one in facts { (fact(one, now)) }
@@ -189,7 +208,7 @@ fn evidence(evidence: &[Evidence], now: Timestamp) -> Markup {
 }
 
 fn fact(fact: &Evidence, now: Timestamp) -> Markup {
-    html! { p.quote { (clean(&fact.text)) @if let Some(at) = fact.at { " " span.quiet { (ago(at, now)) } } } }
+    html! { p.quote { (clean(&fact.text)) @if let Some(at) = fact.at { " " span.quiet { "· " (ago(at, now)) } } } }
 }
 
 fn timeline(detail: &Detail, now: Timestamp) -> Markup {
@@ -202,7 +221,7 @@ fn timeline(detail: &Detail, now: Timestamp) -> Markup {
                 }
             }
             @if detail.earlier_terminations > 0 {
-                p.quiet { (count(detail.earlier_terminations as usize, "earlier termination")) "." }
+                p.quiet { (count(detail.earlier_terminations as usize, "earlier termination")) " not listed." }
             }
         }
     }
@@ -269,4 +288,21 @@ fn alerts(url: &str, finding: &Finding) -> String {
     let filter: String = form_urlencoded::byte_serialize(format!("{{{matchers}}}").as_bytes()).collect();
     // It reads a space for what it is only in this form.
     format!("{url}/#/alerts?filter={}", filter.replace('+', "%20"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cause_is_said_only_if_it_adds_to_the_summary() {
+        let summary =
+            "init container migrate: crash loop (exit code 1): relation \"accounts\" already exists";
+        assert!(!adds_to(summary, "relation \"accounts\" already exists (exit code 1)"));
+        assert!(adds_to(summary, "relation \"users\" already exists (exit code 1)"));
+        assert!(adds_to(
+            "container web: Secret tls does not exist",
+            "Secret tls was not found in namespace shop"
+        ));
+    }
 }

@@ -211,7 +211,7 @@ fn tags(group: &Group) -> Markup {
             @if several {
                 @let named: Vec<&str> = group.workloads.iter().take(WORKLOADS).map(String::as_str).collect();
                 span { (clean(&named.join(", "))) @if more > 0 { " and " (thousands(more)) " more" } }
-            } @else if !["workload", "pods", "node"].contains(&group.scope.kind) {
+            } @else if !["workload", "pods", "node"].contains(&group.scope.kind) && !is_in_summary(group) {
                 span { (clean(&shared(group))) }
             }
             @for (name, value) in &group.labels { span { (clean(name)) ": " (clean(value)) } }
@@ -222,6 +222,18 @@ fn tags(group: &Group) -> Markup {
             }
             @if let Some(id) = group.caused_by { span { "held up by " a href={ "incidents/" (id) } { "this incident" } } }
         }
+    }
+}
+
+/// Whether the sentence names what its incidents share.
+fn is_in_summary(group: &Group) -> bool {
+    let (kind, name) = (group.scope.kind, group.scope.name.as_str());
+    let namespace = group.workloads.first().and_then(|workload| workload.split('/').next());
+    let own = namespace.and_then(|namespace| name.strip_prefix(namespace)?.strip_prefix('/')).unwrap_or(name);
+    match kind {
+        // Too long to be there by chance.
+        "image" | "revision" => group.summary.contains(own),
+        _ => group.summary.to_lowercase().contains(&format!("{kind} {own}").to_lowercase()),
     }
 }
 
@@ -291,19 +303,33 @@ fn beside(shown: &Shown, filter: &Filter, buckets: &[Bucket], now: Timestamp) ->
                 h2 { "Last 6 hours, whole cluster" }
                 @match history {
                     Some(picture) => (picture),
-                    None => p.quiet { "Nothing opened, resolved or terminated since KubeHealer started." },
+                    None => p.quiet { "Nothing opened, resolved or terminated since KubeHealer started. What was open at its start is not counted." },
                 }
             }
             section.card {
                 h2 { "Resolved lately" }
                 @if resolved.is_empty() { p.quiet { "Nothing." } }
-                ul.lines #resolved { @for over in resolved.iter().take(RESOLVED) { (line(over, now)) } }
+                ul.lines #resolved { @for (over, alike) in alike(&resolved).into_iter().take(RESOLVED) { (line(over, alike, now)) } }
             }
         }
     }
 }
 
-fn line(over: &Resolved, now: Timestamp) -> Markup {
+/// The newest of those with the same reason, workload and ending, and how many they are.
+fn alike(resolved: &[Resolved]) -> Vec<(&Resolved, usize)> {
+    let key =
+        |over: &Resolved| (over.finding.reason.as_str().to_owned(), brief_name(&over.finding), over.ending);
+    let mut lines: Vec<(&Resolved, usize)> = Vec::new();
+    for over in resolved {
+        match lines.iter_mut().find(|(first, _)| key(first) == key(over)) {
+            Some((_, number)) => *number += 1,
+            None => lines.push((over, 1)),
+        }
+    }
+    lines
+}
+
+fn line(over: &Resolved, alike: usize, now: Timestamp) -> Markup {
     let f = &over.finding;
     let lasted = f.since.map(|since| span(over.resolved_at.duration_since(since).as_secs()));
     html! {
@@ -311,6 +337,7 @@ fn line(over: &Resolved, now: Timestamp) -> Markup {
             span.sev.good { (over.ending.as_str()) } " "
             a href={ "incidents/" (over.id) } { (clean(f.reason.as_str())) } " "
             (clean(&brief_name(f)))
+            @if alike > 1 { ", " (count(alike, "incident")) }
             div.quiet {
                 (ago(over.resolved_at, now))
                 @if let Some(lasted) = lasted { ", after " (lasted) }

@@ -89,8 +89,9 @@
       took = performance.now() - began;
       if (response.status !== 304) {
         // An incident that is not known any more has its page too.
+        if (response.status === 503) throw new Error("KubeHealer is busy");
         if (!(response.headers.get("content-type") || "").startsWith("text/html")) {
-          throw new Error(response.status === 503 ? "KubeHealer is busy" : "KubeHealer answers with HTTP " + response.status);
+          throw new Error("KubeHealer answers with HTTP " + response.status);
         }
         const next = new DOMParser().parseFromString(await response.text(), "text/html");
         if (mine !== turn) return;

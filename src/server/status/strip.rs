@@ -61,7 +61,10 @@ pub(super) fn strip(buckets: &[Bucket], now: Timestamp) -> Option<Markup> {
             span {
                 (swatch("ended")) (count(terminations, "termination"))
                 @for (at, (reason, times)) in reasons.iter().take(REASONS).enumerate() {
-                    (if at == 0 { ": " } else { ", " }) (times) " " (reason)
+                    (if at == 0 { ": " } else { ", " })
+                    // One reason has the number of all.
+                    @if reasons.len() > 1 { (times) " " }
+                    (reason)
                 }
             }
         }
