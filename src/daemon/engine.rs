@@ -366,8 +366,9 @@ impl Engine {
                     drop(state);
                     // Before this list counts as complete: until then nobody believes that an incident alerts.
                     self.judge_reowned();
-                    // Pods that were judged before it was known which revisions there are: what changed is not compared yet.
-                    if kind == "ReplicaSet" {
+                    // Pods that were judged before it was known which revisions there are, and whose their Job is: what changed
+                    // is not compared yet, and labels and mutes of a CronJob have not reached them.
+                    if matches!(kind, "ReplicaSet" | "Job") {
                         self.judge_active(|_| true);
                     }
                 }

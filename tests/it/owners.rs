@@ -1,6 +1,7 @@
 //! Whose a workload is, and what its owner has muted: in the findings, the incidents, the metrics and the reports.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use kubehealer::cluster::watch::{Selection, Shard};
@@ -10,7 +11,7 @@ use kubehealer::diagnosis::{Sources, World, world};
 use kubehealer::incidents::{FirstSeen, Incidents, What};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::{Object, Pod, Workload};
-use kubehealer::simulator::Cluster;
+use kubehealer::simulator::{Cluster, Fault};
 use serde_json::{Value, json};
 
 use crate::cli::kubehealer as command;
@@ -59,7 +60,10 @@ struct Watched {
 
 impl Watched {
     async fn start(objects: impl IntoIterator<Item = Value>, keys: &[&str]) -> Self {
-        let cluster = Cluster::new();
+        Self::start_on(Cluster::new(), objects, keys).await
+    }
+
+    async fn start_on(cluster: Cluster, objects: impl IntoIterator<Item = Value>, keys: &[&str]) -> Self {
         cluster.set_clock(at(NOW), 0.0);
         cluster.load(objects).unwrap();
         let now = Arc::new(Mutex::new(at(NOW)));
@@ -158,6 +162,27 @@ async fn a_mute_that_comes_goes_or_is_refused_while_the_incident_is_open() {
     pod["metadata"]["annotations"] = muted_until("2026-11-22T18:00:00Z");
     watched.cluster.apply(pod).unwrap();
     watched.incident("a mute of the pod", |i| i["muted"].is_object()).await;
+    watched.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cron_job_says_reaches_pods_that_are_seen_before_their_job() {
+    let cluster = Cluster::new();
+    cluster.fault("jobs", Fault::Delay(Duration::from_secs(1)));
+    let owner = |kind: &str, name: &str| json!([{"apiVersion": "batch/v1", "kind": kind, "name": name, "uid": name, "controller": true}]);
+    let mut cron_job = json!({"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"schedule": "0 1 * * *"}, "status": {},
+        "metadata": {"name": "nightly", "namespace": "shop", "uid": "nightly", "labels": {"team": "payments"}}});
+    cron_job["metadata"]["annotations"] = muted_until("2026-11-22T18:00:00Z");
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {}, "status": {"active": 1},
+        "metadata": {"name": "nightly-1", "namespace": "shop", "uid": "nightly-1", "ownerReferences": owner("CronJob", "nightly")}});
+    let mut pod = cart();
+    pod["metadata"]["labels"] = json!({});
+    pod["metadata"]["ownerReferences"] = owner("Job", "nightly-1");
+    let watched = Watched::start_on(cluster, [cron_job, job, pod], &["team"]).await;
+    watched.incident("the pod", |_| true).await;
+    let incident = watched.incident("the team", |i| i["labels"]["team"] == "payments").await;
+    assert_eq!(incident["workload"], json!({"kind": "CronJob", "name": "nightly"}));
+    assert!(incident["muted"].is_object(), "{incident}");
     watched.running.stop().await;
 }
 
