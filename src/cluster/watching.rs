@@ -325,18 +325,23 @@ mod tests {
     use super::*;
 
     /// A watch whose only frame never ends, and how many bytes of it were read.
-    fn endless(turn: &Arc<Semaphore>) -> (Watching, Arc<std::sync::atomic::AtomicUsize>) {
+    async fn endless(turn: &Arc<Semaphore>) -> (Watching, Arc<std::sync::atomic::AtomicUsize>) {
         let (resource, settings) = (Resource::PODS, Settings::default());
         let health = WatchHealth::new(&resource, &WatchScope::default(), &settings);
         let wire = Arc::new(Wire::new(resource, health, &settings, Arc::clone(turn)));
         let read = Arc::default();
         let count = Arc::clone(&read);
-        let chunks = futures::stream::repeat_with(move || {
-            let chunk = Bytes::from_static(&[b'a'; 64 << 10]);
-            count.fetch_add(chunk.len(), Relaxed);
-            Ok::<_, std::io::Error>(Frame::data(chunk))
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            let count = Arc::clone(&count);
+            let chunks = futures::stream::repeat_with(move || {
+                let chunk = Bytes::from_static(&[b'a'; 64 << 10]);
+                count.fetch_add(chunk.len(), Relaxed);
+                Ok::<_, std::io::Error>(Frame::data(chunk))
+            });
+            std::future::ready(Ok::<_, std::io::Error>(http::Response::new(StreamBody::new(chunks))))
         });
-        let body = Body::wrap_body(StreamBody::new(chunks));
+        let client = kube::Client::new(service, "default");
+        let body = client.send(http::Request::new(Body::empty())).await.unwrap().into_body();
         (Watching::new(wire, body, Encoding::Json, false), read)
     }
 
@@ -344,7 +349,7 @@ mod tests {
     async fn of_many_frames_without_end_one_at_a_time_is_read_beyond_what_is_usual() {
         let turn = Arc::new(Semaphore::new(1));
         let busy = Arc::clone(&turn).acquire_owned().await.unwrap();
-        let (mut watching, read) = endless(&turn);
+        let (mut watching, read) = endless(&turn).await;
         let mut cx = Context::from_waker(Waker::noop());
         assert!(watching.poll_lines(&mut cx).is_pending());
         let held = read.load(Relaxed);
@@ -355,7 +360,7 @@ mod tests {
         assert_eq!(turn.available_permits(), 1);
         // Nor does it wait for its turn for ever.
         let _busy = Arc::clone(&turn).acquire_owned().await.unwrap();
-        let (mut watching, _) = endless(&turn);
+        let (mut watching, _) = endless(&turn).await;
         let ended = std::future::poll_fn(|cx| watching.poll_lines(cx)).await;
         assert!(matches!(ended, Some(Err(_))));
     }
