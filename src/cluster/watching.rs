@@ -329,7 +329,7 @@ mod tests {
         let (resource, settings) = (Resource::PODS, Settings::default());
         let health = WatchHealth::new(&resource, &WatchScope::default(), &settings);
         let wire = Arc::new(Wire::new(resource, health, &settings, Arc::clone(turn)));
-        let read = Arc::default();
+        let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
         let count = Arc::clone(&read);
         let service = tower::service_fn(move |_: http::Request<Body>| {
             let count = Arc::clone(&count);

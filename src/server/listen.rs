@@ -419,7 +419,10 @@ impl AsyncWrite for Paced {
 
     /// Asked once all that there was has been written: the reader has kept up.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_waiting = false;
+        // Asked within a shutdown as well, whose time goes on.
+        if !self.is_shut {
+            self.is_waiting = false;
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
