@@ -45,7 +45,7 @@ const WHOLE: Duration = Duration::from_secs(300);
 /// The longest page of a list that is taken. A longer one is asked for again in pages of half as many objects.
 pub const MAX_PAGE: usize = 8 << 20;
 /// What is longer than this is read by one of the watches at a time, so that all together fit into the memory limit.
-const LONG: usize = 1 << 20;
+pub(super) const LONG: usize = 1 << 20;
 /// Pages of one list at most.
 const MAX_PAGES: u32 = 10_000;
 /// A page with at least so many bytes brings objects, so that the next one need not wait.
@@ -104,8 +104,8 @@ pub(super) struct Wire {
     pace: Mutex<Pace>,
     pages: Mutex<Pages>,
     server_time: Mutex<Option<Timestamp>>,
-    /// Who reads a long body.
-    turn: Arc<Semaphore>,
+    /// Who reads a long body, or a long frame.
+    pub(super) turn: Arc<Semaphore>,
 }
 
 impl Wire {

@@ -11,6 +11,7 @@ use backon::{BackoffBuilder as _, ExponentialBackoff, ExponentialBuilder};
 use futures::StreamExt as _;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -245,6 +246,9 @@ impl Default for Settings {
     }
 }
 
+/// So many events are passed on at once. The HTTP server runs on the same thread: without turns of its own it has to wait for
+/// as long as updates come faster than they are taken.
+const TURN: u32 = 32;
 /// The longest pause between two tries of a request that a server answers.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The same while there is no connection: that costs no server anything, and it is to be noticed soon when it is back.
@@ -303,6 +307,7 @@ impl Watch {
         let client = transport::client(client, Arc::clone(&wire));
         let api = lean::api::<T>(client, &self.resource, self.scope.namespace.as_deref());
         let mut supervisor = Supervisor { pauses: pauses(), refused: 0, has_expired: false };
+        let mut passed = 0;
         loop {
             let streams = wire.streaming.load(Relaxed) && supervisor.refused < REFUSED_LISTS;
             let mut events = pin!(watcher(api.clone(), self.config(streams)));
@@ -314,7 +319,13 @@ impl Watch {
                     event = events.next() => event,
                 };
                 match event {
-                    Some(Ok(event)) => self.pass(event, &mut list, &mut sink),
+                    Some(Ok(event)) => {
+                        self.pass(event, &mut list, &mut sink);
+                        passed = (passed + 1) % TURN;
+                        if passed == 0 {
+                            yield_now().await;
+                        }
+                    }
                     Some(Err(_)) if wire.take_otherwise() => break,
                     Some(Err(error)) => {
                         let failure = Failure::of_watch(&error);
@@ -434,7 +445,44 @@ impl Supervisor {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::objects::Pod;
+    use crate::simulator::{Cluster, client};
+
+    #[tokio::test]
+    async fn other_tasks_have_their_turn_within_a_long_list() {
+        let cluster = Cluster::new();
+        for n in 0..500 {
+            let metadata = json!({"namespace": "shop", "name": format!("web-{n}")});
+            cluster.apply(json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata})).unwrap();
+        }
+        let settings = Settings { initial: InitialList::Pages, ..Settings::default() };
+        let watch = Watch::new(Resource::PODS, WatchScope::default(), settings);
+        let in_a_row = Arc::new(AtomicU32::new(0));
+        let other = Arc::clone(&in_a_row);
+        tokio::spawn(async move {
+            loop {
+                other.store(0, Relaxed);
+                yield_now().await;
+            }
+        });
+        let (most, done) = (AtomicU32::new(0), Notify::new());
+        let sink = |event: Event<Pod>| match event {
+            Event::InitDone => done.notify_one(),
+            _ => {
+                most.fetch_max(in_a_row.fetch_add(1, Relaxed) + 1, Relaxed);
+            }
+        };
+        tokio::select! {
+            _ = watch.run(client(&cluster), sink) => {}
+            () = done.notified() => {}
+        }
+        assert!((1..=TURN).contains(&most.load(Relaxed)), "{most:?}");
+    }
 
     #[test]
     fn every_object_is_in_exactly_one_share_and_shares_are_even() {

@@ -10,11 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::Body as _;
 use kube::client::Body;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::PollSemaphore;
 
 use super::client::{Failure, Kind};
 use super::envelope::{Seen, Writer};
-use super::transport::{ANSWER, Wire};
+use super::transport::{ANSWER, LONG, Wire};
 use crate::objects::decode::{Encoding, EventType, Frames};
 
 /// How long after the end of its time a watch may still be silent: less than the five seconds after which kube-runtime
@@ -53,6 +55,9 @@ pub(super) struct Watching {
     heard: Instant,
     timer: Pin<Box<Sleep>>,
     coalesce: Coalesce,
+    turns: PollSemaphore,
+    /// Held while a frame is long.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Watching {
@@ -63,6 +68,8 @@ impl Watching {
         }
         Self {
             writer: Writer::new(&wire.resource),
+            turns: PollSemaphore::new(Arc::clone(&wire.turn)),
+            turn: None,
             wire,
             body,
             encoding,
@@ -86,6 +93,10 @@ impl Watching {
         }
         loop {
             ready!(self.coalesce.poll(cx));
+            if self.poll_turn(cx).is_pending() {
+                let failure = ready!(self.poll_timer(cx));
+                return self.end(Err(failure));
+            }
             let chunk = match Pin::new(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => frame.into_data().unwrap_or_default(),
                 Poll::Ready(Some(Err(error))) => return self.end(Err(Failure::of(&error))),
@@ -105,6 +116,16 @@ impl Watching {
                 Err(failure) => return self.end(Err(failure)),
             }
         }
+    }
+
+    /// Ready unless the frame is long and another watch or list reads what is long.
+    fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.frames.begun() <= LONG {
+            self.turn = None;
+        } else if self.turn.is_none() {
+            self.turn = ready!(self.turns.poll_acquire(cx));
+        }
+        Poll::Ready(())
     }
 
     /// Notices that the watch stays open, and that it has been silent for too long.
@@ -211,6 +232,7 @@ impl Watching {
 
     fn end(&mut self, how: Result<(), Failure>) -> Poll<Option<Result<Bytes, Failure>>> {
         self.is_over = true;
+        self.turn = None;
         self.wire.health.closed();
         let now = Instant::now();
         let how = how.and_then(|()| {
@@ -287,5 +309,59 @@ impl Coalesce {
         self.is_burst = false;
         self.window = Some(Box::pin(sleep(COALESCE_WINDOW)));
         Poll::Ready(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Waker;
+
+    use http_body::Frame;
+    use http_body_util::StreamBody;
+    use tokio::sync::Semaphore;
+
+    use super::super::health::WatchHealth;
+    use super::super::watch::{Resource, Settings, WatchScope};
+    use super::*;
+
+    /// A watch whose only frame never ends, and how many bytes of it were read.
+    async fn endless(turn: &Arc<Semaphore>) -> (Watching, Arc<std::sync::atomic::AtomicUsize>) {
+        let (resource, settings) = (Resource::PODS, Settings::default());
+        let health = WatchHealth::new(&resource, &WatchScope::default(), &settings);
+        let wire = Arc::new(Wire::new(resource, health, &settings, Arc::clone(turn)));
+        let read = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let count = Arc::clone(&read);
+        let service = tower::service_fn(move |_: http::Request<Body>| {
+            let count = Arc::clone(&count);
+            let chunks = futures::stream::repeat_with(move || {
+                let chunk = Bytes::from_static(&[b'a'; 64 << 10]);
+                count.fetch_add(chunk.len(), Relaxed);
+                Ok::<_, std::io::Error>(Frame::data(chunk))
+            });
+            std::future::ready(Ok::<_, std::io::Error>(http::Response::new(StreamBody::new(chunks))))
+        });
+        let client = kube::Client::new(service, "default");
+        let body = client.send(http::Request::new(Body::empty())).await.unwrap().into_body();
+        (Watching::new(wire, body, Encoding::Json, false), read)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_frames_without_end_one_at_a_time_is_read_beyond_what_is_usual() {
+        let turn = Arc::new(Semaphore::new(1));
+        let busy = Arc::clone(&turn).acquire_owned().await.unwrap();
+        let (mut watching, read) = endless(&turn).await;
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(watching.poll_lines(&mut cx).is_pending());
+        let held = read.load(Relaxed);
+        assert!((LONG..=LONG + (64 << 10)).contains(&held), "{held}");
+        drop(busy);
+        // Now it is its turn, which ends with the watch.
+        assert!(matches!(watching.poll_lines(&mut cx), Poll::Ready(Some(Err(_)))));
+        assert_eq!(turn.available_permits(), 1);
+        // Nor does it wait for its turn for ever.
+        let _busy = Arc::clone(&turn).acquire_owned().await.unwrap();
+        let (mut watching, _) = endless(&turn).await;
+        let ended = std::future::poll_fn(|cx| watching.poll_lines(cx)).await;
+        assert!(matches!(ended, Some(Err(_))));
     }
 }

@@ -12,7 +12,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use axum::Router;
@@ -29,8 +29,8 @@ use tower::ServiceExt as _;
 
 /// Bytes of a request's head at most.
 const HEAD: usize = 16 * 1024;
-/// Bytes of an answer that the system holds for a slow reader: they count as memory of the container.
-const SEND_BUFFER: u32 = 128 * 1024;
+/// Bytes of an answer that the system holds for a slow reader, twice that with its own: they count as memory of the container.
+const SEND_BUFFER: u32 = 32 * 1024;
 /// Connections that the system holds until they are accepted.
 const BACKLOG: u32 = 1024;
 /// How long requests that are answered may go on when the program ends.
@@ -201,6 +201,8 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
+    // What is closed here is gone: else the system holds what nobody has taken for minutes, and counts it in no limit of ours.
+    let _ = stream.set_zero_linger();
     let stream = Paced::new(stream, limits.stall, slot.progress.clone());
     let work = async {
         match tls {
@@ -351,7 +353,8 @@ impl Drop for Slot {
     }
 }
 
-/// A stream that breaks when its reader takes too little of what is written for too long.
+/// A stream that breaks when its reader takes too little of what is written for too long. Its shutdown waits as long for the
+/// reader to close its side too, so that what the system has still to send keeps its place among the connections.
 struct Paced {
     stream: TcpStream,
     stall: Duration,
@@ -360,12 +363,13 @@ struct Paced {
     deadline: Pin<Box<Sleep>>,
     is_waiting: bool,
     taken: usize,
+    is_shut: bool,
 }
 
 impl Paced {
     fn new(stream: TcpStream, stall: Duration, progress: Progress) -> Self {
         let deadline = Box::pin(tokio::time::sleep(stall));
-        Self { stream, stall, progress, deadline, is_waiting: false, taken: 0 }
+        Self { stream, stall, progress, deadline, is_waiting: false, taken: 0, is_shut: false }
     }
 
     fn wrote(&mut self, bytes: usize) {
@@ -415,12 +419,31 @@ impl AsyncWrite for Paced {
 
     /// Asked once all that there was has been written: the reader has kept up.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.is_waiting = false;
+        // Asked within a shutdown as well, whose time goes on.
+        if !self.is_shut {
+            self.is_waiting = false;
+        }
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        if !self.is_shut {
+            ready!(Pin::new(&mut self.stream).poll_shutdown(context))?;
+            self.is_shut = true;
+            self.is_waiting = false;
+        }
+        let mut room = [0; 1024];
+        loop {
+            // The time first: it runs for a client that goes on sending, too.
+            if let Poll::Ready(over) = self.pending(context) {
+                return Poll::Ready(over);
+            }
+            let mut rest = ReadBuf::new(&mut room);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut rest));
+            if read.is_err() || rest.filled().is_empty() {
+                return Poll::Ready(read);
+            }
+        }
     }
 }
 
@@ -464,5 +487,44 @@ mod tests {
         let slots: Vec<Slot> = (0..50).map(|_| table.admit(address(2))).collect();
         assert_eq!(slots.iter().filter(|slot| !slot.close.is_cancelled()).count(), 2);
         assert!(!other.close.is_cancelled() && !slots[49].close.is_cancelled());
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn nothing_is_left_of_an_answer_that_nobody_takes() {
+        use axum::routing::get;
+        use tokio::io::AsyncWriteExt as _;
+
+        /// Whether the system has something to send from this port.
+        fn is_held(port: u16) -> bool {
+            let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+            sockets.lines().any(|line| {
+                let mut fields = line.split_whitespace();
+                let local = fields.nth(1).unwrap_or_default();
+                let queued = fields.nth(2).unwrap_or_default();
+                local.ends_with(&format!(":{port:04X}")) && !queued.starts_with("00000000")
+            })
+        }
+
+        async fn until(what: &str, is: impl Fn() -> bool) {
+            let waits = async {
+                while !is() {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            timeout(Duration::from_secs(5), waits).await.expect(what);
+        }
+
+        let bound = Bound::to((Ipv4Addr::LOCALHOST, 0).into(), "--listen").unwrap();
+        let address = bound.address().unwrap();
+        let router = Router::new().route("/", get(async || "a".repeat(16 << 10)));
+        let limits = Limits { stall: Duration::from_millis(200), ..Limits::MAIN };
+        tokio::spawn(bound.serve(router, None, limits, CancellationToken::new()));
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut client = socket.connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").await.unwrap();
+        until("the answer waits for its reader", || is_held(address.port())).await;
+        until("the answer is given up", || !is_held(address.port())).await;
     }
 }

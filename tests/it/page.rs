@@ -115,11 +115,13 @@ async fn nothing_that_comes_from_the_cluster_or_the_address_becomes_markup() {
     let running = start().await;
     let page = list(&running, "?namespace=evil").await;
     let incident = get(running.address, &format!("/{}", link(&page, "incidents/")), "").await.1;
-    let asked = list(&running, "?q=%3Cscript%3Ealert(1)%3C/script%3E&namespace=%22%3E%3Cimg%3E").await;
+    let query =
+        "?q=%3Cscript%3Ealert(1)%3C/script%3E%E2%80%AE%00&namespace=%22%3E%3Cimg%3E%E2%80%8B&node=%00";
+    let asked = list(&running, query).await;
     for page in [page, incident, asked] {
         assert!(page.contains("&lt;script&gt;alert(1)&lt;/script&gt;"), "{page}");
         assert_eq!(page.matches("<script").count(), 1, "its own: {page}");
-        assert!(!page.contains(['\u{202e}', '\u{200b}']) && !page.contains("<img"), "{page}");
+        assert!(!page.contains(['\u{202e}', '\u{200b}', '\0']) && !page.contains("<img"), "{page}");
     }
     // Nothing needs more than the policy allows.
     let answer = answer(running.address, "/", "").await;

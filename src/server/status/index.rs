@@ -102,7 +102,7 @@ fn form(asked: &Asked, sort: Sort, values: &Values) -> Markup {
             input type="hidden" name="group" value=(asked.group);
             label.words {
                 "Search"
-                input type="search" name="q" value=(asked.q) placeholder="pod, message, image ..." autocomplete="off";
+                input type="search" name="q" value=(clean(&asked.q)) placeholder="pod, message, image ..." autocomplete="off";
             }
             label {
                 "Severity"
@@ -115,7 +115,7 @@ fn form(asked: &Asked, sort: Sort, values: &Values) -> Markup {
             @for (text, name, value, known) in fields {
                 label {
                     (text)
-                    input name=(name) value=(value) list={ (name) "s" } placeholder="any" autocomplete="off";
+                    input name=(name) value=(clean(value)) list={ (name) "s" } placeholder="any" autocomplete="off";
                 }
                 datalist id={ (name) "s" } { @for one in known { option value=(clean(one)) {} } }
             }

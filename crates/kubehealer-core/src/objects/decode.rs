@@ -610,6 +610,11 @@ impl Frames {
 
     /// Whether bytes of a frame have come that is not complete.
     pub fn is_within_frame(&self) -> bool {
-        self.start < self.bytes().len()
+        self.begun() > 0
+    }
+
+    /// Bytes of the frame that is not whole yet.
+    pub fn begun(&self) -> usize {
+        self.bytes().len().saturating_sub(self.start)
     }
 }
