@@ -366,10 +366,11 @@ impl Engine {
                     drop(state);
                     // Before this list counts as complete: until then nobody believes that an incident alerts.
                     self.judge_reowned();
-                    // Pods that were judged before it was known which revisions there are, and whose their Job is: what changed
-                    // is not compared yet, and labels and mutes of a CronJob have not reached them.
-                    if matches!(kind, "ReplicaSet" | "Job") {
-                        self.judge_active(|_| true);
+                    match kind {
+                        // Pods that were judged before it was known which revisions there are: what changed is not compared yet.
+                        "ReplicaSet" => self.judge_active(|_| true),
+                        "Job" => self.find_cron_jobs(),
+                        _ => {}
                     }
                 }
             }
@@ -426,6 +427,21 @@ impl Engine {
         let reowned = std::mem::take(&mut self.state.lock().reowned);
         if !reowned.is_empty() {
             self.judge_active(|pod| reowned.contains(&**pod.workload_key));
+        }
+    }
+
+    /// Pods that were seen before their Job belong to its CronJob.
+    fn find_cron_jobs(&self) {
+        let of_jobs: Vec<Uid> = {
+            let incidents = self.incidents.read();
+            let pods = incidents.active_pods();
+            pods.filter(|pod| pod.workload_key.workload.kind == "Job").map(|pod| pod.uid).collect()
+        };
+        for uid in of_jobs {
+            let pod = self.incidents.read().pod(uid).map(|active| active.pod());
+            if let Some(pod) = pod {
+                self.pod(&pod, FirstSeen::CatchingUp);
+            }
         }
     }
 
