@@ -680,7 +680,7 @@ fn a_kubelet_that_says_itself_that_it_is_not_ready_is_not_silent() {
         well.status.conditions.clear();
         let found = survey(Snapshot { nodes: vec![sick], pods: vec![well], ..Snapshot::default() });
         let f = found.findings.iter().find(|f| f.reason == R::NodeNotReady.into()).unwrap();
-        assert_eq!(f.next_steps.iter().any(|s| s.contains("frozen")), frozen, "{:?}", f.next_steps);
+        assert_eq!(f.next_steps.iter().any(|s| s.contains("out of date")), frozen, "{:?}", f.next_steps);
     }
 }
 

@@ -56,8 +56,8 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
             .next_step(describe.clone());
         if silent && pods > 0 {
             let pods = text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod");
-            finding = finding
-                .next_step(format!("the status of the {pods} on it is out of date; a drain moves them"));
+            finding =
+                finding.next_step(format!("the status of its {pods} is out of date; a drain moves them"));
         }
         // Of a silent kubelet the control plane has waited long enough already.
         finding = finding.grace(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
