@@ -438,10 +438,20 @@ impl Engine {
             pods.filter(|pod| pod.workload_key.workload.kind == "Job").map(|pod| pod.uid).collect()
         };
         for uid in of_jobs {
-            let pod = self.incidents.read().pod(uid).map(|active| active.pod());
-            if let Some(pod) = pod {
-                self.pod(&pod, FirstSeen::CatchingUp);
+            let now = self.now();
+            let mut state = self.state.lock();
+            let mut incidents = self.incidents.write();
+            let Some(active) = incidents.pod(uid) else { continue };
+            let pod = active.pod();
+            let workload = state.world.owners.workload_of(&pod);
+            if workload == active.workload_key.workload {
+                continue;
             }
+            let diagnosis = state.judge(&self.metrics, &pod, &workload, now);
+            let events = incidents.apply(&pod, &workload, diagnosis, FirstSeen::CatchingUp, now);
+            drop(incidents);
+            drop(state);
+            self.happened(&events);
         }
     }
 

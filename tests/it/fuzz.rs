@@ -36,7 +36,7 @@ fn seeds_and_what_was_found_do_no_harm() {
     }
 }
 
-/// They open what they never close, or begin again and again.
+/// They open what they never close, or begin over and over.
 const TEXTS: [&str; 18] = [
     "a",
     " ",
