@@ -439,7 +439,7 @@ impl Engine {
         };
         for uid in of_jobs {
             let now = self.now();
-            let mut state = self.state.lock();
+            let state = self.state.lock();
             let mut incidents = self.incidents.write();
             let Some(active) = incidents.pod(uid) else { continue };
             let pod = active.pod();
