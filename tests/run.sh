@@ -30,20 +30,22 @@ step() { # name, command...
 # The chart needs no compiler, and mostly waits for downloads: it runs beside the build.
 tests/chart/run.sh >"$logs/chart" 2>&1 &
 chart=$!
-chart_result() {
+result_of() { # process, its log
   local code=0
-  wait "$chart" || code=$?
-  cat "$logs/chart"
+  wait "$1" || code=$?
+  cat "$logs/$2"
   return "$code"
 }
 
 step "format" cargo fmt --check
 step "lints" cargo clippy --locked --workspace --all-targets --quiet -- -D warnings
 step "program" cargo test --locked --workspace --quiet
-step "chart, alerts, manifests, workflows" chart_result
-for suite in tests/e2e/run.sh tests/image/run.sh; do
-  step "$suite" "$suite"
-done
+step "chart, alerts, manifests, workflows" result_of "$chart" chart
+# The image is built in the time that the end-to-end tests wait: with the lowest priority, so that it does not hold them up.
+nice -n 19 tests/image/run.sh >"$logs/image" 2>&1 &
+image=$!
+step "tests/e2e/run.sh" tests/e2e/run.sh
+step "tests/image/run.sh" result_of "$image" image
 
 if [ ${#failed[@]} -gt 0 ]; then
   printf '\nFAILED: %s\n' "${failed[*]}"
