@@ -133,7 +133,7 @@ impl Shown {
         if age <= PULSE {
             Ok(())
         } else {
-            Err(format!("the watch's task has given no sign of life for {age} s"))
+            Err(format!("the watch's task has reported nothing for {age} s"))
         }
     }
 }

@@ -151,7 +151,7 @@ impl WatchHealth {
         } else if failing >= MAX_TROUBLE {
             format!("failing for {} s", failing.as_secs())
         } else if silent > self.stale_after {
-            format!("no sign of life for {} s", silent.as_secs())
+            format!("nothing received for {} s", silent.as_secs())
         } else {
             return Ok(());
         };

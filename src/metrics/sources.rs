@@ -35,7 +35,7 @@ const WATCHES: [&Family; 8] = [
     ),
     &Family::gauge(
         "kubehealer_watch_last_event_timestamp_seconds",
-        "Time of the last sign of life of a watch, bookmarks included.",
+        "Time at which a watch last received anything, bookmarks included.",
         &["resource"],
     ),
     &Family::gauge("kubehealer_watches", "Number of watches.", &[]),

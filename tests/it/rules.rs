@@ -277,7 +277,7 @@ fn nested_loops_and_growing_texts_end_within_their_budget() {
     let product = format!("{range}.map(a, {range}.map(b, {range}.map(c, [a, b, c]))).size() > 0");
     let x = "x".repeat(100);
     let growing = format!("'x'{}.size() > 0", format!(".replace('x', '{x}')").repeat(12));
-    for (when, says) in [(nested, "steps"), (product, "steps"), (growing, "makes a text of")] {
+    for (when, says) in [(nested, "steps"), (product, "steps"), (growing, "builds a string of")] {
         let started = std::time::Instant::now();
         let applied = load(&raising(&when)).apply(&crashing(), &[], vec![], now());
         assert_eq!(applied.errors.len(), 1);

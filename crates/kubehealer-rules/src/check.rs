@@ -133,7 +133,7 @@ fn limit(source: &str) -> Result<(), Wrong> {
     let bytes = source.as_bytes();
     for (at, &byte) in bytes.iter().enumerate() {
         if byte < b' ' && !matches!(byte, b'\n' | b'\t' | b'\r') || byte == 0x7f {
-            return wrong(at, "a control character: write it as an escape in a text");
+            return wrong(at, "control character: write it as an escape in a string");
         }
         if let Some(q) = quote {
             if escaped {
@@ -147,7 +147,7 @@ fn limit(source: &str) -> Result<(), Wrong> {
         }
         signs = if matches!(byte, b'!' | b'-') { signs + 1 } else { 0 };
         if signs > 8 {
-            return wrong(at, "too many signs in a row");
+            return wrong(at, "too many operators in a row");
         }
         match byte {
             b'"' | b'\'' => quote = Some(byte),
@@ -203,10 +203,10 @@ fn readable(message: &str) -> String {
             "&" => "a single & is not an operator: write &&".into(),
             "|" => "a single | is not an operator: write ||".into(),
             q if q.starts_with(['"', '\'']) => {
-                "this text does not end, or has an escape that CEL does not know (write \\\\ for a backslash)"
+                "this string has no closing quote, or an escape that CEL does not know (write \\\\ for a backslash)"
                     .into()
             }
-            found => format!("{found:?} means nothing here"),
+            found => format!("{found:?} is not valid here"),
         },
         Some(found)
             if text.starts_with("mismatched")
@@ -295,7 +295,7 @@ impl<'s> Checker<'s> {
                 let mut of = Type::Any;
                 for entry in &map.entries {
                     let EntryExpr::MapEntry(entry) = &entry.expr else {
-                        return wrong(at, "objects cannot be made here");
+                        return wrong(at, "objects cannot be created here");
                     };
                     let key_at = self.start(&entry.key);
                     let (key, key_of) = self.check(&entry.key)?;
@@ -310,7 +310,7 @@ impl<'s> Checker<'s> {
                 Ok((Op::Map(entries), Type::Map(Box::new(of))))
             }
             Expr::Struct(made) => {
-                wrong(at, format!("objects such as {} cannot be made here", made.type_name))
+                wrong(at, format!("objects such as {} cannot be created here", made.type_name))
             }
             Expr::Call(call) => match &call.target {
                 Some(target) => self.method(target, &call.func_name, &call.args, at),
@@ -327,10 +327,10 @@ impl<'s> Checker<'s> {
             LiteralValue::Double(d) => (Op::Double(*d.inner()), Type::Double),
             LiteralValue::String(s) => (Op::Text(s.inner().into()), Type::Text),
             LiteralValue::UInt(i) => {
-                return wrong(at, format!("there are no unsigned numbers here: write {}", i.inner()));
+                return wrong(at, format!("unsigned numbers are not supported: write {}", i.inner()));
             }
-            LiteralValue::Bytes(_) => return wrong(at, "there are no bytes here: write a text"),
-            LiteralValue::Null => return wrong(at, "there is no null here: has(x) tells whether x is set"),
+            LiteralValue::Bytes(_) => return wrong(at, "bytes are not supported: write a string"),
+            LiteralValue::Null => return wrong(at, "null is not supported: has(x) tells whether x is set"),
         })
     }
 
@@ -360,7 +360,7 @@ impl<'s> Checker<'s> {
                 self.uses.now = true;
                 (Variable::Now, Type::Time)
             }
-            "null" => return wrong(at, "there is no null here: has(x) tells whether x is set"),
+            "null" => return wrong(at, "null is not supported: has(x) tells whether x is set"),
             _ => {
                 let known =
                     VARIABLES.iter().copied().chain(self.locals.iter().map(|(name, _)| name.as_str()));
@@ -678,7 +678,7 @@ impl<'s> Checker<'s> {
             other => wrong(
                 at,
                 format!(
-                    "in is for lists and maps; this is {other}: for a part of a text write a.contains(b)"
+                    "in is for lists and maps; this is {other}: for a part of a string write a.contains(b)"
                 ),
             ),
         }
@@ -728,7 +728,7 @@ impl<'s> Checker<'s> {
         let Expr::Literal(LiteralValue::String(pattern)) = &pattern.expr else {
             return wrong(
                 at,
-                "the pattern must be written out as a text, so that it is checked when the rule is loaded",
+                "the pattern must be a literal string, so that it is checked when the rule is loaded",
             );
         };
         let pattern = compile(pattern.inner()).or_else(|message| wrong(at, message))?;
@@ -743,7 +743,7 @@ impl<'s> Checker<'s> {
     fn zone(&mut self, expr: &IdedExpr) -> Result<TimeZone, Wrong> {
         let at = self.start(expr);
         let Expr::Literal(LiteralValue::String(name)) = &expr.expr else {
-            return wrong(at, "the time zone must be written out, such as \"Europe/Berlin\"");
+            return wrong(at, "the time zone must be a literal string, such as \"Europe/Berlin\"");
         };
         let name = name.inner();
         zone(name).map_or_else(

@@ -202,7 +202,7 @@ impl<'a> Run<'a> {
     /// Pays for building a text, and refuses one that is too long.
     pub(super) fn spend_new_text(&mut self, bytes: usize) -> Result<(), Fail> {
         if bytes > MAX_TEXT {
-            return fail(format!("makes a text of {bytes} bytes; at most {MAX_TEXT} are allowed"));
+            return fail(format!("builds a string of {bytes} bytes; at most {MAX_TEXT} are allowed"));
         }
         self.spend_text(bytes)
     }
@@ -299,7 +299,7 @@ impl<'a> Run<'a> {
                     let key = self.text(key)?;
                     self.spend(map.len())?;
                     if map.iter().any(|(k, _)| *k == key) {
-                        return Err(Fail::Says(format!("the key {key:?} comes twice")).into());
+                        return Err(Fail::Says(format!("the key {key:?} appears twice")).into());
                     }
                     map.push((key, self.eval(value)?));
                 }

@@ -455,7 +455,7 @@ impl<'t> Reader<'t> {
     fn next_steps(&mut self, fields: &mut Fields<'_>, uses: &mut Uses) -> Vec<Template> {
         let Some(node) = fields.take("nextSteps") else { return Vec::new() };
         let Kind::List(items) = &node.kind else {
-            self.error(node.at, format!("`nextSteps` must be a list of texts; this is {}", node.describe()));
+            self.error(node.at, format!("`nextSteps` must be a list of strings; this is {}", node.describe()));
             return Vec::new();
         };
         if items.len() > 20 {
@@ -529,7 +529,7 @@ impl<'t> Reader<'t> {
             let Some(text) = self.scalar(item, what) else { continue };
             let bare = text.strip_prefix('!').unwrap_or(&text);
             if bare.is_empty() || text.len() > 253 || text.contains(char::is_whitespace) {
-                self.error(item.at, format!("`{what}` has {:?}, which is no name", cut(&text)));
+                self.error(item.at, format!("`{what}` has {:?}, which is not a name", cut(&text)));
                 continue;
             }
             texts.push((item.at, text));
@@ -541,7 +541,7 @@ impl<'t> Reader<'t> {
         match &node.kind {
             Kind::Scalar(text, _) if !node.is_null() => Some(text.clone()),
             _ => {
-                self.error(node.at, format!("`{what}` must be a text; this is {}", node.describe()));
+                self.error(node.at, format!("`{what}` must be a string; this is {}", node.describe()));
                 None
             }
         }
@@ -553,7 +553,7 @@ impl<'t> Reader<'t> {
             if let Kind::Scalar(text, _) = &key.kind
                 && !seen.insert(text)
             {
-                self.error(key.at, format!("{:?} comes twice in {what}", cut(text)));
+                self.error(key.at, format!("{:?} appears twice in {what}", cut(text)));
             }
         }
     }
@@ -567,7 +567,7 @@ impl<'t> Reader<'t> {
         let mut entries = BTreeMap::new();
         for (key, value) in list {
             let Kind::Scalar(text, _) = &key.kind else {
-                self.error(key.at, format!("the keys of {what} must be texts; this is {}", key.describe()));
+                self.error(key.at, format!("the keys of {what} must be strings; this is {}", key.describe()));
                 continue;
             };
             if known.contains(&text.as_str()) {

@@ -250,7 +250,7 @@ pub(super) static FUNCTIONS: &[Function] = &[
     function!("bool", [Text] -> Bool, |_, args| match text(args, 0)? {
         "true" | "True" | "TRUE" | "t" | "1" => Ok(Value::Bool(true)),
         "false" | "False" | "FALSE" | "f" | "0" => Ok(Value::Bool(false)),
-        other => fail(format!("{other:?} is no truth value")),
+        other => fail(format!("{other:?} is not true or false")),
     }),
     function!("duration", [Text] -> Duration, |_, args| {
         duration(text(args, 0)?).map(Value::Duration).map_err(Fail::Says)
@@ -321,7 +321,7 @@ fn number(args: &[Value<'_>], i: usize) -> Result<i64, Fail> {
 
 fn index(args: &[Value<'_>], i: usize) -> Result<usize, Fail> {
     let number = number(args, i)?;
-    usize::try_from(number).or_else(|_| fail(format!("{number} is no index")))
+    usize::try_from(number).or_else(|_| fail(format!("{number} is not an index")))
 }
 
 fn list<'v, 'a>(args: &'v [Value<'a>]) -> Result<&'v [Value<'a>], Fail> {
@@ -402,7 +402,7 @@ fn substring<'a>(run: &mut Run<'a>, args: &[Value<'a>]) -> Result<Value<'a>, Fai
     let length = text.chars().count();
     let to = if args.len() > 2 { index(args, 2)? } else { length };
     if from > to || to > length {
-        return fail(format!("there are no characters {from} to {to} in a text of {length}"));
+        return fail(format!("there are no characters {from} to {to} in a string of {length}"));
     }
     Ok(Value::Text(Cow::Owned(text.chars().skip(from).take(to - from).collect())))
 }
@@ -489,7 +489,7 @@ fn to_int<'a>(_: &mut Run<'a>, args: &[Value<'a>]) -> Result<Value<'a>, Fail> {
     Ok(Value::Int(match args.first() {
         Some(Value::Double(d)) if d.is_finite() && d.abs() < 9.2e18 => *d as i64,
         Some(Value::Double(d)) => return fail(format!("{d} is out of range")),
-        Some(Value::Text(text)) => text.parse().or_else(|_| fail(format!("{text:?} is no whole number")))?,
+        Some(Value::Text(text)) => text.parse().or_else(|_| fail(format!("{text:?} is not a whole number")))?,
         Some(Value::Time(time)) => time.as_second(),
         _ => return Err(mistyped()),
     }))
@@ -498,7 +498,7 @@ fn to_int<'a>(_: &mut Run<'a>, args: &[Value<'a>]) -> Result<Value<'a>, Fail> {
 fn to_double<'a>(_: &mut Run<'a>, args: &[Value<'a>]) -> Result<Value<'a>, Fail> {
     Ok(Value::Double(match args.first() {
         Some(Value::Int(i)) => *i as f64,
-        Some(Value::Text(text)) => text.parse().or_else(|_| fail(format!("{text:?} is no number")))?,
+        Some(Value::Text(text)) => text.parse().or_else(|_| fail(format!("{text:?} is not a number")))?,
         _ => return Err(mistyped()),
     }))
 }
@@ -525,7 +525,7 @@ pub(super) fn show(value: &Value<'_>) -> Option<String> {
 pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
     let wrong = || {
         format!(
-            "{text:?} is no duration: write hours, minutes and seconds, such as \"720h\", \"10m\" or \"1h30m\""
+            "{text:?} is not a duration: write hours, minutes and seconds, such as \"720h\", \"10m\" or \"1h30m\""
         )
     };
     let (negative, mut rest) = match text.strip_prefix('-') {
@@ -569,11 +569,11 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
 
 /// A time as RFC 3339 writes it.
 pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("{text:?} is no time: write it such as \"2026-11-22T10:00:00Z\""))
+    text.parse().map_err(|_| format!("{text:?} is not a time: write it such as \"2026-11-22T10:00:00Z\""))
 }
 
 /// A quantity as Kubernetes writes it.
 pub(super) fn parse_quantity(text: &str) -> Result<f64, String> {
     quantity::parse(text)
-        .ok_or_else(|| format!("{text:?} is no quantity: write it such as \"64Mi\", \"1.5\" or \"250m\""))
+        .ok_or_else(|| format!("{text:?} is not a quantity: write it such as \"64Mi\", \"1.5\" or \"250m\""))
 }

@@ -52,7 +52,7 @@ impl Template {
                 let hint = if matches!(checked.of, Type::List(_)) { ": write x.join(\", \")" } else { "" };
                 return Err(Wrong {
                     at: start,
-                    message: format!("{} cannot be written as text{hint}", checked.of),
+                    message: format!("{} cannot be written as a string{hint}", checked.of),
                 });
             }
             uses = uses.and(checked.uses);

@@ -193,7 +193,7 @@ impl Reader<'_> {
             Kind::Scalar(text, _) if !node.is_null() => vec![text.clone()],
             Kind::List(items) => items.iter().flat_map(|item| self.texts(Some(item), what)).collect(),
             _ => {
-                self.error(node.at, format!("`{what}` must be a text; this is {}", node.describe()));
+                self.error(node.at, format!("`{what}` must be a string; this is {}", node.describe()));
                 Vec::new()
             }
         }
@@ -217,10 +217,10 @@ impl Reader<'_> {
                     self.error(key.at, format!("unknown field {text:?} of {what}{hint}"));
                 }
                 Kind::Scalar(text, _) if fields.insert(text.as_str(), value).is_some() => {
-                    self.error(key.at, format!("{text:?} comes twice in {what}"));
+                    self.error(key.at, format!("{text:?} appears twice in {what}"));
                 }
                 Kind::Scalar(..) => {}
-                _ => self.error(key.at, format!("the keys of {what} must be texts")),
+                _ => self.error(key.at, format!("the keys of {what} must be strings")),
             }
         }
         Some(fields)

@@ -55,7 +55,7 @@ impl Node {
     pub(super) fn describe(&self) -> &'static str {
         match &self.kind {
             Kind::Scalar(text, Style::Plain) if is_null(text) => "nothing",
-            Kind::Scalar(..) => "a text",
+            Kind::Scalar(..) => "a string",
             Kind::List(_) => "a list",
             Kind::Map(_) => "a mapping",
         }
@@ -194,7 +194,7 @@ impl Builder {
         }
         if tagged {
             let at = span.tag_start.and_then(|mark| mark.byte_offset()).unwrap_or(at);
-            return Err(Fault::new(at, "tags (!name) are not read here: quote a text that begins with !"));
+            return Err(Fault::new(at, "tags (!name) are not read here: quote a string that begins with !"));
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
             .cause(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
         "Terminated" | "NodeShutdown" | "Shutdown" => {
             let node = text::name(&pod.spec.node_name);
-            let what = if rejected.is_some() { "was refused" } else { "ended" };
+            let what = if rejected.is_some() { "was refused" } else { "was stopped" };
             of(Reason::NodeShutdown)
                 .summary(format!("the pod {what} because node {node} was shut down"))
                 .cause(CauseCode::NodeShutDown, format!("node {node} was shut down"))
@@ -416,7 +416,7 @@ fn still_there(
     let hooks = alive.iter().filter_map(|name| hook_of(pod, name)).collect::<Vec<_>>().join("; ");
     let (what, sure) = match alive.len() {
         0 => {
-            let words = "its containers have ended, and the kubelet has not finished: as a rule a volume cannot be unmounted";
+            let words = "its containers have terminated, and the kubelet has not finished: as a rule a volume cannot be unmounted";
             (words.to_owned(), Confidence::Probable)
         }
         1 => (format!("container {list} still runs after its grace period"), told),
@@ -463,7 +463,7 @@ fn hook_of(pod: &Pod, container: &str) -> Option<String> {
     let hook = spec.lifecycle.as_ref()?.pre_stop.as_ref()?;
     let program = hook.exec.as_ref().map(|e| text::name(&e.program)).filter(|p| !p.is_empty());
     let command = program.map(|p| format!(" ({p})"));
-    Some(format!("it has a preStop hook{}, which may not have ended", command.unwrap_or_default()))
+    Some(format!("it has a preStop hook{}, which may still be running", command.unwrap_or_default()))
 }
 
 /// A pod on its way out, in time, that did not go as it was asked to: its preStop hook failed, or it did not heed SIGTERM.

@@ -38,7 +38,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     if !seen {
         let node = text::name(&pod.spec.node_name);
         let finding = Finding::of_pod(pod, Reason::PodNotStarted)
-            .summary(format!("pod is assigned to node {node}, and its kubelet gives no sign of life"))
+            .summary(format!("pod is assigned to node {node}, whose kubelet no longer posts its status"))
             .cause(CauseCode::KubeletSilent, format!("the kubelet on node {node} has not picked up the pod"))
             .confidence(Confidence::Probable)
             .scope("node", node.clone())
@@ -298,7 +298,7 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
             let image =
                 text::between(&newest.message, "Pulling image \"", "\"").map(text::name).unwrap_or_default();
             let mut finding = finding
-                .summary(format!("image {image} is being pulled for a long time"))
+                .summary(format!("the pull of image {image} takes unusually long"))
                 .cause(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither finished nor failed"))
                 .confidence(Confidence::Probable)
                 .next_step("the kubelet pulls one image after the other by default: another large one may be ahead of it");

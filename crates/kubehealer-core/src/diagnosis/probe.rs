@@ -344,7 +344,7 @@ fn of_command(said: &str, probe: Option<&Probe>, slow: bool) -> Complaint {
             || by_kubelet.contains("rpc error") && by_kubelet.lines().count() == 1)
     {
         let timeout = probe.map_or(1, Probe::timeout);
-        let short = format!("it did not end within timeoutSeconds {timeout} (timed out)");
+        let short = format!("it did not finish within timeoutSeconds {timeout} (timed out)");
         return Complaint { short, hint: Some(late(probe)), may_be_slow: true, of_program: true };
     }
     let hint = "run the probe's command by hand in the container: kubectl exec";

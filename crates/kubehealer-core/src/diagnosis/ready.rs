@@ -382,10 +382,10 @@ fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<F
     let since = ready.last_transition_time.get();
     let grace = Reason::ReadinessGatesNotReady.grace();
     let mut finding = Finding::of_pod(pod, Reason::NodeNotReady)
-        .summary(format!("the pod is marked not ready although all of its containers are: node {node} is silent"))
+        .summary(format!("the pod is marked not ready although all of its containers are: the kubelet on node {node} no longer posts its status"))
         .cause(
             CauseCode::KubeletSilent,
-            format!("the control plane no longer hears from node {node}, so what the pod says of its containers is old"),
+            format!("node {node} posts no status, so the container statuses in the pod are out of date"),
         )
         .confidence(Confidence::Probable)
         .scope("node", node.clone())

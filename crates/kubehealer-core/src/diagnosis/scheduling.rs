@@ -542,7 +542,7 @@ fn ignored(pod: &Pod) -> Finding {
         .summary(format!("pod is not scheduled: no scheduler has handled it{who}"))
         .cause(
             CauseCode::SchedulingConstraints,
-            format!("no condition and no event of a scheduler: the scheduler that the pod names does not run, or is far behind{who}"),
+            format!("no condition and no event of a scheduler: the scheduler that the pod names does not run, or is overloaded{who}"),
         )
         .confidence(Confidence::Probable);
     let step = finding
@@ -657,7 +657,7 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
             "the claim must exist and be bound, in a zone that the node can reach"
         }
         CauseCode::NodesUnschedulable if is_taint_of_an_end(words) => {
-            "the autoscaler is about to remove the nodes, and others must come: see its log"
+            "the autoscaler is removing these nodes, and has to add others: see its log"
         }
         CauseCode::NodesUnschedulable => {
             "when the maintenance is over, for each of them: kubectl uncordon NODE"

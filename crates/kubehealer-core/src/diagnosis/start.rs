@@ -369,7 +369,7 @@ fn not_read(finding: Finding, who: &str, message: &str) -> Finding {
         )
         .scope("node", node.clone())
         .next_step(format!(
-            "if it lasts, look whether the kubelet reaches the API server; {}",
+            "if it persists, check whether the kubelet reaches the API server; {}",
             runtime::on_node(&node)
         ))
 }

@@ -77,7 +77,7 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .only(&["on node {node}: the load of its disk (iostat), and the log of the container runtime", "kubectl describe node {node}"]),
     // The runtime breaks a pull off when no data have come for as long as it waits.
-    rule("too slow", C::ImagePullSlow).any(&["context canceled"]).of(Of::Registry).only(&[CURL, "the runtime breaks a pull off when no data come for a time (containerd: image_pull_progress_timeout)"]),
+    rule("too slow", C::ImagePullSlow).any(&["context canceled"]).of(Of::Registry).only(&[CURL, "the runtime cancels a pull that receives no data for a time (containerd: image_pull_progress_timeout)"]),
     rule("no answer", C::RegistryUnreachable)
         .fact(&[Fact::TimeOut])
         .of(Of::Registry)

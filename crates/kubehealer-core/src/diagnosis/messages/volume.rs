@@ -6,7 +6,7 @@ use crate::diagnosis::cause::CauseCode as C;
 
 const DRIVER: &str =
     "check that the driver's node pod runs on node {node}: kubectl get csinodes,pods -A -o wide";
-const HOLDER: &str = "find the pod that still holds the volume: kubectl get volumeattachments; let it go first, or if its node is dead, delete that pod by force or taint the node out-of-service";
+const HOLDER: &str = "find the pod that still holds the volume: kubectl get volumeattachments; delete it first, or if its node is dead, delete that pod by force or taint the node out-of-service";
 const DRIVER_LOG: &str = "look at the log of the storage driver's pod on node {node} and of its controller";
 
 /// First match wins. The codes are those of a mount; an attachment has its own.
@@ -43,11 +43,11 @@ pub const RULES: &[Rule] = &[
     rule("file system damaged", C::VolumeMountFailed)
         .any(&["'fsck' found errors", "run fsck manually"])
         .note("fsck found errors on the file system that it could not correct")
-        .only(&["repair it with fsck (e2fsck) while nobody has it mounted, after a snapshot; or restore a backup"]),
+        .only(&["repair it with fsck (e2fsck) while it is mounted nowhere, after a snapshot; or restore a backup"]),
     rule("file system needs repair", C::VolumeMountFailed)
         .any(&["structure needs cleaning"])
         .note("the kernel found errors in the file system")
-        .only(&["on node {node}: dmesg; repair it with fsck (xfs_repair) while nobody has it mounted, after a snapshot; or restore a backup"]),
+        .only(&["on node {node}: dmesg; repair it with fsck (xfs_repair) while it is mounted nowhere, after a snapshot; or restore a backup"]),
     rule("other zone", C::VolumeMountFailed)
         .any(&["not in the same availability zone", "zonemismatch", "nodeaffinity check failed"])
         .note("the volume is on another node or zone")
@@ -59,7 +59,7 @@ pub const RULES: &[Rule] = &[
     rule("too many volumes", C::VolumeMountFailed)
         .any(&["maximum number of attachments", "attachment limit", "maximum number of data disks", "exceed the limit of attach"])
         .only(&["let the pod run on another node, or use nodes of a size that takes more disks: kubectl get csinodes -o yaml"]),
-    rule("rate limit", C::VolumeMountFailed).fact(&[Fact::RateLimited]).only(&["it is tried again; if it lasts, look who calls that API so often"]),
+    rule("rate limit", C::VolumeMountFailed).fact(&[Fact::RateLimited]).only(&["it is tried again; if it persists, find out who calls that API so often"]),
     rule("key", C::VolumeMountFailed).any(&["kms key", "kms.", "key vault key"]).only(&["check that the key is enabled, and that the storage driver may use it"]),
     rule("NFS export", C::VolumeMountFailed).any(&["access denied by server"]).only(&["check the server's exports: the path, and whether they allow the address of node {node}"]),
     rule("name", C::VolumeMountFailed)
@@ -105,7 +105,7 @@ pub const RULES: &[Rule] = &[
     rule("not read yet", C::VolumeMountFailed)
         .any(&["not registered", "failed to sync"])
         .note("the kubelet has not read it from the API server yet")
-        .only(&["if it lasts, look whether the kubelet on node {node} reaches the API server"]),
+        .only(&["if it persists, check whether the kubelet on node {node} reaches the API server"]),
     rule("iSCSI", C::VolumeMountFailed)
         .any(&["iscsi"])
         .only(&["on node {node}: systemctl status iscsid, iscsiadm -m session, and whether the portal can be reached (port 3260)", DRIVER_LOG]),
