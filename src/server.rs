@@ -130,11 +130,7 @@ impl Shown {
 
     fn alive(&self) -> Result<(), String> {
         let age = (self.wall_clock)().as_second() - self.pulse.load(Relaxed);
-        if age <= PULSE {
-            Ok(())
-        } else {
-            Err(format!("the watch's task has reported nothing for {age} s"))
-        }
+        if age <= PULSE { Ok(()) } else { Err(format!("the watch's task has reported nothing for {age} s")) }
     }
 }
 

@@ -432,7 +432,7 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to create new parent process: namespace path: lstat /proc/0/ns/ipc: no such file or directory: unknown",
             C::SandboxFailed,
-            "sandbox had ended",
+            "sandbox had already stopped",
         ),
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: mkdir /src: not a directory: unknown",
@@ -952,8 +952,8 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&grpc, "timeout: failed to connect service \"10.1.1.1:5000\" within 1s: context deadline exceeded".to_owned(), "the connection times out", "network policies"),
         (&command, "cat: /tmp/healthy: No such file or directory".to_owned(), "command check: cat: /tmp/healthy: No such file or directory", "by hand"),
         (&command, "Could not connect to Redis at localhost:6379: Connection refused".to_owned(), "command check: Could not connect to Redis at localhost:6379: Connection refused", "by hand"),
-        (&command, "command timed out: \"pg_isready -U postgres\" timed out after 1s".to_owned(), "did not end within timeoutSeconds 1", "timeoutSeconds 1"),
-        (&command, "rpc error: code = DeadlineExceeded desc = failed to exec in container: timeout 1s exceeded: context deadline exceeded".to_owned(), "did not end within timeoutSeconds 1", "timeoutSeconds 1"),
+        (&command, "command timed out: \"pg_isready -U postgres\" timed out after 1s".to_owned(), "did not finish within timeoutSeconds 1", "timeoutSeconds 1"),
+        (&command, "rpc error: code = DeadlineExceeded desc = failed to exec in container: timeout 1s exceeded: context deadline exceeded".to_owned(), "did not finish within timeoutSeconds 1", "timeoutSeconds 1"),
         (&command, "OCI runtime exec failed: exec failed: unable to start container process: exec: \"/bin/grpc_health_probe\": stat /bin/grpc_health_probe: no such file or directory: unknown".to_owned(), "/bin/grpc_health_probe not found in the image", "not in the image"),
     ] {
         let ready = app_with(json!({"readinessProbe": probe}), running(1900), json!({}), 0);
@@ -1338,6 +1338,37 @@ fn all_that_a_pod_lacks_for_its_volumes_is_named() {
     let key = "MountVolume.SetUp failed for volume \"all\" : references non-existent config key: app.yaml";
     let f = warns(&lacks(&[key]), R::VolumeNotReady, C::MissingConfigMapKey, &["has no key app.yaml"]);
     assert_eq!(f.scope, None);
+}
+
+#[test]
+fn an_attempt_that_is_held_up_by_an_earlier_one_says_what_failed_that_one() {
+    let mount =
+        |words: &str| format!("MountVolume.SetUp failed for volume \"data\" : rpc error: code = {words}");
+    for (reason, held_up, earlier, said) in [
+        (
+            "FailedAttachVolume",
+            mount("Unavailable desc = ControllerPublish not permitted on node \"w-1\" due to backoff condition"),
+            mount("Internal desc = Failed to Attach: The disk is already being used by instance w-2"),
+            "already being used by instance w-2",
+        ),
+        (
+            "FailedMount",
+            mount("Aborted desc = an operation with the given Volume ID v-77 already exists"),
+            mount("Internal desc = mount failed: exit status 32: mount.nfs: access denied by server while mounting nas:/data"),
+            "access denied by server",
+        ),
+        (
+            "FailedCreatePodSandBox",
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to reserve sandbox name \"cart\": name \"cart\" is reserved for \"77\"".to_owned(),
+            "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network: plugin type=\"macvlan\" failed (add): master interface ens19 not found".to_owned(),
+            "ens19",
+        ),
+    ] {
+        let found = look_with(&unborn("False", 600), &[event(reason, &held_up, 20), event(reason, &earlier, 50)]);
+        assert!(found.findings[0].summary.contains(said), "{said:?} is not in: {}", found.findings[0].summary);
+        let alone = look_with(&unborn("False", 600), &[event(reason, &held_up, 20)]);
+        assert!(!alone.findings.is_empty(), "{held_up}");
+    }
 }
 
 #[test]

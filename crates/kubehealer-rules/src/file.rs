@@ -455,7 +455,10 @@ impl<'t> Reader<'t> {
     fn next_steps(&mut self, fields: &mut Fields<'_>, uses: &mut Uses) -> Vec<Template> {
         let Some(node) = fields.take("nextSteps") else { return Vec::new() };
         let Kind::List(items) = &node.kind else {
-            self.error(node.at, format!("`nextSteps` must be a list of strings; this is {}", node.describe()));
+            self.error(
+                node.at,
+                format!("`nextSteps` must be a list of strings; this is {}", node.describe()),
+            );
             return Vec::new();
         };
         if items.len() > 20 {

@@ -489,7 +489,9 @@ fn to_int<'a>(_: &mut Run<'a>, args: &[Value<'a>]) -> Result<Value<'a>, Fail> {
     Ok(Value::Int(match args.first() {
         Some(Value::Double(d)) if d.is_finite() && d.abs() < 9.2e18 => *d as i64,
         Some(Value::Double(d)) => return fail(format!("{d} is out of range")),
-        Some(Value::Text(text)) => text.parse().or_else(|_| fail(format!("{text:?} is not a whole number")))?,
+        Some(Value::Text(text)) => {
+            text.parse().or_else(|_| fail(format!("{text:?} is not a whole number")))?
+        }
         Some(Value::Time(time)) => time.as_second(),
         _ => return Err(mistyped()),
     }))

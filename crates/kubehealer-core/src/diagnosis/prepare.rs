@@ -164,11 +164,15 @@ fn is_of_volumes(event: &Event) -> bool {
     )
 }
 
-/// Says only that some volume was not there in time, which the attempt at that volume explains in an event of its own.
+/// Says only that some volume was not there in time, or that an earlier attempt holds this one up: the attempt itself explains it
+/// in an event of its own.
 fn is_vague(event: &Event) -> bool {
     let message = text::uncombined(&event.message);
     message.starts_with("Unable to attach or mount volumes")
         || message.starts_with("Unable to mount volumes for pod")
+        || ["due to backoff condition", "operation with the given Volume ID", "is reserved for"]
+            .iter()
+            .any(|words| message.contains(words))
 }
 
 /// The event that tells what the pod waits for: the newest, but rather the one that says why a volume is not there.
@@ -186,11 +190,8 @@ fn by_event(
     // Not of an earlier sandbox. An attach may fail, once, before the kubelet first says anything of the pod.
     let current = |e: &Event| since.zip(e.last_seen()).is_none_or(|(s, at)| s.duration_since(at) <= EARLY);
     let newest = context.newest_event(|e| is_telling(e) && current(e))?;
-    let event = if is_of_volumes(newest) {
-        context.newest_event(|e| is_of_volumes(e) && current(e) && !is_vague(e)).unwrap_or(newest)
-    } else {
-        newest
-    };
+    let alike = |e: &Event| if is_of_volumes(newest) { is_of_volumes(e) } else { e.reason == newest.reason };
+    let event = context.newest_event(|e| alike(e) && current(e) && !is_vague(e)).unwrap_or(newest);
     let message = text::uncombined(&event.message);
     let mut finding = match event.reason.as_str() {
         _ if is_of_volumes(event) => {
