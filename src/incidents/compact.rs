@@ -190,6 +190,11 @@ impl CompactFinding {
         self.texts.bytes.len() + labels
     }
 
+    /// Its texts as they are kept, one behind the other: what is not in them is not in the finding either, but for its other fields.
+    pub fn packed(&self) -> &[u8] {
+        &self.texts.bytes
+    }
+
     /// The finding. Unpacks it, which takes a microsecond or two.
     pub fn finding(&self) -> Finding {
         let texts = self.texts.unpack();

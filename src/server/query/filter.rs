@@ -3,13 +3,13 @@
 use std::fmt::Write as _;
 
 use parking_lot::RwLock;
-use regex::{Regex, RegexBuilder};
+use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
-use super::Seen;
 use super::groups::Grouping;
-use crate::diagnosis::{Finding, Severity};
-use crate::incidents::{IncidentId, Incidents};
+use super::{About, Seen};
+use crate::diagnosis::{Confidence, Finding, Severity, Source};
+use crate::incidents::Incidents;
 use crate::server::page::Wanted;
 
 /// Bytes of a search at most, and its words.
@@ -116,7 +116,7 @@ impl Filter {
 pub(super) struct Matching<'f> {
     filter: &'f Filter,
     grouping: Option<Grouping>,
-    /// What is shown of an incident; made anew for each, in the same memory.
+    /// What is shown of an incident; made again for each, in the same memory.
     text: String,
 }
 
@@ -138,26 +138,58 @@ impl Matching<'_> {
         }
         self.text.clear();
         // Writing to a string does not fail.
-        let _ = write_all(&mut self.text, seen.id, &seen.finding());
-        filter.words.iter().all(|word| word.is_match(&self.text))
+        let _ = write_names(&mut self.text, seen);
+        if filter.words.iter().all(|word| word.is_match(self.text.as_bytes())) {
+            return true;
+        }
+        let about = match &seen.about {
+            About::Pod(_) => {
+                let may_match = |word: &Regex| {
+                    word.is_match(self.text.as_bytes())
+                        || word.is_match(seen.compact.packed())
+                        || is_source(word)
+                };
+                if !filter.words.iter().all(may_match) {
+                    return false;
+                }
+                seen.finding()
+            }
+            About::Other(finding) => (**finding).clone(),
+        };
+        let _ = write_texts(&mut self.text, &about);
+        filter.words.iter().all(|word| word.is_match(self.text.as_bytes()))
     }
 }
 
-/// All that is shown of an incident, each on a line: no word is found across two of them.
-fn write_all(text: &mut String, id: IncidentId, finding: &Finding) -> std::fmt::Result {
-    let f = finding;
-    for one in [f.reason.as_str(), f.severity.as_str(), f.confidence.as_str(), &f.namespace, &f.pod] {
+/// What is shown of an incident and need not be unpacked, each on a line: no word is found across two of them.
+fn write_names(text: &mut String, seen: &Seen<'_>) -> std::fmt::Result {
+    let compact = seen.compact;
+    for one in
+        [compact.reason.as_str(), compact.severity.as_str(), compact.cause.as_str(), &compact.container]
+    {
         writeln!(text, "{one}")?;
     }
-    for one in [&f.container, &f.node, &f.summary, &f.cause.text, &f.image] {
-        writeln!(text, "{one}")?;
-    }
-    writeln!(text, "{}\n{id}", f.cause.code.as_str())?;
-    if let Some(workload) = &f.workload {
+    writeln!(text, "{}\n{}\n{}\n{}", seen.namespace(), seen.pod(), seen.node(), seen.id)?;
+    if let Some(workload) = seen.workload() {
         writeln!(text, "{}/{}", workload.kind, workload.name)?;
     }
-    if let Some(scope) = &f.scope {
+    if let Some(scope) = &compact.scope {
         writeln!(text, "{} {}", scope.kind, scope.name)?;
+    }
+    for (name, value) in &compact.labels {
+        writeln!(text, "{name}: {value}")?;
+    }
+    if let Some(mute) = &compact.muted {
+        writeln!(text, "muted {}", mute.reason)?;
+    }
+    Ok(())
+}
+
+/// The rest of what is shown of it.
+fn write_texts(text: &mut String, finding: &Finding) -> std::fmt::Result {
+    let f = finding;
+    for one in [f.confidence.as_str(), &f.summary, &f.cause.text, &f.image] {
+        writeln!(text, "{one}")?;
     }
     for evidence in &f.evidence {
         writeln!(text, "{} {}", evidence.source.as_str(), evidence.text)?;
@@ -165,11 +197,12 @@ fn write_all(text: &mut String, id: IncidentId, finding: &Finding) -> std::fmt::
     for step in f.next_steps.iter().chain(&f.runbook_url) {
         writeln!(text, "{step}")?;
     }
-    for (name, value) in &f.labels {
-        writeln!(text, "{name}: {value}")?;
-    }
-    if let Some(mute) = &f.muted {
-        writeln!(text, "muted {}", mute.reason)?;
-    }
     Ok(())
+}
+
+/// Whether a word is in what stands before a piece of evidence, or in how sure the cause is: neither is in the packed texts.
+fn is_source(word: &Regex) -> bool {
+    let words =
+        Source::ALL.iter().map(|source| source.as_str()).chain(Confidence::ALL.iter().map(|c| c.as_str()));
+    words.into_iter().any(|text| word.is_match(text.as_bytes()))
 }

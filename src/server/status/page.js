@@ -5,7 +5,7 @@
   const LATEST = 8000; // ... however long an answer takes
   const WITHOUT_EVENTS = 15000;
   const WITH_EVENTS = 60000;
-  const TYPING = 100;
+  const TYPING = 50;
   const CHATTER = 15000; // ms between two announcements
   const byId = (id) => document.getElementById(id);
   const form = byId("filter");

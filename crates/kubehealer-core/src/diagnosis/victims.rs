@@ -1,6 +1,10 @@
 //! Which finding follows from another one: pods without network while their network plugin's pod on the node fails, without
 //! volumes while the CSI driver's does, without names while CoreDNS is down, refused by a webhook whose pods fail.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
+
 use super::cause::CauseCode;
 use super::finding::{Finding, ReasonName, Stage};
 use super::reason::Reason;
@@ -99,8 +103,12 @@ impl Causes {
 
 /// Whether a workload of this name may serve other pods.
 pub fn may_serve(workload: &str) -> bool {
-    let mut words = SERVING.iter().copied().chain(NETWORKS.iter().map(|(_, serves)| *serves));
-    words.any(|word| workload.contains(word))
+    static WORDS: LazyLock<Regex> = LazyLock::new(|| {
+        let words = SERVING.iter().copied().chain(NETWORKS.iter().map(|(_, serves)| *serves));
+        let words: Vec<String> = words.map(regex::escape).collect();
+        Regex::new(&words.join("|")).expect("escaped words are a pattern")
+    });
+    WORDS.is_match(workload)
 }
 
 /// Whether others may follow from a finding: a pod of a workload that serves them fails.
