@@ -452,7 +452,9 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
             r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,80}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
-            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s)",
+            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s",
+            // Thread and class of airlift's logger (Trino).
+            r"|(?:main|[\w-]*(?:thread|pool|worker|executor)[\w-]*|[\w-]+-\d+)\s(?-i:(?:[a-z]\w*\.){{2,12}}[A-Z][\w$]*)\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
             r")[\s|⋮]*(?:(?:-{{1,2}}|:|==>)\s+)*",
         ),
@@ -667,6 +669,16 @@ mod tests {
         ),
         (r#"time="2026" level=info msg="Error: cannot load x""#, Level::Unknown, "cannot load x|"),
         ("panic: boom", Level::Fatal, "panic: boom|"),
+        (
+            "2026-11-30T09:57:59.417Z ERROR main io.trino.server.Server Configuration is invalid",
+            Level::Error,
+            "Configuration is invalid|",
+        ),
+        (
+            "10:00:00 ERROR class com.acme.Tax has two bases",
+            Level::Error,
+            "class com.acme.Tax has two bases|",
+        ),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
     ];
 

@@ -124,6 +124,13 @@ static MILD: LazyLock<Regex> = LazyLock::new(|| {
     )
 });
 
+/// Why it is not ready.
+static UNREADY: LazyLock<Regex> = LazyLock::new(|| {
+    test(
+        r"\b(?:not|n't|never|cannot|unable|until|before)\b[^\n]{0,40}\b(?:ready|healthy)\b|\bunhealthy\b|\bready\b[^\n]{0,20}\b(?:until|unless)\b|health ?check (?:failed|fails)",
+    )
+});
+
 /// The record that tells most; `None` where there are none.
 pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32>) -> Option<Choice> {
     let shapes: Vec<String> = records.iter().map(shape).collect();
@@ -272,7 +279,8 @@ fn weigh(
     if record.level == Level::Warning && MILD.is_match(&whole) {
         score -= 20;
     }
-    let strong = level >= 50 || (error && same >= 2);
+    let strong =
+        level >= 50 || same >= 2 && (error || record.level == Level::Warning && UNREADY.is_match(&whole));
     let error = error || !record.thrown.is_empty();
     (score, Choice { record: 0, found, error, strong })
 }

@@ -100,6 +100,8 @@ struct Open<'a> {
     announced: bool,
     /// How many lines it may still take for that.
     room: usize,
+    /// The line that began a framed text and that will end it.
+    frame: Option<&'a str>,
     /// Its last line is the message of an exception.
     message: bool,
 }
@@ -120,6 +122,7 @@ impl<'a> Open<'a> {
             go,
             announced: false,
             room: 0,
+            frame: None,
             message: thrown::begins(text),
             head,
             lines: vec![line],
@@ -152,13 +155,16 @@ impl<'a> Open<'a> {
             self.lines.push(continued);
             return true;
         }
+        let framed = self.frame.is_some();
         if !self.continues(line, rest, head) {
             return false;
         }
         // The message of an exception may have several lines.
         let text = line.trim();
         self.message = thrown::begins(text) || thrown::is_cause(text) || self.message && !is_frame(text);
-        self.lines.push(line);
+        if !(is_rule(text) && (framed || self.frame.is_some())) {
+            self.lines.push(line);
+        }
         true
     }
 
@@ -177,6 +183,16 @@ impl<'a> Open<'a> {
         let text = line.trim();
         if self.depth > 0 {
             self.depth += braces(text);
+            return true;
+        }
+        if let Some(frame) = self.frame {
+            self.frame = Some(frame).filter(|frame| *frame != text);
+            return true;
+        }
+        let opens =
+            is_rule(text) && self.lines.len() == 1 && self.head.headed && self.head.level <= Level::Error;
+        if opens && frame_closes(text, rest) {
+            self.frame = Some(text);
             return true;
         }
         if self.traceback {
@@ -314,6 +330,17 @@ fn frame_follows(lines: &[String]) -> bool {
         line.starts_with("at ") || line.starts_with("... ")
     };
     let at = lines.iter().take(8).position(frame);
+    at.is_some_and(|at| !lines.iter().take(at).any(|line| Line::of(line).headed))
+}
+
+/// A line of one sign: the beginning or the end of a text that is set off.
+fn is_rule(text: &str) -> bool {
+    text.len() >= 5 && ["=", "-", "*", "#", "_"].iter().any(|sign| text.replace(sign, "").is_empty())
+}
+
+/// Whether the same line comes again within some lines, and nothing begins anew before.
+fn frame_closes(frame: &str, lines: &[String]) -> bool {
+    let at = lines.iter().take(24).position(|line| line.trim() == frame);
     at.is_some_and(|at| !lines.iter().take(at).any(|line| Line::of(line).headed))
 }
 
@@ -471,6 +498,14 @@ mod tests {
         );
         assert_eq!(list.len(), 2);
         assert_eq!(list[0].text, "cannot start: - a is missing - b is missing");
+        let framed = read(
+            "2026-11-30 10:00:00 ERROR Configuration is invalid\n==========\n\nErrors:\n\n1) property 'a.b' was not used\n\n2) property 'a.c' was not used\n\n==========\n+ next",
+        );
+        assert_eq!(framed.len(), 2, "{framed:?}");
+        assert_eq!(
+            framed[0].text,
+            "Configuration is invalid Errors: 1) property 'a.b' was not used 2) property 'a.c' was not used"
+        );
         let json = read(
             "{\n  \"level\": \"error\",\n  \"message\": \"no\",\n  \"error\": {\n    \"message\": \"boom\"\n  }\n}\nnext",
         );

@@ -68,11 +68,13 @@ fn thrown(record: &Record) -> String {
     }
     let named = contexts.iter().filter(|context| names_something(context) && !said.contains(**context)).map(
         |context| {
-            let cut = context.split(": Invocation of").next().unwrap_or(context);
+            let cut = without_classes(context.split(": Invocation of").next().unwrap_or(context));
             redact::cut(cut, MAX_CONTEXT).trim_end_matches(['.', ':', ';', ',', ' '])
         },
     );
-    match named.into_iter().find(|context| !context.is_empty()) {
+    let named: Vec<&str> = named.filter(|context| !context.is_empty()).collect();
+    // A path or a name in quotes tells more than a word with a capital.
+    match named.iter().find(|context| names_exactly(context)).or(named.first()) {
         Some(context) => format!("{context}: {said}"),
         // A chain without classes is one sentence: `error connecting to nats: Connection refused`.
         None if root.class.is_empty() && root.cause && said.len() < 48 && !contexts.is_empty() => {
@@ -90,6 +92,23 @@ fn names_something(text: &str) -> bool {
     static NAME: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
             r#"\w (?-i:[A-Z][a-z])|['"`‘“][\w./:@ -]+['"`’”]|\[[\w./:@ -]+\]|/\w+/|\w:\d{2,5}\b|\bport \d|\b[\w-]+\.(?:ya?ml|json|conf|sql|xml|properties|toml|ini)\b|https?://|\w_\w"#,
+        )
+    });
+    NAME.is_match(text)
+}
+
+/// A message without the classes of the exceptions that hand it on: `a.AException: a.BException: no x`.
+fn without_classes(text: &str) -> &str {
+    static CLASSES: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r"^(?-i:(?:[\w$]+\.)*[A-Z]\w*(?:Exception|Error): )+"));
+    CLASSES.find(text).map_or(text, |found| text.get(found.end()..).unwrap_or(text))
+}
+
+/// Whether what it names cannot be the name of a part of the program: it is a path, an address, or stands in quotes.
+fn names_exactly(text: &str) -> bool {
+    static NAME: LazyLock<Regex> = LazyLock::new(|| {
+        pattern(
+            r#"['"`‘“][\w./:@ -]+['"`’”]|\w/\w+|/\w+/|\w:\d{2,5}\b|\.(?:ya?ml|json|conf|sql|xml|properties|toml|ini)\b|https?://"#,
         )
     });
     NAME.is_match(text)
