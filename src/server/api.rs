@@ -143,8 +143,9 @@ pub(super) async fn incidents(
     asked: Params<Asked>,
 ) -> Response {
     list::<query::Key>(server, from, headers, asked, "IncidentList", |shown, filter, sort, wanted| {
-        let query::List { counts, items, next } = query::incidents(shown, filter, sort, wanted)?;
-        let resolved = if wanted.after.is_none() { query::resolved(shown, filter) } else { Vec::new() };
+        let overview = query::Overview::new(shown);
+        let query::List { counts, items, next } = query::incidents(&overview, filter, sort, wanted)?;
+        let resolved = if wanted.after.is_none() { query::resolved(&overview, filter) } else { Vec::new() };
         let (head, total) = (Head::of(shown, "IncidentList"), counts.total());
         Ok(json(&List { head, total, counts: Some(counts), next, items, resolved }))
     })
@@ -158,7 +159,8 @@ pub(super) async fn groups(
     asked: Params<Asked>,
 ) -> Response {
     list::<query::GroupKey>(server, from, headers, asked, "GroupList", |shown, filter, sort, wanted| {
-        let query::Groups { total, counts, items, next } = query::groups(shown, filter, sort, wanted)?;
+        let query::Groups { total, counts, items, next } =
+            query::groups(&query::Overview::new(shown), filter, sort, wanted)?;
         let head = Head::of(shown, "GroupList");
         Ok(json(&List { head, total, counts: Some(counts), next, items, resolved: Vec::new() }))
     })
@@ -172,7 +174,8 @@ pub(super) async fn problems(
     asked: Params<Asked>,
 ) -> Response {
     list::<query::ProblemKey>(server, from, headers, asked, "ProblemList", |shown, filter, _, wanted| {
-        let query::Problems { total, items, next } = query::problems(shown, filter, wanted)?;
+        let query::Problems { total, items, next } =
+            query::problems(&query::Overview::new(shown), filter, wanted)?;
         let head = Head::of(shown, "ProblemList");
         Ok(json(&List { head, total, counts: None, next, items, resolved: Vec::new() }))
     })

@@ -10,6 +10,7 @@ mod history;
 mod problems;
 mod values;
 
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -25,16 +26,47 @@ use crate::incidents::{self, ActivePod, Counts, Ending, Incident, IncidentId, In
 
 pub use detail::{Detail, Moment, incident};
 pub use filter::{Asked, BadFilter, Filter, Sort};
+use groups::Grouping;
 pub(super) use groups::Key as GroupKey;
 pub use groups::{Group, Groups, Trend, groups};
 pub(super) use history::Key as HistoryKey;
 pub use history::{Bucket, History, OfWorkload, history};
 pub(super) use problems::Key as ProblemKey;
 pub use problems::{Problem, Problems, problems};
-pub use values::{Values, values};
+pub use values::Values;
 
 /// Resolved incidents that are shown beside open ones.
 const RESOLVED: usize = 50;
+
+/// The incidents, while one question about them is answered. What the parts of the answer need of all of them is found once.
+pub struct Overview<'a> {
+    shown: &'a Shown,
+    known: OnceCell<(Grouping, Values)>,
+}
+
+impl<'a> Overview<'a> {
+    pub fn new(shown: &'a Shown) -> Self {
+        Self { shown, known: OnceCell::new() }
+    }
+
+    fn known(&self) -> &(Grouping, Values) {
+        self.known.get_or_init(|| {
+            let mut values = Values::default();
+            let grouping = Grouping::of(&self.shown.incidents, |seen| values.add(seen));
+            (grouping, values)
+        })
+    }
+
+    /// What belongs together.
+    fn grouping(&self) -> &Grouping {
+        &self.known().0
+    }
+
+    /// What there is to filter by.
+    pub fn values(&self) -> &Values {
+        &self.known().1
+    }
+}
 
 /// An open incident, while it is looked at.
 pub(super) struct Seen<'a> {
@@ -151,11 +183,16 @@ pub struct Open {
 pub(super) type Key = (u8, i64, String, String);
 
 /// The open incidents that match, a page of them.
-pub fn incidents(shown: &Shown, filter: &Filter, sort: Sort, wanted: &Wanted) -> Result<List, BadToken> {
+pub fn incidents(
+    overview: &Overview<'_>,
+    filter: &Filter,
+    sort: Sort,
+    wanted: &Wanted,
+) -> Result<List, BadToken> {
     let mut page = Page::<Key, (IncidentId, Timestamp, Arc<CompactFinding>)>::new(wanted)?;
     let mut counts = Counts::default();
-    let mut matching = filter.matching(&shown.incidents);
-    each_open(&shown.incidents, |seen| {
+    let mut matching = filter.matching(overview);
+    each_open(&overview.shown.incidents, |seen| {
         if matching.matches(seen) {
             counts.add(seen.compact);
             let key = sort.key(seen.compact, seen.id, || {
@@ -198,10 +235,10 @@ impl From<&incidents::Resolved> for Resolved {
 }
 
 /// The incidents that were resolved last and match, newest first.
-pub fn resolved(shown: &Shown, filter: &Filter) -> Vec<Resolved> {
-    let mut matching = filter.matching(&shown.incidents);
+pub fn resolved(overview: &Overview<'_>, filter: &Filter) -> Vec<Resolved> {
+    let mut matching = filter.matching(overview);
     let mut found: Vec<Resolved> = Vec::new();
-    each_resolved(&shown.incidents, Timestamp::MIN, |seen| {
+    each_resolved(&overview.shown.incidents, Timestamp::MIN, |seen| {
         if found.len() < RESOLVED && matching.matches(seen) {
             found.extend(seen.over.map(Resolved::from));
         }

@@ -102,7 +102,7 @@ pub struct Moment {
 /// far as they are remembered.
 pub fn incident(shown: &Shown, id: IncidentId) -> Option<Detail> {
     let mut found = Vec::new();
-    let grouping = Grouping::of(&shown.incidents);
+    let grouping = Grouping::of(&shown.incidents, |_| ());
     let mut look = |seen: &super::Seen<'_>| {
         if seen.id == id {
             let over = seen.over.map(|over| Over {

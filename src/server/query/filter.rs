@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use parking_lot::RwLock;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::groups::Grouping;
-use super::{About, Seen};
+use super::{About, Overview, Seen};
 use crate::diagnosis::{Confidence, Finding, Severity, Source};
-use crate::incidents::Incidents;
 use crate::server::page::Wanted;
 
 /// Bytes of a search at most, and its words.
@@ -106,8 +104,8 @@ pub struct Filter {
 
 impl Filter {
     /// To be applied to these incidents.
-    pub(super) fn matching(&self, incidents: &RwLock<Incidents>) -> Matching<'_> {
-        let grouping = self.group.map(|_| Grouping::of(incidents));
+    pub(super) fn matching<'f>(&'f self, overview: &'f Overview<'_>) -> Matching<'f> {
+        let grouping = self.group.map(|_| overview.grouping());
         Matching { filter: self, grouping, text: String::new() }
     }
 }
@@ -115,7 +113,7 @@ impl Filter {
 /// A filter, while it is applied.
 pub(super) struct Matching<'f> {
     filter: &'f Filter,
-    grouping: Option<Grouping>,
+    grouping: Option<&'f Grouping>,
     /// What is shown of an incident; made again for each, in the same memory.
     text: String,
 }

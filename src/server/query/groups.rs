@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use parking_lot::RwLock;
 use serde::{Serialize, Serializer};
 
-use super::{Filter, Seen, Sort, each_of_workloads_and_nodes, each_open, each_resolved};
+use super::{Filter, Overview, Seen, Sort, each_of_workloads_and_nodes, each_open, each_resolved};
 use crate::diagnosis::problems::{self, ProblemKey};
 use crate::diagnosis::victims::{Causes, may_serve};
 use crate::diagnosis::{Cause, Finding, Reach, Reason, ReasonName, Scope, Severity, survey};
@@ -16,7 +16,6 @@ use crate::incidents::compact::CompactFinding;
 use crate::incidents::incident::digest;
 use crate::incidents::store::WorkloadKey;
 use crate::incidents::{Counts, IncidentId, Incidents};
-use crate::server::Shown;
 use crate::server::page::{BadToken, Page, Wanted};
 
 /// Incidents that began within this time tell whether a group grows.
@@ -111,7 +110,8 @@ struct Stuck {
 }
 
 impl Grouping {
-    pub(in crate::server) fn of(incidents: &RwLock<Incidents>) -> Self {
+    /// `look` sees all open incidents on the way.
+    pub(in crate::server) fn of(incidents: &RwLock<Incidents>, mut look: impl FnMut(&Seen<'_>)) -> Self {
         let mut stuck = HashMap::new();
         each_of_workloads_and_nodes(incidents, |seen| {
             if seen.compact.reason == Reason::ProgressDeadlineExceeded.into()
@@ -123,6 +123,7 @@ impl Grouping {
         });
         let mut serving = Vec::new();
         each_open(incidents, |seen| {
+            look(seen);
             let Some(workload) = seen.workload().filter(|_| !seen.pod().is_empty()) else { return };
             if serving.len() < MAX_SERVING && may_serve(&workload.name) {
                 serving.push(seen.finding());
@@ -270,13 +271,19 @@ impl Row {
 }
 
 /// The open incidents that match, in groups, a page of them.
-pub fn groups(shown: &Shown, filter: &Filter, sort: Sort, wanted: &Wanted) -> Result<Groups, BadToken> {
+pub fn groups(
+    overview: &Overview<'_>,
+    filter: &Filter,
+    sort: Sort,
+    wanted: &Wanted,
+) -> Result<Groups, BadToken> {
+    let shown = overview.shown;
     let now = (shown.clock)();
     let lately = now.checked_sub(LATELY).unwrap_or(now);
     let mut page = Page::<Key, (ProblemKey, problems::Group<Row>)>::new(wanted)?;
-    let grouping = Grouping::of(&shown.incidents);
+    let grouping = overview.grouping();
     let mut counts = Counts::default();
-    let mut matching = filter.matching(&shown.incidents);
+    let mut matching = filter.matching(overview);
     let mut groups = problems::Groups::<Row>::default();
     each_open(&shown.incidents, |seen| {
         if !matching.matches(seen) {

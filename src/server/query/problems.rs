@@ -6,12 +6,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::groups::{Grouping, member, problem_key, said};
-use super::{Filter, each_open};
+use super::groups::{member, problem_key, said};
+use super::{Filter, Overview, each_open};
 use crate::diagnosis::problems::Groups;
 use crate::diagnosis::{Cause, Reach, Scope, Severity};
 use crate::incidents::IncidentId;
-use crate::server::Shown;
 use crate::server::page::{BadToken, Page, Wanted};
 
 /// Incidents and workloads of a problem that are named; its reach counts all.
@@ -74,12 +73,12 @@ impl Named {
 }
 
 /// The causes that several matching incidents share, a page of them.
-pub fn problems(shown: &Shown, filter: &Filter, wanted: &Wanted) -> Result<Problems, BadToken> {
+pub fn problems(overview: &Overview<'_>, filter: &Filter, wanted: &Wanted) -> Result<Problems, BadToken> {
     let mut page = Page::<Key, Problem>::new(wanted)?;
-    let grouping = Grouping::of(&shown.incidents);
-    let mut matching = filter.matching(&shown.incidents);
+    let grouping = overview.grouping();
+    let mut matching = filter.matching(overview);
     let mut groups = Groups::<Named>::default();
-    each_open(&shown.incidents, |seen| {
+    each_open(&overview.shown.incidents, |seen| {
         let of = grouping.cause(seen);
         if matching.matches(seen)
             && let Some(key) = problem_key(seen, of)

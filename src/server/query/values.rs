@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::each_open;
-use crate::server::Shown;
+use super::Seen;
 
 /// Values of each field at most, the first ones by name: somebody types what is not among them.
 const VALUES: usize = 200;
@@ -18,16 +17,14 @@ pub struct Values {
     pub nodes: BTreeSet<String>,
 }
 
-/// The values of all open incidents.
-pub fn values(shown: &Shown) -> Values {
-    let mut values = Values::default();
-    each_open(&shown.incidents, |seen| {
-        add(&mut values.namespaces, seen.namespace());
-        add(&mut values.reasons, seen.compact.reason.as_str());
-        add(&mut values.nodes, seen.node());
-        seen.compact.labels.iter().for_each(|(_, value)| add(&mut values.owners, value));
-    });
-    values
+impl Values {
+    /// Takes those of an incident.
+    pub(super) fn add(&mut self, seen: &Seen<'_>) {
+        add(&mut self.namespaces, seen.namespace());
+        add(&mut self.reasons, seen.compact.reason.as_str());
+        add(&mut self.nodes, seen.node());
+        seen.compact.labels.iter().for_each(|(_, value)| add(&mut self.owners, value));
+    }
 }
 
 fn add(values: &mut BTreeSet<String>, value: &str) {

@@ -10,7 +10,9 @@ use crate::incidents::Counts;
 use crate::redact::clean;
 use crate::server::Shown;
 use crate::server::page::Wanted;
-use crate::server::query::{self, Asked, Bucket, Filter, Group, List, Resolved, Sort, Trend, Values};
+use crate::server::query::{
+    self, Asked, Bucket, Filter, Group, List, Overview, Resolved, Sort, Trend, Values,
+};
 
 /// Groups, and incidents of one group, on a page.
 const GROUPS: usize = 50;
@@ -29,9 +31,10 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
         after: asked.after.clone().filter(|_| of_groups != one_group),
         limit: Some(asked.limit.unwrap_or(limit)),
     };
-    let groups = query::groups(shown, &filter, sort, &pages(true, GROUPS))?;
+    let overview = Overview::new(shown);
+    let groups = query::groups(&overview, &filter, sort, &pages(true, GROUPS))?;
     let incidents = match one_group {
-        true => Some(query::incidents(shown, &filter, sort, &pages(false, INCIDENTS))?),
+        true => Some(query::incidents(&overview, &filter, sort, &pages(false, INCIDENTS))?),
         false => None,
     };
     let history = query::history(shown, &Wanted { after: None, limit: Some(1) })?;
@@ -41,7 +44,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
         main.page #main data-open=(total) {
             h1.unseen { "Open incidents" }
             (tiles(asked, groups.counts))
-            (form(asked, sort, &query::values(shown)))
+            (form(asked, sort, overview.values()))
             div.columns {
                 section aria-labelledby="list" {
                     @if one_group {
@@ -57,7 +60,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
                     @if groups.items.is_empty() { (nothing(shown, asked)) }
                     (pages_links(asked, next.as_deref()))
                 }
-                (beside(shown, &filter, &history.buckets, now))
+                (beside(&overview, &filter, &history.buckets, now))
             }
         }
     };
@@ -294,9 +297,9 @@ fn pages_links(asked: &Asked, next: Option<&str>) -> Markup {
 }
 
 /// What is no list of what is open: the last hours, and what is over.
-fn beside(shown: &Shown, filter: &Filter, buckets: &[Bucket], now: Timestamp) -> Markup {
+fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Timestamp) -> Markup {
     let history = strip(buckets, now);
-    let resolved = query::resolved(shown, filter);
+    let resolved = query::resolved(overview, filter);
     html! {
         aside aria-label="The last hours" {
             section.card {
