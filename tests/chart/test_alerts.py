@@ -706,6 +706,35 @@ def test_targets_of_which_only_others_have_a_cluster_raise_nothing(tmp_path):
     silent("KubeHealerDown", inputs, 60, tmp_path)
 
 
+def test_a_silent_cluster_is_told_where_a_kubehealer_has_no_cluster(tmp_path):
+    # The hub scrapes its own without the label.
+    inputs = fleet(10, 40) + [own("kubehealer_build_info", lambda m: 1, 60, "10.9.0.1:8080")]
+    one = [{"severity": "critical", "cluster": "b"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_all_clusters_that_are_silent_are_told_where_a_kubehealer_has_no_cluster(tmp_path):
+    inputs = fleet(10, 40, names=("b",)) + [own("kubehealer_build_info", lambda m: 1, 60, "10.9.0.1:8080")]
+    one = [{"severity": "critical", "cluster": "b"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_hub_without_a_cluster_that_is_silent_is_told(tmp_path):
+    inputs = fleet(0, 0) + [own("kubehealer_build_info", lambda m: None if 10 <= m < 40 else 1, 60, "10.9.0.1:8080")]
+    one = [{"severity": "critical"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_kubehealer_that_gets_a_cluster_is_not_gone(tmp_path):
+    inputs = fleet(0, 0, names=("a",))
+    inputs[1]["values"] = " ".join(["_"] * 20 + ["1"] * 40)
+    inputs.append(own("kubehealer_build_info", lambda m: 1 if m < 20 else None, 60))
+    silent("KubeHealerDown", inputs, 60, tmp_path)
+
+
 def test_critical_is_kept_for_workloads_that_are_down_and_for_blindness():
     critical = {name for name, rule in RULES.items() if rule["labels"]["severity"] == "critical"}
     assert critical == {"WorkloadDown", "KubeHealerDown", "KubeHealerWatchStale"}
