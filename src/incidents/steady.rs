@@ -121,6 +121,10 @@ fn is_decisive(text: &str, at: Range<usize>) -> bool {
     if is("passing") && touches && !is_glued || before.ends_with('#') || before.ends_with("/proc/") {
         return false;
     }
+    // replication lag 312s > 30s
+    if before.ends_with("> ") || before.ends_with("< ") {
+        return true;
+    }
     let is_plain = number.chars().all(|c| !c.is_alphabetic() && c != '%');
     if is("limit") || is("name") && touches && is_plain {
         return true;
@@ -327,6 +331,7 @@ mod tests {
             ("the disk is 93.4% full", "the disk is … full"),
             ("attempt 17 failed", "attempt … failed"),
             ("query took 1.234s", "query took …"),
+            ("replication lag 312s > 30s", "replication lag … > 30s"),
             ("dial tcp 10.0.0.1:31112: connection refused", "dial tcp …:…: connection refused"),
             ("refused since Mon, 02 Dec 2026 06:29:34 GMT by a", "refused since … by a"),
             ("at Dec 2 06:29:34 2026: refused", "at …: refused"),

@@ -310,6 +310,28 @@ def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
+@pytest.mark.parametrize("alert", ["ContainerImagePullFailing", "ContainerConfigError"])
+def test_pods_that_are_replaced_before_they_are_old_enough_are_paged(alert, tmp_path):
+    # As a CronJob does with concurrencyPolicy Replace, or one rollout after another: none of them gets to the threshold.
+    minutes, life = 60, INCIDENTS[alert] - 1
+    reason, inputs = reasons(alert)[0], []
+    for number in range(minutes // life):
+        begin = BEGIN + number * life
+        inputs += unhealthy(reason, between(begin, begin + life - 0.5), minutes, since=begin * 60, pod=f"cart-{number}")
+    one = [labels_of(alert, {**CONTAINER, "reason": reason})]
+    tests = [firing(alert, minute, []) for minute in range(BEGIN + INCIDENTS[alert])]
+    tests += [firing(alert, minute, one) for minute in range(BEGIN + 3 * INCIDENTS[alert] + 2, minutes - life)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", ["ContainerImagePullFailing", "ContainerConfigError"])
+def test_short_faults_of_one_workload_now_and_then_are_not_paged(alert, tmp_path):
+    minutes, reason, inputs = 90, reasons(alert)[0], []
+    for number, begin in enumerate(range(BEGIN, minutes, 8)):
+        inputs += unhealthy(reason, between(begin, begin + 3), minutes, since=begin * 60, pod=f"cart-{number}")
+    silent(alert, inputs, minutes, tmp_path)
+
+
 def test_a_diagnosis_that_gets_sharper_does_not_fire_again(tmp_path):
     minutes = 60
     vague, since = unhealthy("ImagePullBackOff", between(5, 60), minutes, since=300)
@@ -570,6 +592,8 @@ def test_the_page_of_alerts_names_each_with_its_severity_and_reasons():
         assert set(re.findall(r"\[([\w-]+)\]", line)) == set(reasons(alert)), alert
         if age := re.search(r":pod_unhealthy:open\{[^}]*\} >= (\d+)", RULES[alert]["expr"]):
             assert f"{int(age[1]) // 60} minute" in line
+        elif held := re.search(r"offset (\d+)m\n *and\n", RULES[alert]["expr"]):
+            assert f"{held[1]} minutes" in line
         elif wait := RULES[alert].get("for"):
             assert wait[:-1] in line
 

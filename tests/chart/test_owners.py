@@ -61,6 +61,17 @@ def test_a_new_owner_is_told_of_a_fault_that_is_old(tmp_path):
     assert fires(alert, inputs, [(19, [old]), (21, [new]), (30, [new])], tmp_path) == ""
 
 
+@pytest.mark.parametrize("alert", ["ContainerCrashLooping", "ContainerStartFailing", "ContainerProbeKilling"])
+def test_a_new_owner_is_told_at_once_of_what_has_lasted(alert, tmp_path):
+    minutes = 40
+    make, _, subject = scenario(alert)
+    inputs = owned_by("old", make(between(BEGIN, 20), minutes, A)) + owned_by("new", make(between(20, minutes), minutes, A))
+    old, new = ({**subject, "team": team} for team in ("old", "new"))
+    # The old one's fires for five minutes more, as it does where a pod is replaced.
+    wanted = [(19, [old]), (21, [old, new])] + [(minute, [new]) for minute in range(26, minutes)]
+    assert fires(alert, inputs, wanted, tmp_path) == ""
+
+
 def test_a_workload_is_down_whatever_its_pods_say_of_their_owner(tmp_path):
     make, minutes = down("CrashLoopBackOff", 2, 2), 30
     one, two, *_ = [one for one in make(between(BEGIN, minutes), minutes, A) if "since" in one["series"]]

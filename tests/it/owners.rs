@@ -517,6 +517,14 @@ async fn several_contexts_are_looked_at_and_each_finding_says_whose_it_is() {
         "{}",
         gone.err
     );
+    let gone = look("eu,gone", &["-o", "json"]).await;
+    let value: Value = serde_json::from_str(&gone.out).unwrap();
+    let [eu, dead] = &value["items"].as_array().unwrap()[..] else { panic!("{value}") };
+    assert_eq!(
+        (gone.code, eu.get("error"), &dead["cluster"], &dead["findings"]),
+        (2, None, &json!("gone"), &json!([]))
+    );
+    assert!(dead["error"].as_str().unwrap().contains("127.0.0.1:1"), "{dead}");
     // One alone is as it ever was.
     let one = look("eu", &["-o", "json"]).await;
     let value: Value = serde_json::from_str(&one.out).unwrap();
