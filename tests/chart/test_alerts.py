@@ -356,6 +356,14 @@ def test_an_oom_kill_that_a_crash_hides_is_paged_from_its_time(tmp_path):
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
+def test_an_oom_kill_that_a_crash_hides_says_what_came_then(tmp_path):
+    make = all_of(oom_kill([BEGIN]), incident("CrashLoopBackOff"), workload_pods(1))
+    inputs = make(between(BEGIN, 40), 40, A)
+    inputs.append(info("CrashLoopBackOff", "crash loop (exit code 1): bad config", between(BEGIN, 40), 40))
+    wanted = "Deployment/cart in shop: OOM-killed, then crash loop (exit code 1): bad config; 1 of 1 pods"
+    assert texts("ContainerOOMKilled", inputs, BEGIN + 2, tmp_path)["summary"] == wanted
+
+
 def test_a_mark_of_oom_on_a_container_that_a_probe_stopped_is_not_paged(tmp_path):
     # The kernel killed a child of it once; what ended the container, with exit code 143, was the kubelet.
     for ended_by in ([], [incident("LivenessProbeFailed")]):
