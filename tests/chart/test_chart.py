@@ -567,6 +567,15 @@ def test_each_alert_can_be_set_by_name():
             assert not labels or "region" in labels, (name, labels)
 
 
+def test_the_dashboard_links_to_the_status_page_that_is_set():
+    objects = with_values({"dashboards": {"enabled": True, "statusPage": "https://kubehealer.example.com"}})
+    (text,) = [o["data"]["kubehealer.json"] for o in objects if "kubehealer.json" in o.get("data", {})]
+    (variable,) = [v for v in json.loads(text)["templating"]["list"] if v["name"] == "status_page"]
+    current = {"selected": True, "text": "https://kubehealer.example.com", "value": "https://kubehealer.example.com"}
+    assert (variable["query"], variable["current"]) == ("https://kubehealer.example.com", current)
+    assert "http://localhost" not in text
+
+
 def test_an_age_that_is_set_counts_for_pods_that_are_replaced_as_well():
     for age, window in ((600, "1200s"), (3600, "7200s"), (60, "660s")):
         rule = {"enabled": True, "alerts": {"ContainerImagePullFailing": {"olderThan": age}}}
