@@ -48,7 +48,7 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
     let time = r"\d{1,2}:\d\d(?::\d\d(?:[.,]\d+)?)?(?: ?[AP]M\b)?";
     let zone = r"(?:Z\b| ?[+-]\d\d:?\d\d\b| (?:UTC|GMT|[CEMP][DS]T|CES?T)\b)";
     let month = r"(?:Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)[a-z]*\.?";
-    let nth = r"\d{1,2}(?:st|nd|rd|th)?";
+    let nth = r"\d{1,2}(?:[nr]d|st|th)?";
     let hidden = [
         "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}(?:_[0-9]+)?",
         &format!(r"\b\d{{4}}-\d\d-\d\d[T ]{time}{zone}?"),
