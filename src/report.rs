@@ -25,6 +25,8 @@ pub use text::{age, count, cut, span, thousands, wrap};
 pub struct Look<'a> {
     /// What the cluster is called; empty if that does not matter.
     pub cluster: &'a str,
+    /// Why it could not be looked at at all; empty if it was.
+    pub error: &'a str,
     pub survey: &'a Survey,
     /// What was looked at.
     pub snapshot: &'a Snapshot,
@@ -53,6 +55,8 @@ struct Document<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     cluster: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    error: &'a str,
     observed_at: jiff::Timestamp,
     summary: Summary,
     sources: Sources,
@@ -70,6 +74,7 @@ fn document<'a>(look: &Look<'a>) -> Document<'a> {
         api_version: crate::API_VERSION,
         kind: "Diagnosis",
         cluster: look.cluster,
+        error: look.error,
         observed_at: look.survey.observed_at,
         summary: look.survey.summary,
         sources: look.snapshot.sources,

@@ -178,7 +178,7 @@ pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<Strin
 
 pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     args.which.settle();
-    let (looks, mut code) = match args.which.context.as_slice() {
+    let looks = match args.which.context.as_slice() {
         [] | [_] if args.watch => {
             if !matches!(args.output, Format::Table | Format::Wide) {
                 return Err(Trouble::new("--watch shows tables", "leave out -o, or write -o wide"));
@@ -195,10 +195,10 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
             let context = args.which.context.first().map(String::as_str);
             let flags = args.which.flags(context);
             let looked = Looked::at(&args, context, "", flags.clone()).map_err(|t| hinted(&flags, t))?;
-            (vec![looked], 0)
+            vec![looked]
         }
         contexts => {
-            let (mut looks, mut code) = (Vec::new(), 0);
+            let mut looks = Vec::new();
             for context in contexts {
                 let flags = args.which.flags(Some(context));
                 match Looked::at(&args, Some(context), context, flags.clone()) {
@@ -207,14 +207,16 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
                     Err(trouble) => {
                         let Trouble { what, hint } = hinted(&flags, trouble);
                         output::complain(&format!("{context}: {what}"), &hint);
-                        code = super::COULD_NOT_LOOK;
+                        let now = args.now.unwrap_or_else(clock);
+                        looks.push(Looked::failed(context, what, flags, now));
                     }
                 }
             }
-            (looks, code)
+            looks
         }
     };
     args.pager.print(&args.report(&looks))?;
+    let mut code = 0;
     for looked in &looks {
         for trouble in &looked.seen.unproven {
             output::complain(&trouble.what, &looked.flags.with(&trouble.hint));
@@ -228,6 +230,8 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
 struct Looked {
     /// What the cluster is called; empty if it is the only one.
     cluster: String,
+    /// Why it could not be looked at; empty if it was.
+    error: String,
     flags: ClusterFlags,
     seen: Seen,
     survey: Survey,
@@ -262,12 +266,20 @@ impl Looked {
         let worst = survey.findings.iter().map(|f| f.severity).max();
         args.choose(&mut survey, &mut seen.notes);
         flags.add_to(&mut survey);
-        Self { cluster: cluster.to_owned(), flags, seen, survey, worst }
+        Self { cluster: cluster.to_owned(), error: String::new(), flags, seen, survey, worst }
+    }
+
+    /// A cluster that could not be looked at.
+    fn failed(cluster: &str, error: String, flags: ClusterFlags, now: Timestamp) -> Self {
+        let (snapshot, notes, unproven) = (Snapshot::default(), Vec::new(), Vec::new());
+        let survey = survey(&snapshot, now);
+        let seen = Seen { snapshot, now, notes, incomplete: true, unproven };
+        Self { cluster: cluster.to_owned(), error, flags, seen, survey, worst: None }
     }
 
     fn look(&self) -> Look<'_> {
-        let Self { cluster, seen, survey, .. } = self;
-        Look { cluster, survey, snapshot: &seen.snapshot, notes: &seen.notes }
+        let Self { cluster, error, seen, survey, .. } = self;
+        Look { cluster, error, survey, snapshot: &seen.snapshot, notes: &seen.notes }
     }
 
     /// The exit code that this look alone would have.
@@ -299,7 +311,9 @@ impl Args {
             all: self.all,
         };
         let looks: Vec<Look<'_>> = looks.iter().map(Looked::look).collect();
-        let joined = |one: &dyn Fn(&Look<'_>) -> String| looks.iter().map(one).collect::<Vec<_>>().join("\n");
+        // Of one that could not be read, a person was told on stderr.
+        let read = || looks.iter().filter(|look| look.error.is_empty());
+        let joined = |one: &dyn Fn(&Look<'_>) -> String| read().map(one).collect::<Vec<_>>().join("\n");
         let is_list = self.which.context.len() > 1;
         match self.output {
             Format::Table | Format::Wide => joined(&|look| report::table(look, &style)),

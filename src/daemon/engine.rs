@@ -564,8 +564,13 @@ impl Engine {
         let mut survey = Survey::of(findings, pods, self.now());
         survey.summary = tally.summary(pods);
         let notes: Vec<String> = instance.note().into_iter().collect();
-        let look =
-            report::Look { cluster: &instance.cluster, survey: &survey, snapshot: &snapshot, notes: &notes };
+        let look = report::Look {
+            cluster: &instance.cluster,
+            error: "",
+            survey: &survey,
+            snapshot: &snapshot,
+            notes: &notes,
+        };
         Ok(report::json_page(&look, next.as_deref()))
     }
 }

@@ -310,6 +310,28 @@ def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
+@pytest.mark.parametrize("alert", ["ContainerImagePullFailing", "ContainerConfigError"])
+def test_pods_that_are_replaced_before_they_are_old_enough_are_paged(alert, tmp_path):
+    # As a CronJob does with concurrencyPolicy Replace, or one rollout after another: none of them gets to the threshold.
+    minutes, life = 60, INCIDENTS[alert] - 1
+    reason, inputs = reasons(alert)[0], []
+    for number in range(minutes // life):
+        begin = BEGIN + number * life
+        inputs += unhealthy(reason, between(begin, begin + life - 0.5), minutes, since=begin * 60, pod=f"cart-{number}")
+    one = [labels_of(alert, {**CONTAINER, "reason": reason})]
+    tests = [firing(alert, minute, []) for minute in range(BEGIN + INCIDENTS[alert])]
+    tests += [firing(alert, minute, one) for minute in range(BEGIN + 3 * INCIDENTS[alert] + 2, minutes - life)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", ["ContainerImagePullFailing", "ContainerConfigError"])
+def test_short_faults_of_one_workload_now_and_then_are_not_paged(alert, tmp_path):
+    minutes, reason, inputs = 90, reasons(alert)[0], []
+    for number, begin in enumerate(range(BEGIN, minutes, 8)):
+        inputs += unhealthy(reason, between(begin, begin + 3), minutes, since=begin * 60, pod=f"cart-{number}")
+    silent(alert, inputs, minutes, tmp_path)
+
+
 def test_a_diagnosis_that_gets_sharper_does_not_fire_again(tmp_path):
     minutes = 60
     vague, since = unhealthy("ImagePullBackOff", between(5, 60), minutes, since=300)
@@ -332,6 +354,14 @@ def test_an_oom_kill_that_a_crash_hides_is_paged_from_its_time(tmp_path):
     tests = [firing("ContainerOOMKilled", minute, one) for minute in range(BEGIN, BEGIN + 10)]
     tests += [firing("ContainerOOMKilled", minute, []) for minute in range(BEGIN + 10, minutes)]
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_an_oom_kill_that_a_crash_hides_says_what_came_then(tmp_path):
+    make = all_of(oom_kill([BEGIN]), incident("CrashLoopBackOff"), workload_pods(1))
+    inputs = make(between(BEGIN, 40), 40, A)
+    inputs.append(info("CrashLoopBackOff", "crash loop (exit code 1): bad config", between(BEGIN, 40), 40))
+    wanted = "Deployment/cart in shop: OOM-killed, then crash loop (exit code 1): bad config; 1 of 1 pods"
+    assert texts("ContainerOOMKilled", inputs, BEGIN + 2, tmp_path)["summary"] == wanted
 
 
 def test_a_mark_of_oom_on_a_container_that_a_probe_stopped_is_not_paged(tmp_path):
@@ -570,6 +600,8 @@ def test_the_page_of_alerts_names_each_with_its_severity_and_reasons():
         assert set(re.findall(r"\[([\w-]+)\]", line)) == set(reasons(alert)), alert
         if age := re.search(r":pod_unhealthy:open\{[^}]*\} >= (\d+)", RULES[alert]["expr"]):
             assert f"{int(age[1]) // 60} minute" in line
+        elif held := re.search(r"offset (\d+)m\n *and\n", RULES[alert]["expr"]):
+            assert f"{held[1]} minutes" in line
         elif wait := RULES[alert].get("for"):
             assert wait[:-1] in line
 
@@ -703,6 +735,35 @@ def test_one_silent_cluster_among_three_is_told_by_its_name(tmp_path):
 def test_targets_of_which_only_others_have_a_cluster_raise_nothing(tmp_path):
     inputs = fleet(0, 0, names=("a",))
     inputs[1] = own("kubehealer_build_info", lambda m: 1, 60)
+    silent("KubeHealerDown", inputs, 60, tmp_path)
+
+
+def test_a_silent_cluster_is_told_where_a_kubehealer_has_no_cluster(tmp_path):
+    # The hub scrapes its own without the label.
+    inputs = fleet(10, 40) + [own("kubehealer_build_info", lambda m: 1, 60, "10.9.0.1:8080")]
+    one = [{"severity": "critical", "cluster": "b"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_all_clusters_that_are_silent_are_told_where_a_kubehealer_has_no_cluster(tmp_path):
+    inputs = fleet(10, 40, names=("b",)) + [own("kubehealer_build_info", lambda m: 1, 60, "10.9.0.1:8080")]
+    one = [{"severity": "critical", "cluster": "b"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_hub_without_a_cluster_that_is_silent_is_told(tmp_path):
+    inputs = fleet(0, 0) + [own("kubehealer_build_info", lambda m: None if 10 <= m < 40 else 1, 60, "10.9.0.1:8080")]
+    one = [{"severity": "critical"}]
+    tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_kubehealer_that_gets_a_cluster_is_not_gone(tmp_path):
+    inputs = fleet(0, 0, names=("a",))
+    inputs[1]["values"] = " ".join(["_"] * 20 + ["1"] * 40)
+    inputs.append(own("kubehealer_build_info", lambda m: 1 if m < 20 else None, 60))
     silent("KubeHealerDown", inputs, 60, tmp_path)
 
 

@@ -170,6 +170,10 @@ WRONG = {
     "a yes for a true": ({"watch": {"logs": "yes"}}, "logs"),
     "a right to write": ({"rbac": {"extraRules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]}]}}, "verbs"),
     "a duration that is none": ({"prometheusRule": {"alerts": {"PodEvicted": {"for": "5 minutes"}}}}, "for"),
+    "an age of more than a week": ({"prometheusRule": {"alerts": {"PodNotReady": {"olderThan": 604801}}}}, "olderThan"),
+    "a label that Prometheus refuses": ({"prometheusRule": {"alerts": {"PodEvicted": {"labels": {"a-b": "c"}}}}}, "labels"),
+    "a label that Prometheus keeps for itself": ({"prometheusRule": {"additionalRuleLabels": {"__a": "c"}}}, "additionalRuleLabels"),
+    "an annotation that Prometheus refuses": ({"prometheusRule": {"alerts": {"PodEvicted": {"annotations": {"a.b": "c"}}}}}, "annotations"),
     "a knob that no alert has": ({"prometheusRule": {"alerts": {"PodEvicted": {"threshold": 3}}}}, "threshold"),
     "a label that is no string": ({"podLabels": {"a": 1}}, "podLabels"),
     "a rule file that is not YAML": ({"rules": {"a.txt": "x"}}, "rules"),
@@ -197,6 +201,27 @@ REFUSED = {
         {"prometheusRule": {"enabled": True, "alerts": {"ContainerCrashLooping": {"olderThan": 5}}}},
         "ContainerCrashLooping.olderThan",
     ),
+    "a severity among the labels": (
+        {"prometheusRule": {"enabled": True, "alerts": {"PodEvicted": {"labels": {"severity": "warning"}}}}},
+        "PodEvicted: the label severity is set with `severity`",
+    ),
+    "a severity for all": (
+        {"prometheusRule": {"enabled": True, "additionalRuleLabels": {"severity": "warning"}}},
+        "the label severity is set with `severity`",
+    ),
+    "a label that names what fails": (
+        {"prometheusRule": {"enabled": True, "alerts": {"PodEvicted": {"labels": {"namespace": "ops"}}}}},
+        "PodEvicted: the label namespace",
+    ),
+    "a name of an alert among the labels": (
+        {"prometheusRule": {"enabled": True, "alerts": {"PodEvicted": {"labels": {"alertname": "Mine"}}}}},
+        "PodEvicted: the label alertname",
+    ),
+    "a recorded past of no time": (
+        {"prometheusRule": {"enabled": True, "alerts": {"WorkloadDown": {"for": "0s"}}}},
+        "WorkloadDown.for",
+    ),
+    "two owner labels with one name": ({"ownerLabels": ["a.b", "a-b"]}, "a.b and a-b would both be called a_b"),
 }
 
 
@@ -525,7 +550,9 @@ def test_each_alert_can_be_set_by_name():
     alerts = alerts_of(render("--values", str(CHART / "ci/03-operator-values.yaml")))
     assert "PodEvicted" not in alerts and "TooManyIncidents" in alerts
     loop = alerts["ContainerCrashLooping"]
-    assert (loop["for"], loop["keep_firing_for"]) == ("15m", "5m")
+    # The recorded past is what `for` sets there.
+    assert "for" not in loop and loop["keep_firing_for"] == "5m"
+    assert loop["expr"].count("15m") == 3 and "10m" not in loop["expr"]
     assert loop["labels"] == {"severity": "warning", "page": "no", "team": "platform"}
     assert loop["annotations"]["hint"] and loop["annotations"]["dashboard"]
     ready = alerts["PodNotReady"]
@@ -538,6 +565,22 @@ def test_each_alert_can_be_set_by_name():
     for name, alert in alerts.items():
         for labels in re.findall(r"(?:by|on) \(([^)]*)\)", alert["expr"]):
             assert not labels or "region" in labels, (name, labels)
+
+
+def test_the_dashboard_links_to_the_status_page_that_is_set():
+    objects = with_values({"dashboards": {"enabled": True, "statusPage": "https://kubehealer.example.com"}})
+    (text,) = [o["data"]["kubehealer.json"] for o in objects if "kubehealer.json" in o.get("data", {})]
+    (variable,) = [v for v in json.loads(text)["templating"]["list"] if v["name"] == "status_page"]
+    current = {"selected": True, "text": "https://kubehealer.example.com", "value": "https://kubehealer.example.com"}
+    assert (variable["query"], variable["current"]) == ("https://kubehealer.example.com", current)
+    assert "http://localhost" not in text
+
+
+def test_an_age_that_is_set_counts_for_pods_that_are_replaced_as_well():
+    for age, window in ((600, "1200s"), (3600, "7200s"), (60, "660s")):
+        rule = {"enabled": True, "alerts": {"ContainerImagePullFailing": {"olderThan": age}}}
+        expr = alerts_of(with_values({"prometheusRule": rule}))["ContainerImagePullFailing"]["expr"]
+        assert f"}} >= {age}\n" in expr and expr.count(window) == 3 and "20m" not in expr, expr
 
 
 def test_parts_of_a_workload_cannot_say_that_all_of_it_is_down():

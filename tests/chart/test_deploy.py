@@ -130,6 +130,14 @@ def test_inhibitions_name_alerts_that_there_are():
                     assert any(re.fullmatch(name, alert) for alert in rules()), name
 
 
+@pytest.mark.parametrize("alert", ["ContainerImagePullFailing", "PodUnschedulable", "PodStuckCreating", "WorkloadCannotCreatePods"])
+def test_what_keeps_pods_from_starting_inhibits_the_stuck_rollout(alert):
+    config = yaml.safe_load((DEPLOY / "prometheus/alertmanager.yaml").read_text())
+    names = lambda matchers: [found[1] for one in matchers if (found := re.fullmatch(r'alertname=~?"(.*)"', one))]
+    of_rollout = [rule for rule in config["inhibit_rules"] if any(re.fullmatch(n, "WorkloadRolloutStuck") for n in names(rule["target_matchers"]))]
+    assert any(re.fullmatch(name, alert) for rule in of_rollout for name in names(rule["source_matchers"]))
+
+
 def labels_left(expr):
     """The labels of the outermost aggregation of an alert's expression."""
     return set(re.search(r"(?:by) \(([^)]*)\)", expr)[1].split(", "))

@@ -19,8 +19,8 @@ def every_ten_seconds(monkeypatch):
 def threshold(alert):
     """Minutes from the beginning of the fault until the alert fires, as the rule says."""
     rule = RULES[alert]
-    if alert == "WorkloadDown":
-        return 5
+    if held := re.search(r"offset (\d+)m\n *and\n", rule["expr"]):
+        return int(held[1])
     age = re.search(r">=? (\d+)\)?\n", rule["expr"]) if alert in INCIDENTS else None
     return (int(age[1]) // 60 if age else 0) + int(rule.get("for", "0m")[:-1])
 
@@ -164,6 +164,38 @@ def test_a_shard_that_answers_does_not_end_what_another_one_reported(alert, tmp_
     inputs = make(lambda m: there(m) and open_(BEGIN, minutes)(m), minutes, A)
     inputs += [alive(there, minutes, A, scope="shard 0/2"), alive(open_(0, minutes), minutes, B, scope="shard 1/2")]
     fires(alert, inputs, at, minutes, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", WAITING)
+def test_a_fault_that_heals_while_kubehealer_gets_another_job_is_not_paged(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    inputs = make(open_(BEGIN, at - 1), minutes, A) + [alive(open_(0, at - 1), minutes, A)]
+    inputs.append(alive(open_(at - 1 + STEP, minutes), minutes, B, job="monitoring/kubehealer"))
+    fires(alert, inputs, None, None, minutes, tmp_path)
+
+
+def resharded(synced, minutes, at):
+    """Two shards until a minute, then three."""
+    inputs = [alive(open_(0, at), minutes, A, scope="shard=0/2"), alive(open_(0, at), minutes, B, scope="shard=1/2")]
+    return inputs + [alive(open_(at + STEP, minutes), minutes, f"10.0.1.{n}:8080", scope=f"shard={n}/3") for n in range(synced)]
+
+
+@pytest.mark.parametrize("alert", WAITING)
+def test_a_fault_that_heals_while_shards_are_added_is_not_paged(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 10
+    inputs = make(open_(BEGIN, at - 1), minutes, A) + resharded(3, minutes, at - 1)
+    fires(alert, inputs, None, None, minutes, tmp_path)
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_what_a_shard_showed_is_held_until_all_shards_of_the_new_number_are_there(alert, tmp_path):
+    make, at = scenario(alert)[0], BEGIN + threshold(alert)
+    minutes = at + 12
+    inputs = make(open_(BEGIN, at + 3), minutes, A) + resharded(2, minutes, at + 3)
+    inputs.append(alive(open_(at + 6, minutes), minutes, "10.0.1.9:8080", scope="shard=2/3"))
+    fires(alert, inputs, at, at + 6, minutes, tmp_path)
 
 
 def test_a_workload_that_was_up_in_between_has_not_been_down_for_five_minutes(tmp_path):

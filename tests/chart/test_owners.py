@@ -61,6 +61,17 @@ def test_a_new_owner_is_told_of_a_fault_that_is_old(tmp_path):
     assert fires(alert, inputs, [(19, [old]), (21, [new]), (30, [new])], tmp_path) == ""
 
 
+@pytest.mark.parametrize("alert", ["ContainerCrashLooping", "ContainerStartFailing", "ContainerProbeKilling"])
+def test_a_new_owner_is_told_at_once_of_what_has_lasted(alert, tmp_path):
+    minutes = 40
+    make, _, subject = scenario(alert)
+    inputs = owned_by("old", make(between(BEGIN, 20), minutes, A)) + owned_by("new", make(between(20, minutes), minutes, A))
+    old, new = ({**subject, "team": team} for team in ("old", "new"))
+    # The old one's fires for five minutes more, as it does where a pod is replaced.
+    wanted = [(19, [old]), (21, [old, new])] + [(minute, [new]) for minute in range(26, minutes)]
+    assert fires(alert, inputs, wanted, tmp_path) == ""
+
+
 def test_a_workload_is_down_whatever_its_pods_say_of_their_owner(tmp_path):
     make, minutes = down("CrashLoopBackOff", 2, 2), 30
     one, two, *_ = [one for one in make(between(BEGIN, minutes), minutes, A) if "since" in one["series"]]
@@ -88,7 +99,51 @@ def test_a_mute_ends_an_alert_and_its_end_brings_it_back(alert, tmp_path):
     inputs.append(muted(is_muted, minutes))
     one = [subject]
     wanted = [(mute - 1, one)] + [(minute, []) for minute in range(mute + kept(alert) + 1, end)]
-    # Ages count from the fault, so it is old enough at once; where `for` counts, it counts anew. The hour of kills ends by itself.
-    if alert != "ContainerOOMKilled":
+    # Ages count from the fault, so it is old enough at once; where `for` counts, it counts anew. Kills before the end do not count.
+    if not alert.startswith("ContainerOOMKill"):
         wanted += [(end + max(wait, 6) + 1, one)]
     assert fires(alert, owned_by("payments", inputs), [(at, [{**s, "team": "payments"} for s in what]) for at, what in wanted], tmp_path) == ""
+
+
+def kills_while_muted(at, mute, minutes, team=None):
+    """A container that is killed at these minutes and recovers ten minutes later, muted between two minutes."""
+    is_open = lambda minute: any(kill <= minute < kill + 10 for kill in at)
+    is_muted = lambda minute: mute[0] <= minute < mute[1]
+    inputs = oom_kill(at)(between(BEGIN, minutes), minutes, A)
+    inputs += incident("OOMKilled")(lambda m: 1 if is_open(m) and not is_muted(m) else None, minutes, A)
+    return inputs + [muted(lambda m: 1 if is_open(m) and is_muted(m) else None, minutes)]
+
+
+@pytest.mark.parametrize("mute", [(4, 60), (12, 60), (20, 36)])
+def test_kills_for_memory_before_a_mute_and_during_it_do_not_page_afterwards(mute, tmp_path):
+    minutes = 90
+    # The second and third recover before the mute is over, the mute itself is in no series then; one more comes after it.
+    inputs = kills_while_muted([5, 10, 21, 25, 70], mute, minutes)
+    # Before the mute there may have been enough of them.
+    wanted = [(minute, []) for minute in range(mute[0] + 1, minutes)]
+    assert fires("ContainerOOMKillLoop", inputs, wanted, tmp_path) == ""
+
+
+def test_three_kills_for_memory_after_a_mute_are_a_loop(tmp_path):
+    inputs = kills_while_muted([5, 10, 15, 40, 50, 60], (4, 30), 90)
+    wanted = [(minute, []) for minute in range(60)] + [(minute, [LOOP]) for minute in range(62, 90)]
+    assert fires("ContainerOOMKillLoop", inputs, wanted, tmp_path) == ""
+
+
+def test_a_loop_of_kills_for_memory_has_its_newest_owner_alone(tmp_path):
+    kill, minutes = oom_kill([5, 10, 15]), 60
+    inputs = kill(between(BEGIN, minutes), minutes, A)
+    inputs += owned_by("old", incident("OOMKilled")(between(BEGIN, 20), minutes, A))
+    inputs += owned_by("new", incident("OOMKilled")(between(20, 30), minutes, A))
+    old, new = ({**LOOP, "team": team} for team in ("old", "new"))
+    wanted = [(minute, [old]) for minute in range(17, 20)] + [(minute, [new]) for minute in range(22, 50)]
+    assert fires("ContainerOOMKillLoop", inputs, wanted, tmp_path) == ""
+
+
+@pytest.mark.parametrize(("healthy", "wanted"), [(0, [WORKLOAD]), (1, [])])
+def test_a_workload_is_down_if_all_pods_are_that_are_not_muted(healthy, wanted, tmp_path):
+    minutes = 30
+    inputs = down("CrashLoopBackOff", 9 - healthy, 10)(between(BEGIN, minutes), minutes, A)
+    labels = {**TARGET, **WORKLOAD, "instance": A, "pod": "cart-9"}
+    inputs.append(series("kubehealer_incidents_muted", labels, between(BEGIN, minutes), minutes))
+    assert fires("WorkloadDown", inputs, [(minute, wanted) for minute in range(12, minutes)], tmp_path) == ""

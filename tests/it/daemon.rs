@@ -106,8 +106,13 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
     let failing = revisions_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
     seen.snapshot.revisions = snapshot::revisions(&client, failing).await;
     let survey = survey(&seen.snapshot, now);
-    let wanted =
-        report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted = report::json(&report::Look {
+        cluster: "",
+        error: "",
+        survey: &survey,
+        snapshot: &seen.snapshot,
+        notes: &[],
+    });
     let wanted_value: Value = serde_json::from_str(&wanted).unwrap();
     let began = Instant::now();
     let mut got = String::new();
@@ -159,8 +164,13 @@ async fn said_by_both(cluster: &Cluster) -> String {
         .await
         .unwrap();
     let survey = survey(&seen.snapshot, cluster.now());
-    let wanted =
-        report::json(&report::Look { cluster: "", survey: &survey, snapshot: &seen.snapshot, notes: &[] });
+    let wanted = report::json(&report::Look {
+        cluster: "",
+        error: "",
+        survey: &survey,
+        snapshot: &seen.snapshot,
+        notes: &[],
+    });
 
     let running = daemon::start(settings(cluster)).await.unwrap();
     let mut got = String::new();

@@ -10,7 +10,7 @@ use kubehealer::diagnosis::OwnerLabels;
 use kubehealer::diagnosis::{Sources, World, world};
 use kubehealer::incidents::{FirstSeen, Incidents, What};
 use kubehealer::metrics::Metrics;
-use kubehealer::objects::{Object, Pod, Workload};
+use kubehealer::objects::{CronJob, Job, Object, Pod, Workload, from_object};
 use kubehealer::simulator::{Cluster, Fault};
 use serde_json::{Value, json};
 
@@ -117,6 +117,29 @@ async fn labels_of_the_workload_then_of_the_pod_are_in_api_and_metrics_and_follo
     let text = watched.metrics().await;
     assert!(series(&text, "kubehealer_workload_pods")[0].contains(r#"team="checkout""#), "{text}");
     watched.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_of_the_pod_template_come_before_those_that_a_pod_claims() {
+    let template =
+        json!({"metadata": {"labels": {"team": "payments", "app.kubernetes.io/part-of": "tills"}}});
+    let mut by_template = deployment(json!({"app.kubernetes.io/part-of": "payments"}), json!({}));
+    by_template["spec"]["template"] = template.clone();
+    let keys = ["team", "app.kubernetes.io/part-of"];
+    let watched = Watched::start([cart(), by_template], &keys).await;
+    let incident = watched.incident("the team", |i| i["labels"]["team"] == "payments").await;
+    // The workload's own label comes first.
+    assert_eq!(incident["labels"], json!({"team": "payments", "app_kubernetes_io_part_of": "payments"}));
+    watched.running.stop().await;
+
+    let metadata = json!({"name": "cart", "namespace": "shop"});
+    let spec = json!({"template": template});
+    let job: Job = from_object(&json!({"metadata": metadata, "spec": spec})).unwrap();
+    let spec = json!({"jobTemplate": {"spec": spec}});
+    let cron_job: CronJob = from_object(&json!({"metadata": metadata, "spec": spec})).unwrap();
+    for meta in [job.meta(), cron_job.meta()] {
+        assert_eq!(meta.label("team"), Some("payments"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -494,6 +517,14 @@ async fn several_contexts_are_looked_at_and_each_finding_says_whose_it_is() {
         "{}",
         gone.err
     );
+    let gone = look("eu,gone", &["-o", "json"]).await;
+    let value: Value = serde_json::from_str(&gone.out).unwrap();
+    let [eu, dead] = &value["items"].as_array().unwrap()[..] else { panic!("{value}") };
+    assert_eq!(
+        (gone.code, eu.get("error"), &dead["cluster"], &dead["findings"]),
+        (2, None, &json!("gone"), &json!([]))
+    );
+    assert!(dead["error"].as_str().unwrap().contains("127.0.0.1:1"), "{dead}");
     // One alone is as it ever was.
     let one = look("eu", &["-o", "json"]).await;
     let value: Value = serde_json::from_str(&one.out).unwrap();

@@ -180,7 +180,7 @@ fn each_form_prints_as_the_golden_texts_do() {
     let survey = survey(findings());
     let snapshot = snapshot();
     let notes = ["without events: not allowed: events is forbidden".to_owned()];
-    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &notes };
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &notes };
     let table = |width, wide, colour| report::table(&look, &Style { width, wide, colour, all: false });
     golden("table-80.txt", &table(80, false, false));
     golden("table-200.txt", &table(200, false, false));
@@ -195,7 +195,7 @@ fn each_form_prints_as_the_golden_texts_do() {
 fn yaml_says_the_same_as_json() {
     let survey = survey(findings());
     let snapshot = snapshot();
-    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     let json: Value = serde_json::from_str(&report::json(&look)).unwrap();
     let yaml: Value = serde_saphyr::from_str(&report::yaml(&look)).unwrap();
     assert_eq!(json, yaml);
@@ -206,7 +206,7 @@ fn with_nothing_at_fault_it_says_so_and_what_it_looked_at() {
     let mut survey = survey(Vec::new());
     survey.summary.unhealthy_pods = 0;
     let snapshot = snapshot();
-    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     let text = report::table(&look, &Style { width: 80, wide: false, colour: false, all: false });
     golden("healthy-80.txt", &text);
 }
@@ -215,7 +215,7 @@ fn with_nothing_at_fault_it_says_so_and_what_it_looked_at() {
 fn no_line_is_wider_than_the_screen_but_commands() {
     let survey = survey(findings());
     let snapshot = snapshot();
-    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     for width in [60, 80, 100, 132, 200] {
         let text = report::table(&look, &Style { width, wide: true, colour: false, all: false });
         let too_wide = text.lines().find(|l| l.width() > width && !l.contains("kubectl"));
@@ -238,7 +238,7 @@ fn names_and_causes_are_never_cut_and_ten_rows_are_shown_in_detail() {
         .collect();
     let survey = survey(findings);
     let snapshot = snapshot();
-    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
     for width in [40, 80, 120, 200, 10_000] {
         let text = report::table(&look, &Style { width, wide: false, colour: false, all: false });
         let joined: String = text.split_whitespace().collect();
@@ -271,7 +271,7 @@ fn text_from_a_cluster_cannot_command_a_terminal_or_a_page() {
     let survey = survey(findings);
     let snapshot = snapshot();
     let notes = [hostile.to_owned()];
-    let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &notes };
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &notes };
     let forbidden = |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202a}'..='\u{202e}');
     for wide in [false, true] {
         let text = report::table(&look, &Style { width: 80, wide, colour: false, all: false });
@@ -312,7 +312,7 @@ fn many_bare_pods_of_which_the_same_is_said_share_a_line_and_few_do_not() {
             .collect();
         let survey = survey(findings);
         let snapshot = snapshot();
-        let look = Look { cluster: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+        let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
         let text = report::table(&look, &Style { width: 120, wide: false, colour: false, all: false });
         text.lines().filter(|l| l.starts_with("warning ")).map(str::to_owned).collect::<Vec<_>>()
     };

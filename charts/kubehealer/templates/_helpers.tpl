@@ -335,6 +335,14 @@ spec:
 {{- if eq (int .Values.containerPort) (int .Values.probePort) }}
 {{- fail "containerPort and probePort must differ" }}
 {{- end }}
+{{- $names := dict }}
+{{- range .Values.ownerLabels }}
+{{- $name := regexReplaceAll "[-./]" . "_" }}
+{{- if hasKey $names $name }}
+{{- fail (printf "ownerLabels: %s and %s would both be called %s" (get $names $name) . $name) }}
+{{- end }}
+{{- $_ := set $names $name . }}
+{{- end }}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.create) }}
 {{- fail "serviceMonitor.enabled needs service.create; without a Service use podMonitor.enabled" }}
 {{- end }}

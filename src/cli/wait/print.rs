@@ -60,7 +60,13 @@ fn details(outcome: &Outcome, flags: &ClusterFlags, form: impl FnOnce(&Look<'_>)
     if survey.findings.is_empty() {
         return String::new();
     }
-    form(&Look { cluster: "", survey: &survey, snapshot: &outcome.snapshot, notes: &outcome.notes })
+    form(&Look {
+        cluster: "",
+        error: "",
+        survey: &survey,
+        snapshot: &outcome.snapshot,
+        notes: &outcome.notes,
+    })
 }
 
 pub(super) fn text(outcome: &Outcome, flags: &ClusterFlags) -> String {

@@ -83,6 +83,17 @@ impl ObjectMeta {
         self.owner_references.iter().find(|o| o.controller == Some(true))
     }
 
+    /// Takes the labels of its pod template that it lacks itself: they tell whose a workload is where its own do not.
+    pub(super) fn adopt(&mut self, template: Vec<Label>) {
+        let lacks = |label: &Label| self.label(&label.key).is_none_or(str::is_empty);
+        let more: Vec<Label> = template.into_iter().filter(lacks).collect();
+        if !more.is_empty() {
+            self.labels.retain(|own| more.iter().all(|label| label.key != own.key));
+            self.labels.extend(more);
+            self.labels.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+    }
+
     pub(super) fn trim(&mut self) {
         self.annotations.retain(|a| Annotation::wanted(&a.key));
         for annotation in self.annotations.iter_mut().filter(|a| a.key.starts_with(Annotation::OWN)) {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::node::NodeCondition;
-use super::{Annotation, Object, ObjectMeta, lenient};
+use super::{Annotation, Label, Object, ObjectMeta, lenient};
 use crate::redact::redact_in_place;
 
 /// A ReplicaSet, Deployment, StatefulSet or DaemonSet: one shape, since they share the names of their counters. Counters
@@ -32,6 +32,7 @@ impl Object for Workload {
     fn compact(&mut self) {
         self.status.conditions.iter_mut().for_each(NodeCondition::hide_secrets);
         redact_in_place(&mut self.status.message);
+        self.metadata.adopt(std::mem::take(&mut self.spec.template.metadata.labels));
         self.metadata.compact();
     }
 }
@@ -48,6 +49,30 @@ pub struct WorkloadSpec {
     #[prost(message, required, tag = "2")]
     #[serde(deserialize_with = "lenient::object")]
     pub update_strategy: UpdateStrategy,
+    /// What its pods are made of.
+    #[prost(message, required, tag = "3")]
+    #[serde(deserialize_with = "lenient::object", skip_serializing)]
+    pub template: PodTemplate,
+}
+
+/// `core/v1.PodTemplateSpec`: only the labels, which become the workload's own when it is decoded.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct PodTemplate {
+    /// Empty once it is decoded.
+    #[prost(message, required, tag = "1")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub metadata: TemplateMeta,
+}
+
+/// The metadata of a template.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct TemplateMeta {
+    /// In the order of their keys.
+    #[prost(message, repeated, tag = "11")]
+    #[serde(deserialize_with = "lenient::entries", skip_serializing)]
+    pub labels: Vec<Label>,
 }
 
 /// `updateStrategy` of a StatefulSet or DaemonSet.
@@ -195,6 +220,7 @@ impl Object for Job {
     }
     fn compact(&mut self) {
         self.status.conditions.iter_mut().for_each(NodeCondition::hide_secrets);
+        self.metadata.adopt(std::mem::take(&mut self.spec.template.metadata.labels));
         self.metadata.compact();
     }
 }
@@ -215,7 +241,7 @@ impl Job {
 }
 
 /// `batch/v1.JobSpec`.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct JobSpec {
     /// Failures that are allowed; 6 by default.
@@ -230,6 +256,10 @@ pub struct JobSpec {
     #[prost(bool, tag = "4")]
     #[serde(deserialize_with = "lenient::flag")]
     pub suspend: bool,
+    /// What its pods are made of.
+    #[prost(message, required, tag = "6")]
+    #[serde(deserialize_with = "lenient::object", skip_serializing)]
+    pub template: PodTemplate,
 }
 
 /// `batch/v1.JobStatus`.
@@ -285,18 +315,33 @@ impl Object for CronJob {
         &self.metadata
     }
     fn compact(&mut self) {
+        self.metadata.adopt(std::mem::take(&mut self.spec.job_template.spec.template.metadata.labels));
         self.metadata.compact();
     }
 }
 
 /// `batch/v1.CronJobSpec`.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct CronJobSpec {
     /// No Jobs are to be made.
     #[prost(bool, tag = "4")]
     #[serde(deserialize_with = "lenient::flag")]
     pub suspend: bool,
+    /// What its Jobs are made of.
+    #[prost(message, required, tag = "5")]
+    #[serde(deserialize_with = "lenient::object", skip_serializing)]
+    pub job_template: JobTemplate,
+}
+
+/// `batch/v1.JobTemplateSpec`.
+#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[serde(default)]
+pub struct JobTemplate {
+    /// Of the Jobs.
+    #[prost(message, required, tag = "2")]
+    #[serde(deserialize_with = "lenient::object")]
+    pub spec: JobSpec,
 }
 
 /// `batch/v1.CronJobStatus`.
