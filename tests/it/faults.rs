@@ -450,7 +450,7 @@ async fn diagnose_ends_with_words_when_a_list_does_not_end() {
     let drip = Fault::Drip { every: Duration::from_secs(5) };
     for (fault, kind, words, seconds) in [
         (Fault::RepeatContinue, Kind::Protocol, "its continue token repeats", 30),
-        (Fault::Endless, Kind::Protocol, "a page of the list is longer than 8 MiB", 30),
+        (Fault::Endless, Kind::Protocol, "a page of the list is longer than 4 MiB", 30),
         (drip, Kind::Timeout, "the answer stopped coming for 30 s", 31),
     ] {
         let cluster = with_pods(7);
