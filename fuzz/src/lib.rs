@@ -1,7 +1,7 @@
 //! The targets, over the libraries alone: `files` is the program's own module, linked in, since the whole program takes minutes to
 //! build.
 
-use kubehealer_core::{diagnosis, objects};
+use kubehealer_core::{API_VERSION, diagnosis, objects, redact};
 
 pub mod files;
 pub mod seeds;

@@ -20,6 +20,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// What the server may send ahead on one stream, and on all of them: a reader that stops leaves room for the others.
 const STREAM_WINDOW: u32 = 512 << 10;
 const CONNECTION_WINDOW: u32 = 8 << 20;
+/// What is read ahead on a connection of HTTP/1.1, of which each watch has its own.
+const READ_AHEAD: usize = 64 << 10;
 
 /// With `http1` it speaks nothing else. Through a proxy, kube's own client does.
 pub(super) fn client(config: Config, http1: bool) -> Result<Client> {
@@ -38,6 +40,7 @@ pub(super) fn client(config: Config, http1: bool) -> Result<Client> {
     connector.set_connect_timeout(Some(CONNECT));
     let http = Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .http1_max_buf_size(READ_AHEAD)
         .http2_keep_alive_interval(PING_EVERY)
         .http2_keep_alive_timeout(PING_TIMEOUT)
         .http2_keep_alive_while_idle(true)

@@ -25,7 +25,8 @@ pub(super) fn list(body: Vec<u8>, encoding: Encoding, resource: &Resource) -> Re
             Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned().into_bytes(),
         });
     }
-    let mut out = Vec::with_capacity(body.len());
+    // In base64 it is a third longer.
+    let mut out = Vec::with_capacity(body.len() + body.len() / 2);
     let mut writer = Writer::new(resource);
     out.extend_from_slice(b"{\"items\":[");
     let start = out.len();

@@ -43,9 +43,9 @@ const SOME: usize = 16;
 /// ... and how long it may take as a whole, over a slow line.
 const WHOLE: Duration = Duration::from_secs(300);
 /// The longest page of a list that is taken. A longer one is asked for again in pages of half as many objects.
-pub const MAX_PAGE: usize = 8 << 20;
+pub const MAX_PAGE: usize = 4 << 20;
 /// What is longer than this is read by one of the watches at a time, so that all together fit into the memory limit.
-pub(super) const LONG: usize = 1 << 20;
+pub(super) const LONG: usize = 256 << 10;
 /// Pages of one list at most.
 const MAX_PAGES: u32 = 10_000;
 /// A page with at least so many bytes brings objects, so that the next one need not wait.

@@ -232,14 +232,18 @@ impl Watching {
 
     fn end(&mut self, how: Result<(), Failure>) -> Poll<Option<Result<Bytes, Failure>>> {
         self.is_over = true;
-        self.turn = None;
         self.wire.health.closed();
+        let is_within_frame = self.frames.is_within_frame();
+        // kube-runtime keeps a stream that failed until it is asked for the next one, after a pause.
+        self.frames = Frames::new(self.encoding);
+        self.body = Body::empty();
+        self.turn = None;
         let now = Instant::now();
         let how = how.and_then(|()| {
             if self.is_initial {
                 return Err(Failure::new(Kind::Protocol, "the watch was closed within its first list"));
             }
-            if self.frames.is_within_frame() {
+            if is_within_frame {
                 return Err(Failure::new(Kind::Unreachable, "the watch was closed within an event"));
             }
             if !self.delivered && !self.is_open_for(STEADY, now) {
@@ -355,9 +359,9 @@ mod tests {
         let held = read.load(Relaxed);
         assert!((LONG..=LONG + (64 << 10)).contains(&held), "{held}");
         drop(busy);
-        // Now it is its turn, which ends with the watch.
+        // Now it is its turn, which ends with the watch, as does its memory.
         assert!(matches!(watching.poll_lines(&mut cx), Poll::Ready(Some(Err(_)))));
-        assert_eq!(turn.available_permits(), 1);
+        assert_eq!((turn.available_permits(), watching.frames.begun()), (1, 0));
         // Nor does it wait for its turn for ever.
         let _busy = Arc::clone(&turn).acquire_owned().await.unwrap();
         let (mut watching, _) = endless(&turn).await;

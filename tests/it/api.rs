@@ -97,6 +97,41 @@ async fn each_filter_gives_what_matches_and_exact_counts_however_small_the_page(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn no_answer_shows_characters_that_hide_or_reorder_text() {
+    let cluster = Cluster::new();
+    cluster.set_clock("2026-11-22T10:00:00Z".parse().unwrap(), 0.0);
+    const HOSTILE: &str = "ad\u{200b}min\u{202e}gpj\u{9b}31mred";
+    for n in 0..2 {
+        let mut pod = failing_pod(n);
+        pod["metadata"]["namespace"] = HOSTILE.into();
+        if n == 0 {
+            pod["metadata"]["name"] = HOSTILE.into();
+            pod["metadata"].as_object_mut().unwrap().remove("ownerReferences");
+        }
+        pod["metadata"]["labels"] = json!({"team": HOSTILE});
+        pod["spec"]["nodeName"] = HOSTILE.into();
+        cluster.apply(pod).unwrap();
+    }
+    let running = daemon(&cluster).await;
+    let to = running.address;
+    let list = until("both incidents", async || {
+        let list = ask(to, "incidents").await;
+        (list["total"] == 2).then_some(list)
+    })
+    .await;
+    let id = |n: usize| format!("incidents/{}", list["items"][n]["id"].as_str().unwrap());
+    let mut shown = 0;
+    for path in ["groups", "history", "incidents", "problems", "diagnosis", &id(0), &id(1)] {
+        let answer = ask(to, path).await.to_string();
+        shown += answer.matches("admin").count();
+        let hidden = ['\u{200b}', '\u{202e}', '\u{9b}'];
+        assert!(!answer.contains(hidden), "{path}: {answer}");
+    }
+    assert!(shown > 7, "{shown}");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn groups_hold_every_incident_once_widest_first_and_open_to_their_pods() {
     let (running, to) = with_all(&cluster()).await;
     let groups = ask(to, "groups").await;

@@ -17,7 +17,7 @@ use hyper_util::service::TowerToHyperService;
 use kubehealer::cluster::client::{Connect, connect};
 use kubehealer::cluster::watch::{Resource, Settings, Watch, WatchHealth, WatchScope};
 use kubehealer::objects::Pod;
-use kubehealer::simulator::{Api, Cluster, Log};
+use kubehealer::simulator::{Api, Cluster, Fault, Log};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -295,4 +295,54 @@ async fn readers_that_stop_leave_room_on_the_connection_for_the_watches() {
     let updated = || updates(&healths).iter().all(|n| *n == 101);
     let took = paced("the updates on each", MILLISECOND, updated).await;
     assert!(took < Duration::from_secs(10), "{took:?}");
+}
+
+/// A daemon, which is killed at the end.
+struct Running(std::process::Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The memory that it holds beside its program, bytes.
+#[cfg(target_os = "linux")]
+fn memory(daemon: &Running) -> usize {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.0.id())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() << 10
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn answers_without_end_fit_into_the_memory_limit() {
+    let peak = async |protocol, target| {
+        let server = server(&[protocol]).await;
+        // In protobuf a frame says how long it is. In JSON it is read until it is too long.
+        server.cluster.fault("*", Fault::RefuseProtobuf);
+        server.cluster.fault(target, Fault::Endless);
+        let mut daemon = command();
+        daemon.args(["watch", "--listen", "127.0.0.1:0", "--kubeconfig"]);
+        daemon.arg(server.kubeconfig.path().join("config")).stderr(std::process::Stdio::null());
+        let daemon = Running(daemon.spawn().unwrap());
+        let mut peak = 0;
+        until("some answers", || {
+            peak = peak.max(memory(&daemon));
+            server.cluster.asked("watch", "pods") + server.cluster.asked("list", "pods") >= 6
+        })
+        .await;
+        println!("{protocol}, {target}: {} KiB", peak >> 10);
+        peak
+    };
+    let peaks = tokio::join!(
+        peak("h2", "watch *"),
+        peak("h2", "*"),
+        peak("http/1.1", "watch *"),
+        peak("http/1.1", "*")
+    );
+    for peak in [peaks.0, peaks.1, peaks.2, peaks.3] {
+        assert!(peak < 24 << 20, "{peaks:?}");
+    }
 }

@@ -16,6 +16,7 @@ use crate::incidents::compact::CompactFinding;
 use crate::incidents::incident::digest;
 use crate::incidents::store::WorkloadKey;
 use crate::incidents::{Counts, IncidentId, Incidents};
+use crate::redact::clean;
 use crate::server::page::{BadToken, Page, Wanted};
 
 /// Incidents that began within this time tell whether a group grows.
@@ -361,14 +362,15 @@ impl Group {
             reasons: row.reasons.iter().map(|(reason, _)| reason.as_str().to_owned()).collect(),
             summary,
             cause: Cause { code: key.code, text: group.cause },
-            scope: key.scope,
+            // A namespace in them is a key, as it is in the cluster.
+            scope: Scope { name: clean(&key.scope.name).into_owned(), ..key.scope },
             reach,
             incidents: group.findings,
             muted: row.muted,
             since: row.since,
             newest: row.newest,
             trend,
-            workloads: row.workloads,
+            workloads: row.workloads.iter().map(|name| clean(name).into_owned()).collect(),
             labels: row.labels,
             first,
             caused_by: row.caused_by,

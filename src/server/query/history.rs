@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::diagnosis::WorkloadRef;
 use crate::incidents::history;
 use crate::incidents::store::WorkloadKey;
+use crate::redact::clean;
 use crate::server::Shown;
 use crate::server::page::{BadToken, Page, Wanted};
 
@@ -77,7 +78,7 @@ pub fn history(shown: &Shown, wanted: &Wanted) -> Result<History, BadToken> {
     // A bucket takes some 100 bytes; a workload has six hours of them at most.
     let (keys, next) = page.done(|_| history::BUCKETS * 30);
     let workloads = keys.iter().map(|key| OfWorkload {
-        namespace: key.namespace.clone(),
+        namespace: clean(&key.namespace).into_owned(),
         workload: key.workload.clone(),
         buckets: of_workload(shown, key, now),
     });
