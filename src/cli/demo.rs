@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -105,7 +106,7 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
     let is_live = io::stdout().is_terminal() && io::stderr().is_terminal();
     let pinned: Arc<str> = if is_live { try_them.into() } else { "".into() };
     let lines = BoxMakeWriter::new(move || Above(Arc::clone(&pinned)));
-    daemon::logging::init(daemon::logging::LogFormat::Brief, lines);
+    daemon::logging::init(daemon::logging::LogFormat::Brief, LevelFilter::INFO, lines);
     tokio::select! {
         () = end(args.duration) => {}
         () = running.failed() => return Err(StartError::Failed.into()),
