@@ -107,7 +107,8 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
         );
     }
     logging::init(LogFormat::Text, LevelFilter::WARN, BoxMakeWriter::new(io::stderr));
-    super::with_threads(serve(args))??;
+    // One thread, with the stack that the same work has in `diagnose`.
+    super::blocking(serve(args))??;
     Ok(ExitCode::SUCCESS)
 }
 
