@@ -98,7 +98,7 @@ fn recorded_pod(prefix: &str) -> Value {
 
 #[test]
 fn every_subcommand_has_help_and_an_unknown_one_is_refused() {
-    for command in ["watch", "diagnose", "dump", "wait", "explain", "rules", "demo", "completions"] {
+    for command in ["watch", "diagnose", "dump", "wait", "explain", "rules", "demo", "mcp", "completions"] {
         let run = kubehealer(&[command, "--help"]);
         assert_eq!(run.code, 0, "{command}");
         assert!(run.out.contains("Usage: kubehealer"), "{command}");
