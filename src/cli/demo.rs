@@ -216,8 +216,20 @@ async fn end(duration: Option<u64>) {
             None => std::future::pending().await,
         }
     };
+    // Of a terminal that is closed. Without one, nohup may have asked that it is ignored.
+    let hangup = async {
+        #[cfg(unix)]
+        if io::stdout().is_terminal()
+            && let Ok(mut hangup) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup())
+        {
+            hangup.recv().await;
+            return;
+        }
+        std::future::pending().await
+    };
     tokio::select! {
         () = time => {}
+        () = hangup => {}
         _ = daemon::end_signal() => daemon::end_at_once_with_the_next_signal(),
     }
 }
