@@ -44,8 +44,6 @@ fn a_terminal_that_is_closed_ends_the_demo_and_its_kubeconfig() {
         }
         std::thread::sleep(std::time::Duration::from_millis(50));
     };
-    // It listens to signals once it has said what to try.
-    std::thread::sleep(std::time::Duration::from_secs(2));
     let pid =
         name.strip_prefix("kubehealer-demo-").and_then(|rest| rest.strip_suffix(".kubeconfig")).unwrap();
     assert!(Command::new("kill").args(["-HUP", pid]).status().unwrap().success());
