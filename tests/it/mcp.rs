@@ -281,10 +281,14 @@ fn what_changed_is_told_of_a_workload_by_any_of_its_names() {
         assert_eq!(list(&data["workloads"]).len(), 1, "{workload}: {text}");
     }
     let (text, _) = client.call("what_changed", json!({"workload": "statefulset/own", "namespace": "shop"}));
-    let expected = "shop/StatefulSet/own: revision 2: since revision 1:\n  image 1 -> 2\n  args changed\n  env TOKEN changed\n";
+    assert!(text.contains("shop/StatefulSet/own: revision 2, made "), "{text}");
+    let expected = ": since revision 1:\n  image 1 -> 2\n  args changed\n  env TOKEN changed\n";
     assert!(text.ends_with(expected) && !text.contains("hunter"), "{text}");
     let (text, _) = client.call("what_changed", json!({"workload": "shop/daemonset/own"}));
-    assert!(text.ends_with("shop/DaemonSet/own: revision 1: the only revision that is known: there is nothing to compare it with\n"), "{text}");
+    assert!(
+        text.ends_with(": the only revision that is known: there is nothing to compare it with\n"),
+        "{text}"
+    );
     let told = client.refused("what_changed", json!({"workload": "platform/statefulset/broker"}));
     assert!(told.contains("no revisions of it could be read"), "{told}");
     let told = client.refused("what_changed", json!({"workload": "batch/job/backfill"}));
