@@ -10,6 +10,7 @@ mod diagnose;
 mod dump;
 mod explain;
 mod man;
+mod mcp;
 mod output;
 mod pager;
 mod resolve;
@@ -61,6 +62,8 @@ enum Command {
     Rules(rules::Args),
     /// Watch a simulated cluster with real failures: no cluster needed
     Demo(demo::Args),
+    /// Let an AI assistant ask: a read-only server of the Model Context Protocol on stdin and stdout
+    Mcp(mcp::Args),
     /// Print a completion script for a shell: commands, reasons, namespaces, pods
     Completions(completions::Args),
     /// Write the man pages
@@ -149,6 +152,7 @@ fn run(cli: Cli) -> Result<ExitCode, Trouble> {
         Command::Explain(args) => explain::run(&args),
         Command::Rules(args) => rules::run(args),
         Command::Demo(args) => demo::run(args),
+        Command::Mcp(args) => mcp::run(args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
     }

@@ -8,6 +8,7 @@ mod flags;
 mod groups;
 mod markdown;
 mod page;
+mod part;
 mod table;
 mod text;
 
@@ -18,7 +19,8 @@ use crate::diagnosis::{Finding, Problem, Snapshot, Sources, Summary, Survey};
 pub use flags::ClusterFlags;
 pub use markdown::{escape as escape_markdown, markdown};
 pub use page::{glossary, page};
-pub use table::table;
+pub use part::{Part, part};
+pub use table::{sources, table};
 pub use text::{age, count, cut, span, thousands, wrap};
 
 #[derive(Clone, Copy, Debug)]

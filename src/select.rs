@@ -428,6 +428,11 @@ impl Selection {
                     place(kind.name(), &meta.namespace),
                     meta.name.clone(),
                 ))
+                // The older revisions of what a pod is of.
+                || kind == Kind::ReplicaSet
+                    && meta.controller().is_some_and(|owner| {
+                        named.contains(&(owner.kind.clone(), meta.namespace.clone(), owner.name.clone()))
+                    })
                 || meta.controller().is_some_and(|owner| {
                     self.targets.iter().any(|t| t.names(&owner.kind, &meta.namespace, &owner.name))
                 })
@@ -594,6 +599,27 @@ pub fn revisions_that_matter(survey: &Survey, snapshot: &Snapshot) -> RevisionsT
         }
     }
     (sets, namespaces)
+}
+
+/// The newest revision of each workload, and the one before it.
+pub fn newest_revisions(snapshot: &Snapshot) -> RevisionsThatMatter {
+    let mut newest: HashMap<&str, &Workload> = HashMap::new();
+    for set in &snapshot.replica_sets {
+        let Some(owner) = set.metadata.controller() else { continue };
+        let known = newest.entry(&owner.uid).or_insert(set);
+        if known.revision() < set.revision() {
+            *known = set;
+        }
+    }
+    let name = |set: &Workload| (set.metadata.namespace.clone(), set.metadata.name.clone());
+    let mut sets = BTreeSet::new();
+    for own in newest.into_values().take(MOST_REVISIONS) {
+        sets.extend(
+            [Some(own), predecessor(own, snapshot.replica_sets.iter())].into_iter().flatten().map(name),
+        );
+    }
+    let workloads = snapshot.stateful_sets.iter().chain(&snapshot.daemon_sets);
+    (sets, workloads.map(|workload| workload.metadata.namespace.clone()).collect())
 }
 
 #[cfg(test)]

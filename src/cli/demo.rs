@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 use unicode_width::UnicodeWidthStr as _;
 
@@ -86,6 +87,8 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
         )
     })?;
     let kubernetes = listener.local_addr().unwrap_or(args.kubernetes_listen);
+    // From now on, so that nothing stays behind.
+    let closed = closed();
     let kubeconfig = Kubeconfig::write(&simulator::kubeconfig(kubernetes))?;
     let cluster = match recording {
         None => simulator::demo(args.speed),
@@ -105,9 +108,9 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
     let is_live = io::stdout().is_terminal() && io::stderr().is_terminal();
     let pinned: Arc<str> = if is_live { try_them.into() } else { "".into() };
     let lines = BoxMakeWriter::new(move || Above(Arc::clone(&pinned)));
-    daemon::logging::init(daemon::logging::LogFormat::Brief, lines);
+    daemon::logging::init(daemon::logging::LogFormat::Brief, LevelFilter::INFO, lines);
     tokio::select! {
-        () = end(args.duration) => {}
+        () = end(args.duration, closed) => {}
         () = running.failed() => return Err(StartError::Failed.into()),
     }
     running.stop().await;
@@ -208,7 +211,7 @@ impl Write for Above {
 }
 
 /// Waits for the end: the time is over, or somebody wants it. A second wish is granted at once.
-async fn end(duration: Option<u64>) {
+async fn end(duration: Option<u64>, closed: impl Future<Output = ()>) {
     let time = async {
         match duration {
             Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds)).await,
@@ -217,7 +220,25 @@ async fn end(duration: Option<u64>) {
     };
     tokio::select! {
         () = time => {}
+        () = closed => {}
         _ = daemon::end_signal() => daemon::end_at_once_with_the_next_signal(),
+    }
+}
+
+/// Listens from now on to the end of the terminal. Without one, nohup may have asked that it is ignored.
+fn closed() -> impl Future<Output = ()> {
+    #[cfg(unix)]
+    let mut hangup = io::stdout()
+        .is_terminal()
+        .then(|| tokio::signal::unix::signal(tokio::signal::unix::SignalKind::hangup()))
+        .and_then(Result::ok);
+    async move {
+        #[cfg(unix)]
+        if let Some(hangup) = &mut hangup {
+            hangup.recv().await;
+            return;
+        }
+        std::future::pending().await
     }
 }
 

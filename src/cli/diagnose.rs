@@ -19,7 +19,9 @@ use crate::files;
 use crate::objects::ObjectMeta;
 use crate::report::{self, ClusterFlags, Look, Style};
 use crate::rules::{RuleCounters, RuleSet};
-use crate::select::{self, Kind, Selection, Selector, Target, logs_that_matter, revisions_that_matter};
+use crate::select::{
+    self, Kind, Selection, Selector, Target, logs_that_matter, newest_revisions, revisions_that_matter,
+};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -38,26 +40,26 @@ pub(super) struct Which {
     /// A pod, or the pods of deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x, rollout/x, service/x, node/x and other
     /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
     #[arg(value_name = "POD|KIND/NAME", add = ArgValueCompleter::new(completions::targets))]
-    targets: Vec<String>,
+    pub(super) targets: Vec<String>,
     /// The namespace [default: that of the kubeconfig's context; with -f: all]
     #[arg(long, short)]
     #[arg(value_parser = select::valid_namespace, add = ArgValueCandidates::new(completions::namespaces))]
-    namespace: Option<String>,
+    pub(super) namespace: Option<String>,
     /// All namespaces; overrides -n, as in kubectl
     #[arg(long, short = 'A')]
-    all_namespaces: bool,
+    pub(super) all_namespaces: bool,
     /// Only pods with these labels, such as app=cart
     #[arg(long, short = 'l', value_name = "LABELS")]
-    selector: Option<Selector>,
+    pub(super) selector: Option<Selector>,
     /// The context of the kubeconfig; several, separated by commas, are diagnosed one after another
     #[arg(long, value_name = "NAMES", value_delimiter = ',', add = ArgValueCandidates::new(completions::contexts))]
-    context: Vec<String>,
+    pub(super) context: Vec<String>,
     /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE")]
-    kubeconfig: Option<PathBuf>,
+    pub(super) kubeconfig: Option<PathBuf>,
     /// Do not read logs
     #[arg(long)]
-    no_logs: bool,
+    pub(super) no_logs: bool,
     /// Read the logs of crashed containers, as far as you have the right to (the default)
     #[arg(long, overrides_with = "no_logs")]
     logs: bool,
@@ -68,29 +70,29 @@ pub(super) struct Which {
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
     #[command(flatten)]
-    which: Which,
+    pub(super) which: Which,
     /// Read files instead of a cluster: JSON or YAML of kubectl, a directory or an archive (tar, tar.gz, zip, gz) of these with logs,
     /// what dump, kubectl cluster-info dump, must-gather, troubleshoot.sh or sos wrote, a recorded watch; - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-", conflicts_with_all = ["context", "kubeconfig"])]
-    file: Vec<PathBuf>,
+    pub(super) file: Vec<PathBuf>,
     /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
     /// Your own rules: a file, or a directory of files; may be given several times
     #[arg(long, value_name = "FILE|DIR")]
-    rules: Vec<PathBuf>,
+    pub(super) rules: Vec<PathBuf>,
     /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
-    owner_labels: Vec<String>,
+    pub(super) owner_labels: Vec<String>,
     /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
     /// Show findings of this severity and worse ones only
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
-    severity: Option<Severity>,
+    pub(super) severity: Option<Severity>,
     /// Show findings with this reason only; may be given several times
     #[arg(long, value_name = "REASON", add = ArgValueCandidates::new(completions::reasons))]
-    reason: Vec<String>,
+    pub(super) reason: Vec<String>,
     /// Show the details of every row of the table, not only of the first ten
     #[arg(long)]
     all: bool,
@@ -102,6 +104,9 @@ pub(super) struct Args {
     watch: bool,
     #[command(flatten)]
     pager: Pager,
+    /// Read the newest revision of each workload, and the one before it, rather than those of failing pods.
+    #[arg(skip)]
+    pub(super) newest_revisions: bool,
 }
 
 /// How to print it.
@@ -126,19 +131,19 @@ fn severity() -> impl clap::builder::TypedValueParser<Value = Severity> {
 }
 
 /// What was read, from wherever.
-struct Seen {
-    snapshot: Snapshot,
+pub(super) struct Seen {
+    pub(super) snapshot: Snapshot,
     now: Timestamp,
     /// What could not be read, in words.
-    notes: Vec<String>,
+    pub(super) notes: Vec<String>,
     /// Part of what was asked for could not be looked at.
     incomplete: bool,
     /// Why what was read is no ground to say that all is well: there are no pods, or a source could not be read.
-    unproven: Vec<Trouble>,
+    pub(super) unproven: Vec<Trouble>,
 }
 
 impl Which {
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         if self.all_namespaces
             && let Some(namespace) = self.namespace.take()
         {
@@ -174,6 +179,19 @@ pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<Strin
         }
     };
     seen().map_err(|trouble| hinted(&flags, trouble))
+}
+
+/// One look for somebody who is within a runtime, and prints what it gives himself.
+pub(super) async fn look_once(mut args: Args) -> Result<Looked, Trouble> {
+    args.which.settle();
+    let context = args.which.context.first().map(String::as_str);
+    let flags = args.which.flags(context);
+    let looked = async {
+        let settings = args.settings()?;
+        let seen = if args.file.is_empty() { look(&args, context).await? } else { in_files(&args)? };
+        Ok(Looked::of(&args, &settings, seen, "", flags.clone()))
+    };
+    looked.await.map_err(|trouble| hinted(&flags, trouble))
 }
 
 pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
@@ -227,14 +245,14 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
 }
 
 /// A look at one cluster, or at files.
-struct Looked {
+pub(super) struct Looked {
     /// What the cluster is called; empty if it is the only one.
     cluster: String,
     /// Why it could not be looked at; empty if it was.
     error: String,
     flags: ClusterFlags,
-    seen: Seen,
-    survey: Survey,
+    pub(super) seen: Seen,
+    pub(super) survey: Survey,
     /// The worst of all findings, shown or not.
     worst: Option<Severity>,
 }
@@ -277,7 +295,7 @@ impl Looked {
         Self { cluster: cluster.to_owned(), error, flags, seen, survey, worst: None }
     }
 
-    fn look(&self) -> Look<'_> {
+    pub(super) fn look(&self) -> Look<'_> {
         let Self { cluster, error, seen, survey, .. } = self;
         Look { cluster, error, survey, snapshot: &seen.snapshot, notes: &seen.notes }
     }
@@ -520,7 +538,7 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
         let pipe = "kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -";
         output::note(&format!("reading from the terminal until Ctrl-D; to read from kubectl: {pipe}"));
     }
-    let mut dump = files::read(&args.file, io::stdin().lock());
+    let mut dump = files::read(&args.file, io::stdin());
     if args.which.no_logs {
         dump.snapshot.logs.clear();
         dump.snapshot.sources.logs = false;
@@ -675,7 +693,10 @@ async fn look(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
             seen.snapshot.logs = logs;
             notes.extend(lacking);
         }
-        let wanted = revisions_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
+        let wanted = match args.newest_revisions {
+            true => newest_revisions(&seen.snapshot),
+            false => revisions_that_matter(&survey(&seen.snapshot, now), &seen.snapshot),
+        };
         seen.snapshot.revisions = snapshot::revisions(&cluster.client, wanted).await;
         notes.extend(passed_over(&seen.snapshot));
         if let (Some(namespace), [nothing]) = (&namespace, unproven.as_mut_slice()) {

@@ -48,14 +48,16 @@ const SAME: &[(&str, &str)] = &[
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
     let style = Style { width: output::width(), colour: output::colour(), wide: false, all: false };
-    let wanted = args.words.join(" ");
-    let text = if wanted.is_empty() {
-        list(&style)
-    } else {
-        runbook(&wanted, &style).or_else(|| short(&wanted, &style)).ok_or_else(|| unknown(&wanted))?
-    };
-    args.pager.print(&text)?;
+    args.pager.print(&text(&args.words.join(" "), &style)?)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is printed of a word; without one, the list of all reasons.
+pub(super) fn text(wanted: &str, style: &Style) -> Result<String, Trouble> {
+    if wanted.is_empty() {
+        return Ok(list(style));
+    }
+    runbook(wanted, style).or_else(|| short(wanted, style)).ok_or_else(|| unknown(wanted))
 }
 
 fn runbook(wanted: &str, style: &Style) -> Option<String> {

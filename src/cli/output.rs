@@ -151,16 +151,19 @@ impl Screen {
         let mut out = anstream::AutoStream::auto(io::stderr().lock());
         if self.live {
             self.clear();
-            let (columns, _) = terminal_size();
-            for line in &lines {
-                let _ = writeln!(out, "{}", crate::report::cut(line, columns.saturating_sub(1)));
+            let (columns, rows) = terminal_size();
+            // What has scrolled off the top cannot be drawn again.
+            let drawn = lines.iter().flat_map(|line| hanging(line, columns.saturating_sub(1)));
+            self.lines = drawn.take(rows.saturating_sub(1)).collect();
+            for line in &self.lines {
+                let _ = writeln!(out, "{line}");
             }
         } else {
             for line in lines.iter().filter(|line| !self.lines.contains(line)) {
                 let _ = writeln!(out, "{:>6}  {line}", span(elapsed));
             }
+            self.lines = lines;
         }
-        self.lines = lines;
     }
 
     /// Takes what is drawn off the terminal.
@@ -170,6 +173,16 @@ impl Screen {
             self.lines.clear();
         }
     }
+}
+
+/// A line in lines of at most so many columns: further ones are indented more than the first.
+fn hanging(line: &str, columns: usize) -> Vec<String> {
+    let bare = line.trim_start();
+    let margin = line.len() - bare.len();
+    let parts = crate::report::wrap(bare, columns.saturating_sub(margin + 2)).into_iter().enumerate();
+    parts
+        .map(|(at, part)| format!("{}{part}", " ".repeat(if at == 0 { margin } else { margin + 2 })))
+        .collect()
 }
 
 /// Whether stdout gets colour: as `--color` says, else as the environment and the terminal do.
@@ -196,6 +209,17 @@ pub(super) fn width() -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_line_of_the_screen_goes_on_below_and_loses_nothing() {
+        let line = "    pod cart-1: cannot pull image registry.example/shop/cart:2: not found";
+        let lines = hanging(line, 40);
+        assert_eq!(
+            lines,
+            ["    pod cart-1: cannot pull image", "      registry.example/shop/cart:2: not", "      found"]
+        );
+        assert_eq!(hanging("short", 40), ["short"]);
+    }
 
     #[test]
     fn as_a_plugin_of_kubectl_commands_begin_with_it_and_names_of_images_and_files_do_not() {

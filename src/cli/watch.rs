@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 use super::Trouble;
@@ -202,7 +203,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
         LogFormat::OtelJson => logging::LogFormat::OtelJson,
     };
     let settings = args.settings()?;
-    logging::init(format, BoxMakeWriter::new(std::io::stderr));
+    logging::init(format, LevelFilter::INFO, BoxMakeWriter::new(std::io::stderr));
     super::blocking(daemon::run(settings))??;
     Ok(ExitCode::SUCCESS)
 }

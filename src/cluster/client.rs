@@ -3,7 +3,7 @@
 //! Must not know what is asked for. Messages never quote a kubeconfig, a token or the output of a credential plugin.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -63,12 +63,7 @@ pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
             Err(_) => return Err(ConnectError(NO_CLUSTER.to_owned())),
         },
     };
-    // By which the server's owners find its requests in their metrics and audit logs.
-    let name = HeaderValue::from_static(concat!("kubehealer/", env!("CARGO_PKG_VERSION")));
-    config.headers.push((header::USER_AGENT, name));
-    // Who asks tries again by himself, and can say why it took so long.
-    config.default_retry = false;
-    config.connect_timeout = Some(connection::CONNECT);
+    settle(&mut config);
     let namespace = config.default_namespace.clone();
     let mut server = server_of(&config.cluster_url);
     if let Some(proxy) = &config.proxy_url {
@@ -76,6 +71,66 @@ pub async fn connect(how: &Connect) -> Result<Connected, ConnectError> {
     }
     let client = connection::client(config, how.http1).map_err(|e| ConnectError::client(&e, &source))?;
     Ok(Connected { client, source, namespace, server })
+}
+
+/// What all connections have in common.
+fn settle(config: &mut Config) {
+    // By which the server's owners find its requests in their metrics and audit logs.
+    let name = HeaderValue::from_static(concat!("kubehealer/", env!("CARGO_PKG_VERSION")));
+    config.headers.push((header::USER_AGENT, name));
+    // Who asks tries again by himself, and can say why it took so long.
+    config.default_retry = false;
+    config.connect_timeout = Some(connection::CONNECT);
+}
+
+/// The client of a running KubeHealer at this address, with the certificate authority and the token that it wants, if any.
+pub async fn daemon(url: &str, ca: Option<&Path>, token: Option<&Path>) -> Result<Client, ConnectError> {
+    let unusable = |why: String| ConnectError(format!("cannot connect to {url}: {why}"));
+    let name = "kubehealer";
+    let file = serde_json::json!({
+        "clusters": [{"name": name, "cluster": {"server": url, "certificate-authority": ca}}],
+        "users": [{"name": name, "user": {"tokenFile": token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name}}],
+        "current-context": name,
+    });
+    let file = serde_json::from_value(file).map_err(|e| unusable(e.to_string()))?;
+    let config = Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await;
+    let mut config = config.map_err(|e| unusable(e.to_string()))?;
+    settle(&mut config);
+    connection::client(config, true).map_err(|e| unusable(innermost(&e)))
+}
+
+/// Reads a document of a running KubeHealer, up to this many bytes.
+pub async fn read(client: &Client, path: &str, most: usize) -> Result<Vec<u8>, Failure> {
+    let request = http::Request::get(path).body(kube::client::Body::empty());
+    let request = request.map_err(|e| Failure::new(Kind::Refused, e.to_string()))?;
+    let answer = async {
+        let unreachable = |error: &kube::Error| {
+            let why = format!("no connection to it: {}. Is it up, is its address right?", innermost(error));
+            Failure::new(Kind::Unreachable, why)
+        };
+        let response = client.send(request).await.map_err(|e| unreachable(&e))?;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), most).collect().await;
+        let body =
+            body.map_err(|e| Failure::new(Kind::Protocol, format!("its answer cannot be read: {e}")))?;
+        Ok((status, body.to_bytes()))
+    };
+    let late = |_| Failure::new(Kind::Timeout, "no answer within 30 s");
+    let (status, body) = tokio::time::timeout(Duration::from_secs(30), answer).await.map_err(late)??;
+    if status.is_success() {
+        return Ok(body.to_vec());
+    }
+    let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+    let said = problem.get("detail").and_then(|detail| detail.as_str()).unwrap_or_default();
+    let hint = match status.as_u16() {
+        401 | 403 => ". Name a file with a token that may read it: --token-file",
+        _ => "",
+    };
+    Err(Failure::new(
+        Kind::Refused,
+        format!("HTTP {}: {}{hint}", status.as_u16(), clean(cut(said, MAX_MESSAGE))),
+    ))
 }
 
 /// The kubeconfig that is named, else what `KUBECONFIG` lists, else that of the home directory.

@@ -31,13 +31,13 @@ pub enum LogFormat {
     OtelJson,
 }
 
-/// Begins to write log lines, as `RUST_LOG` says (`info` if it says nothing). What must never be logged stays off
+/// Begins to write log lines, as `RUST_LOG` says (from `least` on if it says nothing). What must never be logged stays off
 /// whatever it says. Does nothing if the process logs already.
-pub fn init(format: LogFormat, writer: BoxMakeWriter) {
-    let info = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    let (mut filter, wrong) = match info.from_env() {
+pub fn init(format: LogFormat, least: LevelFilter, writer: BoxMakeWriter) {
+    let usual = EnvFilter::builder().with_default_directive(least.into());
+    let (mut filter, wrong) = match usual.from_env() {
         Ok(filter) => (filter, None),
-        Err(error) => (info.parse_lossy(""), Some(error)),
+        Err(error) => (usual.parse_lossy(""), Some(error)),
     };
     for directive in FORCED_LOG_DIRECTIVES {
         if let Ok(directive) = directive.parse() {
@@ -54,7 +54,7 @@ pub fn init(format: LogFormat, writer: BoxMakeWriter) {
         LogFormat::OtelJson => lines.event_format(OtelJson).try_init(),
     };
     if let Some(error) = wrong {
-        tracing::warn!("invalid RUST_LOG, using info: {error}; example: warn,kubehealer=debug");
+        tracing::warn!("invalid RUST_LOG, using {least}: {error}; example: warn,kubehealer=debug");
     }
 }
 

@@ -1,11 +1,12 @@
 //! The table: made for a person at night, in 80 columns, using 200 well.
 
 use anstyle::{AnsiColor, Style as Ansi};
+use jiff::Timestamp;
 
 use super::groups::{Group, groups};
 use super::text::{age, count, pad, thousands, width, wrap};
 use super::{Look, Style};
-use crate::diagnosis::{Evidence, Finding, Severity, Stage};
+use crate::diagnosis::{Evidence, Finding, Severity, Stage, Survey};
 use crate::redact::clean;
 
 /// From this width on the cause stands beside the names, below under them.
@@ -19,11 +20,11 @@ const GAP: &str = "  ";
 /// Rows that are shown in detail unless all are wanted.
 const DETAILS: usize = 10;
 /// Facts that the details show unless they are to show all.
-const FACTS: usize = 6;
+pub(super) const FACTS: usize = 6;
 /// Columns of the labels of the details.
 const LABEL: usize = 10;
 /// Names that the details list of pods that fail alike.
-const NAMES: usize = 4;
+pub(super) const NAMES: usize = 4;
 /// Lines that scroll the top of a report away; then the worst are repeated at its end.
 const LONG: usize = 60;
 /// How many are repeated.
@@ -38,7 +39,7 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     if !look.cluster.is_empty() {
         out.push_str(&format!("{}\n", paint.bold(&clean(&format!("Cluster {}", look.cluster)))));
     }
-    headline(&mut out, look, paint);
+    headline(&mut out, look.survey, paint);
     if !groups.is_empty() {
         out.push('\n');
         rows(&mut out, &groups, style, paint);
@@ -48,7 +49,7 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
         let shown = if style.wide || style.all { usize::MAX } else { DETAILS };
         for group in groups.iter().filter(of_interest).take(shown) {
             out.push('\n');
-            details(&mut out, group, look, style, paint);
+            details(&mut out, group, look.survey.observed_at, style, paint);
         }
         let more = groups.iter().filter(of_interest).count().saturating_sub(shown);
         if more > 0 {
@@ -65,8 +66,8 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
 }
 
 #[derive(Clone, Copy)]
-struct Paint {
-    on: bool,
+pub(super) struct Paint {
+    pub(super) on: bool,
 }
 
 impl Paint {
@@ -93,8 +94,8 @@ impl Paint {
 }
 
 /// How it stands, in one line.
-fn headline(out: &mut String, look: &Look<'_>, paint: Paint) {
-    let summary = look.survey.summary;
+pub(super) fn headline(out: &mut String, survey: &Survey, paint: Paint) {
+    let summary = survey.summary;
     let pods = count(summary.pods, "pod");
     let mut counts = Vec::new();
     for (number, text) in [
@@ -168,7 +169,7 @@ fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
 }
 
 /// Who fails, one subject by name, several by number.
-fn subject(group: &Group<'_>) -> String {
+pub(super) fn subject(group: &Group<'_>) -> String {
     let Some(first) = group.findings.first() else { return String::new() };
     if group.findings.len() == 1 {
         return name(first);
@@ -219,9 +220,8 @@ fn cause(group: &Group<'_>) -> String {
 }
 
 /// Everything about one line of the table.
-fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, paint: Paint) {
+pub(super) fn details(out: &mut String, group: &Group<'_>, now: Timestamp, style: &Style, paint: Paint) {
     let Some(first) = group.findings.first() else { return };
-    let now = look.survey.observed_at;
     let severity = group.severity();
     let title =
         format!("{}  {}", paint.severity(severity, &group.reasons().join(", ")), paint.bold(&subject(group)));
@@ -270,7 +270,7 @@ fn details(out: &mut String, group: &Group<'_>, look: &Look<'_>, style: &Style, 
 }
 
 /// Where it runs, since when, how often.
-fn circumstances(group: &Group<'_>, first: &Finding, now: jiff::Timestamp) -> String {
+fn circumstances(group: &Group<'_>, first: &Finding, now: Timestamp) -> String {
     let mut parts = vec![group.severity().as_str().to_owned()];
     match first.stage {
         Stage::Active => {}
@@ -323,12 +323,29 @@ fn pods(group: &Group<'_>) -> String {
 }
 
 /// The time to the second, which is what the API's own times have.
-fn seconds(time: jiff::Timestamp) -> jiff::Timestamp {
-    jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
+fn seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// What was looked at, what was not, and where to go on.
 fn footer(out: &mut String, look: &Look<'_>, groups: &[Group<'_>], style: &Style) {
+    let mut text = sources(look);
+    if let Some(reason) =
+        groups.iter().find(|g| g.severity() > Severity::Info).and_then(|g| g.reasons().first().copied())
+    {
+        text.push_str(&format!("\nMore about a reason: kubehealer explain {}", clean(reason)));
+    }
+    out.push('\n');
+    for paragraph in text.lines() {
+        for line in wrap(paragraph, style.width.min(READABLE)) {
+            out.push_str(&line);
+            out.push('\n');
+        }
+    }
+}
+
+/// What was looked at and what was not, one paragraph a line.
+pub fn sources(look: &Look<'_>) -> String {
     let snapshot = look.snapshot;
     let namespaces: std::collections::BTreeSet<&str> =
         snapshot.pods.iter().map(|p| p.metadata.namespace.as_str()).collect();
@@ -359,19 +376,8 @@ fn footer(out: &mut String, look: &Look<'_>, groups: &[Group<'_>], style: &Style
     if !lacking.is_empty() {
         text.push_str(&format!(" Without {}.", lacking.join(", ")));
     }
-    out.push('\n');
     for note in look.notes {
         text.push_str(&format!("\n{}.", clean(note).trim_end_matches('.')));
     }
-    if let Some(reason) =
-        groups.iter().find(|g| g.severity() > Severity::Info).and_then(|g| g.reasons().first().copied())
-    {
-        text.push_str(&format!("\nMore about a reason: kubehealer explain {}", clean(reason)));
-    }
-    for paragraph in text.lines() {
-        for line in wrap(paragraph, style.width.min(READABLE)) {
-            out.push_str(&line);
-            out.push('\n');
-        }
-    }
+    text
 }

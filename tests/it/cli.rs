@@ -98,7 +98,7 @@ fn recorded_pod(prefix: &str) -> Value {
 
 #[test]
 fn every_subcommand_has_help_and_an_unknown_one_is_refused() {
-    for command in ["watch", "diagnose", "dump", "wait", "explain", "rules", "demo", "completions"] {
+    for command in ["watch", "diagnose", "dump", "wait", "explain", "rules", "demo", "mcp", "completions"] {
         let run = kubehealer(&[command, "--help"]);
         assert_eq!(run.code, 0, "{command}");
         assert!(run.out.contains("Usage: kubehealer"), "{command}");
@@ -166,6 +166,7 @@ fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_line
     for alert in alerts.into_iter().filter(|alert| !reason(alert)) {
         assert!(explain(&[alert]).starts_with(&format!("{alert}: an alert (")), "{alert}");
     }
+    assert!(explain(&["mute"]).contains("kubehealer.dev/mute-until=TIME"));
     let killed = explain(&["137"]);
     assert!(killed.contains("OOMKilled") && killed.contains("128 + 9"), "{killed}");
     for same in [&["SIGKILL"][..], &["exit", "137"], &["exit code 137"], &["sigkill"]] {

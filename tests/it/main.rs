@@ -23,6 +23,7 @@ mod generated;
 mod incidents;
 mod layers;
 mod live;
+mod mcp;
 mod metrics;
 mod objects;
 mod owners;

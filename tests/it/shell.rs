@@ -24,6 +24,37 @@ pub fn on_terminal((columns, rows): (u16, u16), args: &[&str], variables: &[(&st
 }
 
 #[test]
+fn a_terminal_that_is_closed_ends_the_demo_and_its_kubeconfig() {
+    let folder = folder(&[]);
+    let program = env!("CARGO_BIN_EXE_kubehealer");
+    let line =
+        format!("exec {program} demo --listen 127.0.0.1:0 --kubernetes-listen 127.0.0.1:0 --duration 60");
+    let mut script = Command::new("script");
+    script.args(["--quiet", "--command", &line, "/dev/null"]).stdin(Stdio::piped()).stdout(Stdio::null());
+    let mut child = script.env("TMPDIR", folder.path()).spawn().unwrap();
+    let files =
+        || std::fs::read_dir(folder.path()).unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+    let begun = std::time::Instant::now();
+    let patient =
+        || assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{:?}", files().collect::<Vec<_>>());
+    let name = loop {
+        patient();
+        if let Some(name) = files().next() {
+            break name;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    };
+    let pid =
+        name.strip_prefix("kubehealer-demo-").and_then(|rest| rest.strip_suffix(".kubeconfig")).unwrap();
+    assert!(Command::new("kill").args(["-HUP", pid]).status().unwrap().success());
+    while files().next().is_some() {
+        patient();
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    child.wait().unwrap();
+}
+
+#[test]
 fn what_is_read_from_a_terminal_is_said_before_it_waits() {
     let run = on_terminal((80, 24), &["diagnose", "-f", "-"], &[]);
     assert!(run.out.starts_with("kubehealer: reading from the terminal until Ctrl-D"), "{}", run.out);

@@ -508,6 +508,13 @@ fn each_form_and_exit_code_of_the_command() {
     let run = wait(&["-n", "payments", "deployment/quotes", "--timeout", "2s"]);
     assert_eq!(run.code, 3, "{}", run.err);
     assert!(run.out.starts_with("deployment/quotes is not ready after 2s: "), "{}", run.out);
+    // What may heal ends it with --strict; with --patient nothing does.
+    let run = wait(&["-n", "payments", "deployment/quotes", "--strict", "--timeout", "60s"]);
+    assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+    assert!(run.out.starts_with("deployment/quotes cannot become ready: "), "{}", run.out);
+    let run = wait(&["-n", "payments", "deployment/api", "--patient", "--timeout", "2s"]);
+    assert_eq!(run.code, 3, "{}{}", run.out, run.err);
+    assert_eq!(wait(&["deployment/web", "--strict", "--patient"]).code, 2);
     let run = wait(&["-n", "shop", "deployment/nosuch"]);
     assert!(
         run.code == 2 && run.err.contains("deployment/nosuch: not found in namespace shop"),

@@ -181,7 +181,7 @@ async fn answer(cluster: &Cluster, parts: &Parts, body: &Bytes) -> Result<Respon
         }
     }
     if verb == "write" {
-        return Err(refuse(405, "MethodNotAllowed", "the simulated cluster is changed from within alone"));
+        return Err(refuse(405, "MethodNotAllowed", "the simulated cluster is read-only"));
     }
     let Some(target) = target else {
         return document(path);

@@ -213,6 +213,18 @@ pub(super) const WORDS: &[Word] = &[
         &["CrashLoopBackOff"],
     ),
     word(
+        &["mute", "muted"],
+        "an annotation of KubeHealer",
+        "The owner of a workload says that its incidents do not alert until a given time: kubehealer.dev/mute-until, and why: \
+         kubehealer.dev/mute-reason, on the workload or one pod. They stay open and are counted. It needs an end, at most 90 days ahead.",
+        &[
+            "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until=TIME kubehealer.dev/mute-reason=WHY",
+            "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until-",
+            "kubehealer diagnose -n NAMESPACE deployment/NAME",
+        ],
+        &[],
+    ),
+    word(
         &["137", "SIGKILL"],
         EXIT,
         "128 + 9: SIGKILL. With the reason OOMKilled: the memory limit. Otherwise the container did not stop within its grace period after SIGTERM (a failed liveness probe, a deletion), or the node's kernel had no memory left.",

@@ -30,10 +30,7 @@ impl Change {
     /// What the revision of a pod changed, if it is among these with one before it.
     pub fn of(pod: &Pod, revisions: &[Revision]) -> Option<Self> {
         let new = revisions.iter().find(|revision| is_of(pod, &revision.metadata))?;
-        let owner = |revision: &Revision| revision.metadata.controller().map(|owner| owner.uid.clone());
-        let older = revisions.iter().filter(|old| owner(old) == owner(new) && old.number() < new.number());
-        // One that still serves has worked for certain.
-        let old = older.max_by_key(|old| (old.status.ready_replicas > 0, old.number()))?;
+        let old = last_that_worked(new, revisions)?;
         let changes = changes(&old.settings, &new.settings);
         if changes.is_empty() {
             return None;
@@ -58,6 +55,46 @@ impl Change {
             finding.add(Source::Owner, self.text.clone(), self.made);
         }
     }
+}
+
+/// The newest revision of a workload, and how it differs from the one before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latest<'r> {
+    /// The newest one.
+    pub revision: &'r Revision,
+    /// The number of the one it is compared with, if there is one.
+    pub since: Option<i64>,
+    /// What differs, in words, the most telling first.
+    pub changes: Vec<String>,
+}
+
+impl<'r> Latest<'r> {
+    /// Of each workload with revisions among these.
+    pub fn of_each(revisions: &'r [Revision]) -> Vec<Self> {
+        let mut newest: BTreeMap<&str, &Revision> = BTreeMap::new();
+        for revision in revisions {
+            let Some(owner) = revision.metadata.controller() else { continue };
+            let known = newest.entry(&owner.uid).or_insert(revision);
+            if known.number() < revision.number() {
+                *known = revision;
+            }
+        }
+        let latest = newest.into_values().map(|revision| match last_that_worked(revision, revisions) {
+            Some(old) => {
+                let changes = changes(&old.settings, &revision.settings);
+                Self { revision, since: Some(old.number()), changes }
+            }
+            None => Self { revision, since: None, changes: Vec::new() },
+        });
+        latest.collect()
+    }
+}
+
+/// The revision of the same workload that was in force before this one: rather one that still serves, which has worked for certain.
+fn last_that_worked<'r>(new: &Revision, revisions: &'r [Revision]) -> Option<&'r Revision> {
+    let owner = |revision: &Revision| revision.metadata.controller().map(|owner| owner.uid.clone());
+    let older = revisions.iter().filter(|old| owner(old) == owner(new) && old.number() < new.number());
+    older.max_by_key(|old| (old.status.ready_replicas > 0, old.number()))
 }
 
 /// Of the ReplicaSets of one Deployment, the revision that was in force before this one: rather one that still serves, which has
