@@ -37,6 +37,14 @@ const IMAGE: Samples = &[
         "TLS",
         "failed to do request: Head \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
     ),
+    (
+        "blocked by a named policy",
+        "unexpected status from GET request to https://r/v2/a/manifests/1: 403 Forbidden: DENIED: Artifact download request rejected: blocked by Xray policy block-high",
+    ),
+    (
+        "expired token",
+        "Error response from daemon: pull access denied for a, repository does not exist or may require 'docker login': denied: Your authorization token has expired. Reauthenticate and try again.",
+    ),
     ("disk full", "writing blob: adding layer with blob \"sha256:ab\": write /x: no space left on device"),
     (
         "the node cannot store it",
