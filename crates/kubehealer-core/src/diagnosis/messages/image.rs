@@ -98,7 +98,7 @@ pub const RULES: &[Rule] = &[
     rule("policy of the registry", C::RegistryUnauthorized)
         .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])
         .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
-    rule("blocked by a named policy", C::RegistryUnauthorized)
+    rule("named policy of the registry", C::RegistryUnauthorized)
         .all(&["blocked by ", " policy"])
         .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
     rule("blocked on the node", C::ImagePullFailed)

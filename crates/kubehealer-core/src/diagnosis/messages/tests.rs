@@ -38,7 +38,7 @@ const IMAGE: Samples = &[
         "failed to do request: Head \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
     ),
     (
-        "blocked by a named policy",
+        "named policy of the registry",
         "unexpected status from GET request to https://r/v2/a/manifests/1: 403 Forbidden: DENIED: Artifact download request rejected: blocked by Xray policy block-high",
     ),
     (
