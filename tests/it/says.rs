@@ -736,6 +736,11 @@ fn no_step_for_a_pod_without_a_node_asks_for_what_cannot_help() {
             "not ready",
         ),
         ("1 node(s) didn't match pod affinity rules", "podAffinity", "or add nodes"),
+        (
+            "1 node(s) didn't match pod topology spread constraints (missing required label)",
+            "topologyKey",
+            "or add nodes",
+        ),
         ("1 node(s) didn't match pod anti-affinity rules", "or add nodes", "podAffinity"),
     ] {
         let said = first(&format!("0/1 nodes are available: {why}."));

@@ -654,6 +654,9 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
         CauseCode::AffinityUnsatisfied if words.contains("pod affinity") => {
             "see that pods with the labels that its podAffinity names run, in the namespaces that it names: more nodes do not help"
         }
+        CauseCode::AffinityUnsatisfied if words.contains("missing required label") => {
+            "the nodes lack the label that the rule's topologyKey names: label them, or correct the topologyKey: kubectl get nodes --show-labels"
+        }
         CauseCode::AffinityUnsatisfied => "relax the affinity, anti-affinity or spread rule, or add nodes",
         CauseCode::HostPortTaken => {
             "another pod on each node that fits has the host port: use a Service instead of hostPort, or fewer replicas"
