@@ -754,3 +754,16 @@ fn a_runtime_that_says_nothing_is_not_quoted() {
     let f = &found.findings[0];
     assert!(f.summary.ends_with("the runtime gave no reason"), "{}", f.summary);
 }
+
+#[test]
+fn a_limit_that_is_not_there_is_not_to_be_raised() {
+    let of = |spec: Value| {
+        let state = waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container=app");
+        look(&app_with(spec, state, end("OOMKilled", 137, 160, 40), 6)).findings.remove(0).next_steps
+    };
+    let without = of(json!({"image": "x"}));
+    assert!(!without.iter().any(|s| s.contains("raise the memory limit")), "{without:?}");
+    assert!(without.iter().any(|s| s.contains("memory request")), "{without:?}");
+    let with = of(json!({"image": "x", "resources": {"limits": {"memory": "256Mi"}}}));
+    assert!(with.iter().any(|s| s.contains("raise the memory limit")), "{with:?}");
+}
