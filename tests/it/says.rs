@@ -700,3 +700,70 @@ fn what_a_pod_says_of_its_containers_is_believed_only_where_its_node_is_known() 
     let sure = warns(&found, R::StuckTerminating, C::ContainersNotStopped, &["container app still runs"]);
     assert_eq!(sure.confidence, Confidence::Confirmed);
 }
+
+#[test]
+fn a_refusal_of_a_registry_for_a_policy_or_an_expired_token_is_not_taken_for_a_missing_image_or_login() {
+    let f = no_pull(
+        "123456789012.dkr.ecr.eu-west-1.amazonaws.com/cart:1",
+        "Error response from daemon: pull access denied for cart, repository does not exist or may require 'docker login': denied: Your authorization token has expired. Reauthenticate and try again.",
+    );
+    assert_eq!(f.cause.code, C::RegistryUnauthorized);
+    assert!(f.summary.contains("token has expired") && !f.summary.contains("not found"), "{}", f.summary);
+    assert!(!f.next_steps.iter().any(|s| s.contains("typo")), "{:?}", f.next_steps);
+    let f = no_pull(
+        "r.example.com/cart:1",
+        "unexpected status from GET request to https://r.example.com/v2/cart/manifests/1: 403 Forbidden: DENIED: Artifact download request rejected: blocked by Xray policy block-high",
+    );
+    assert!(f.next_steps[0].contains("policy"), "{:?}", f.next_steps);
+    assert!(!f.next_steps.iter().any(|s| s.contains("credentials")), "{:?}", f.next_steps);
+}
+
+#[test]
+fn no_step_for_a_pod_without_a_node_asks_for_what_cannot_help() {
+    let first = |message: &str| {
+        look(&pending("Unschedulable", message, 1200)).findings.remove(0).next_steps.remove(0)
+    };
+    for (why, step, not) in [
+        (
+            "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }",
+            "add worker nodes",
+            "toleration",
+        ),
+        ("1 node(s) had untolerated taint {dedicated: gpu}", "toleration", "worker"),
+        (
+            "1 node(s) had untolerated taint {node.cloudprovider.kubernetes.io/uninitialized: true}",
+            "cloud controller manager",
+            "not ready",
+        ),
+        ("1 node(s) didn't match pod affinity rules", "podAffinity", "or add nodes"),
+        (
+            "1 node(s) didn't match pod topology spread constraints (missing required label)",
+            "topologyKey",
+            "or add nodes",
+        ),
+        ("1 node(s) didn't match pod anti-affinity rules", "or add nodes", "podAffinity"),
+    ] {
+        let said = first(&format!("0/1 nodes are available: {why}."));
+        assert!(said.contains(step) && !said.contains(not), "{why}: {said}");
+    }
+}
+
+#[test]
+fn a_runtime_that_says_nothing_is_not_quoted() {
+    let found = look(&not_started(""));
+    let f = &found.findings[0];
+    assert!(f.summary.ends_with("the runtime gave no reason"), "{}", f.summary);
+}
+
+#[test]
+fn a_limit_that_is_not_there_is_not_to_be_raised() {
+    let of = |spec: Value| {
+        let state = waiting("CrashLoopBackOff", "back-off 5m0s restarting failed container=app");
+        look(&app_with(spec, state, end("OOMKilled", 137, 160, 40), 6)).findings.remove(0).next_steps
+    };
+    let without = of(json!({"image": "x"}));
+    assert!(!without.iter().any(|s| s.contains("raise the memory limit")), "{without:?}");
+    assert!(without.iter().any(|s| s.contains("memory request")), "{without:?}");
+    let with = of(json!({"image": "x", "resources": {"limits": {"memory": "256Mi"}}}));
+    assert!(with.iter().any(|s| s.contains("raise the memory limit")), "{with:?}");
+}

@@ -142,7 +142,11 @@ fn a_request_that_no_node_could_ever_meet_is_said_with_the_largest_node() {
         "{}",
         words(&of("64Gi"))
     );
+    let steps = of("64Gi").next_steps;
+    assert!(steps.iter().any(|s| s.contains("more of the same size do not help")), "{steps:?}");
+    assert!(!steps.iter().any(|s| s.contains("free capacity")), "{steps:?}");
     assert!(!of("4Gi").summary.contains("large enough"), "{}", words(&of("4Gi")));
+    assert!(of("4Gi").next_steps.iter().any(|s| s.contains("free capacity")));
 }
 
 #[test]

@@ -267,6 +267,16 @@ fn the_exit_code_speaks_for_one_of_two_causes() {
 }
 
 #[test]
+fn what_fails_while_a_program_goes_down_is_not_why_it_goes_down() {
+    let log = "ERROR invalid value for LOG_LEVEL: \"verbos\"\nINFO shutting down\nERROR failed to close redis pool: dial tcp 10.0.0.7:6379: connect: connection refused\nERROR failed to flush traces: Post \"http://otel:4318/v1/traces\": dial tcp: lookup otel: no such host\n";
+    let verdict = read(log, Some(1));
+    assert!(verdict.code == CauseCode::InvalidConfiguration && says(&verdict, "log_level"), "{verdict:?}");
+    // Where nothing else is said, it is all there is.
+    let log = "INFO shutting down\nERROR failed to flush traces: Post \"http://otel:4318/v1/traces\": dial tcp: lookup otel: no such host\n";
+    assert!(says(&read(log, Some(1)), "otel"));
+}
+
+#[test]
 fn a_long_line_is_quoted_around_what_counts() {
     let log = format!(
         "{} dial tcp: lookup redis.shop.svc: no such host {}",

@@ -134,7 +134,7 @@ const RULES: &[Rule] = &[
         any: &["connection refused", "actively refused"],
         with: &[],
         short: "connection refused",
-        hint: "nothing listens on the probe's port, or not yet: check the port and how long the program takes to start",
+        hint: "nothing listens on this port of the pod's address, or not yet: compare with the port and address in the program's log (127.0.0.1 is not reached), and how long it takes to start",
         may_be_slow: true,
         of_program: true,
     },
@@ -370,7 +370,12 @@ fn conclusion(said: &str) -> String {
     let lines: Vec<&str> =
         said.lines().map(str::trim).filter(|l| l.chars().any(char::is_alphanumeric)).collect();
     let of_stack = |l: &str| l.starts_with("at ") || l.starts_with("File \"") || l.starts_with("Node.js v");
-    let lines: Vec<&str> = lines.into_iter().filter(|l| !of_stack(l)).collect();
+    let mut lines: Vec<&str> = lines.into_iter().filter(|l| !of_stack(l)).collect();
+    // Clients warn of a password on their command line before each answer.
+    let warns_of_password = |l: &str| l.contains("arning") && l.contains("Using a password");
+    if !lines.iter().all(|l| warns_of_password(l)) {
+        lines.retain(|l| !warns_of_password(l));
+    }
     let whole = text::quote(&text::normalise(&lines.join(" ")));
     if whole.chars().count() <= 160 {
         return whole;
@@ -572,6 +577,8 @@ mod tests {
             "x".repeat(200)
         );
         assert_eq!(conclusion(&long), "health check rpc failed: rpc error: code = DeadlineExceeded");
+        let redis = "Warning: Using a password with '-a' or '-u' option on the command line interface may not be safe.\nLOADING Redis is loading the dataset in memory\n";
+        assert_eq!(conclusion(redis), "LOADING Redis is loading the dataset in memory");
         let plain = format!("checking {}\nnode is not in sync yet\n", "y".repeat(200));
         assert_eq!(conclusion(&plain), "node is not in sync yet");
     }

@@ -51,6 +51,15 @@ const DEVICES: [&str; 7] = [
 /// How taints are seen.
 const TAINTS: &str = "give the pod a toleration, or use nodes without the taint: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints";
 
+/// Where only the taint of the control plane is left: what to add is workers.
+const CONTROL_PLANE: &str = "the control plane takes no such pods: add worker nodes, or find out why they do not join: kubectl get nodes; in a cluster that has no others, remove the taint from its node";
+
+/// Where no node could have what the pod requests, even if it were empty.
+const TOO_LARGE: &str = "lower the requests, or add nodes that are large enough: more of the same size do not help; kubectl describe nodes shows what they have";
+
+/// Where a cloud's nodes wait for its controller.
+const UNINITIALIZED: &str = "the cloud controller manager removes this taint when it has initialized the node: see its pods and their log: kubectl get pods -A -o wide";
+
 /// Where nodes are not ready.
 const UNREADY: &str = "the nodes are not ready: find out why: kubectl get nodes, kubectl describe nodes";
 
@@ -118,6 +127,12 @@ fn is_taint_of_a_start(words: &str) -> bool {
         && ["not-ready", "not_ready", "uninitialized", "unregistered", "startup"]
             .iter()
             .any(|w| key.ends_with(w))
+}
+
+/// The taints that keep pods from the control plane.
+fn is_taint_of_the_control_plane(words: &str) -> bool {
+    let key = text::between(words, "taint {", ":").unwrap_or_default();
+    matches!(key, "node-role.kubernetes.io/control-plane" | "node-role.kubernetes.io/master")
 }
 
 /// Nodes that were not looked at, since the pod is for others: for each of a DaemonSet's pods all nodes but one.
@@ -634,7 +649,14 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
         CauseCode::NodeSelectorMismatch => {
             "compare the pod's nodeSelector and affinity with kubectl get nodes --show-labels"
         }
+        CauseCode::UntoleratedTaint if is_taint_of_the_control_plane(words) => CONTROL_PLANE,
         CauseCode::UntoleratedTaint => TAINTS,
+        CauseCode::AffinityUnsatisfied if words.contains("pod affinity") => {
+            "see that pods with the labels that its podAffinity names run, in the namespaces that it names: more nodes do not help"
+        }
+        CauseCode::AffinityUnsatisfied if words.contains("missing required label") => {
+            "the nodes lack the label that the rule's topologyKey names: label them, or correct the topologyKey: kubectl get nodes --show-labels"
+        }
         CauseCode::AffinityUnsatisfied => "relax the affinity, anti-affinity or spread rule, or add nodes",
         CauseCode::HostPortTaken => {
             "another pod on each node that fits has the host port: use a Service instead of hostPort, or fewer replicas"
@@ -664,6 +686,9 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
         }
         CauseCode::NodeUnready if is_taint_of_a_start(words) => {
             "an agent takes this taint off when it is ready on the node: see its pods: kubectl get pods -A -o wide; if the agent was removed, remove the taint: kubectl taint nodes NODE KEY-"
+        }
+        CauseCode::NodeUnready if words.contains("node.cloudprovider.kubernetes.io/uninitialized") => {
+            UNINITIALIZED
         }
         CauseCode::NodeUnready => UNREADY,
         CauseCode::NodePressure => PRESSED,
@@ -813,6 +838,9 @@ fn compare_resources(finding: &mut Finding, pod: &Pod, nodes: &[&Node]) {
             let words = format!("no node is large enough: the largest has {name} {has}");
             finding.summary = format!("{}; {words}", finding.summary);
             finding.cause.text = format!("{words}; {}", finding.cause.text);
+            if let Some(step) = finding.next_steps.iter_mut().find(|s| s.starts_with("lower the requests")) {
+                *step = TOO_LARGE.to_owned();
+            }
             return;
         }
         tainted_with_it(finding, resource, &having, nodes.len());

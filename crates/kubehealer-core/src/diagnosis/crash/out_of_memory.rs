@@ -59,14 +59,14 @@ pub(super) fn out_of_memory(
             .summary(format!("{kind} {container}: exit code {code} after a process in it was OOM-killed{place}{lasted}{recovered}"))
             .cause(
                 CauseCode::ChildMemoryLimitReached,
-                format!("a child process was OOM-killed {at}; the main process (PID 1) then exited with code {code}"),
+                format!("a child process was OOM-killed{place}; the main process (PID 1) then exited with code {code}"),
             )
             .confidence(Confidence::Probable),
         code => finding
             .summary(format!("{kind} {container}: exit code {code}; a process in it was OOM-killed{place} before{recovered}"))
             .cause(
                 CauseCode::ChildMemoryLimitReached,
-                format!("a child process was OOM-killed {at} some time before; the container itself exited with code {code}"),
+                format!("a child process was OOM-killed{place} some time before; the container itself exited with code {code}"),
             )
             .confidence(Confidence::Possible),
     };
@@ -94,7 +94,10 @@ fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
         _ if of_node => {
             "the pods of the node use more than it has: raise memory requests to what they use, so that fewer share a node"
         }
-        Some(0..60) if has_limit => {
+        _ if !has_limit => {
+            "give the container a memory request near what it uses, and a limit: without them it is among the first that the kernel kills when the node is short; or make it use less"
+        }
+        Some(0..60) => {
             "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
         }
         Some(3600..) => {

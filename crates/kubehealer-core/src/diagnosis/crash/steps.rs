@@ -19,10 +19,6 @@ const STEPS: &[(CauseCode, &str)] = &[
         "correct the named option where it is set (args, the environment, a configuration file) to what this version of the program knows",
     ),
     (
-        CauseCode::InvalidConfiguration,
-        "correct the named setting in the ConfigMap, Secret or environment of the container",
-    ),
-    (
         CauseCode::LockHeld,
         "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
     ),
@@ -53,6 +49,10 @@ static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 /// The directory or file that could not be written.
 static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(/[\w.@-]+(?:/[\w.@-]+)+)").ok());
 
+/// The value that Kubernetes gives the variables of a Service: `tcp://10.0.0.1:8080`.
+static SERVICE_LINK: LazyLock<Option<Regex>> =
+    LazyLock::new(|| Regex::new(r"\b(?:tcp|udp)://(?:\d{1,3}\.){3}\d{1,3}:\d+\b").ok());
+
 /// An object of the cluster that is not there.
 static OBJECT: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(r"(?i)\b(configmap|secret|serviceaccount|service|namespace|storageclass|ingressclass)(?:e?s)? \x22([a-z0-9.-]+)\x22 not found").ok()
@@ -75,6 +75,7 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
     match finding.cause.code {
         CauseCode::DependencyNameNotResolved => steps.extend(of_name(finding, &said)),
         CauseCode::MissingConfiguration => steps.push(of_setting(&said)),
+        CauseCode::InvalidConfiguration => steps.push(of_configuration(&said).to_owned()),
         CauseCode::PermissionDenied => steps.push(of_permission(&said)),
         CauseCode::ResourceExhausted => steps.push(of_resource(&said).to_owned()),
         CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
@@ -210,6 +211,20 @@ fn of_resource(said: &str) -> &'static str {
     }
 }
 
+/// A value that no ConfigMap or Secret holds is not corrected there.
+fn of_configuration(said: &str) -> &'static str {
+    let lower = said.to_lowercase();
+    if lower.contains("is a directory") || lower.contains("eisdir") {
+        "a file is expected at the named path: check its volumeMount, whose subPath must be a key of the ConfigMap or Secret, and the setting that names the path"
+    } else if ["port", "int", "number"].iter().any(|word| lower.contains(word))
+        && SERVICE_LINK.as_ref().is_some_and(|pattern| pattern.is_match(said))
+    {
+        "this is the form of a variable that Kubernetes sets for a Service (NAME_PORT): set the variable in the pod, rename the Service, or set enableServiceLinks: false"
+    } else {
+        "correct the named setting in the ConfigMap, Secret or environment of the container"
+    }
+}
+
 fn of_data(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
@@ -235,8 +250,13 @@ fn of_data(said: &str) -> &'static str {
 /// A limit of the program's own, or the system's answer.
 fn of_memory(said: &str) -> &'static str {
     let lower = said.to_lowercase();
-    let own =
-        ["heap", "outofmemoryerror", "metaspace", "allowed memory size", "gc overhead", "direct buffer"];
+    if lower.contains("metaspace") {
+        return "raise or remove -XX:MaxMetaspaceSize (-Xmx does not limit it), within the container's memory limit";
+    }
+    if lower.contains("direct buffer") {
+        return "raise -XX:MaxDirectMemorySize, within the container's memory limit, or let it use less";
+    }
+    let own = ["heap", "outofmemoryerror", "allowed memory size", "gc overhead"];
     if own.iter().any(|word| lower.contains(word)) {
         "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less"
     } else {
@@ -314,5 +334,27 @@ fn of_login(said: &str) -> &'static str {
         "let pg_hba.conf of the server admit this user, database and address, or connect as it demands (TLS)"
     } else {
         "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_no_configmap_holds_is_not_to_be_corrected_there() {
+        let link = "ValueError: invalid literal for int() with base 10: 'tcp://10.96.14.2:8080'";
+        assert!(of_configuration(link).contains("enableServiceLinks"));
+        let named = "invalid value for LISTEN: tcp://10.96.14.2:8080: unknown scheme";
+        assert!(!of_configuration(named).contains("enableServiceLinks"));
+        assert!(of_configuration("read /etc/app/app.toml: is a directory").contains("subPath"));
+        assert!(of_configuration("invalid value for LOG_LEVEL").contains("ConfigMap"));
+    }
+
+    #[test]
+    fn the_heap_is_not_raised_for_memory_outside_of_it() {
+        assert!(of_memory("OutOfMemoryError: Metaspace").contains("MaxMetaspaceSize"));
+        assert!(of_memory("OutOfMemoryError: Direct buffer memory").contains("MaxDirectMemorySize"));
+        assert!(of_memory("OutOfMemoryError: Java heap space").contains("-Xmx"));
     }
 }

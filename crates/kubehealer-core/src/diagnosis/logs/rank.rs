@@ -114,6 +114,14 @@ static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// Work of a program that goes down already.
+static CLEANUP: LazyLock<Regex> = LazyLock::new(|| {
+    test(concat!(
+        r"^(?:[\w.-]+: )?(?:error|failed|failure|unable|could not|cannot|can't) ?(?:to |while |when |during |in )?(?:gracefully |cleanly )?(?:clos(?:e|ing)|flush(?:ing)?|shut(?:ting)? ?down|stop(?:ping)?|de-?register(?:ing)?|unregister(?:ing)?|disconnect(?:ing)?|",
+        r"releas(?:e|ing)|clean(?:ing)?[ -]?up|drain(?:ing)?|unsubscrib(?:e|ing)|send(?:ing)? (?:final|last|remaining))\b",
+    ))
+});
+
 /// A line of an access log: a request that was answered.
 static ACCESS: LazyLock<Regex> = LazyLock::new(|| test(r"HTTP/[\d.]+\x22 [1-5]\d\d\b"));
 
@@ -134,6 +142,9 @@ static UNREADY: LazyLock<Regex> = LazyLock::new(|| {
 /// The record that tells most; `None` where there are none.
 pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32>) -> Option<Choice> {
     let shapes: Vec<String> = records.iter().map(shape).collect();
+    let first_error = records.iter().position(|record| {
+        record.level <= Level::Error && part(record) == Part::Candidate && !CLEANUP.is_match(&record.text)
+    });
     let mut best: Option<(i32, Choice)> = None;
     let mut distance = 0;
     let mut concluding = true;
@@ -167,6 +178,10 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
             && next.any(|r| r.level == Level::Fatal && says_little(r))
         {
             score += 50;
+        }
+        // What fails while the program goes down follows from what brought it down.
+        if first_error.is_some_and(|first| first < index) && CLEANUP.is_match(&record.text) {
+            score -= 60;
         }
         let score = score - distance.min(90);
         if score >= 14 && best.as_ref().is_none_or(|(best, _)| *best < score) {

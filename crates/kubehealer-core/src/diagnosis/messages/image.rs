@@ -96,7 +96,10 @@ pub const RULES: &[Rule] = &[
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])
         .only(&["let the registry's firewall take the addresses that the nodes go out with"]),
     rule("policy of the registry", C::RegistryUnauthorized)
-        .any(&["due to configured policy", "prevented by policy", "quarantined"])
+        .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])
+        .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
+    rule("named policy of the registry", C::RegistryUnauthorized)
+        .all(&["blocked by ", " policy"])
         .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
     rule("blocked on the node", C::ImagePullFailed)
         .any(&["is blocked in "])
@@ -105,6 +108,10 @@ pub const RULES: &[Rule] = &[
     // The registry asked for credentials and got none: more than "may require".
     rule("no credentials", C::RegistryUnauthorized).fact(&[Fact::NoCredentials]).note("no credentials for the registry were sent"),
     rule("bad login", C::RegistryUnauthorized).any(&["invalid username/password", "incorrect username or password"]),
+    // Docker says "may not exist" of any refusal; the registry's own words behind it decide.
+    rule("expired token", C::RegistryUnauthorized)
+        .any(&["token has expired", "token is expired", "token expired", "expiredtoken"])
+        .only(&["get a new token, and replace the one in the pod's pull Secret or in the node's credential provider"]),
     rule("not found or private", C::ImageNotFoundOrPrivate).any(&[
         "pull access denied",
         "may require authorization",

@@ -117,6 +117,17 @@ pub const RULES: &[Rule] = &[
         .only(&["on node {node}: ls /opt/cni/bin; the network plugin's DaemonSet installs it", PLUGIN]),
     rule("plugin busy", C::NetworkSetupFailed).all(&["cni"]).any(&["toomanyrequests", "too many requests", "[429]"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
     rule("plugin busy, agent", C::NetworkSetupFailed).any(&["putendpointidtoomanyrequests"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
+    rule("clock", C::NetworkSetupFailed)
+        .fact(&[Fact::NotYetValid])
+        .all(&["get \"https://"])
+        .of(Of::Node)
+        .note("by the clock of node {node} the certificate is not valid yet: check its time")
+        .only(&["on node {node}: date, timedatectl, chronyc tracking: correct the time (NTP); only if it is right, look at the certificate"]),
+    rule("server certificate expired", C::NetworkSetupFailed)
+        .fact(&[Fact::Expired])
+        .all(&["get \"https://"])
+        .of(Of::Node)
+        .only(&["renew the certificate of the server that the message names (of an API server of kubeadm: kubeadm certs check-expiration); if it is valid, correct the clock of node {node}"]),
     // The plugin is the client: it is the one that looks at a certificate.
     rule("server not trusted", C::NetworkSetupFailed)
         .any(&["x509: ", "failed to verify certificate"])

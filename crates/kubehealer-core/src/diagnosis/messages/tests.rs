@@ -37,6 +37,14 @@ const IMAGE: Samples = &[
         "TLS",
         "failed to do request: Head \"https://r/v2/\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
     ),
+    (
+        "named policy of the registry",
+        "unexpected status from GET request to https://r/v2/a/manifests/1: 403 Forbidden: DENIED: Artifact download request rejected: blocked by Xray policy block-high",
+    ),
+    (
+        "expired token",
+        "Error response from daemon: pull access denied for a, repository does not exist or may require 'docker login': denied: Your authorization token has expired. Reauthenticate and try again.",
+    ),
     ("disk full", "writing blob: adding layer with blob \"sha256:ab\": write /x: no space left on device"),
     (
         "the node cannot store it",
@@ -483,6 +491,14 @@ const SANDBOX: Samples = &[
         "CNI request failed with status 400: 'failed to configure pod interface: timed out waiting for OVS port binding'",
     ),
     (
+        "clock",
+        "failed to setup network for sandbox \"ab\": plugin type=\"calico\" failed (add): error getting ClusterInformation: Get \"https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default\": x509: certificate has expired or is not yet valid: current time 2026-11-30T09:00:00Z is before 2026-11-30T09:30:00Z",
+    ),
+    (
+        "server certificate expired",
+        "failed to setup network for sandbox \"ab\": plugin type=\"calico\" failed (add): error getting ClusterInformation: Get \"https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default\": x509: certificate has expired or is not yet valid: current time 2026-11-30T09:00:00Z is after 2026-11-29T09:30:00Z",
+    ),
+    (
         "server not trusted",
         "plugin type=\"calico\" failed (add): error getting ClusterInformation: Get \"https://10.96.0.1:443/apis/crd.projectcalico.org/v1/clusterinformations/default\": x509: certificate signed by unknown authority",
     ),
@@ -682,6 +698,7 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("sandbox", "plugin not installed", "the paths are in the message"),
     ("sandbox", "plugin busy", "what status 429 means"),
     ("sandbox", "plugin busy, agent", "what status 429 means"),
+    ("sandbox", "clock", "both times are in the message"),
     ("sandbox", "server not trusted", "only a client looks at a certificate"),
     ("sandbox", "API server unreachable", "it is the path of its API"),
     ("sandbox", "control plane late", "the plugin waits for it"),
