@@ -102,6 +102,7 @@ impl Causes {
 }
 
 /// Whether a workload of this name may serve other pods.
+#[expect(clippy::expect_used, reason = "the words are constants, and a test compiles them")]
 pub fn may_serve(workload: &str) -> bool {
     static WORDS: LazyLock<Regex> = LazyLock::new(|| {
         let words = SERVING.iter().copied().chain(NETWORKS.iter().map(|(_, serves)| *serves));
