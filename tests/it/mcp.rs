@@ -291,7 +291,7 @@ fn what_changed_is_told_of_a_workload_by_any_of_its_names() {
     );
     let told = client.refused("what_changed", json!({"workload": "platform/statefulset/broker"}));
     assert!(told.contains("no revisions of it could be read"), "{told}");
-    let told = client.refused("what_changed", json!({"workload": "batch/job/backfill"}));
+    let told = client.refused("what_changed", json!({"workload": "batch/backfill"}));
     assert!(told.contains("no revisions"), "{told}");
     let told = client.refused("what_changed", json!({}));
     assert!(told.contains("missing field `workload`"), "{told}");
