@@ -5,7 +5,7 @@
   const LATEST = 8000; // ... however long an answer takes
   const WITHOUT_EVENTS = 15000;
   const WITH_EVENTS = 60000;
-  const TYPING = 50;
+  const TYPING = 100;
   const CHATTER = 15000; // ms between two announcements
   const byId = (id) => document.getElementById(id);
   const form = byId("filter");
@@ -105,7 +105,9 @@
       }
       fresh();
     } catch (error) {
-      if (mine === turn) stale(error instanceof TypeError ? "KubeHealer does not answer" : error.message);
+      if (mine !== turn) return;
+      stale(error instanceof TypeError ? "KubeHealer does not answer" : error.message);
+      setTimeout(() => mine === turn && load(url), SOONEST);
     }
   }
 
