@@ -123,14 +123,12 @@ pub async fn read(client: &Client, path: &str, most: usize) -> Result<Vec<u8>, F
     }
     let problem: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
     let said = problem.get("detail").and_then(|detail| detail.as_str()).unwrap_or_default();
-    let hint = match status.as_u16() {
-        401 | 403 => ". Name a file with a token that may read it: --token-file",
-        _ => "",
+    let kind = match status {
+        StatusCode::UNAUTHORIZED => Kind::Unauthorized,
+        StatusCode::FORBIDDEN => Kind::Forbidden,
+        _ => Kind::Refused,
     };
-    Err(Failure::new(
-        Kind::Refused,
-        format!("HTTP {}: {}{hint}", status.as_u16(), clean(cut(said, MAX_MESSAGE))),
-    ))
+    Err(Failure::new(kind, format!("HTTP {}: {}", status.as_u16(), clean(cut(said, MAX_MESSAGE)))))
 }
 
 /// The kubeconfig that is named, else what `KUBECONFIG` lists, else that of the home directory.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::SignedDuration;
 use kubehealer::cluster::snapshot::{self, Progress, Wanted};
 use kubehealer::daemon::{self, Running, Settings, StartError, Target};
-use kubehealer::diagnosis::survey;
+use kubehealer::diagnosis::{Snapshot, Survey, survey};
 use kubehealer::report;
 use kubehealer::select::revisions_that_matter;
 use kubehealer::simulator::{self, Cluster, Cut, Fault, kubelet};
@@ -106,13 +106,7 @@ async fn the_daemon_finds_to_the_byte_what_diagnose_finds() {
     let failing = revisions_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
     seen.snapshot.revisions = snapshot::revisions(&client, failing).await;
     let survey = survey(&seen.snapshot, now);
-    let wanted = report::json(&report::Look {
-        cluster: "",
-        error: "",
-        survey: &survey,
-        snapshot: &seen.snapshot,
-        notes: &[],
-    });
+    let wanted = document_of(&survey, &seen.snapshot);
     let wanted_value: Value = serde_json::from_str(&wanted).unwrap();
     let began = Instant::now();
     let mut got = String::new();
@@ -158,19 +152,18 @@ fn event_at(about: Value, reason: &str, message: &str, at: &str) -> Value {
         "firstTimestamp": at, "lastTimestamp": at, "count": 3, "eventTime": null})
 }
 
+/// What `diagnose` prints of it as JSON.
+fn document_of(survey: &Survey, snapshot: &Snapshot) -> String {
+    report::json(&report::Look { cluster: "", error: "", survey, snapshot, notes: &[] })
+}
+
 /// What `diagnose` says of a cluster, and the daemon to the byte, in time.
 async fn said_by_both(cluster: &Cluster) -> String {
     let seen = snapshot::snapshot(&simulator::client(cluster), &Wanted::default(), &Progress::default())
         .await
         .unwrap();
     let survey = survey(&seen.snapshot, cluster.now());
-    let wanted = report::json(&report::Look {
-        cluster: "",
-        error: "",
-        survey: &survey,
-        snapshot: &seen.snapshot,
-        notes: &[],
-    });
+    let wanted = document_of(&survey, &seen.snapshot);
 
     let running = daemon::start(settings(cluster)).await.unwrap();
     let mut got = String::new();

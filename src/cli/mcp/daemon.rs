@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{ABOUT, Answer, CAUSES, Incidents, LIMIT};
 use crate::cli::Trouble;
-use crate::cluster::client;
+use crate::cluster::client::{self, Kind};
 use crate::redact::{clean, cut};
 use crate::report::{age, count, wrap};
 
@@ -32,12 +32,15 @@ pub(super) async fn answer(
 ) -> Result<Answer, Trouble> {
     let client = client::daemon(url, ca, token).await.map_err(|e| Trouble::new(e, "see --url"))?;
     let read = async |path: String| -> Result<Value, Trouble> {
-        let failed = |why: String| {
-            let hint = "is kubehealer watch running there? a port-forward ends with its pod";
-            Trouble::new(format_args!("{url}: {why}"), hint)
-        };
-        let body = client::read(&client, &path, DOCUMENT).await.map_err(|e| failed(e.text))?;
-        serde_json::from_slice(&body).map_err(|_| failed("its answer is no JSON".to_owned()))
+        let failed = |why: &str, hint: &str| Trouble::new(format_args!("{url}: {why}"), hint);
+        let usual = "is kubehealer watch running there? a port-forward ends with its pod";
+        let body = client::read(&client, &path, DOCUMENT).await.map_err(|e| match e.kind {
+            Kind::Unauthorized | Kind::Forbidden => {
+                failed(&e.text, "name a file with a token that may read it: --token-file")
+            }
+            _ => failed(&e.text, usual),
+        })?;
+        serde_json::from_slice(&body).map_err(|_| failed("its answer is not JSON", usual))
     };
     if let Some(id) = &asked.id {
         let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();

@@ -6,7 +6,7 @@ use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::groups::Grouping;
-use super::{About, Overview, Seen};
+use super::{Overview, Seen};
 use crate::diagnosis::{Confidence, Finding, Severity, Source};
 use crate::server::page::Wanted;
 
@@ -140,21 +140,13 @@ impl Matching<'_> {
         if filter.words.iter().all(|word| word.is_match(self.text.as_bytes())) {
             return true;
         }
-        let about = match &seen.about {
-            About::Pod(_) => {
-                let may_match = |word: &Regex| {
-                    word.is_match(self.text.as_bytes())
-                        || word.is_match(seen.compact.packed())
-                        || is_source(word)
-                };
-                if !filter.words.iter().all(may_match) {
-                    return false;
-                }
-                seen.finding()
-            }
-            About::Other(finding) => (**finding).clone(),
+        let may_match = |word: &Regex| {
+            word.is_match(self.text.as_bytes()) || word.is_match(seen.compact.packed()) || is_source(word)
         };
-        let _ = write_texts(&mut self.text, &about);
+        if !filter.words.iter().all(may_match) {
+            return false;
+        }
+        let _ = write_texts(&mut self.text, &seen.finding());
         filter.words.iter().all(|word| word.is_match(self.text.as_bytes()))
     }
 }

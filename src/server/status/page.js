@@ -107,7 +107,7 @@
     } catch (error) {
       if (mine !== turn) return;
       stale(error instanceof TypeError ? "KubeHealer does not answer" : error.message);
-      setTimeout(() => mine === turn && load(url), SOONEST);
+      look();
     }
   }
 
