@@ -361,7 +361,7 @@ impl Server {
                     return daemon::answer(url, ca_file.as_deref(), token_file.as_deref(), asked).await;
                 }
                 if asked.id.is_some() {
-                    let hint = "start kubehealer mcp with --url http://HOST:PORT, or use the tool diagnose";
+                    let hint = "start `kubehealer mcp --url http://HOST:PORT`, or use the tool diagnose";
                     return Err(Trouble::new("id: only a running daemon has ids of incidents", hint));
                 }
                 let mut args = self.args(asked.namespace, asked.severity)?;

@@ -33,7 +33,7 @@ pub(super) async fn answer(
     let client = client::daemon(url, ca, token).await.map_err(|e| Trouble::new(e, "see --url"))?;
     let read = async |path: String| -> Result<Value, Trouble> {
         let failed = |why: &str, hint: &str| Trouble::new(format_args!("{url}: {why}"), hint);
-        let usual = "is kubehealer watch running there? a port-forward ends with its pod";
+        let usual = "is the daemon running there? a port-forward ends with its pod";
         let body = client::read(&client, &path, DOCUMENT).await.map_err(|e| match e.kind {
             Kind::Unauthorized | Kind::Forbidden => {
                 failed(&e.text, "name a file with a token that may read it: --token-file")
