@@ -176,6 +176,8 @@ causes! {
     DependencyError;
     /// Another process holds the lock.
     LockHeld;
+    /// The program could not renew the lease that makes it the leader, and gave up.
+    LeaseLost;
     /// The data on disk is damaged, or belongs to another version or cluster.
     DataIncompatible;
     /// A license is missing or invalid.

@@ -324,6 +324,12 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         Some(found) => (found.rule.cause, true, found.rule.name),
         None => (CauseCode::LoggedError, false, if choice.error { "error-line" } else { "last-line" }),
     };
+    if rule == table::LEASE_LOST
+        && let Some(tried) = rank::last_try(&records, choice.record)
+    {
+        let tried = sentence::of(tried, None);
+        text = if tried.is_empty() || text.contains(&tried) { text } else { format!("{text}: {tried}") };
+    }
     if let Some(found) = &choice.found
         && !found.hint.is_empty()
         && !text.contains(&found.hint)

@@ -215,9 +215,7 @@ const STEPS: &[Row] = &[
     ),
     (
         C::ExecFormatError,
-        &[
-            "build the image for the node's architecture, or pin the pod with a nodeSelector on kubernetes.io/arch; a script needs a #! line",
-        ],
+        &["use an image for the node's architecture, or a multi-arch image; a script needs a #! line"],
     ),
     (C::NoCommand, &["set command in the pod, or an ENTRYPOINT or CMD in the image"]),
     (
@@ -261,9 +259,17 @@ const STEPS: &[Row] = &[
     (C::Aborted, &[LOGS]),
     (
         C::IllegalInstruction,
-        &["check that the image is built for the node's CPU: kubectl get node {node} -o wide", LOGS],
+        &[
+            "compare the CPU features and the architecture of the node with what the image is built for",
+            "kubectl get node {node} -o wide",
+        ],
     ),
-    (C::BusError, &["check /dev/shm, huge pages and the disk behind memory-mapped files", LOGS]),
+    (
+        C::BusError,
+        &[
+            "look for a full /dev/shm or tmpfs, and for huge pages that the node offers and the container may not use",
+        ],
+    ),
     (
         C::BadSystemCall,
         &["check securityContext.seccompProfile: the profile forbids a system call of the program"],
@@ -280,7 +286,7 @@ const STEPS: &[Row] = &[
     (
         C::CommandNotExecutable,
         &[
-            "make the file executable (chmod +x in the image, defaultMode for a ConfigMap), or run it through its interpreter",
+            "make the file executable in the image, set defaultMode on its volume, or run it through its interpreter",
         ],
     ),
     (C::CommandNotFound, &["check command and args of the container against what image {image} has"]),
@@ -295,7 +301,9 @@ const STEPS: &[Row] = &[
     (C::HeapExhausted, &["raise the program's own heap limit, and the memory limit with it", LOGS]),
     (
         C::AddressInUse,
-        &["look for a second process or container of the pod that listens on the same port", SPEC],
+        &[
+            "give one of the two processes another port; with hostNetwork, another pod on the node may have it",
+        ],
     ),
     (
         C::DependencyUnreachable,
@@ -326,7 +334,9 @@ const STEPS: &[Row] = &[
     ),
     (
         C::BadArguments,
-        &["correct command and args of the container: they do not match the version of image {image}"],
+        &[
+            "correct the named option where it is set (args, the environment, a configuration file) to what this version of the program knows",
+        ],
     ),
     (
         C::TlsError,
@@ -337,14 +347,27 @@ const STEPS: &[Row] = &[
         &["check the Secret that the credentials come from, and that the account still exists"],
     ),
     (C::DependencyError, &["read the log of the service that answered with the error"]),
-    (C::LockHeld, &["find the pod that still holds the lock: kubectl -n {namespace} get pods"]),
+    (
+        C::LockHeld,
+        &[
+            "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
+            "kubectl -n {namespace} get pods",
+        ],
+    ),
     (
         C::DataIncompatible,
         &[
             "run the version of the program that wrote the data, or follow its upgrade path; make a backup first",
         ],
     ),
-    (C::LicenseInvalid, &["renew the license, and check the Secret that it comes from"]),
+    (
+        C::LeaseLost,
+        &[
+            "check how fast the API server answered at that time (its load, the disks of etcd), and whether the container was short of CPU",
+            "kubectl -n {namespace} get leases",
+        ],
+    ),
+    (C::LicenseInvalid, &["give the program a valid license, and check the Secret that it comes from"]),
     (C::DatabaseSchema, &["read the migration's log, and check the version of the schema"]),
     (
         C::ResourceExhausted,

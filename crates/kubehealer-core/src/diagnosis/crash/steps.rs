@@ -1,4 +1,4 @@
-//! What to do about a crash: a table of steps by cause code, and some that the words of the cause decide.
+//! What to do about a crash: the steps of its cause code, or those that the words of the cause decide.
 
 use std::sync::LazyLock;
 
@@ -6,40 +6,8 @@ use regex::Regex;
 
 use super::log_command;
 use crate::diagnosis::container::View;
+use crate::diagnosis::steps::{self, Names};
 use crate::diagnosis::{CauseCode, Finding, Reason, text};
-
-/// Steps for a cause code. They must fit whatever the words of the cause are.
-const STEPS: &[(CauseCode, &str)] = &[
-    (
-        CauseCode::AddressInUse,
-        "give one of the two processes another port; with hostNetwork, another pod on the node may have it",
-    ),
-    (
-        CauseCode::BadArguments,
-        "correct the named option where it is set (args, the environment, a configuration file) to what this version of the program knows",
-    ),
-    (
-        CauseCode::LockHeld,
-        "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
-    ),
-    (CauseCode::LicenseInvalid, "give the program a valid licence"),
-    (
-        CauseCode::IllegalInstruction,
-        "compare the CPU features and the architecture of the node with what the image is built for",
-    ),
-    (
-        CauseCode::ExecFormatError,
-        "use an image for the node's architecture, or a multi-arch image; a script needs a #! line",
-    ),
-    (
-        CauseCode::CommandNotExecutable,
-        "make the file executable in the image, or set defaultMode on its volume",
-    ),
-    (
-        CauseCode::BusError,
-        "look for a full /dev/shm or tmpfs, and for huge pages that the node offers and the container may not use",
-    ),
-];
 
 /// A host inside the cluster, `name.namespace.svc`, or a bare name that has to be a Service of the same namespace.
 static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -51,7 +19,7 @@ static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(/[\w.@-]+(
 
 /// The value that Kubernetes gives the variables of a Service: `tcp://10.0.0.1:8080`.
 static SERVICE_LINK: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"\b(?:tcp|udp)://(?:\d{1,3}\.){3}\d{1,3}:\d+\b").ok());
+    LazyLock::new(|| Regex::new(r"\b(?:tcp|udp)(?:://|///)(?:\d{1,3}\.){3}\d{1,3}\b").ok());
 
 /// An object of the cluster that is not there.
 static OBJECT: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -70,35 +38,45 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
     ) {
         return;
     }
-    let mut steps: Vec<String> = Vec::new();
+    let mut fitting: Vec<String> = Vec::new();
     let said = finding.cause.text.clone();
     match finding.cause.code {
-        CauseCode::DependencyNameNotResolved => steps.extend(of_name(finding, &said)),
-        CauseCode::MissingConfiguration => steps.push(of_setting(&said)),
-        CauseCode::InvalidConfiguration => steps.push(of_configuration(&said).to_owned()),
-        CauseCode::PermissionDenied => steps.push(of_permission(&said)),
-        CauseCode::ResourceExhausted => steps.push(of_resource(&said).to_owned()),
-        CauseCode::DataIncompatible => steps.push(of_data(&said).to_owned()),
-        CauseCode::HeapExhausted => steps.push(of_memory(&said).to_owned()),
-        CauseCode::LibraryNotFound => steps.push(of_library(&said).to_owned()),
-        CauseCode::CommandNotFound => steps.push(of_command(&said).to_owned()),
-        CauseCode::DatabaseSchema => steps.push(of_schema(&said).to_owned()),
-        CauseCode::TlsError => steps.push(of_tls(&said).to_owned()),
-        CauseCode::AuthenticationFailed => steps.push(of_login(&said).to_owned()),
+        CauseCode::DependencyNameNotResolved => fitting.extend(of_name(finding, &said)),
+        CauseCode::MissingConfiguration => fitting.push(of_setting(&said)),
+        CauseCode::InvalidConfiguration => fitting.push(of_configuration(&said).to_owned()),
+        CauseCode::PermissionDenied => fitting.push(of_permission(&said)),
+        CauseCode::ResourceExhausted => fitting.push(of_resource(&said).to_owned()),
+        CauseCode::DataIncompatible => fitting.push(of_data(&said).to_owned()),
+        CauseCode::HeapExhausted => fitting.push(of_memory(&said).to_owned()),
+        CauseCode::LibraryNotFound => fitting.push(of_library(&said).to_owned()),
+        CauseCode::CommandNotFound => fitting.push(of_command(&said).to_owned()),
+        CauseCode::DatabaseSchema => fitting.push(of_schema(&said).to_owned()),
+        CauseCode::TlsError => fitting.push(of_tls(&said).to_owned()),
+        CauseCode::AuthenticationFailed => fitting.push(of_login(&said).to_owned()),
         CauseCode::DependencyError
             if said.to_lowercase().contains("throttl")
                 || said.contains("ate exceeded")
                 || said.contains(" 429") =>
         {
-            steps.push("lower the rate of calls (interval, cache, retries with back-off), or raise the quota of the service".to_owned());
+            fitting.push("lower the rate of calls (interval, cache, retries with back-off), or raise the quota of the service".to_owned());
+        }
+        // What the table says of these codes fits whatever the words of the cause are.
+        CauseCode::AddressInUse
+        | CauseCode::BadArguments
+        | CauseCode::BusError
+        | CauseCode::CommandNotExecutable
+        | CauseCode::ExecFormatError
+        | CauseCode::IllegalInstruction
+        | CauseCode::LeaseLost
+        | CauseCode::LicenseInvalid
+        | CauseCode::LockHeld => {
+            let names = Names::of(finding);
+            fitting.extend(steps::of(finding.cause.code).iter().filter_map(|step| names.command(step)));
         }
         _ => {}
     }
-    steps.extend(
-        STEPS.iter().filter(|(code, _)| *code == finding.cause.code).map(|(_, step)| (*step).to_owned()),
-    );
-    steps.push(log_command(finding, view));
-    for step in steps {
+    fitting.push(log_command(finding, view));
+    for step in fitting {
         if !finding.next_steps.contains(&step) {
             finding.next_steps.push(step);
         }
@@ -216,7 +194,7 @@ fn of_configuration(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     if lower.contains("is a directory") || lower.contains("eisdir") {
         "a file is expected at the named path: check its volumeMount, whose subPath must be a key of the ConfigMap or Secret, and the setting that names the path"
-    } else if ["port", "int", "number"].iter().any(|word| lower.contains(word))
+    } else if ["port", "int", "number", "colons"].iter().any(|word| lower.contains(word))
         && SERVICE_LINK.as_ref().is_some_and(|pattern| pattern.is_match(said))
     {
         "this is the form of a variable that Kubernetes sets for a Service (NAME_PORT): set the variable in the pod, rename the Service, or set enableServiceLinks: false"
@@ -290,6 +268,11 @@ fn of_schema(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     if ["duplicate", "violates", "already exists"].iter().any(|word| lower.contains(word)) {
         "check what already exists under that name: a part of an earlier attempt, or of a second process that does the same"
+    } else if ["dirty", "failed migration", "migration started at", "detected failed"]
+        .iter()
+        .any(|word| lower.contains(word))
+    {
+        "find out why the named migration failed and undo or finish what it left, then tell the migration tool so: until then it applies no other"
     } else if ["database \"", "database '", "unknown database"].iter().any(|word| lower.contains(word)) {
         "create the database on the server, or correct its name in the settings of the program"
     } else {
@@ -345,6 +328,8 @@ mod tests {
     fn a_setting_that_no_configmap_holds_is_not_to_be_corrected_there() {
         let link = "ValueError: invalid literal for int() with base 10: 'tcp://10.96.14.2:8080'";
         assert!(of_configuration(link).contains("enableServiceLinks"));
+        let colons = "listen tcp: address tcp://10.96.14.2:8080: too many colons in address";
+        assert!(of_configuration(colons).contains("enableServiceLinks"));
         let named = "invalid value for LISTEN: tcp://10.96.14.2:8080: unknown scheme";
         assert!(!of_configuration(named).contains("enableServiceLinks"));
         assert!(of_configuration("read /etc/app/app.toml: is a directory").contains("subPath"));

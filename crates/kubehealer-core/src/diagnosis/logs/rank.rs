@@ -236,6 +236,18 @@ fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
     choice
 }
 
+/// The last try to renew a lease before this record.
+pub(super) fn last_try(records: &[Record], before: usize) -> Option<&Record> {
+    static TRY: LazyLock<Regex> = LazyLock::new(|| {
+        test(
+            r"(?:error|fail(?:ed|ure)) (?:\w+ ){1,3}(?:resource )?lock\b|\b(?:resource|update|optimistically) lock\b|failed to (?:\w+ )?(?:renew|update) (?:the )?lease",
+        )
+    });
+    let mut earlier = records.get(..before)?.iter().rev().take(40);
+    let tries = |record: &&Record| TRY.is_match(&record.text) && part(record) != Part::Hollow;
+    earlier.find(tries)
+}
+
 /// Whether a text names a host with its port, or an address.
 fn names_peer(text: &str) -> bool {
     static PEER: LazyLock<Regex> =

@@ -18,6 +18,9 @@ const fn unless(rule: Rule, unless: &'static str) -> Rule {
     Rule { unless, ..rule }
 }
 
+/// The rule whose reason stands before it: what the last try to renew the lease met with.
+pub(super) const LEASE_LOST: &str = "leader-lost";
+
 #[rustfmt::skip]
 pub(super) const RULES: &[Rule] = &[
     // The program does not start at all.
@@ -257,7 +260,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("kubernetes-client", C::MissingConfiguration, 97,
         r"unable to load in-cluster configuration|KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined|no configuration has been provided, try setting KUBERNETES_MASTER",
         ""),
-    rule("leader-lost", C::LoggedError, 84, r"leader ?election lost|lost leader(?:ship| election)|failed to renew lease (?P<name>\S+)", ""),
+    rule(LEASE_LOST, C::LeaseLost, 84, r"leader ?election lost|lost leader(?:ship| election)|stopped leading|failed to renew lease (?P<name>\S+)", ""),
     rule("http-unauthorized", C::AuthenticationFailed, 80,
         r"\b401 Unauthorized|status(?: code)?[ :]*401\b|HTTP(?:/[\d.]+)? 401\b|Unauthorized: |invalid_client|invalid_grant|Bad credentials|Authentication failed for '(?P<name>[^']+)'|Invalid credentials|authentication required|must be logged in to the server|code = Unauthenticated",
         ""),
@@ -387,6 +390,7 @@ pub(super) const RULES: &[Rule] = &[
     rule("settings-pydantic", C::MissingConfiguration, 92, r"validation errors? for (?P<name>\w+) (?P<field>\w[\w.]*) (?P<what>[^\[]{1,100})", ""),
     rule("settings-zod", C::MissingConfiguration, 92, r#"ZodError.*?"path": \[ *"(?P<name>[^"]+)"(?:.*?"message": "(?P<what>[^"]+)")?"#, ""),
     rule("spring-description", C::InvalidConfiguration, 66, r"^Description: (?P<what>.+)", ""),
+    rule("listen-address", C::InvalidConfiguration, 86, r"address (?P<name>\S+): too many colons in address|lookup tcp/(?P<port>\S+): unknown port", ""),
     rule("coredns-loop", C::InvalidConfiguration, 90, r"plugin/loop: Loop", ""),
 
     // Arguments.
@@ -411,8 +415,9 @@ pub(super) const RULES: &[Rule] = &[
     rule("schema-other", C::DatabaseSchema, 93, r#"Table '(?P<name>[^']+)' doesn't exist|Column "(?P<h2>\w+)" not found|Unknown column '(?P<column>[^']+)'|Unknown database '(?P<database>[^']+)'|no such (?:table|column): (?P<sqlite>[\w.]+)|Invalid object name '(?P<mssql>[^']+)'|Cannot open database "(?P<open>[^"]+)"|ORA-00942|The table [`'"](?P<prisma>[^`'"]+)[`'"] does not exist"#,
         ""),
     rule("schema-dirty", C::DatabaseSchema, 93,
-        r"Dirty database version (?P<version>\d+)|Migrations have failed validation|checksum mismatch for migration version (?P<flyway>\S+)|Detected failed migration to version (?P<failed>\S+)|P3009|P3018|failed migrations in the target database|migration (?P<name>\S+) failed|ValidationFailedException",
+        r"Dirty database version (?P<version>\d+)|Migrations have failed validation|checksum mismatch for migration version (?P<flyway>\S+)|Detected failed migration to version (?P<failed>\S+)|failed migrations in the target database|migration (?P<name>\S+) failed|ValidationFailedException",
         ""),
+    rule("schema-failed-prisma", C::DatabaseSchema, 96, r"The [`'](?P<name>[^`']+)[`'] migration started at [^\n]{1,60} failed", ""),
     rule("schema-pending", C::DatabaseSchema, 92, r"Migrations are pending|PendingMigrationError|NoDatabaseError|Can't locate revision identified by '(?P<name>[^']+)'|Target database is not up to date|unapplied migration|schema (?:is )?(?:not up to date|out of date|too old)",
         ""),
     rule("schema-version", C::DatabaseSchema, 88, r"(?:unsupported|unknown|incompatible|wrong|newer) (?:database )?schema(?: version)?(?: (?P<version>[\d.]+))?", ""),
