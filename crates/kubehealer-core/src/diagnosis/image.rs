@@ -2,7 +2,7 @@
 
 use super::cause::CauseCode;
 use super::message::Message;
-use super::messages::{self, Rule};
+use super::messages::{self, Of, Rule};
 use super::runtime;
 use super::steps::Names;
 use super::text;
@@ -89,6 +89,9 @@ fn sentence(
             (format!("invalid image name {image}: {said}"), format!("image {image}: {detail}"))
         }
         C::NodeDiskFull | C::ImagePullFailed => {
+            (format!("cannot pull image {image}: {said}"), format!("image {image}: {detail}"))
+        }
+        _ if rule.is_some_and(|rule| rule.of == Of::Node) => {
             (format!("cannot pull image {image}: {said}"), format!("image {image}: {detail}"))
         }
         _ => (format!("cannot pull image {image}: {said}"), format!("registry {registry}: {detail}")),

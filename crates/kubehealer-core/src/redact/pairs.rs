@@ -34,6 +34,10 @@ pub(super) fn hide(text: &str) -> Option<String> {
         let before = text.get(..key.start()).unwrap_or_default();
         let quote = found.name("quote").map_or("", |quote| quote.as_str());
         let quoted = !quote.is_empty() && before.ends_with(quote.trim_start_matches('\\'));
+        // `for volume "db-credentials" : rpc error`: the name of an object, in a message of the kubelet.
+        if quoted && !rest.starts_with(['"', '\'']) && names_object(before) {
+            continue;
+        }
         // `"no key password": not found`: the quote closes a sentence.
         if !quote.is_empty()
             && !quoted
@@ -71,6 +75,14 @@ pub(super) fn hide(text: &str) -> Option<String> {
     }
     out.push_str(text.get(copied..)?);
     Some(out)
+}
+
+/// Whether the word before a quoted name says what object it is.
+fn names_object(before: &str) -> bool {
+    const KINDS: &str = "volume secret configmap container pod claim persistentvolumeclaim serviceaccount";
+    let word =
+        before.trim_end_matches(['"', '\'', '`', '\\']).strip_suffix(' ').and_then(|b| b.rsplit(' ').next());
+    word.is_some_and(|word| listed(KINDS, &word.to_ascii_lowercase()))
 }
 
 #[derive(Clone, Copy, PartialEq)]

@@ -447,11 +447,13 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|[\[<(|]\s*(?:[\w-]+:)?(?P<bracket>{names})\s*[\]>)|]:?",
             // What is left of `[time: LEVEL/Process]`.
             r"|(?P<process>{names})/[\w-]+\]",
+            // Chromium's, behind its month, day and time.
+            r"|\[(?:\d+:\d+:)?\d{{4}}/\d{{6}}\.\d+:(?P<chromium>{names}):[\w./-]+(?:\(\d+\)|:\d+)\]",
             r"|(?P<dotnet>crit|fail|warn|info|dbug|trce): [\w.]+\[\d+\]",
             r"|[\w./-]{{1,60}}: (?P<middle>info|notice|debug|warn|warning|error|fatal|emerg):\s",
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
-            r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,80}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
+            r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,80}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\{{[\w./-]+:\d+\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
             r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s",
             // Thread and class of airlift's logger (Trino).
             r"|(?:main|[\w-]*(?:thread|pool|worker|executor)[\w-]*|[\w-]+-\d+)\s(?-i:(?:[a-z]\w*\.){{2,12}}[A-Z][\w$]*)\s)",
@@ -474,7 +476,7 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
         if found.name("other").is_some() && !headed {
             break;
         }
-        let word = ["bracket", "colon", "caps", "dotnet", "middle", "process"]
+        let word = ["bracket", "colon", "caps", "dotnet", "middle", "process", "chromium"]
             .iter()
             .find_map(|name| found.name(name));
         if let Some(word) = word {
@@ -678,6 +680,16 @@ mod tests {
             "10:00:00 ERROR class com.acme.Tax has two bases",
             Level::Error,
             "class com.acme.Tax has two bases|",
+        ),
+        (
+            "[2026-11-30T09:54:58.593+0000] {webserver_command.py:222} ERROR - No response from gunicorn",
+            Level::Error,
+            "No response from gunicorn|",
+        ),
+        (
+            "[1130/095615.516204:FATAL:zygote_host_impl_linux.cc(117)] No usable sandbox!",
+            Level::Fatal,
+            "No usable sandbox!|",
         ),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
     ];

@@ -85,9 +85,34 @@ pub const RULES: &[Rule] = &[
     rule("registry unavailable", C::RegistryUnreachable).any(&["the registry is unavailable"]).of(Of::Registry).only(&[CURL]),
     rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "look at the registry's own status and log: it is tried again"]),
     rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that took its place"]),
+    // Unpacking begins when all parts have come: what is not found then is missing in the node's own store.
+    rule("store lacks a part", C::ImageCorrupt)
+        .any(&[
+            "extraction snapshot",
+            "parent snapshot",
+            "snapshot sha256",
+            "on snapshotter",
+            "failed to extract layer",
+            "failed to create snapshot",
+            "failed to commit snapshot",
+            "content store",
+            "adding layer with blob",
+            "layer not known",
+            "committing the finished image",
+        ])
+        .fact(&[Fact::NotFound])
+        .of(Of::Node)
+        .note("in the node's own store; the registry has the image")
+        .only(&["on node {node}: crictl rmi {image}, then it is pulled again; if that does not help, the log of the container runtime"]),
     // The tag is there: its manifest was read before.
     rule("part missing", C::RegistryError)
         .any(&["could not fetch content descriptor", "blob unknown", "blob_unknown", "unknown blob"])
+                .of(Of::Registry)
+        .note("the registry has the manifest, but not this part of the image")
+        .only(&["push the image again, or have the registry (or mirror) fetch it anew: garbage collection or a cut-off upload loses parts"]),
+    rule("part not found", C::RegistryError)
+        .any(&["failed to copy: httpreadseeker", "fetching blob", "reading blob"])
+        .fact(&[Fact::NotFound])
         .of(Of::Registry)
         .note("the registry has the manifest, but not this part of the image")
         .only(&["push the image again, or have the registry (or mirror) fetch it anew: garbage collection or a cut-off upload loses parts"]),

@@ -72,6 +72,14 @@ const IMAGE: Samples = &[
         "failed to pull and unpack image \"x\": failed to prepare extraction snapshot \"extract-1 sha256:ab\": context deadline exceeded",
     ),
     (
+        "store lacks a part",
+        "failed to pull and unpack image \"r.example.com/a:1\": failed to prepare extraction snapshot \"extract-795119289-7389 sha256:9281\": parent snapshot sha256:0b16 does not exist: not found",
+    ),
+    (
+        "part not found",
+        "failed to copy: httpReadSeeker: failed open: content at https://r.example.com/v2/a/manifests/sha256:7a5f not found: not found",
+    ),
+    (
         "part missing",
         "failed to copy: httpReadSeeker: failed open: could not fetch content descriptor sha256:5b0b (application/vnd.docker.image.rootfs.diff.tar.gzip) from remote: not found",
     ),
@@ -649,6 +657,8 @@ const REFUTED: &[(&str, &str, &str)] = &[
 /// Notes that follow from the words of their rule alone, by family and name.
 const CERTAIN: &[(&str, &str, &str)] = &[
     ("image", "part missing", "only a manifest names it"),
+    ("image", "part not found", "only a manifest names it"),
+    ("image", "store lacks a part", "unpacking begins when all parts have come"),
     ("image", "clock", "both times are in the message"),
     ("image", "proxy", "the client of the runtime names its proxy"),
     ("image", "name server silent", "Go names the server that it asked"),
