@@ -324,6 +324,14 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         Some(found) => (found.rule.cause, true, found.rule.name),
         None => (CauseCode::LoggedError, false, if choice.error { "error-line" } else { "last-line" }),
     };
+    if let Some(concluded) = rank::conclusion(&records, choice.record) {
+        let concluded = sentence::of(concluded, None);
+        let end = text.get(floor(&text, text.len().saturating_sub(20))..).unwrap_or_default();
+        let adds = !concluded.is_empty() && !text.contains(&concluded) && !concluded.contains(end);
+        if adds && concluded.len() + text.len() < MAX_QUOTE {
+            text = format!("{concluded}: {text}");
+        }
+    }
     if rule == table::LEASE_LOST
         && let Some(tried) = rank::last_try(&records, choice.record)
     {

@@ -464,13 +464,33 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// The level in small letters behind a time, as zap's console writes it, and what follows; none where it is a word of the
+/// sentence: `error connecting to x`.
+fn console(rest: &str) -> Option<(Level, &str)> {
+    const GOES_ON: &str = "in on at from while when during with for of to was is has code occurred";
+    let (word, next) = rest.split_once(' ')?;
+    let next = next.trim_start();
+    let follows = next.split(' ').next().unwrap_or_default();
+    let sentence = follows.ends_with("ing") || GOES_ON.split(' ').any(|word| word == follows);
+    let level = match word {
+        "info" | "debug" | "warn" => Level::of(word),
+        "error" | "fatal" | "panic" | "dpanic" if !sentence => Level::of(word),
+        _ => return None,
+    };
+    Some((level, next)).filter(|_| !next.is_empty())
+}
+
 /// Level and rest of a plain line, and whether there was a header at all.
 fn head(line: &str, timed: bool) -> (Level, bool, &str) {
     let indented = line.starts_with(' ');
     let mut rest = line.trim();
     let mut level = Level::Unknown;
     let mut headed = timed;
+    let mut stamped = timed;
     for _ in 0..10 {
+        if let Some((of, next)) = console(rest).filter(|_| stamped && level == Level::Unknown) {
+            (level, rest) = (of, next);
+        }
         let Some(found) = PIECE.captures(rest) else { break };
         let whole = found.get(0).map_or(0, |m| m.end());
         if found.name("other").is_some() && !headed {
@@ -505,6 +525,7 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
             break;
         }
         headed |= !indented || found.name("time").is_some();
+        stamped = found.name("time").is_some_and(|time| time.as_str().contains('T'));
         rest = next.trim_start();
     }
     (level, headed, rest)
@@ -690,6 +711,16 @@ mod tests {
             "[1130/095615.516204:FATAL:zygote_host_impl_linux.cc(117)] No usable sandbox!",
             Level::Fatal,
             "No usable sandbox!|",
+        ),
+        (
+            "2026-11-30T09:56:23.412871Z error iptables validation failed; workload is not ready",
+            Level::Error,
+            "iptables validation failed; workload is not ready|",
+        ),
+        (
+            "2026-11-30T09:56:23.412871Z error connecting to db:5432",
+            Level::Unknown,
+            "error connecting to db:5432|",
         ),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
     ];

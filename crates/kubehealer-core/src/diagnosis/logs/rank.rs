@@ -52,6 +52,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|failed to load all |timed out waiting for the condition|died while starting up|did not exit normally",
         r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|failed|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
         r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
+        r"|^exception during \w+[:.!]*$|^(?:[\w-]+ ){0,3}(?:exited|terminated|stopped|died) unexpectedly[.!]*$|\*\*\* ?aborting after|cannot be respawned",
         r"|^(?:shutting|going|winding) down(?: [\w-]+){0,3}[.!]*$|^stopping(?: [\w-]+){1,3}[.!]*$",
         r"|(?:contains? errors?,? )?(?:aborting|exiting|giving up|terminating|quitting)(?: now| abnormally| the (?:process|program))?\s*[.!]*$",
         r"|^(?:application run failed|(?:application|server|service|daemon|program|main|boot|startup|start-up|process|app|container|setup|initiali[sz]ation|execution|command|deployment|migration|job|task|build|script|error|run|install|upgrade)(?: \w+)? (?:has )?failed(?: to (?:start|run|initiali[sz]e|execute|boot|load))?(?: with error)?)[.!]*$",
@@ -235,6 +236,12 @@ fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
         }
     }
     choice
+}
+
+/// What the program concludes with, where that is not the record that explains the end.
+pub(super) fn conclusion(records: &[Record], explains: usize) -> Option<&Record> {
+    let behind = records.get(explains + 1..)?;
+    behind.iter().rev().find(|r| r.level <= Level::Error).filter(|record| part(record) == Part::Candidate)
 }
 
 /// The last try to renew a lease before this record.
