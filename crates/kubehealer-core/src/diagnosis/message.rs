@@ -208,11 +208,24 @@ fn innermost(parts: &[&Part], limit: usize) -> String {
         from -= 1;
     }
     let shown = parts.get(from..).unwrap_or_default();
-    match shown {
+    let said = match shown {
         [only] => text::shown(sentences(&only.text, limit)),
         // What is in front of a long part may name it: a webhook, a policy.
         _ => text::shown(&join(shown)),
+    };
+    let speaker = parts.get(..from).unwrap_or_default().iter().rev().find(|p| is_program(&p.text));
+    match speaker.filter(|speaker| !said.contains(&speaker.text)) {
+        Some(speaker) => format!("{}: {said}", speaker.text),
+        None => said,
     }
+}
+
+/// Whether a part is the name of the program that says what follows: `nvidia-container-cli`, `mount.nfs4`.
+fn is_program(text: &str) -> bool {
+    let named = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-._".contains(&b));
+    named
+        && text.len() <= 30
+        && (text.contains("-cli") || text.starts_with("mount.") || text.ends_with("ctl"))
 }
 
 /// The first sentences of a text, if all of it is too long: what follows them is advice, as a rule.

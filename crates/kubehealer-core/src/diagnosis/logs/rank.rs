@@ -52,6 +52,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|failed to load all |timed out waiting for the condition|died while starting up|did not exit normally",
         r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|failed|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
         r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
+        r"|^initiali[sz]ation (?:issues?|problems?|errors?|failures?)(?: (?:during|in|of) [\w-]+)?[.!]*$",
         r"|^exception during \w+[:.!]*$|^(?:[\w-]+ ){0,3}(?:exited|terminated|stopped|died) unexpectedly[.!]*$|\*\*\* ?aborting after|cannot be respawned",
         r"|^(?:shutting|going|winding) down(?: [\w-]+){0,3}[.!]*$|^stopping(?: [\w-]+){1,3}[.!]*$",
         r"|(?:contains? errors?,? )?(?:aborting|exiting|giving up|terminating|quitting)(?: now| abnormally| the (?:process|program))?\s*[.!]*$",
@@ -196,7 +197,7 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         }
     }
     if let Some((_, choice)) = best {
-        return Some(with_context(choice, records));
+        return Some(with_context(first_of_its_run(choice, records), records));
     }
     // Nothing reads like an error: what a rule knows near the end (a signal, a usage message), or the last words.
     let known = records.iter().enumerate().rev().take(10).find_map(|(index, record)| {
@@ -214,6 +215,22 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         .rposition(|record| part(record) != Part::Noise)
         .or_else(|| records.len().checked_sub(1))?;
     Some(Choice { record: last, found: None, error: false, strong: false })
+}
+
+/// What libraries and tools print bare, one line for each function that fails, begins with the innermost one:
+/// `libbpf: kernel BTF is missing at ...`, then `libbpf: failed to load object`.
+fn first_of_its_run(mut choice: Choice, records: &[Record]) -> Choice {
+    static SPEAKER: LazyLock<Regex> = LazyLock::new(|| test(r"^lib[a-z][\w.-]{1,20}: \w"));
+    let in_run = |at: usize| {
+        let record = records.get(at).filter(|r| !r.headed && SPEAKER.is_match(&r.text));
+        record.is_some_and(|record| part(record) == Part::Candidate)
+    };
+    if choice.found.is_none() && in_run(choice.record) {
+        while choice.record.checked_sub(1).is_some_and(in_run) {
+            choice.record -= 1;
+        }
+    }
+    choice
 }
 
 /// What was thrown is often logged first, with words on what it was about, and printed again bare when nobody caught it:
