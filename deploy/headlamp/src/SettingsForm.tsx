@@ -16,6 +16,7 @@ export function SettingsForm({ data, onDataChange }: PluginSettingsDetailsProps)
       {FIELDS.map(([name, label, help]) => (
         <TextField
           key={name}
+          id={`kubehealer-${name}`}
           label={label}
           helperText={help}
           value={data?.[name] ?? DEFAULTS[name]}
