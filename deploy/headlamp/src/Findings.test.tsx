@@ -4,7 +4,7 @@ import { ThemeProvider } from '@mui/material';
 import { act, cleanup, render, screen } from '@testing-library/react';
 import { Provider } from 'react-redux';
 import { MemoryRouter } from 'react-router-dom';
-import { targetOf } from './api';
+import { isCommand, targetOf } from './api';
 import { Findings } from './Findings';
 import { RECORDED, recorded } from './recorded';
 
@@ -64,7 +64,7 @@ test('shows what is wrong, since when, and what to do', async () => {
   screen.getByText('warning');
   screen.getByText(crash.summary);
   screen.getByText('5m');
-  const command = screen.getByText('kubectl -n shop get service redis');
+  const command = screen.getByText(crash.nextSteps.find(isCommand));
   expect(command.tagName).toBe('CODE');
   const link = screen.getByText('CrashLoopBackOff');
   expect(link.getAttribute('href')).toBe(`http://localhost:8080/incidents/${crash.id}`);

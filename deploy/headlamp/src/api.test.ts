@@ -66,27 +66,37 @@ describe('the question', () => {
     expect(url.searchParams.getAll('limit')).toEqual([String(ASKED)]);
   });
 
-  test('about a ReplicaSet or Job asks for pods of its owner that begin with its name', () => {
+  test('about a ReplicaSet or Job asks for incidents of its owner that name it', () => {
     const target = targetOf(owned('ReplicaSet', 'cart-2flq', { kind: 'Deployment', name: 'cart' }));
-    expect(target).toEqual({ ...CART, podPrefix: 'cart-2flq-' });
-    expect(pathOf(DEFAULTS, target!)).toContain('q=Deployment%2Fcart+cart-2flq-&');
+    expect(target).toEqual({ ...CART, part: 'cart-2flq' });
+    expect(pathOf(DEFAULTS, target!)).toContain('q=Deployment%2Fcart+cart-2flq&');
+  });
+
+  test('about a workload of an operator is about the workload: its owner has no pods of its own', () => {
+    const kafka = { kind: 'Kafka', name: 'events' };
+    for (const kind of ['Deployment', 'StatefulSet', 'DaemonSet']) {
+      const target = targetOf(owned(kind, 'broker', kafka));
+      expect(target).toEqual({ namespace: 'shop', workload: { kind, name: 'broker' } });
+    }
   });
 });
 
 describe('the answer', () => {
   test('is one row for a sentence that holds of several pods', () => {
-    const { rows, notes } = viewOf(recorded('deployment'), CART);
+    const answer = recorded('deployment');
+    const said = answer.items.find((item: any) => item.reason === 'CrashLoopBackOff');
+    const { rows, notes } = viewOf(answer, CART);
     expect(notes).toEqual([]);
     const crashing = rows.filter(row => row.reason === 'CrashLoopBackOff');
     expect(crashing).toHaveLength(1);
     expect(crashing[0]).toMatchObject({
       severity: 'warning',
-      summary:
-        'container cart: crash loop (exit code 1): dial tcp: lookup redis.shop.svc: no such host',
+      summary: said.summary,
+      nextSteps: said.nextSteps,
     });
     expect(crashing[0].pods).toHaveLength(2);
     expect(crashing[0].id).toMatch(/^[0-9a-f]{16}$/);
-    expect(crashing[0].nextSteps[0]).toBe('kubectl -n shop get service redis');
+    expect(said.summary).toContain('redis.shop.svc');
     expect(Date.parse(crashing[0].since!)).toBeGreaterThan(0);
   });
 
@@ -107,6 +117,19 @@ describe('the answer', () => {
         .rows;
     expect(rows(revision).flatMap(row => row.pods)).toHaveLength(2);
     expect(rows('cart-other')).toEqual([]);
+  });
+
+  test('about a ReplicaSet has what is said of the rollout, if it names the ReplicaSet', () => {
+    const answer = recorded('rollout');
+    const set = answer.items.find((item: any) => item.pod).pod.replace(/-[^-]+$/, '');
+    const reasons = (name: string) =>
+      viewOf(answer, {
+        namespace: 'ml',
+        workload: { kind: 'Deployment', name: 'llm' },
+        part: name,
+      }).rows.map(row => row.reason);
+    expect(reasons(set)).toEqual(['ProgressDeadlineExceeded', 'Unschedulable']);
+    expect(reasons(set.slice(0, -1))).toEqual([]);
   });
 
   test('about a Job has what is said of the Job and of its pods', () => {
@@ -134,7 +157,7 @@ describe('the answer', () => {
   });
 
   test('begins when the oldest of its incidents began', () => {
-    const since = ['2026-12-02T10:00:00Z', '2026-12-02T09:00:00.5Z', 'soon', undefined];
+    const since = ['soon', '2026-12-02T10:00:00Z', '2026-12-02T09:00:00.5Z', undefined];
     const { rows } = viewOf(list(since.map(since => incident({ since }))), CART);
     expect(rows.map(row => row.since)).toEqual(['2026-12-02T09:00:00.5Z']);
   });
@@ -145,7 +168,7 @@ describe('the answer', () => {
     expect(rows).toHaveLength(SHOWN);
     expect(notes).toEqual(['2 more: the status page has all of them.']);
     expect(viewOf(list([], { continue: 'x' }), CART).notes).toEqual([
-      'More than 100 incidents match: the status page has all of them.',
+      'More incidents match this name: the status page has all of them.',
     ]);
   });
 

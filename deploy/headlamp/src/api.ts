@@ -32,8 +32,8 @@ export interface Target {
   namespace: string;
   pod?: string;
   workload?: { kind: string; name: string };
-  /** Only those of pods whose names begin so: a ReplicaSet of a Deployment, a Job of a CronJob. */
-  podPrefix?: string;
+  /** Only those of this part of it: a ReplicaSet of a Deployment, a Job of a CronJob. */
+  part?: string;
 }
 
 /** Incidents with one sentence: what is wrong, and with which pods. */
@@ -82,19 +82,16 @@ export function targetOf({ kind, metadata }: KubeResource): Target | undefined {
   if (!WORKLOADS.includes(kind)) {
     return undefined;
   }
-  // KubeHealer counts pods to their top controller.
-  const owner = ownerReferences.find(reference => reference.controller);
+  // To KubeHealer, pods of a ReplicaSet or Job belong to its owner. What owns a Deployment does not matter.
+  const owner = ['ReplicaSet', 'Job'].includes(kind) && ownerReferences.find(o => o.controller);
   return owner
-    ? { namespace, workload: { kind: owner.kind, name: owner.name }, podPrefix: `${name}-` }
+    ? { namespace, workload: { kind: owner.kind, name: owner.name }, part: name }
     : { namespace, workload: { kind, name } };
 }
 
 /** The path of the question, at the API server. */
-export function pathOf(
-  settings: Settings,
-  { namespace, pod, workload, podPrefix }: Target
-): string {
-  const words = [pod, workload && `${workload.kind}/${workload.name}`, podPrefix];
+export function pathOf(settings: Settings, { namespace, pod, workload, part }: Target): string {
+  const words = [pod, workload && `${workload.kind}/${workload.name}`, part];
   const q = words.filter(Boolean).join(' ').slice(0, MAX_SEARCH);
   const query = new URLSearchParams({ namespace, q, limit: String(ASKED) });
   const [ns, service, port] = [settings.namespace, settings.service, settings.port].map(
@@ -107,14 +104,19 @@ const text = (value: unknown): string => (typeof value === 'string' ? value : ''
 const time = (value: unknown) => (Number.isNaN(Date.parse(text(value))) ? undefined : text(value));
 
 /** The API searches for parts of names; here they must be equal. */
-function belongs(item: any, { namespace, pod, workload, podPrefix }: Target): boolean {
-  return (
-    text(item?.namespace) === namespace &&
-    (pod === undefined || item.pod === pod) &&
-    (!workload ||
-      (item.workload?.kind === workload.kind && item.workload?.name === workload.name)) &&
-    text(item.pod).startsWith(podPrefix ?? '')
-  );
+function belongs(item: any, { namespace, pod, workload, part }: Target): boolean {
+  if (text(item?.namespace) !== namespace) {
+    return false;
+  }
+  if (!workload) {
+    return item.pod === pod;
+  }
+  if (item.workload?.kind !== workload.kind || item.workload?.name !== workload.name) {
+    return false;
+  }
+  // What is said of the owner as a whole belongs to its part if it names the part.
+  const names = () => text(item.summary).split(/[^a-z0-9.-]+/);
+  return !part || (item.pod ? text(item.pod).startsWith(`${part}-`) : names().includes(part));
 }
 
 /** What an answer says of an object. Nothing of an answer is trusted to be there. */
@@ -144,7 +146,7 @@ export function viewOf(answer: any, target: Target): View {
       row.pods.push(pod);
     }
     const since = time(item.since);
-    if (since && row.since && Date.parse(since) < Date.parse(row.since)) {
+    if (since && !(row.since && Date.parse(row.since) <= Date.parse(since))) {
       row.since = since;
     }
     rows.set(key, row);
@@ -152,7 +154,7 @@ export function viewOf(answer: any, target: Target): View {
   const all = [...rows.values()];
   const notes = [];
   if (answer.continue) {
-    notes.push(`More than ${ASKED} incidents match: the status page has all of them.`);
+    notes.push('More incidents match this name: the status page has all of them.');
   } else if (all.length > SHOWN) {
     notes.push(`${all.length - SHOWN} more: the status page has all of them.`);
   }

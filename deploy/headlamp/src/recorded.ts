@@ -10,6 +10,7 @@ const of = (kind: string, namespace: string, name: string) => ({
 /** About which objects of the demo there are answers. */
 export const RECORDED = {
   deployment: of('Deployment', 'shop', 'cart'),
+  rollout: of('Deployment', 'ml', 'llm'),
   job: of('Job', 'batch', 'nightly-report'),
   healthy: of('Deployment', 'shop', 'web'),
 };
