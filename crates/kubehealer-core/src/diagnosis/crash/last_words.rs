@@ -99,8 +99,11 @@ fn is_open(code: CauseCode) -> bool {
 fn mention(finding: &mut Finding, verdict: &LogVerdict) {
     let killed_by_probe =
         matches!(finding.reason.known(), Some(Reason::LivenessProbeFailed | Reason::StartupProbeFailed));
+    // A runtime that reaches a limit of its own may have itself killed: a script of the JVM does that.
+    let by_itself = finding.cause.code == CauseCode::Killed
+        && matches!(verdict.code, CauseCode::HeapExhausted | CauseCode::ResourceExhausted);
     let telling = verdict.strong && (verdict.specific || verdict.error);
-    if !killed_by_probe || !telling || finding.summary.contains(&verdict.text) {
+    if !(killed_by_probe && telling || by_itself) || finding.summary.contains(&verdict.text) {
         return;
     }
     finding.cause.text = format!("{}; log: {}", finding.cause.text, verdict.text);

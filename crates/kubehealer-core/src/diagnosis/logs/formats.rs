@@ -439,6 +439,10 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
     pattern(&format!(
         concat!(
             r"^(?:",
+            // Ceph's, with thread and level.
+            r"(?P<ceph>(?:debug )?(?:\s*-?\d+> )?\d{{4}}-\d\d-\d\dt[\d:.]+(?:z|[+-]\d\d:?\d\d)? [0-9a-f]{{10,16}} +(?:-1|\d{{1,2}})\s)|",
+            // Process, day and time of Zabbix.
+            r"(?P<zabbix>\s*\d+:\d{{8}}:\d{{6}}\.\d{{3}}\s)|",
             // Dates with times, times alone, the kernel's and the JVM's seconds.
             r"(?P<time>[\[(]?(?:(?:mon|tue|wed|thu|fri|sat|sun),? )?(?:\d{{4}}[-/.]\d\d[-/.]\d\d[t _:]\d\d:\d\d:\d\d|\d\d[-/. ](?:\d\d|[a-z]{{3}})[-/. ]\d{{4}}[t :]\d\d:\d\d:\d\d|\d{{1,2}}[-/. ][a-z]{{3}} \d\d:\d\d:\d\d|\d\d-\d\d \d\d:\d\d:\d\d|[a-z]{{3}} +\d{{1,2}},? (?:\d{{4}},? )?\d\d?:\d\d:\d\d(?: [ap]m)?|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d)(?:[.,:]\d{{1,9}})?(?: \d{{4}})?(?: ?(?:z|utc|gmt|cet|cest|[+-]\d\d:?\d\d))?[\])]?[:,]?|\[\s*\d+\.\d+s?\]|\d{{10}}(?:\.\d+)?\s|ts=\S+\s)",
             r"|(?P<klog>[iwef]\d{{4}} [\d:.]+\s+\d+ [\w./-]+:\d+\]|[iwef]\d{{6}} [\d:.]+ \d+ [\w./@-]+:\d+|[iwef] [\w./-]+\.(?:cc|cpp|cu|h):\d+\])",
@@ -513,6 +517,8 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
             }
         } else if let Some(klog) = found.name("klog").or_else(|| found.name("ruby")) {
             level = Level::of(klog.as_str().get(..1).unwrap_or_default());
+        } else if let Some(ceph) = found.name("ceph") {
+            level = if ceph.as_str().ends_with("-1 ") { Level::Error } else { Level::Chatter };
         } else if let Some(redis) = found.name("redis") {
             level = if redis.as_str().ends_with('#') { Level::Warning } else { Level::Chatter };
         }
@@ -524,7 +530,7 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
             }
             break;
         }
-        headed |= !indented || found.name("time").is_some();
+        headed |= !indented || found.name("time").is_some() || found.name("zabbix").is_some();
         stamped = found.name("time").is_some_and(|time| time.as_str().contains('T'));
         rest = next.trim_start();
     }
@@ -721,6 +727,17 @@ mod tests {
             "2026-11-30T09:56:23.412871Z error connecting to db:5432",
             Level::Unknown,
             "error connecting to db:5432|",
+        ),
+        (
+            "debug 2026-11-30T09:55:51.434+0000 7f3b1c5d4640 -1 bluefs _allocate allocation failed, needed 0x80cbb",
+            Level::Error,
+            "bluefs _allocate allocation failed, needed 0x80cbb|",
+        ),
+        ("debug 2026-11-30T09:55:50.011+0000 7f3b1c5d4640  1 bluefs mount", Level::Chatter, "bluefs mount|"),
+        (
+            "     7:20261130:095823.183 cannot use database \"zabbix\": its \"users\" table is empty",
+            Level::Unknown,
+            "cannot use database \"zabbix\": its \"users\" table is empty|",
         ),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
     ];

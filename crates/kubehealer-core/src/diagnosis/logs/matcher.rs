@@ -194,6 +194,7 @@ mod tests {
 
     /// Records that have the words of a rule, and others that refute it.
     const REFUTED: &[(&str, &str)] = &[
+        ("cpu-unsupported", "*** Program crashed: Illegal instruction at 0x00007f5d0c4b1c1e ***"),
         (
             "chown-capability",
             "chown: changing ownership of '/mnt/nfs': Operation not permitted (root squash)",

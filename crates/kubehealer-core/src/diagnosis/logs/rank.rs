@@ -53,6 +53,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|failed|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
         r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
         r"|^initiali[sz]ation (?:issues?|problems?|errors?|failures?)(?: (?:during|in|of) [\w-]+)?[.!]*$",
+        r"|^\*{3} ?(?:program crashed: |caught signal \()|^-{3,} ?(?:begin|end) dump of |^-{3} (?:logging levels|pthread id)",
         r"|^exception during \w+[:.!]*$|^(?:[\w-]+ ){0,3}(?:exited|terminated|stopped|died) unexpectedly[.!]*$|\*\*\* ?aborting after|cannot be respawned",
         r"|^(?:shutting|going|winding) down(?: [\w-]+){0,3}[.!]*$|^stopping(?: [\w-]+){1,3}[.!]*$",
         r"|(?:contains? errors?,? )?(?:aborting|exiting|giving up|terminating|quitting)(?: now| abnormally| the (?:process|program))?\s*[.!]*$",
@@ -191,8 +192,9 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
             best = Some((score, Choice { record: index, ..choice }));
         }
         if part == Part::Candidate {
-            // Words without a name conclude nothing: what they follow from stands before them.
-            concluding &= !has_substance(&record.whole());
+            // Words without a name or an error conclude nothing: what they follow from stands before them.
+            let whole = record.whole();
+            concluding &= !(has_substance(&whole) && ERROR.is_match(&whole));
             distance += 1;
         }
     }
@@ -318,7 +320,11 @@ fn weigh(
         score += same.min(3) * 2;
         // What the program concludes with; a known but general word is not worth more for that.
         let general = found.as_ref().is_some_and(|found| found.rule.rank < 80);
-        if concluding && part == Part::Candidate && !general && (found.is_some() || has_substance(&whole)) {
+        if concluding
+            && part == Part::Candidate
+            && !general
+            && (found.is_some() || reads && has_substance(&whole))
+        {
             score += if level >= 50 { 18 } else { 10 };
         }
         if found.is_none() && !has_substance(&whole) {

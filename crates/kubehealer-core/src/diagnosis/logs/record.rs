@@ -351,7 +351,7 @@ fn shouts(text: &str) -> bool {
 
 /// A line that begins with a time, though it is indented.
 fn timed(text: &str) -> bool {
-    text.bytes().take(4).filter(u8::is_ascii_digit).count() == 4 && Line::of(text).headed
+    text.starts_with(|c: char| c.is_ascii_digit()) && Line::of(text).headed
 }
 
 /// `*** FATAL CONFIG FILE ERROR ***`: what is wrong follows.

@@ -161,6 +161,15 @@ fn fit(text: &str, matched: Option<&str>) -> String {
         return text.to_owned();
     }
     let keep = matched.and_then(|matched| text.find(tidy(matched).as_str())).unwrap_or(text.len());
+    // A list that is too long tells less than what it is about.
+    let starts = segments(text);
+    let last = starts.last().copied().unwrap_or_default();
+    let is_list =
+        text.get(last..).is_some_and(|end| end.len() > MAX_SENTENCE && end.matches(", ").count() > 8);
+    if is_list && (keep <= last || keep == text.len()) {
+        let from = starts.into_iter().find(|from| last - from <= MAX_SENTENCE * 3 / 5).unwrap_or(last);
+        return shortened(text.get(from..).unwrap_or(text), MAX_SENTENCE);
+    }
     let mut rest = text;
     let mut dropped = 0;
     while rest.len() > MAX_SENTENCE {
@@ -179,6 +188,15 @@ fn fit(text: &str, matched: Option<&str>) -> String {
         rest = text.get(from..).and_then(|tail| tail.split_once(' ')).map_or(rest, |(_, tail)| tail);
     }
     shortened(rest, MAX_SENTENCE)
+}
+
+/// Where the segments of a chain begin.
+fn segments(text: &str) -> Vec<usize> {
+    let mut starts = vec![0];
+    while let Some(next) = starts.last().and_then(|from| Some(from + segment(text.get(*from..)?)?)) {
+        starts.push(next);
+    }
+    starts
 }
 
 /// Where the first segment of a chain ends, quotes and brackets left whole.
