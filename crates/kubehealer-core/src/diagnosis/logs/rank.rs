@@ -260,7 +260,9 @@ fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
 /// What the program concludes with, where that is not the record that explains the end.
 pub(super) fn conclusion(records: &[Record], explains: usize) -> Option<&Record> {
     let behind = records.get(explains + 1..)?;
-    behind.iter().rev().find(|r| r.level <= Level::Error).filter(|record| part(record) == Part::Candidate)
+    let follows = |text: &str| CLEANUP.is_match(text) || SHUTDOWN.is_match(text) || BORNE.is_match(text);
+    let last = behind.iter().rev().find(|record| record.level <= Level::Error)?;
+    (part(last) == Part::Candidate && !follows(&last.whole())).then_some(last)
 }
 
 /// The last try to renew a lease before this record.
