@@ -18,8 +18,9 @@ static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
 static PATH: LazyLock<Option<Regex>> = LazyLock::new(|| Regex::new(r"(/[\w.@-]+(?:/[\w.@-]+)+)").ok());
 
 /// The value that Kubernetes gives the variables of a Service: `tcp://10.0.0.1:8080`.
-static SERVICE_LINK: LazyLock<Option<Regex>> =
-    LazyLock::new(|| Regex::new(r"\b(?:tcp|udp)(?:://|///)(?:\d{1,3}\.){3}\d{1,3}\b").ok());
+static SERVICE_LINK: LazyLock<Option<Regex>> = LazyLock::new(|| {
+    Regex::new(r"\b(?:tcp|udp)(?:://|///)(?:\d{1,3}\.){3}\d{1,3}\b|\bPORT[._]\d+[._](?:TCP|UDP)\b").ok()
+});
 
 /// An object of the cluster that is not there.
 static OBJECT: LazyLock<Option<Regex>> = LazyLock::new(|| {
@@ -170,6 +171,8 @@ fn of_resource(said: &str) -> &'static str {
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["inotify", "file watchers"]) {
         "raise fs.inotify.max_user_instances and max_user_watches (sysctl) on the node"
+    } else if has(&["aio-max-nr", "io_setup"]) {
+        "raise fs.aio-max-nr (sysctl) on the node"
     } else if has(&["max_map_count", "virtual memory areas"]) {
         "raise vm.max_map_count (sysctl) on the node"
     } else if has(&["max_locks", "lock table"]) {

@@ -388,8 +388,10 @@ pub(super) const RULES: &[Rule] = &[
     rule("value-must-be", C::InvalidConfiguration, 60, r#"["'`]?(?P<name>[\w][\w.-]*)["'`]? must be (?P<why>(?:an? |at least |at most |between |either |one of |greater |less |in |\d|positive|non-)[^\n"]{0,100})"#,
         ""),
     rule("settings-pydantic", C::MissingConfiguration, 92, r"validation errors? for (?P<name>\w+) (?P<field>\w[\w.]*) (?P<what>[^\[]{1,100})", ""),
+    rule("settings-schema", C::MissingConfiguration, 88, r#"missing propert(?:y|ies):? (?P<name>["'][^\n]{1,80}|\w\S*)|is missing required propert(?:y|ies) (?P<what>[^\n]{1,80})"#, ""),
     rule("settings-zod", C::MissingConfiguration, 92, r#"ZodError.*?"path": \[ *"(?P<name>[^"]+)"(?:.*?"message": "(?P<what>[^"]+)")?"#, ""),
     rule("spring-description", C::InvalidConfiguration, 66, r"^Description: (?P<what>.+)", ""),
+    rule("service-link", C::InvalidConfiguration, 94, r"(?:unrecogni[sz]ed|unknown|undeclared|declared|invalid|unsupported) (?:setting|option|property|config\w*)[^\n]{0,60}\b(?P<name>(?:\w+[._])?PORT[._]\d+[._](?:TCP|UDP)\b\S*)", ""),
     rule("listen-address", C::InvalidConfiguration, 86, r"address (?P<name>\S+): too many colons in address|lookup tcp/(?P<port>\S+): unknown port", ""),
     rule("coredns-loop", C::InvalidConfiguration, 90, r"plugin/loop: Loop", ""),
 
@@ -426,15 +428,16 @@ pub(super) const RULES: &[Rule] = &[
 
     // Locks.
     unless(rule("lock-held", C::LockHeld, 88,
-        r#"lock (?:is )?(?:already )?(?:held|taken|owned) by (?P<who>[^\n]{1,80})|(?:could not|cannot|failed to|unable to|can't) (?:(?:obtain|acquire|get|take) (?:[\w'-]+ ){0,4}?(?:file)?locks?\b|lock (?:the )?(?:DB directory|database|/\S+))|error acquiring the \w+ lock|lock DB directory|failed to obtain node locks|Unable to lock \S+ error|lock file "(?P<file>[^"]+)" already exists|A server is already running|Waiting for changelog lock|database is locked|database file is locked|LOCK: Resource temporarily unavailable|already locked"#,
+        r#"lock (?:is )?(?:already )?(?:held|taken|owned) by (?P<who>[^\n]{1,80})|(?:could not|cannot|failed to|unable to|can't) (?:(?:obtain|acquire|get|take) (?:[\w'-]+ ){0,4}?(?:file)?locks?\b|lock (?:the )?(?:DB directory|database|/\S+))|error acquiring the \w+ lock|lock DB directory|failed to obtain node locks|Unable to lock \S+ error|lock file "(?P<file>[^"]+)" already exists|A server is already running|Waiting for changelog lock|database is locked|database file is locked|LOCK: Resource temporarily unavailable|MigrationsAreLocked|migration lock was never released|already locked"#,
         ""), r"\b(?:account|user|login)\b[^\n]{0,40}locked"),
 
     // Disks and limits.
     rule("watch-limit", C::ResourceExhausted, 95, r"number of file watchers reached|inotify_(?:init|add_watch)|inotify (?:instances|watches)|fsnotify watcher: too many open files|fs\.inotify\.",
         ""),
     rule("disk-full", C::ResourceExhausted, 94,
-        r#"(?:(?P<file>/[^\s:'"]+)['"]?: )?(?:no space left on device|\bENOSPC\b|disk quota exceeded|database or disk is full|There is not enough space on the disk|disk is full|disk usage exceeded)"#,
+        r#"(?:(?P<file>/[^\s:'"]+)['"]?: )?(?:no space left on device|\bENOSPC\b|disk quota exceeded|database or disk is full|There is not enough space on the disk|low[- ]disk[- ]space condition|disk is full|disk usage exceeded)"#,
         ""),
+    rule("aio-limit", C::ResourceExhausted, 95, r"(?:fs[./])aio-max-nr|\bio_setup\b[^\n]{0,60}(?:EAGAIN|Resource temporarily unavailable)", ""),
     rule("file-limit", C::ResourceExhausted, 93, r"too many open files|\bEMFILE\b|\bENFILE\b", ""),
     rule("map-count", C::ResourceExhausted, 94, r"vm\.max_map_count \[(?P<count>\d+)\] is too low|max virtual memory areas", ""),
     rule("bootstrap-checks", C::ResourceExhausted, 82, r"bootstrap checks? failed|max file descriptors \[(?P<count>\d+)\]", ""),
