@@ -176,7 +176,7 @@ impl Server {
             .merge(guarded)
             .fallback(|| async { problem(StatusCode::NOT_FOUND, NOT_FOUND) })
             .method_not_allowed_fallback(|| async {
-                problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed: nothing can be changed here")
+                problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed: this server is read-only")
             })
             .layer(map_response(headers))
     }

@@ -20,7 +20,7 @@ Examples:
   kubehealer explain ContainerCrashLooping  an alert
   kubehealer explain exit 137               an exit code; also SIGKILL, Pending, Init:Error, FailedMount";
 
-/// Print the runbook of a reason, or the list of reasons; or what a cause, an alert, an exit code or a word of kubectl means.
+/// Print the runbook for a reason, or list all reasons; or what a cause, an alert, an exit code or a word of kubectl means.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -227,7 +227,7 @@ fn more(reasons: &[&str]) -> String {
 
 fn list(style: &Style) -> String {
     let mut text =
-        "What can be wrong, and what it means. More about one: kubehealer explain REASON\n".to_owned();
+        "All reasons and what they mean. For one of them: kubehealer explain REASON\n".to_owned();
     for (subject, title) in [
         (Subject::Container, "A container"),
         (Subject::Pod, "A pod"),

@@ -46,7 +46,7 @@ Examples:
 
 An assistant starts it: how to set up the usual ones is in docs/mcp.md. It only reads. Texts are redacted as everywhere else.";
 
-/// Let an AI assistant ask: a read-only server of the Model Context Protocol on stdin and stdout.
+/// Serve AI assistants: a read-only Model Context Protocol server on stdin and stdout.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -56,13 +56,13 @@ pub(super) struct Args {
     /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Read these files instead of a cluster, as diagnose -f does. A client cannot name other ones
+    /// Read these files instead of a cluster, as diagnose -f does. A client cannot name other files
     #[arg(long, short = 'f', value_name = "FILE|DIR", conflicts_with_all = ["context", "kubeconfig", "url"])]
     file: Vec<PathBuf>,
-    /// The address of a running kubehealer watch, such as http://localhost:8080: incidents come from there, with what happened to them
+    /// The address of a running kubehealer watch, such as http://localhost:8080: incidents come from there, with their history
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// A file with the bearer token that --url wants, if it runs with --authorization
+    /// A file with the bearer token for --url, if that daemon runs with --authorization
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
     /// The certificate authority (PEM) of --url [default: those of the system]
@@ -74,7 +74,7 @@ pub(super) struct Args {
     /// Your own rules: a file, or a directory of files; may be given several times
     #[arg(long, value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
-    /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of
+    /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
     owner_labels: Vec<String>,
 }
@@ -116,7 +116,7 @@ async fn serve(args: Args) -> Result<(), Trouble> {
     let server = Server { args: Arc::new(args), looks: Arc::new(Semaphore::new(LOOKS)) };
     let (stdin, stdout) = rmcp::transport::stdio();
     let transport = AsyncRwTransport::new_server(stdin, stdout).with_max_line_length(REQUEST);
-    let broken = |why: String| Trouble::new(format_args!("the protocol cannot go on: {}", clean(&why)), "");
+    let broken = |why: String| Trouble::new(format_args!("protocol error: {}", clean(&why)), "");
     match server.serve(transport).await {
         // Until the client closes stdin.
         Ok(running) => running.waiting().await.map(|_| ()).map_err(|e| broken(e.to_string())),
@@ -309,7 +309,7 @@ impl ServerHandler for Server {
             }
             // The hook has said on stderr where.
             Err(_) => CallToolResult::error(vec![ContentBlock::text(format!(
-                "internal error: this is a bug in kubehealer {VERSION}; the server's log has the place"
+                "internal error: this is a bug in kubehealer {VERSION}; see the server's log"
             ))]),
         };
         Ok(result.into())
@@ -324,7 +324,7 @@ fn line(text: &str) -> String {
 /// The arguments of a tool.
 fn arguments<T: DeserializeOwned>(name: Name, arguments: JsonObject) -> Result<T, Trouble> {
     serde_json::from_value(Value::Object(arguments)).map_err(|why| {
-        Trouble::new(format_args!("{}: {why}", name.as_str()), "the tool's schema says what it takes")
+        Trouble::new(format_args!("{}: {why}", name.as_str()), "see the tool's input schema")
     })
 }
 
@@ -362,7 +362,7 @@ impl Server {
                 }
                 if asked.id.is_some() {
                     let hint = "start `kubehealer mcp --url http://HOST:PORT`, or use the tool diagnose";
-                    return Err(Trouble::new("id: only a running daemon has ids of incidents", hint));
+                    return Err(Trouble::new("id: only a running daemon has incident ids", hint));
                 }
                 let mut args = self.args(asked.namespace, asked.severity)?;
                 args.which.all_namespaces = args.which.namespace.is_none();
@@ -477,7 +477,7 @@ fn changes(asked: &str, looked: &Looked) -> Result<Answer, Trouble> {
         let age = made.map(|at| format!(", made {}", report::age(at, now))).unwrap_or_default();
         let difference = match (since, changes.as_slice()) {
             (None, _) => "the only revision that is known: there is nothing to compare it with".to_owned(),
-            (Some(old), []) => format!("its template is that of revision {old}"),
+            (Some(old), []) => format!("its pod template is the same as in revision {old}"),
             (Some(old), _) => format!("since revision {old}:"),
         };
         text.push_str(&format!("{name}: revision {}{age}: {difference}\n", revision.number()));
@@ -497,7 +497,7 @@ fn changes(asked: &str, looked: &Looked) -> Result<Answer, Trouble> {
     }
     if list.is_empty() {
         return Err(Trouble::new(
-            format_args!("{asked}: no revisions of it could be read"),
+            format_args!("{asked}: its revisions could not be read"),
             "only Deployments, Rollouts, StatefulSets and DaemonSets have revisions; they are read as ReplicaSets and ControllerRevisions",
         ));
     }

@@ -106,7 +106,7 @@ pub async fn read(client: &Client, path: &str, most: usize) -> Result<Vec<u8>, F
     let request = request.map_err(|e| Failure::new(Kind::Refused, e.to_string()))?;
     let answer = async {
         let unreachable = |error: &kube::Error| {
-            let why = format!("no connection to it: {}. Is it up, is its address right?", innermost(error));
+            let why = format!("no connection to it: {}. Is it up, and is the address right?", innermost(error));
             Failure::new(Kind::Unreachable, why)
         };
         let response = client.send(request).await.map_err(|e| unreachable(&e))?;
@@ -246,14 +246,14 @@ impl ConnectError {
             E::LoadClusterOfContext(name) => {
                 format!("the kubeconfig's context names a cluster {:?} that it does not have", clean(name))
             }
-            E::FindPath => "found no kubeconfig: name one with --kubeconfig".to_owned(),
+            E::FindPath => "no kubeconfig found: pass one with --kubeconfig".to_owned(),
             E::MissingClusterUrl => "the kubeconfig's cluster has no server address".to_owned(),
             E::ParseClusterUrl(_) => "the server address in the kubeconfig is not a URL".to_owned(),
             E::ParseProxyUrl(_) => {
                 "the proxy's address, in the kubeconfig or in HTTPS_PROXY, is not a URL".to_owned()
             }
             E::ParseNoProxy(_) => {
-                "NO_PROXY cannot be read: write hosts, addresses and networks with a comma between each two".to_owned()
+                "NO_PROXY is not valid: separate hosts, addresses and networks with commas".to_owned()
             }
             E::LoadCertificateAuthority(_) | E::ParseCertificates(_) => {
                 "the certificate authority in the kubeconfig cannot be read: is the file there, is it PEM?"
@@ -325,7 +325,7 @@ impl Failure {
         match error {
             kube::Error::Api(status) => Self::reported(status),
             kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
-                Self::new(Kind::Refused, "a namespace or a selector has characters that no request can carry")
+                Self::new(Kind::Refused, "a namespace or a selector contains characters that a request cannot contain")
             }
             // A plugin's output holds tokens, and kube quotes it.
             error if causes(error).any(|cause| cause.is::<AuthError>()) => {
@@ -342,7 +342,7 @@ impl Failure {
                         "Is the certificate authority in the kubeconfig that of this cluster, and is it reached under a name \
                              that its certificate has?"
                     }
-                    false => "Is it up, is its address right?",
+                    false => "Is it up, and is the address right?",
                 };
                 Self::new(Kind::Unreachable, format!("no connection to the API server: {why}. {hint}"))
             }
@@ -381,19 +381,19 @@ impl Failure {
         let (kind, text) = match status.code {
             401 => (
                 Kind::Unauthorized,
-                said("the API server does not accept the credentials")
+                said("the API server rejects the credentials")
                     + ". Has the token expired? Log in again, or check `kubectl auth whoami`",
             ),
             403 => (
                 Kind::Forbidden,
                 said("not allowed")
-                    + ". Bind the chart's ClusterRole, or with Roles alone name the namespaces with -n",
+                    + ". Bind the chart's ClusterRole; if you only have Roles, name their namespaces with -n",
             ),
             410 => (Kind::Expired, said("resourceVersion expired (410 Gone)")),
-            429 => (Kind::Throttled, said("the API server asks to slow down")),
-            400..=499 => (Kind::Refused, said("the API server refuses the request")),
+            429 => (Kind::Throttled, said("the API server is throttling requests")),
+            400..=499 => (Kind::Refused, said("the API server rejects the request")),
             500..=599 => (Kind::Server, said("the API server fails")),
-            _ => (Kind::Protocol, said("the answer is not an API server's")),
+            _ => (Kind::Protocol, said("the answer is not from a Kubernetes API server")),
         };
         let from_body = u64::try_from(status.retry_after).ok().filter(|s| *s > 0).map(Duration::from_secs);
         Self { kind, text, retry_after: retry_after.or(from_body) }
@@ -458,9 +458,9 @@ mod tests {
         let cut_off =
             text("peer closed connection without sending TLS close_notify: https://docs.rs/rustls/a#b");
         assert!(
-            cut_off.ends_with("without sending TLS close_notify. Is it up, is its address right?"),
+            cut_off.ends_with("without sending TLS close_notify. Is it up, and is the address right?"),
             "{cut_off}"
         );
-        assert!(text("Connection refused (os error 111)").ends_with("Is it up, is its address right?"));
+        assert!(text("Connection refused (os error 111)").ends_with("Is it up, and is the address right?"));
     }
 }

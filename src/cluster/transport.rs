@@ -173,7 +173,7 @@ impl Wire {
         let mut hasher = DefaultHasher::new();
         token.hash(&mut hasher);
         if !pages.tokens.insert(hasher.finish()) {
-            return Err(Failure::new(Kind::Protocol, "the list does not end: its continue token repeats"));
+            return Err(Failure::new(Kind::Protocol, "the list never ends: the API server repeats a continue token"));
         }
         if pages.tokens.len() as u32 > MAX_PAGES {
             return Err(Failure::new(
@@ -382,7 +382,7 @@ impl Transport {
     async fn collect(&self, mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Failure> {
         let slow = |_| {
             let (silence, whole) = (SILENCE.as_secs(), WHOLE.as_secs());
-            let text = format!("the answer stopped coming for {silence} s, or took longer than {whole} s");
+            let text = format!("the answer stalled for {silence} s, or took longer than {whole} s");
             Failure::new(Kind::Timeout, text)
         };
         let (mut whole, mut turn) = (Vec::new(), None);
@@ -420,7 +420,7 @@ impl Transport {
         let newest = list_version(&body, encoding).unwrap_or_default();
         if newest.parse::<u64>().is_ok_and(|newest| newest < version) {
             let text = format!(
-                "the API server is at resourceVersion {newest}, before {version} that it had reached: was it restored from a backup?"
+                "the API server is at resourceVersion {newest}, behind {version} that it reached earlier: was it restored from a backup?"
             );
             return Err(Failure::new(Kind::Expired, text));
         }

@@ -199,7 +199,7 @@ pub(super) async fn incident(
 
 fn unknown(id: &str) -> String {
     let id = crate::redact::clean(crate::redact::cut(id, 100)).into_owned();
-    format!("no incident {id} is open, and none of the incidents that were resolved last has this id")
+    format!("no open or recently resolved incident has the id {id}")
 }
 
 /// What may be asked for where there is nothing to filter.

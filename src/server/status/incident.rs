@@ -61,7 +61,7 @@ pub(super) fn incident(shown: &Shown, detail: &Detail) -> String {
 pub(super) fn unknown(shown: &Shown) -> String {
     let why =
         "Resolved incidents are kept in memory, the last few hundred of them, until KubeHealer restarts.";
-    not_there(shown, "This incident is not known", why)
+    not_there(shown, "No such incident", why)
 }
 
 /// The page of a runbook that does not exist.

@@ -310,7 +310,7 @@ fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Tim
                 }
             }
             section.card {
-                h2 { "Resolved lately" }
+                h2 { "Recently resolved" }
                 @if resolved.is_empty() { p.quiet { "Nothing." } }
                 ul.lines #resolved { @for (over, alike) in alike(&resolved).into_iter().take(RESOLVED) { (line(over, alike, now)) } }
             }

@@ -73,7 +73,7 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
         .summary(format!(
-            "sidecar {container} runs, and the containers behind it wait: its startup probe does not pass"
+            "sidecar {container} runs, but its startup probe does not pass, so the containers after it wait"
         ))
         .cause(CauseCode::StartupProbe, "its startup probe has not passed".to_owned())
         .next_step(step);
@@ -110,7 +110,7 @@ fn never_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opt
         .summary(format!("container {container} has not started: its startup probe does not pass"))
         .cause(
             CauseCode::StartupProbe,
-            "its startup probe has not passed, nor has the kubelet counted it as failed".to_owned(),
+            "its startup probe has neither passed nor reached its failureThreshold".to_owned(),
         )
         .confidence(Confidence::Probable)
         .with(Source::Spec, probes::describe("startup", probe), None)
@@ -302,7 +302,7 @@ fn unhealthy(
                 None,
             );
         }
-        None => finding.add(Source::Event, "events were not read: they would tell what the probe said", None),
+        None => finding.add(Source::Event, "events were not read: they would show why the probe failed", None),
     }
 }
 
@@ -326,7 +326,7 @@ pub fn device(view: &View<'_>, look: &mut Look) -> Option<Finding> {
             )
             .with(Source::Status, format!("{resource} {id}: Unhealthy{said}"), None)
             .scope("node", text::name(&view.pod.spec.node_name))
-            .next_step("the log of the device plugin on the node tells more; a new pod gets another device")
+            .next_step("read the log of the device plugin on the node; a new pod gets another device")
             .grace(None, None, look),
     )
 }
@@ -390,7 +390,7 @@ fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<F
         .confidence(Confidence::Probable)
         .scope("node", node.clone())
         .with(Source::Status, "Ready False, and every container is ready", since)
-        .with(Source::Node, "nodes were not read: they would tell", None)
+        .with(Source::Node, "nodes were not read: they would show whether it is the node", None)
         .next_step(format!("kubectl describe node {}", text::arg(&node)));
     // It is a node's reason, but one pod is never critical by itself.
     finding.severity = Severity::Warning;

@@ -254,7 +254,7 @@ static RULES: &[Rule] = &[
         any: &["already exists"],
         code: CauseCode::CreateRefused,
         about: About::Nothing,
-        words: |a| format!("the old pod of that name is not gone yet: {}", text::head(&a.said, SHOWN)),
+        words: |a| format!("the old pod of that name still exists: {}", text::head(&a.said, SHOWN)),
         steps: &[],
     },
     Rule {
@@ -433,7 +433,7 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
         if lower.contains(&format!("service \"{service}\" not found")) {
             steps.push(format!("kubectl -n {} get service {}", text::arg(space), text::arg(service)));
             steps.push(format!(
-                "install again what serves the webhook, or delete its configuration: {WEBHOOKS}"
+                "reinstall the webhook's server, or delete its configuration: {WEBHOOKS}"
             ));
             return steps;
         }

@@ -74,7 +74,7 @@ fn invalid_name(finding: Finding, view: &View<'_>, message: &str) -> Finding {
 fn never_pulled(finding: Finding, view: &View<'_>) -> Finding {
     let image = text::name(view.image);
     let why = format!(
-        "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids to pull it",
+        "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids pulling it",
         text::name(&view.pod.spec.node_name)
     );
     finding

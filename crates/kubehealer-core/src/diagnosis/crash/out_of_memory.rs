@@ -131,13 +131,13 @@ fn add_facts(
     match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
         (Some(last), Some(before)) => {
             let words =
-                format!("time to the kill: {} and {} before", text::duration(last), text::duration(before));
+                format!("ran {} until it was killed, and {} the time before", text::duration(last), text::duration(before));
             finding.add(Source::Status, words, end.finished_at.get());
         }
         (Some(last), None) => {
             finding.add(
                 Source::Status,
-                format!("time to the kill: {}", text::duration(last)),
+                format!("ran {} until it was killed", text::duration(last)),
                 end.finished_at.get(),
             );
         }

@@ -94,7 +94,7 @@ pub const RULES: &[Rule] = &[
     // Answers of a registry's guards, not about credentials.
     rule("firewall of the registry", C::RegistryUnauthorized)
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])
-        .only(&["let the registry's firewall take the addresses that the nodes go out with"]),
+        .only(&["allow the nodes' outgoing addresses in the registry's firewall"]),
     rule("policy of the registry", C::RegistryUnauthorized)
         .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])
         .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),

@@ -6,7 +6,7 @@ use crate::diagnosis::cause::CauseCode as C;
 
 const PLUGIN: &str = "look at the network plugin's pod on node {node}: kubectl get pods -A -o wide --field-selector spec.nodeName={node}";
 const CLASS: &str = "kubectl get runtimeclass {class} -o yaml";
-const ON_NODE: &str = "on node {node}: the log of the kubelet and of the container runtime";
+const ON_NODE: &str = "on node {node}: read the logs of the kubelet and the container runtime";
 
 /// First match wins; what no rule knows is left to the table of the runtime.
 pub const RULES: &[Rule] = &[
@@ -44,7 +44,7 @@ pub const RULES: &[Rule] = &[
         .any(&["stat lower layer", "layer not known", "failed to resolve rootfs"])
         .of(Of::Node)
         .note("node {node} does not have all layers of the sandbox (pause) image")
-        .only(&["on node {node}: crictl rmi of the pause image, then it is pulled again", ON_NODE]),
+        .only(&["on node {node}: crictl rmi of the pause image, then the kubelet pulls it again", ON_NODE]),
     // The kubelet's sysctls and the kernel's are told by the path.
     rule("no such sysctl", C::NodeRefused)
         .any(&["/proc/sys/"])

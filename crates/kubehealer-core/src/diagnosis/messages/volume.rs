@@ -30,7 +30,7 @@ pub const RULES: &[Rule] = &[
     rule("driver silent", C::VolumeMountFailed).any(&["dial unix", "transport is closing"]).note("the CSI driver's pod on the node does not answer").only(&[DRIVER]),
     rule("provider missing", C::VolumeMountFailed).any(&["provider not found"]).note("the provider's pod does not run on the node").only(&["check that the provider's pod runs on node {node}: kubectl get pods -A -o wide"]),
     rule("no SecretProviderClass", C::VolumeMountFailed).all(&["secretproviderclass", "not found"]).only(&["kubectl -n {namespace} get secretproviderclasses"]),
-    rule("vault sealed", C::VolumeMountFailed).any(&["vault is sealed"]).only(&["unseal Vault (vault operator unseal), and look why it restarted: vault status"]),
+    rule("vault sealed", C::VolumeMountFailed).any(&["vault is sealed"]).only(&["unseal Vault (vault operator unseal), and find out why it restarted: vault status"]),
     rule("secret not in the store", C::VolumeMountFailed)
         .any(&["secretnotfound", "resourcenotfoundexception", "was not found in this key vault", "secrets manager can't find", "no value found at"])
         .only(&["check that the secret is in the store under that name, and the names in the SecretProviderClass: kubectl -n {namespace} get secretproviderclasses -o yaml"]),
@@ -51,7 +51,7 @@ pub const RULES: &[Rule] = &[
     rule("other zone", C::VolumeMountFailed)
         .any(&["not in the same availability zone", "zonemismatch", "nodeaffinity check failed"])
         .note("the volume is on another node or zone")
-        .only(&["let the pod go where the volume is, or restore the volume"]),
+        .only(&["run the pod where the volume is, or restore the volume"]),
     rule("no healthy copy", C::VolumeMountFailed)
         .any(&["faulted volume", "not ready for workloads", " not scheduled, code="])
         .note("the storage system has no healthy copy of it yet")
@@ -81,12 +81,12 @@ pub const RULES: &[Rule] = &[
     rule("mount's catch-all, network file system", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
         .all(&["nfs"])
-        .note("mount lists what it could be; the kernel log of the node says which")
+        .note("mount lists possible reasons; the kernel log of the node says which one it is")
         .only(&["on node {node}: whether mount.nfs is there (package nfs-common or nfs-utils), and dmesg"]),
     // mount(8) prints all that it could be; which of them, only the kernel says.
     rule("mount's catch-all", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
-        .note("mount lists what it could be; the kernel log of the node says which")
+        .note("mount lists possible reasons; the kernel log of the node says which one it is")
         .only(&[
             "on node {node}: dmesg: the kernel's own reason for the failed mount (unknown features, damaged superblock, unknown type)",
             "on node {node}: blkid on the device, and whether its kernel knows the file system that mkfs made: uname -r",
