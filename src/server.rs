@@ -52,7 +52,7 @@ use problem::problem;
 
 /// Scrapes at the same time; each takes a thread for as long as it is being sent.
 const SCRAPES: usize = 4;
-/// How old the last sign of life of the watch's task may be, seconds.
+/// How long the watch's task may report nothing, seconds.
 const PULSE: i64 = 60;
 
 /// What somebody reads who asks for something else.
@@ -107,7 +107,7 @@ pub struct Shown {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// The time of the process, which probes are about.
     pub wall_clock: fn() -> Timestamp,
-    /// Seconds since 1970 when the watch's task last gave a sign of life.
+    /// Seconds since 1970 when the watch's task last reported.
     pub pulse: Arc<AtomicI64>,
     /// The document that `diagnose -A -o json` would print, a page of it.
     pub diagnosis: Diagnose,
@@ -201,8 +201,8 @@ async fn guard(
     if let Some(host) = server.hosts.refuse(&request) {
         let host = crate::redact::clean(crate::redact::cut(&host, 100)).into_owned();
         let words = format!(
-            "this server is not known as {host}. If that name is yours, allow it with --allowed-hosts; \
-             addresses, localhost and NAME.NAMESPACE.svc are always allowed"
+            "this server does not accept the host name {host}. If it is yours, allow it with --allowed-hosts; \
+             IP addresses, localhost and NAME.NAMESPACE.svc are always allowed"
         );
         return problem(StatusCode::MISDIRECTED_REQUEST, words);
     }

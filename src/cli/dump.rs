@@ -15,8 +15,9 @@ Examples:
   kubehealer dump -A -o dump.tar.gz                        the whole cluster
   kubehealer diagnose -f dump.tar.gz                       the same findings, anywhere
 
-It holds pods, events, nodes, owners, claims, and the ends of the logs of failing containers. Secrets, ConfigMaps, values of environment
-variables, commands and arguments of containers are never in it; texts and logs are redacted. Names, images and labels are in it.
+A dump contains pods, events, nodes, owners, claims, and the last lines of logs of failing containers.
+It never contains Secrets, ConfigMaps, values of environment variables, commands or arguments.
+Messages and logs are redacted. Names, images and labels are kept.
 
 Exit code: 0 written; 2 error: no such pods, cluster unreadable, or file not written.";
 

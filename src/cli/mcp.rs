@@ -44,7 +44,8 @@ Examples:
   kubehealer mcp --url http://localhost:8080     and the incidents of a running kubehealer watch
   kubehealer mcp -f dump.tar.gz                  a dump instead of a cluster
 
-An assistant starts it: how to set up the usual ones is in docs/mcp.md. It only reads. Texts are redacted as everywhere else.";
+Your assistant starts this command: docs/mcp.md shows how to set that up.
+It is read-only, and its output is redacted like that of diagnose.";
 
 /// Serve AI assistants: a read-only Model Context Protocol server on stdin and stdout.
 #[derive(Debug, clap::Args)]
@@ -323,9 +324,8 @@ fn line(text: &str) -> String {
 
 /// The arguments of a tool.
 fn arguments<T: DeserializeOwned>(name: Name, arguments: JsonObject) -> Result<T, Trouble> {
-    serde_json::from_value(Value::Object(arguments)).map_err(|why| {
-        Trouble::new(format_args!("{}: {why}", name.as_str()), "see the tool's input schema")
-    })
+    serde_json::from_value(Value::Object(arguments))
+        .map_err(|why| Trouble::new(format_args!("{}: {why}", name.as_str()), "see the tool's input schema"))
 }
 
 /// A value of an argument.

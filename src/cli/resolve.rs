@@ -30,7 +30,10 @@ pub(super) async fn resolve(
                 let services = snapshot::ingress_services(client, place, &target.name).await;
                 let services = services.map_err(|failure| failed(&target, &failure))?;
                 if services.is_empty() {
-                    return Err(Trouble::new(format_args!("{target} has no Service behind it"), BY_LABEL));
+                    return Err(Trouble::new(
+                        format_args!("{target} names no Service as its backend"),
+                        BY_LABEL,
+                    ));
                 }
                 how.push(format!("{target}: service/{}", services.join(", service/")));
                 for name in services {

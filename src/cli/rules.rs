@@ -287,7 +287,7 @@ fn print(paths: &[PathBuf]) -> Result<ExitCode, Trouble> {
     let mut text = String::new();
     for rule in rules.describe() {
         let _ = writeln!(text, "{}  {} {}", rule.name, rule.action, redact::clean(&rule.effect));
-        let _ = writeln!(text, "    at     {}, asked about each {}", redact::clean(&rule.place), rule.over);
+        let _ = writeln!(text, "    at     {}, checked for each {}", redact::clean(&rule.place), rule.over);
         for (what, said) in [("for", &rule.description), ("match", &rule.matches), ("when", &rule.when)] {
             if !said.is_empty() {
                 let _ = writeln!(text, "    {what:<6} {}", redact::clean(said));

@@ -70,10 +70,10 @@ pub(super) struct Args {
     #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = daemon::MAX_SERIES, value_name = "NUMBER")]
     max_series: usize,
     /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of: they become
-    /// labels of metrics and alerts, named with _ for what a metric's label may not hold
+    /// labels of metrics and alerts, with _ for each character that a metric label may not contain
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
     owner_labels: Vec<String>,
-    /// What the cluster is called, where there are several: in log lines, API, page and kubehealer_incident_info
+    /// Name of the cluster if you have several: shown in log lines, API, status page and kubehealer_incident_info
     #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
     cluster_name: String,
     /// Where people open Alertmanager, such as https://alertmanager.example.com: the status page links to it

@@ -106,7 +106,8 @@ pub async fn read(client: &Client, path: &str, most: usize) -> Result<Vec<u8>, F
     let request = request.map_err(|e| Failure::new(Kind::Refused, e.to_string()))?;
     let answer = async {
         let unreachable = |error: &kube::Error| {
-            let why = format!("no connection to it: {}. Is it up, and is the address right?", innermost(error));
+            let why =
+                format!("no connection to it: {}. Is it up, and is the address right?", innermost(error));
             Failure::new(Kind::Unreachable, why)
         };
         let response = client.send(request).await.map_err(|e| unreachable(&e))?;
@@ -162,11 +163,11 @@ pub fn contexts(how: &Connect) -> Vec<String> {
         .collect()
 }
 
-const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \
-                          of a pod. Name one with --kubeconfig, or try `kubehealer demo`, which needs none";
+const NO_CLUSTER: &str = "no cluster found: there is no kubeconfig ($KUBECONFIG, ~/.kube/config) and no service account of a pod. \
+                          Pass a kubeconfig with --kubeconfig, or try `kubehealer demo`, which needs no cluster";
 
-const NO_CREDENTIALS: &str = "cannot get credentials for the API server: the token file or the credential plugin that the \
-                              kubeconfig names fails. Does `kubectl get pods` work?";
+const NO_CREDENTIALS: &str = "cannot get credentials for the API server: the token file or the credential plugin in the \
+                              kubeconfig failed. Does `kubectl get pods` work?";
 
 fn in_context(source: String, context: Option<String>) -> String {
     match context {
@@ -324,9 +325,10 @@ impl Failure {
         }
         match error {
             kube::Error::Api(status) => Self::reported(status),
-            kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
-                Self::new(Kind::Refused, "a namespace or a selector contains characters that a request cannot contain")
-            }
+            kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::new(
+                Kind::Refused,
+                "a namespace or a selector contains characters that a request cannot contain",
+            ),
             // A plugin's output holds tokens, and kube quotes it.
             error if causes(error).any(|cause| cause.is::<AuthError>()) => {
                 Self::new(Kind::Unauthorized, NO_CREDENTIALS)
@@ -339,8 +341,8 @@ impl Failure {
                 // How rustls says that it does not take the server's certificate; it has no error of its own in kube.
                 let hint = match why.contains("peer certificate") {
                     true => {
-                        "Is the certificate authority in the kubeconfig that of this cluster, and is it reached under a name \
-                             that its certificate has?"
+                        "Does the kubeconfig have this cluster's certificate authority, and is the server's name in its \
+                             certificate?"
                     }
                     false => "Is it up, and is the address right?",
                 };

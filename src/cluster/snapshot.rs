@@ -328,7 +328,8 @@ pub async fn logs(
             Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None }),
             Err(failure) if failure.kind == Kind::Refused => {}
             Err(Failure { kind, text, .. }) => {
-                let why = if kind == Kind::Forbidden { "no permission to read them".to_owned() } else { text };
+                let why =
+                    if kind == Kind::Forbidden { "no permission to read them".to_owned() } else { text };
                 failures.entry(kind.as_str()).or_insert((0, why)).0 += 1;
             }
         }

@@ -1,4 +1,4 @@
-//! The body of an open watch: its frames become lines of JSON, each a sign of life. It says how the watch ended, which
+//! The body of an open watch: its frames become lines of JSON, and each one counts as contact with the API server. It says how the watch ended, which
 //! kube-runtime would pass over in silence.
 
 use std::pin::Pin;
@@ -244,7 +244,10 @@ impl Watching {
                 return Err(Failure::new(Kind::Protocol, "the watch was closed during its first list"));
             }
             if is_within_frame {
-                return Err(Failure::new(Kind::Unreachable, "the watch was closed in the middle of an event"));
+                return Err(Failure::new(
+                    Kind::Unreachable,
+                    "the watch was closed in the middle of an event",
+                ));
             }
             if !self.delivered && !self.is_open_for(STEADY, now) {
                 let open = now.duration_since(self.opened);

@@ -139,7 +139,7 @@ impl Bound {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, mostly: what is open must end first.
-                    tracing::debug!("cannot accept a connection: {error}");
+                    tracing::debug!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

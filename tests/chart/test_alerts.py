@@ -503,11 +503,11 @@ def test_somebody_elses_instance_is_not_ours(tmp_path):
 
 
 def stale_watch(resource):
-    # Signs of life until minute 10, again from minute 40.
+    # Contact until minute 10, again from minute 40.
     return [own("kubehealer_watch_last_event_timestamp_seconds", lambda m: 60 * (m if m < 10 or m >= 40 else 10), 60, resource=resource)]
 
 
-def test_a_watch_of_pods_without_a_sign_of_life_fires_and_resolves(tmp_path):
+def test_a_watch_of_pods_without_contact_fires_and_resolves(tmp_path):
     one = [{"severity": "critical", "resource": "pods"}]
     tests = [firing("KubeHealerWatchStale", minute, []) for minute in [*range(0, 26), *range(41, 60)]]
     tests += [firing("KubeHealerWatchStale", minute, one) for minute in range(29, 40)]

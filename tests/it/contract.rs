@@ -451,7 +451,9 @@ fn a_source_that_may_not_be_read_is_named_once_and_the_look_goes_on() {
     let run = server.diagnose(&["-A", "--now", NOW]);
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("OOMKilled"));
-    for source in ["without events: no permission to list them.", "without nodes: no permission to list them."] {
+    for source in
+        ["without events: no permission to list them.", "without nodes: no permission to list them."]
+    {
         assert_eq!(run.out.matches(source).count(), 1, "{source}: {}", run.out);
     }
     assert!(run.out.contains("of the logs: "), "{}", run.out);

@@ -194,7 +194,10 @@ impl Builder {
         }
         if tagged {
             let at = span.tag_start.and_then(|mark| mark.byte_offset()).unwrap_or(at);
-            return Err(Fault::new(at, "tags (!name) are not supported here: quote a string that begins with !"));
+            return Err(Fault::new(
+                at,
+                "tags (!name) are not supported here: quote a string that begins with !",
+            ));
         }
         Ok(())
     }

@@ -215,8 +215,8 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["mute", "muted"],
         "an annotation of KubeHealer",
-        "The owner of a workload says that its incidents do not alert until a given time: kubehealer.dev/mute-until, and why: \
-         kubehealer.dev/mute-reason, on the workload or one pod. They stay open and are counted. It needs an end, at most 90 days ahead.",
+        "Mutes the alerts of a workload or of one pod until a given time: the annotations kubehealer.dev/mute-until and \
+         kubehealer.dev/mute-reason. Its incidents stay open and are counted. The time is required, and at most 90 days ahead.",
         &[
             "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until=TIME kubehealer.dev/mute-reason=WHY",
             "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until-",

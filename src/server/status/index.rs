@@ -223,7 +223,7 @@ fn tags(group: &Group) -> Markup {
                 muted if muted == group.incidents => { span { "muted" } },
                 muted => { span { (thousands(muted)) " muted" } },
             }
-            @if let Some(id) = group.caused_by { span { "held up by " a href={ "incidents/" (id) } { "this incident" } } }
+            @if let Some(id) = group.caused_by { span { "caused by " a href={ "incidents/" (id) } { "this incident" } } }
         }
     }
 }

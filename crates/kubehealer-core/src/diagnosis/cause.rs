@@ -125,7 +125,7 @@ causes! {
     BadSystemCall;
     /// Killed by another signal.
     Signal;
-    /// The program exited with an error code; nothing shows why.
+    /// The program exited with an error code, and nothing shows why.
     ApplicationError;
     /// The program completed, but should keep running.
     CommandCompleted;

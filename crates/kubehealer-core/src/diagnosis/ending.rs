@@ -484,9 +484,7 @@ fn unwilling(pod: &Pod, context: &Context<'_>, due: Timestamp) -> Option<Finding
             .summary("the pod is being deleted, and a preStop hook of it failed")
             .cause(CauseCode::HookFailed, "its preStop hook failed; the kubelet's event withholds the output")
             .next_step(describe)
-            .next_step(
-                "run the hook's command by hand in the image: its work may be unfinished",
-            )
+            .next_step("run the hook's command by hand in the image: its work may be unfinished")
     } else {
         finding
             .summary("the pod is being deleted, and its containers did not stop within the grace period")

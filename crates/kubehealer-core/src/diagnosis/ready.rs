@@ -302,7 +302,9 @@ fn unhealthy(
                 None,
             );
         }
-        None => finding.add(Source::Event, "events were not read: they would show why the probe failed", None),
+        None => {
+            finding.add(Source::Event, "events were not read: they would show why the probe failed", None)
+        }
     }
 }
 

@@ -432,9 +432,7 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
     } else if let Some((service, space)) = &service {
         if lower.contains(&format!("service \"{service}\" not found")) {
             steps.push(format!("kubectl -n {} get service {}", text::arg(space), text::arg(service)));
-            steps.push(format!(
-                "reinstall the webhook's server, or delete its configuration: {WEBHOOKS}"
-            ));
+            steps.push(format!("reinstall the webhook's server, or delete its configuration: {WEBHOOKS}"));
             return steps;
         }
         if has(&["address is not allowed"]) {

@@ -206,7 +206,10 @@ const STEPS: &[Row] = &[
     ),
     (C::SubPathFailed, &["check the subPath in volumeMounts, and what is at that path in the volume"]),
     (C::MountFailed, &["compare volumeMounts (mountPath, subPath) with what is at those paths in the image"]),
-    (C::ExecutableNotFound, &["check command and args of the container: does image {image} have that program?"]),
+    (
+        C::ExecutableNotFound,
+        &["check command and args of the container: does image {image} have that program?"],
+    ),
     (
         C::ExecutableNotPermitted,
         &[
@@ -355,7 +358,10 @@ const STEPS: &[Row] = &[
     ),
     (C::LoggedError, &[LOGS]),
     // Scheduling
-    (C::InsufficientResources, &["lower the requests, free up capacity, or add nodes: kubectl describe nodes"]),
+    (
+        C::InsufficientResources,
+        &["lower the requests, free up capacity, or add nodes: kubectl describe nodes"],
+    ),
     (
         C::NodeSelectorMismatch,
         &["compare nodeSelector and node affinity with kubectl get nodes --show-labels"],

@@ -219,10 +219,8 @@ pub(super) fn unexplained_kill(
     if end.exit_code == 137 {
         let fact = match limit {
             Some(limit) => format!("memory limit {}", text::name(limit)),
-            None => {
-                "no memory limit: the kernel may have killed it because the node was short of memory"
-                    .to_owned()
-            }
+            None => "no memory limit: the kernel may have killed it because the node was short of memory"
+                .to_owned(),
         };
         finding.add(Source::Spec, fact, None);
     }

@@ -130,8 +130,11 @@ fn add_facts(
     }
     match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
         (Some(last), Some(before)) => {
-            let words =
-                format!("ran {} until it was killed, and {} the time before", text::duration(last), text::duration(before));
+            let words = format!(
+                "ran {} until it was killed, and {} the time before",
+                text::duration(last),
+                text::duration(before)
+            );
             finding.add(Source::Status, words, end.finished_at.get());
         }
         (Some(last), None) => {

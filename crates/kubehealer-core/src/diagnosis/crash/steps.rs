@@ -280,7 +280,7 @@ fn of_command(said: &str) -> &'static str {
     if said.contains("Windows line endings") {
         "save the script with Unix line endings (dos2unix), and build the image or the ConfigMap again"
     } else if said.contains("nsenter") {
-        "install it on the node, or leave out what calls it"
+        "install the program on the node, or remove the command that calls it"
     } else {
         "correct the command, or use an image that contains it"
     }
