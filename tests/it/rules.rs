@@ -984,7 +984,7 @@ fn the_first_steps_of_the_manual_work_as_they_are_written() {
     let (code, out, _) = kubehealer(&["rules", "check", path]);
     assert_eq!((code, out.contains("1 rule")), (0, true), "{out}");
     let (code, out, _) = kubehealer(&["rules", "test", path]);
-    assert_eq!((code, out.ends_with("1 test, nothing wrong\n")), (0, true), "{out}");
+    assert_eq!((code, out.ends_with("1 test, no errors\n")), (0, true), "{out}");
     // The mistake that it shows gives the message that it shows.
     std::fs::write(dir.path().join("restarts.yaml"), blocks[0].replace("restartsWithin", "restartWithin"))
         .unwrap();
