@@ -918,7 +918,7 @@ fn a_workload_whose_pods_are_refused_says_why_in_the_first_line() {
             C::QuotaExceeded,
             "allowed only in namespaces whose ResourceQuota names it: insufficient quota to match these scopes: [{PriorityClass In [system-node-critical",
         ),
-        ("object is being deleted: pods \"db-0\" already exists", C::CreateRefused, "not gone yet"),
+        ("object is being deleted: pods \"db-0\" already exists", C::CreateRefused, "still exists"),
     ] {
         let f = refused(message);
         assert_eq!(f.cause.code, code, "{message}");
@@ -940,7 +940,7 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&http, format!("{get}dial tcp 10.1.1.1:8080: i/o timeout (Client.Timeout exceeded while awaiting headers)"), "the connection times out", "network policies"),
         (&http, format!("{get}dial tcp 10.1.1.1:8080: connect: connection refused"), "connection refused", "nothing listens"),
         (&http, "HTTP probe failed with statuscode: 503".to_owned(), "GET :8080/healthz: HTTP status 503", "the program itself reports"),
-        (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "answers itself"),
+        (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "without a redirect"),
         (&http, "HTTP probe failed with statuscode: 404".to_owned(), "HTTP status 404", "does not exist"),
         (&http, format!("{get}http: server gave HTTP response to HTTPS client"), "server gave HTTP response", "scheme to HTTP"),
         (&http, format!("{get}tls: first record does not look like a TLS handshake"), "first record does not look like a TLS handshake", "does not speak TLS"),
@@ -1180,7 +1180,7 @@ fn a_cron_job_that_makes_no_jobs_says_why_until_it_makes_one() {
             "MissSchedule",
             "Missed scheduled time to start a job: Sun, 22 Nov 2026 11:00:00 UTC",
             C::InvalidConfiguration,
-            "startingDeadlineSeconds was over",
+            "startingDeadlineSeconds passed",
         ),
     ] {
         let found = look(cron_job(json!({})), reason, message);
