@@ -729,7 +729,7 @@ def test_one_silent_cluster_among_three_is_told_by_its_name(tmp_path):
     tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
     assert run(tmp_path, [{"input_series": fleet(10, 40), "promql_expr_test": tests}]) == ""
     said = texts("KubeHealerDown", fleet(10, 40), 20, tmp_path)
-    assert said["summary"] == "KubeHealer is gone in cluster b: pod failures go unseen"
+    assert said["summary"] == "KubeHealer is missing in cluster b: pod failures are not reported"
 
 
 def test_targets_of_which_only_others_have_a_cluster_raise_nothing(tmp_path):

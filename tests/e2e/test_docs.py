@@ -87,7 +87,7 @@ def place(tmp_path_factory):
     examples = re.findall(r"```yaml\n(.*?)```", (ROOT / "docs/rules.md").read_text(), flags=re.S)
     (folder / "rules/restarts.yaml").write_text(examples[0])
     (folder / "rules/restarts_test.yaml").write_text(examples[1])
-    environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "HOME": str(folder), "TMPDIR": str(folder)}
+    environment = {**os.environ, "PATH": f"{folder}/bin:{os.environ['PATH']}", "HOME": str(folder), "TMPDIR": str(folder), "COLUMNS": "100"}
 
     cluster = Cluster(BIN / "examples/simulated_cluster", folder / "kubeconfig")
     environment["KUBECONFIG"] = str(folder / "kubeconfig")
