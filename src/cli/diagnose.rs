@@ -71,14 +71,14 @@ pub(super) struct Which {
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) which: Which,
-    /// Read files instead of a cluster: JSON or YAML of kubectl, a directory or an archive (tar, tar.gz, zip, gz) of these with logs,
-    /// what dump, kubectl cluster-info dump, must-gather, troubleshoot.sh or sos wrote, a recorded watch; - for stdin
+    /// Read files instead of a cluster: JSON or YAML from kubectl, and logs, in a file, a directory or an archive (tar, tar.gz, zip, gz);
+    /// output of dump, kubectl cluster-info dump, must-gather, troubleshoot.sh or sos; a recorded watch; - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-", conflicts_with_all = ["context", "kubeconfig"])]
     pub(super) file: Vec<PathBuf>,
     /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// Your own rules: a file, or a directory of files; may be given several times
+    /// Your own rules: a file, or a directory of files; can be repeated
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) rules: Vec<PathBuf>,
     /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of
@@ -90,7 +90,7 @@ pub(super) struct Args {
     /// Show only findings of this severity or worse
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     pub(super) severity: Option<Severity>,
-    /// Show only findings with this reason; may be given several times
+    /// Show only findings with this reason; can be repeated
     #[arg(long, value_name = "REASON", add = ArgValueCandidates::new(completions::reasons))]
     pub(super) reason: Vec<String>,
     /// Show the details of every row of the table, not only of the first ten
@@ -443,7 +443,7 @@ impl Args {
             (_, Some(_)) => "is it in another namespace? -A looks in all of them".to_owned(),
             (_, None) if target.is(Kind::Pod) => "is the name right? see: kubectl get pods -A".to_owned(),
             (_, None) => {
-                "are kind and name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
+                "are the kind and the name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
                     .to_owned()
             }
         };

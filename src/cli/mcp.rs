@@ -72,7 +72,7 @@ pub(super) struct Args {
     /// Do not read logs
     #[arg(long)]
     no_logs: bool,
-    /// Your own rules: a file, or a directory of files; may be given several times
+    /// Your own rules: a file, or a directory of files; can be repeated
     #[arg(long, value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
     /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of

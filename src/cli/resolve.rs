@@ -214,7 +214,7 @@ fn place<'t>(target: &'t Target, namespace: Option<&'t str>) -> Result<&'t str, 
     let nowhere = || {
         let Target { kind, name, .. } = target;
         Trouble::new(
-            format_args!("{target}: its namespace is not given"),
+            format_args!("{target}: the namespace is missing"),
             format_args!("write NAMESPACE/{kind}/{name}, or name it with -n"),
         )
     };

@@ -63,7 +63,7 @@ pub(super) struct Args {
     /// Do not watch nodes
     #[arg(long, env = "KUBEHEALER_NO_NODES", value_parser = clap::builder::FalseyValueParser::new())]
     no_nodes: bool,
-    /// Your own rules: a file, or a directory of files; may be given several times
+    /// Your own rules: a file, or a directory of files; can be repeated
     #[arg(long, env = "KUBEHEALER_RULES", value_delimiter = ',', value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
     /// Maximum number of series per metric; series above the limit are dropped and counted in kubehealer_series_dropped_total
@@ -76,7 +76,7 @@ pub(super) struct Args {
     /// Name of the cluster if you have several: shown in log lines, API, status page and kubehealer_incident_info
     #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
     cluster_name: String,
-    /// Where people open Alertmanager, such as https://alertmanager.example.com: the status page links to it
+    /// URL of Alertmanager for people, such as https://alertmanager.example.com: the status page links to it
     #[arg(long, env = "KUBEHEALER_ALERTMANAGER_URL", default_value = "", value_name = "URL", value_parser = web_address)]
     alertmanager_url: String,
     /// Only pods on this node, to run one KubeHealer per node

@@ -215,7 +215,7 @@ impl ConnectError {
             true => "Its client certificate is X.509 version 1: create one of version 3",
             false => "Are its certificates and its proxy right?",
         };
-        Self(format!("cannot connect with what {source} says: {why}. {hint}"))
+        Self(format!("cannot connect with the settings of {source}: {why}. {hint}"))
     }
 
     fn kubeconfig(error: &KubeconfigError) -> Self {
@@ -224,7 +224,7 @@ impl ConnectError {
         Self(match error {
             E::ReadConfig(why, p) => {
                 format!(
-                    "cannot read the kubeconfig {}: {why}. Is the path right, and may this user read it?",
+                    "cannot read the kubeconfig {}: {why}. Is the path right, and does this user have permission to read it?",
                     path(p)
                 )
             }

@@ -46,7 +46,7 @@ const WATCHES: [&Family; 8] = [
     ),
     &Family::gauge(
         "kubehealer_source_available",
-        "1 if a source of evidence can be read, 0 if it is refused or fails.",
+        "1 if a source of evidence can be read, 0 if access is denied or it fails.",
         &["source"],
     ),
 ];

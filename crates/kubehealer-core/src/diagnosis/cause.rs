@@ -107,7 +107,7 @@ causes! {
     // Ends
     /// The container reached its memory limit.
     MemoryLimitReached;
-    /// A child process reached the memory limit; the main process continued or exited by itself.
+    /// A child process reached the memory limit; the main process continued, or exited on its own.
     ChildMemoryLimitReached;
     /// Killed by SIGKILL; nothing shows who sent it.
     Killed;

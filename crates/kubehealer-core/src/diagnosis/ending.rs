@@ -42,7 +42,7 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
                 .scope("node", node)
         }
         "" if disruption.is_some_and(|c| &*c.reason == "PreemptionByScheduler") => of(Reason::Preempted)
-            .summary("the scheduler stopped the pod to make room for one of higher priority")
+            .summary("the scheduler preempted the pod for one of higher priority")
             .cause(CauseCode::Preemption, "a pod of higher priority needed its resources".to_owned()),
         // A drain, a taint, a node that is gone: planned, and the controller makes another pod.
         "" if disruption.is_some() => return None,
@@ -288,7 +288,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             .next_step("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
         "UnexpectedAdmissionError" if device => finding
             .next_step(describe)
-            .next_step("the device plugin on the node was restarted or has lost a device; its controller's next pod is scheduled anew"),
+            .next_step("the device plugin on the node was restarted or has lost a device; the controller's next pod is scheduled again"),
         _ => finding.next_step(describe),
     }
 }
@@ -512,7 +512,7 @@ pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
             (Reason::ResizeInfeasible, condition, "the resize of the pod cannot be done on its node")
         }
         (Some(condition), _) => {
-            (Reason::ResizeDeferred, condition, "the resize of the pod waits for room on its node")
+            (Reason::ResizeDeferred, condition, "the resize of the pod waits for free resources on its node")
         }
         (None, None) => return None,
     };

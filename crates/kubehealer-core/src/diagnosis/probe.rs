@@ -126,7 +126,7 @@ const RULES: &[Rule] = &[
         any: &["not_serving"],
         with: &[],
         short: "it answers NOT_SERVING",
-        hint: "the program itself says that it does not serve: read its log",
+        hint: "the program itself reports that it is not serving: read its log",
         may_be_slow: true,
         of_program: true,
     },

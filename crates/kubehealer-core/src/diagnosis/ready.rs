@@ -228,7 +228,7 @@ pub fn kept_open(pod: &Pod, look: &mut Look) -> Option<Finding> {
         .confidence(if helper { Confidence::Probable } else { Confidence::Possible })
         .with(Source::Status, format!("completed: {work}; running: {names}"), Some(since))
         .next_step(format!("make {names} a sidecar: move it to initContainers with restartPolicy: Always (Kubernetes 1.29 and later)"))
-        .next_step("or let the main container ask it to stop when it is done, such as by its /quitquitquit endpoint");
+        .next_step("or make the main container stop it when it is done, for example through its /quitquitquit endpoint");
     let mut finding = finding.grace(Some(since), None, look);
     if !helper {
         finding.severity = Severity::Info;
@@ -360,7 +360,7 @@ pub fn gates(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Findin
             .with(Source::Status, said, since)
             .next_step(describe)
             .next_step(
-                "look at the log of the controller that sets this condition, such as that of a load balancer",
+                "read the log of the controller that sets this condition, for example the load balancer controller",
             )
             .grace(since, None, look),
     )

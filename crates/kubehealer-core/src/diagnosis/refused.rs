@@ -572,7 +572,7 @@ mod tests {
             "pods \"cart-1\" is forbidden: unable to create new content in namespace shop because it is being terminated",
             "namespace shop is being deleted",
         ),
-        ("object is being deleted: pods \"db-0\" already exists", "the old pod of that name is not gone yet"),
+        ("object is being deleted: pods \"db-0\" already exists", "the old pod of that name still exists"),
         (
             "Pod \"cart-1\" is invalid: spec.containers[0].image: Required value",
             "spec.containers[0].image: Required value",

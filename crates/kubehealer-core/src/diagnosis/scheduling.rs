@@ -694,7 +694,7 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
         CauseCode::NodePressure => PRESSED,
         CauseCode::TooManyPods => "the nodes already run their maximum number of pods: add nodes",
         CauseCode::DeviceAllocationFailed => {
-            "look at the claims and devices: kubectl get resourceclaims,resourceslices -A"
+            "check the claims and devices: kubectl get resourceclaims,resourceslices -A"
         }
         _ => "kubectl describe nodes",
     };

@@ -283,7 +283,9 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
         return finding
             .summary(format!("{who}: environment variable key {}", text::quote(key)))
             .cause(CauseCode::MissingConfiguration, format!("environment variable key {}", text::quote(key)))
-            .next_step("let the init container write the key into the file, or mark the reference optional");
+            .next_step(
+                "make the init container write the key into the file, or mark the reference optional",
+            );
     }
     let said = text::quote(&text::normalise(message));
     if message.contains("subPath") || message.contains("subpath") {

@@ -252,7 +252,7 @@ const STEPS: &[Row] = &[
         C::ChildMemoryLimitReached,
         &[
             "kubectl -n {namespace} top pod {pod} --containers",
-            "raise the memory limit, or let fewer child processes run",
+            "raise the memory limit, or run fewer child processes",
         ],
     ),
     (C::Killed, &[POD, DESCRIBE_NODE]),

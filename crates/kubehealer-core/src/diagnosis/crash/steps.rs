@@ -135,7 +135,7 @@ fn of_setting(said: &str) -> String {
     }
     if let Some(group) = captured(&KIND, 1) {
         return format!(
-            "kubectl api-resources --api-group={group}: install the CRD in the version that the program wants"
+            "kubectl api-resources --api-group={group}: install the CRD in the version that the program needs"
         );
     }
     "set the named setting in the environment, ConfigMap or Secret of the container".to_owned()
@@ -160,7 +160,7 @@ fn of_permission(said: &str) -> String {
         return "grant the verb on the resource to the pod's ServiceAccount (Role and RoleBinding); check with kubectl auth can-i".to_owned();
     }
     if has(&["permission denied for ", "command denied to user", "must be owner"]) {
-        return "grant the right to the database user that the program uses".to_owned();
+        return "grant the permission to the database user that the program uses".to_owned();
     }
     if has(&["clone3", "pthread_create", "seccomp"]) {
         return "update the container runtime (libseccomp, runc) of the node, or use another seccomp profile for the pod".to_owned();
@@ -239,7 +239,7 @@ fn of_data(said: &str) -> &'static str {
         "magic",
         "checkpoint record",
     ]) {
-        "keep a copy of the data, then let the program's own tool check and repair them, or restore a backup"
+        "keep a copy of the data, then check and repair the data with the program's own tool, or restore a backup"
     } else if has(&["data", "database", "volume", "directory", "format", "rdb", "redo log", "upgrad"]) {
         "compare the version of the image with that of the data on the volume before you change either; keep a backup"
     } else {
@@ -325,7 +325,7 @@ fn of_tls(said: &str) -> &'static str {
     } else if has(&["remote error", "alert"]) {
         "the other side rejects the connection: its log says why; check the client's certificate and the versions of TLS on both sides"
     } else {
-        "compare the certificate that the server shows with the CA bundle and host name that the program is given"
+        "compare the server's certificate with the CA bundle and the host name that the program uses"
     }
 }
 

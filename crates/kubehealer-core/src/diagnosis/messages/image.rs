@@ -83,14 +83,14 @@ pub const RULES: &[Rule] = &[
         .of(Of::Registry)
         .only(&[CURL]),
     rule("registry unavailable", C::RegistryUnreachable).any(&["the registry is unavailable"]).of(Of::Registry).only(&[CURL]),
-    rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "look at the registry's own status and log: it is tried again"]),
+    rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "check the registry's status and log; the kubelet retries"]),
     rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that took its place"]),
     // The tag is there: its manifest was read before.
     rule("part missing", C::RegistryError)
         .any(&["could not fetch content descriptor", "blob unknown", "blob_unknown", "unknown blob"])
         .of(Of::Registry)
         .note("the registry has the manifest, but not this part of the image")
-        .only(&["push the image again, or have the registry (or mirror) fetch it anew: garbage collection or a cut-off upload loses parts"]),
+        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or a cut-off upload loses parts"]),
     // Answers of a registry's guards, not about credentials.
     rule("firewall of the registry", C::RegistryUnauthorized)
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])

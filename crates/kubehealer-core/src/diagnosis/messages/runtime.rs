@@ -66,7 +66,7 @@ pub const RULES: &[Rule] = &[
     rule("working directory forbidden", C::PermissionDenied)
         .any(&["chdir to cwd", "working directory"])
         .fact(&[Fact::Permission])
-        .only(&["let the container's user enter the directory, or set workingDir"]),
+        .only(&["give the container's user permission to enter the directory, or set workingDir"]),
     rule("working directory", C::FileNotFound)
         .any(&["chdir to cwd", "working directory", "cwd"])
         .fact(&[Fact::NotFound])
