@@ -456,7 +456,7 @@ mod tests {
     fn a_certificate_that_is_not_trusted_is_not_taken_for_a_server_that_is_down() {
         let text = |why: &str| Failure::of(&kube::Error::Service(std::io::Error::other(why).into())).text;
         let untrusted = text("invalid peer certificate: UnknownIssuer");
-        assert!(untrusted.contains("UnknownIssuer. Is the certificate authority"), "{untrusted}");
+        assert!(untrusted.contains("UnknownIssuer. Does the kubeconfig have"), "{untrusted}");
         let cut_off =
             text("peer closed connection without sending TLS close_notify: https://docs.rs/rustls/a#b");
         assert!(

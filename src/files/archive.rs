@@ -349,7 +349,7 @@ mod tests {
         let files = names.iter().map(|name| (name.as_str(), pod(name, 0)));
         let dump = read(&tar(files), Limits { entries: 12, ..LIMITS });
         assert_eq!(dump.snapshot.pods.len(), 12);
-        assert_eq!(broken(&dump), ["x: not read, nor what follows: more than 12 files"]);
+        assert_eq!(broken(&dump), ["x: not read, like all that follow: more than 12 files"]);
     }
 
     #[test]
