@@ -57,7 +57,7 @@ const PULSE: i64 = 60;
 
 /// What somebody reads who asks for something else.
 const NOT_FOUND: &str =
-    "not found; known are /, /metrics, /livez, /readyz, and what /api/v1/openapi.json describes";
+    "not found; available: /, /metrics, /livez, /readyz, and what /api/v1/openapi.json describes";
 
 /// Makes a page of a diagnosis.
 pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
@@ -130,7 +130,7 @@ impl Shown {
 
     fn alive(&self) -> Result<(), String> {
         let age = (self.wall_clock)().as_second() - self.pulse.load(Relaxed);
-        if age <= PULSE { Ok(()) } else { Err(format!("the watch's task has reported nothing for {age} s")) }
+        if age <= PULSE { Ok(()) } else { Err(format!("the watch task has not reported for {age} s")) }
     }
 }
 
@@ -187,7 +187,7 @@ pub fn probes(shown: Arc<Shown>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /livez and /readyz\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; available: /livez and /readyz\n") })
         .with_state(shown)
 }
 

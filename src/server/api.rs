@@ -88,7 +88,7 @@ pub(super) type Params<T> = Result<Query<T>, axum::extract::rejection::QueryReje
 fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str) -> Response {
     let words = rejection.body_text();
     let why = words.strip_prefix("Failed to deserialize query string: ").unwrap_or(&words);
-    bad(format!("the query cannot be read: {why}; known are {known}"))
+    bad(format!("the query is not valid: {why}; valid parameters: {known}"))
 }
 
 /// A request that cannot be answered, in words.
