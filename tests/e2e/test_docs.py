@@ -75,8 +75,8 @@ def place(tmp_path_factory):
         (folder / name).mkdir(parents=True)
     (folder / "tests").symlink_to(ROOT / "tests")
     for name, rest in [("kubehealer", f'exec {shlex.quote(str(BIN / "kubehealer"))} "$@"'), ("kubectl", 'PATH=${PATH#*:} exec kubectl "$@"')]:
-        # What would run until Ctrl-C gets it after five seconds; kubectl says by its exit code that it was interrupted.
-        until_stopped = rest.replace("exec ", "timeout --preserve-status -s INT 5 ", 1)
+        # What would run until Ctrl-C gets it after ten seconds; kubectl says by its exit code that it was interrupted.
+        until_stopped = rest.replace("exec ", "timeout --preserve-status -s INT 10 ", 1)
         nothing = "".join(f"*) [ \"{name} $1\" = '{command}' ] && exit 0;;" for command in DOES_NOTHING if " " in command)
         script = f'case " $* " in *" -w "*|" demo "*) {until_stopped} || [ {name} = kubectl ]; exit;; {nothing} esac\n{rest}\n'
         (folder / "bin" / name).write_text(f"#!/bin/bash\n{script}")
