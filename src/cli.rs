@@ -52,17 +52,17 @@ enum Command {
     Watch(Box<watch::Args>),
     /// Show what is wrong with pods now, in a cluster or in files
     Diagnose(Box<diagnose::Args>),
-    /// Write what a diagnosis reads to a file, redacted, for those who have no access to the cluster
+    /// Write all that a diagnosis reads to a redacted file, for people without access to the cluster
     Dump(Box<dump::Args>),
-    /// Wait until workloads are ready, or cannot become ready: a gate for a deploy job
+    /// Wait until workloads are ready or cannot become ready: a gate for deployment jobs
     Wait(Box<wait::Args>),
-    /// Print the runbook of a reason, or the list of reasons
+    /// Print the runbook for a reason, or list all reasons
     Explain(explain::Args),
     /// Check, test and print your own rules
     Rules(rules::Args),
     /// Watch a simulated cluster with real failures: no cluster needed
     Demo(demo::Args),
-    /// Let an AI assistant ask: a read-only server of the Model Context Protocol on stdin and stdout
+    /// Serve AI assistants: a read-only Model Context Protocol server on stdin and stdout
     Mcp(mcp::Args),
     /// Print a completion script for a shell: commands, reasons, namespaces, pods
     Completions(completions::Args),

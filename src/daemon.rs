@@ -268,7 +268,8 @@ pub async fn start(mut settings: Settings) -> Result<Running, StartError> {
         move || clock.now()
     });
     let scheme = if acceptor.is_some() { "https" } else { "http" };
-    tracing::info!(%address, "watching {name}; serving {scheme}://{address}/");
+    let url = format!("{scheme}://{address}/");
+    tracing::info!(api_server = name, %address, url, "watching the cluster and serving the status page");
 
     let incidents = Arc::new(RwLock::new(Incidents::new()));
     let metrics = Metrics::new(settings.max_series)?;

@@ -262,9 +262,9 @@ impl Reader {
 
     /// Why a link is not followed: out of the directory it may lead to anything on this machine.
     fn flaw_of_link(&self, link: &Path) -> Option<&'static str> {
-        let Ok(target) = fs::canonicalize(link) else { return Some("a link that leads nowhere") };
+        let Ok(target) = fs::canonicalize(link) else { return Some("a broken link") };
         if !target.starts_with(&self.root) {
-            return Some("a link that leads out of the directory");
+            return Some("a link to outside of the directory");
         }
         // It may lead back up, and what it leads to is read at its own place.
         target.is_dir().then_some("a link to a directory")
@@ -275,7 +275,7 @@ impl Reader {
             io::ErrorKind::NotFound => {
                 ("there is no such file or directory".to_owned(), "is the path right?")
             }
-            io::ErrorKind::PermissionDenied => ("you may not read it".to_owned(), "who owns it? try: ls -l"),
+            io::ErrorKind::PermissionDenied => ("permission denied".to_owned(), "who owns it? try: ls -l"),
             _ => archive::words(error).unwrap_or_else(|| (error.to_string(), "can it be read otherwise?")),
         };
         self.broke(place, why, hint);
@@ -337,7 +337,7 @@ impl Reader {
         let most = self.limits.entries;
         if self.entries > most {
             return Err(archive::limit(
-                format!("not read, nor what follows: more than {most} files"),
+                format!("not read, like all that follow: more than {most} files"),
                 "give the directories that matter one by one",
             ));
         }
@@ -379,7 +379,7 @@ impl Reader {
                 Ok(())
             }
             Some(Told::Error) => {
-                self.skip(at.place, "what a tool says of a log that it could not read");
+                self.skip(at.place, "not a log, but a tool's message that it could not read the log");
                 Ok(())
             }
             Some(Told::Items { api_version, kind }) => self.text(at, head, input, Some((api_version, kind))),

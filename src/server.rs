@@ -52,12 +52,12 @@ use problem::problem;
 
 /// Scrapes at the same time; each takes a thread for as long as it is being sent.
 const SCRAPES: usize = 4;
-/// How old the last sign of life of the watch's task may be, seconds.
+/// How long the watch's task may report nothing, seconds.
 const PULSE: i64 = 60;
 
 /// What somebody reads who asks for something else.
 const NOT_FOUND: &str =
-    "not found; known are /, /metrics, /livez, /readyz, and what /api/v1/openapi.json describes";
+    "not found; available: /, /metrics, /livez, /readyz, and what /api/v1/openapi.json describes";
 
 /// Makes a page of a diagnosis.
 pub type Diagnose = Box<dyn Fn(&page::Wanted) -> Result<String, BadToken> + Send + Sync>;
@@ -107,7 +107,7 @@ pub struct Shown {
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
     /// The time of the process, which probes are about.
     pub wall_clock: fn() -> Timestamp,
-    /// Seconds since 1970 when the watch's task last gave a sign of life.
+    /// Seconds since 1970 when the watch's task last reported.
     pub pulse: Arc<AtomicI64>,
     /// The document that `diagnose -A -o json` would print, a page of it.
     pub diagnosis: Diagnose,
@@ -130,7 +130,7 @@ impl Shown {
 
     fn alive(&self) -> Result<(), String> {
         let age = (self.wall_clock)().as_second() - self.pulse.load(Relaxed);
-        if age <= PULSE { Ok(()) } else { Err(format!("the watch's task has reported nothing for {age} s")) }
+        if age <= PULSE { Ok(()) } else { Err(format!("the watch task has not reported for {age} s")) }
     }
 }
 
@@ -176,7 +176,7 @@ impl Server {
             .merge(guarded)
             .fallback(|| async { problem(StatusCode::NOT_FOUND, NOT_FOUND) })
             .method_not_allowed_fallback(|| async {
-                problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed: nothing can be changed here")
+                problem(StatusCode::METHOD_NOT_ALLOWED, "only GET is allowed: this server is read-only")
             })
             .layer(map_response(headers))
     }
@@ -187,7 +187,7 @@ pub fn probes(shown: Arc<Shown>) -> Router {
     Router::new()
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
-        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; known are /livez and /readyz\n") })
+        .fallback(|| async { (StatusCode::NOT_FOUND, "not found; available: /livez and /readyz\n") })
         .with_state(shown)
 }
 
@@ -201,8 +201,8 @@ async fn guard(
     if let Some(host) = server.hosts.refuse(&request) {
         let host = crate::redact::clean(crate::redact::cut(&host, 100)).into_owned();
         let words = format!(
-            "this server is not known as {host}. If that name is yours, allow it with --allowed-hosts; \
-             addresses, localhost and NAME.NAMESPACE.svc are always allowed"
+            "this server does not accept the host name {host}. If it is yours, allow it with --allowed-hosts; \
+             IP addresses, localhost and NAME.NAMESPACE.svc are always allowed"
         );
         return problem(StatusCode::MISDIRECTED_REQUEST, words);
     }

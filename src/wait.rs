@@ -299,7 +299,7 @@ impl Look {
             }
         }
         if subjects.is_empty() {
-            let what = "there is nothing to wait for: no object is selected".to_owned();
+            let what = "nothing to wait for: no object is selected".to_owned();
             return Err(CouldNotLook { what, hint: "see: kubectl get pods --show-labels".to_owned() });
         }
         Ok(subjects)

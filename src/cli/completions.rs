@@ -32,7 +32,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// The shell; or kubectl, whose own completion calls the file kubectl_complete-kubehealer on the PATH
+    /// The shell; kubectl-plugin is for `kubectl kubehealer`: kubectl runs kubectl_complete-kubehealer from the PATH
     #[arg(value_enum)]
     shell: Shell,
 }

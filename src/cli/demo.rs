@@ -43,7 +43,7 @@ pub(super) struct Args {
     /// Address of the simulated API server; port 0 picks a free one
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDRESS")]
     kubernetes_listen: SocketAddr,
-    /// Stop after so many seconds
+    /// Stop after this many seconds
     #[arg(long, value_name = "SECONDS")]
     duration: Option<u64>,
 }
@@ -165,7 +165,7 @@ fn what_it_is(args: &Args) -> String {
     let what = what(args);
     let soon = match args.replay.is_empty() && args.speed >= 5.0 {
         true => {
-            "Within a minute pods crash, run out of memory and miss their images, and one of them recovers.\n"
+            "Within a minute, pods crash, run out of memory and fail to pull images, and one of them recovers.\n"
         }
         false => "",
     };

@@ -60,7 +60,7 @@ pub(super) struct Which {
     /// Do not read logs
     #[arg(long)]
     pub(super) no_logs: bool,
-    /// Read the logs of crashed containers, as far as you have the right to (the default)
+    /// Read the logs of crashed containers, if you have permission (the default)
     #[arg(long, overrides_with = "no_logs")]
     logs: bool,
 }
@@ -71,32 +71,32 @@ pub(super) struct Which {
 pub(super) struct Args {
     #[command(flatten)]
     pub(super) which: Which,
-    /// Read files instead of a cluster: JSON or YAML of kubectl, a directory or an archive (tar, tar.gz, zip, gz) of these with logs,
-    /// what dump, kubectl cluster-info dump, must-gather, troubleshoot.sh or sos wrote, a recorded watch; - for stdin
+    /// Read files instead of a cluster: JSON or YAML from kubectl, and logs, in a file, a directory or an archive (tar, tar.gz, zip, gz);
+    /// output of dump, kubectl cluster-info dump, must-gather, troubleshoot.sh or sos; a recorded watch; - for stdin
     #[arg(long, short = 'f', value_name = "FILE|DIR|-", conflicts_with_all = ["context", "kubeconfig"])]
     pub(super) file: Vec<PathBuf>,
     /// The time of the diagnosis, such as 2026-11-22T10:00:00Z [default: the cluster's clock; with -f: the newest time in the files]
     #[arg(long, value_name = "TIME")]
     now: Option<Timestamp>,
-    /// Your own rules: a file, or a directory of files; may be given several times
+    /// Your own rules: a file, or a directory of files; can be repeated
     #[arg(long, value_name = "FILE|DIR")]
     pub(super) rules: Vec<PathBuf>,
-    /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of
+    /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
     pub(super) owner_labels: Vec<String>,
     /// Output format
     #[arg(long, short, value_enum, default_value_t = Format::Table)]
     output: Format,
-    /// Show findings of this severity and worse ones only
+    /// Show only findings of this severity or worse
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     pub(super) severity: Option<Severity>,
-    /// Show findings with this reason only; may be given several times
+    /// Show only findings with this reason; can be repeated
     #[arg(long, value_name = "REASON", add = ArgValueCandidates::new(completions::reasons))]
     pub(super) reason: Vec<String>,
     /// Show the details of every row of the table, not only of the first ten
     #[arg(long)]
     all: bool,
-    /// Exit with 1 if there is a finding of this or a worse severity
+    /// Exit with 1 if there is a finding of this severity or worse
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
     /// Watch: show the report again whenever something changes, until Ctrl-C
@@ -167,7 +167,7 @@ pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<Strin
     let context = match which.context.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
-        _ => return Err(Trouble::new("a dump is of one cluster", "run it once for each --context")),
+        _ => return Err(Trouble::new("a dump holds one cluster", "run it once for each --context")),
     };
     let flags = which.flags(context.as_deref());
     let args = Args { which, ..Args::default() };
@@ -384,7 +384,7 @@ impl Args {
             Survey { summary: survey.summary, ..Survey::of(wanted, survey.summary.pods, survey.observed_at) };
         if !others.is_empty() {
             let hidden = count(others.len() as u64, "finding");
-            notes.push(format!("{hidden} left out by --severity or --reason"));
+            notes.push(format!("{hidden} hidden by --severity or --reason"));
         }
     }
 
@@ -443,7 +443,7 @@ impl Args {
             (_, Some(_)) => "is it in another namespace? -A looks in all of them".to_owned(),
             (_, None) if target.is(Kind::Pod) => "is the name right? see: kubectl get pods -A".to_owned(),
             (_, None) => {
-                "are kind and name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
+                "are the kind and the name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
                     .to_owned()
             }
         };
@@ -471,12 +471,12 @@ impl Args {
             ([], true) => String::new(),
             ([], false) => {
                 format!(
-                    "only pods of a cluster have a status, those of a manifest have none: {}",
+                    "pods in a manifest have no status, only pods read from a cluster do: {}",
                     files::HOW_TO_DUMP
                 )
             }
         };
-        Trouble::new(format_args!("there are no pods to look at{place}"), hint)
+        Trouble::new(format_args!("no pods to diagnose{place}"), hint)
     }
 }
 

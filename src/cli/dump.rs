@@ -15,12 +15,13 @@ Examples:
   kubehealer dump -A -o dump.tar.gz                        the whole cluster
   kubehealer diagnose -f dump.tar.gz                       the same findings, anywhere
 
-It holds pods, events, nodes, owners, claims, and the ends of the logs of failing containers. Secrets, ConfigMaps, values of environment
-variables, commands and arguments of containers are never in it; texts and logs are redacted. Names, images and labels are in it.
+A dump contains pods, events, nodes, owners, claims, and the last lines of logs of failing containers.
+It never contains Secrets, ConfigMaps, values of environment variables, commands or arguments.
+Messages and logs are redacted. Names, images and labels are kept.
 
 Exit code: 0 written; 2 error: no such pods, cluster unreadable, or file not written.";
 
-/// Write what a diagnosis reads to a file, redacted, for those who have no access to the cluster.
+/// Write all that a diagnosis reads to a redacted file, for people without access to the cluster.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -38,7 +39,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     let Args { which, output, cluster_name } = args;
     let to_stdout = output.as_os_str() == "-";
     if to_stdout && io::stdout().is_terminal() {
-        return Err(Trouble::new("an archive is not written to a terminal", "name a file: -o dump.tar.gz"));
+        return Err(Trouble::new("cannot write an archive to a terminal", "name a file: -o dump.tar.gz"));
     }
     let (snapshot, now, notes) = diagnose::gather(which)?;
     for note in &notes {
@@ -58,7 +59,7 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
         }
         return Err(Trouble::new(
             format_args!("{place}: {error}"),
-            "is there room, and may you write there?",
+            "is the disk full? do you have permission to write there?",
         ));
     }
     let (pods, events, logs) = (snapshot.pods.len(), snapshot.events.len(), snapshot.logs.len());

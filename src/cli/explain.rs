@@ -20,11 +20,11 @@ Examples:
   kubehealer explain ContainerCrashLooping  an alert
   kubehealer explain exit 137               an exit code; also SIGKILL, Pending, Init:Error, FailedMount";
 
-/// Print the runbook of a reason, or the list of reasons; or what a cause, an alert, an exit code or a word of kubectl means.
+/// Print the runbook for a reason, or list all reasons; or what a cause, an alert, an exit code or a word of kubectl means.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A reason, cause, alert, exit code, signal, STATUS of kubectl or reason of an event, in any case; without it, all reasons
+    /// A reason, cause, alert, exit code, signal, STATUS of kubectl or reason of an event, in upper or lower case; without it, all reasons
     /// are listed
     #[arg(value_name = "WORD", add = ArgValueCandidates::new(completions::words))]
     words: Vec<String>,
@@ -226,8 +226,7 @@ fn more(reasons: &[&str]) -> String {
 }
 
 fn list(style: &Style) -> String {
-    let mut text =
-        "What can be wrong, and what it means. More about one: kubehealer explain REASON\n".to_owned();
+    let mut text = "All reasons and what they mean. For one of them: kubehealer explain REASON\n".to_owned();
     for (subject, title) in [
         (Subject::Container, "A container"),
         (Subject::Pod, "A pod"),
@@ -270,7 +269,7 @@ fn unknown(wanted: &str) -> Trouble {
             names.push(name);
         }
     }
-    let what = format!("explain: nothing is called {wanted:?}");
+    let what = format!("explain: {wanted:?} is not a known word");
     match names.as_slice() {
         [] => Trouble::new(what, "kubehealer explain lists all reasons"),
         names => Trouble::new(what, crate::select::did_you_mean(names)),

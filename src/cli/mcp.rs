@@ -44,9 +44,10 @@ Examples:
   kubehealer mcp --url http://localhost:8080     and the incidents of a running kubehealer watch
   kubehealer mcp -f dump.tar.gz                  a dump instead of a cluster
 
-An assistant starts it: how to set up the usual ones is in docs/mcp.md. It only reads. Texts are redacted as everywhere else.";
+Your assistant starts this command: docs/mcp.md shows how to set that up.
+It is read-only, and its output is redacted like that of diagnose.";
 
-/// Let an AI assistant ask: a read-only server of the Model Context Protocol on stdin and stdout.
+/// Serve AI assistants: a read-only Model Context Protocol server on stdin and stdout.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -56,13 +57,13 @@ pub(super) struct Args {
     /// The kubeconfig file [default: $KUBECONFIG, ~/.kube/config, or the pod's ServiceAccount]
     #[arg(long, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Read these files instead of a cluster, as diagnose -f does. A client cannot name other ones
+    /// Read these files instead of a cluster, as diagnose -f does. A client cannot name other files
     #[arg(long, short = 'f', value_name = "FILE|DIR", conflicts_with_all = ["context", "kubeconfig", "url"])]
     file: Vec<PathBuf>,
-    /// The address of a running kubehealer watch, such as http://localhost:8080: incidents come from there, with what happened to them
+    /// The address of a running kubehealer watch, such as http://localhost:8080: incidents come from there, with their history
     #[arg(long, value_name = "URL")]
     url: Option<String>,
-    /// A file with the bearer token that --url wants, if it runs with --authorization
+    /// A file with the bearer token for --url, if that daemon runs with --authorization
     #[arg(long, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
     /// The certificate authority (PEM) of --url [default: those of the system]
@@ -71,10 +72,10 @@ pub(super) struct Args {
     /// Do not read logs
     #[arg(long)]
     no_logs: bool,
-    /// Your own rules: a file, or a directory of files; may be given several times
+    /// Your own rules: a file, or a directory of files; can be repeated
     #[arg(long, value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
-    /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of
+    /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
     owner_labels: Vec<String>,
 }
@@ -116,7 +117,7 @@ async fn serve(args: Args) -> Result<(), Trouble> {
     let server = Server { args: Arc::new(args), looks: Arc::new(Semaphore::new(LOOKS)) };
     let (stdin, stdout) = rmcp::transport::stdio();
     let transport = AsyncRwTransport::new_server(stdin, stdout).with_max_line_length(REQUEST);
-    let broken = |why: String| Trouble::new(format_args!("the protocol cannot go on: {}", clean(&why)), "");
+    let broken = |why: String| Trouble::new(format_args!("protocol error: {}", clean(&why)), "");
     match server.serve(transport).await {
         // Until the client closes stdin.
         Ok(running) => running.waiting().await.map(|_| ()).map_err(|e| broken(e.to_string())),
@@ -309,7 +310,7 @@ impl ServerHandler for Server {
             }
             // The hook has said on stderr where.
             Err(_) => CallToolResult::error(vec![ContentBlock::text(format!(
-                "internal error: this is a bug in kubehealer {VERSION}; the server's log has the place"
+                "internal error: this is a bug in kubehealer {VERSION}; see the server's log"
             ))]),
         };
         Ok(result.into())
@@ -323,9 +324,8 @@ fn line(text: &str) -> String {
 
 /// The arguments of a tool.
 fn arguments<T: DeserializeOwned>(name: Name, arguments: JsonObject) -> Result<T, Trouble> {
-    serde_json::from_value(Value::Object(arguments)).map_err(|why| {
-        Trouble::new(format_args!("{}: {why}", name.as_str()), "the tool's schema says what it takes")
-    })
+    serde_json::from_value(Value::Object(arguments))
+        .map_err(|why| Trouble::new(format_args!("{}: {why}", name.as_str()), "see the tool's input schema"))
 }
 
 /// A value of an argument.
@@ -362,7 +362,7 @@ impl Server {
                 }
                 if asked.id.is_some() {
                     let hint = "start `kubehealer mcp --url http://HOST:PORT`, or use the tool diagnose";
-                    return Err(Trouble::new("id: only a running daemon has ids of incidents", hint));
+                    return Err(Trouble::new("id: only a running daemon has incident ids", hint));
                 }
                 let mut args = self.args(asked.namespace, asked.severity)?;
                 args.which.all_namespaces = args.which.namespace.is_none();
@@ -477,7 +477,7 @@ fn changes(asked: &str, looked: &Looked) -> Result<Answer, Trouble> {
         let age = made.map(|at| format!(", made {}", report::age(at, now))).unwrap_or_default();
         let difference = match (since, changes.as_slice()) {
             (None, _) => "the only revision that is known: there is nothing to compare it with".to_owned(),
-            (Some(old), []) => format!("its template is that of revision {old}"),
+            (Some(old), []) => format!("its pod template is the same as in revision {old}"),
             (Some(old), _) => format!("since revision {old}:"),
         };
         text.push_str(&format!("{name}: revision {}{age}: {difference}\n", revision.number()));
@@ -497,7 +497,7 @@ fn changes(asked: &str, looked: &Looked) -> Result<Answer, Trouble> {
     }
     if list.is_empty() {
         return Err(Trouble::new(
-            format_args!("{asked}: no revisions of it could be read"),
+            format_args!("{asked}: its revisions could not be read"),
             "only Deployments, Rollouts, StatefulSets and DaemonSets have revisions; they are read as ReplicaSets and ControllerRevisions",
         ));
     }

@@ -86,7 +86,7 @@ pub(super) async fn with_progress<T>(progress: &Progress, work: impl Future<Outp
             done = &mut work => return done,
             _ = ticks.tick() => {
                 let (what, objects) = progress.get();
-                let _ = write!(io::stderr(), "\r\x1b[Klooking at {what}: {objects} read so far");
+                let _ = write!(io::stderr(), "\r\x1b[Kreading {what}: {objects} so far");
                 line.shown = true;
             }
         }

@@ -30,7 +30,10 @@ pub(super) async fn resolve(
                 let services = snapshot::ingress_services(client, place, &target.name).await;
                 let services = services.map_err(|failure| failed(&target, &failure))?;
                 if services.is_empty() {
-                    return Err(Trouble::new(format_args!("{target} has no Service behind it"), BY_LABEL));
+                    return Err(Trouble::new(
+                        format_args!("{target} names no Service as its backend"),
+                        BY_LABEL,
+                    ));
                 }
                 how.push(format!("{target}: service/{}", services.join(", service/")));
                 for name in services {
@@ -211,7 +214,7 @@ fn place<'t>(target: &'t Target, namespace: Option<&'t str>) -> Result<&'t str, 
     let nowhere = || {
         let Target { kind, name, .. } = target;
         Trouble::new(
-            format_args!("{target}: in which namespace?"),
+            format_args!("{target}: the namespace is missing"),
             format_args!("write NAMESPACE/{kind}/{name}, or name it with -n"),
         )
     };

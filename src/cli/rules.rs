@@ -130,7 +130,7 @@ fn check(paths: &[PathBuf]) -> Result<Vec<Case>, Trouble> {
             passed: match counts.get(&file) {
                 Some(1) => "1 rule".to_owned(),
                 Some(n) => format!("{n} rules"),
-                None => "nothing wrong in this file".to_owned(),
+                None => "no errors in this file".to_owned(),
             },
             name: file.clone(),
             file,
@@ -200,7 +200,7 @@ fn run_case(case: &TestCase, rules: &RuleSet, beside: &dyn Fn(&String) -> PathBu
         failures.push("the test has no Kubernetes objects: does each have a kind?".to_owned());
     }
     let Some(now) = case.now.or_else(|| dump.newest_time(Timestamp::MAX)) else {
-        failures.push("the objects name no time: give the test a `now`".to_owned());
+        failures.push("the objects contain no time: set `now` in the test".to_owned());
         return failures;
     };
     if failures.is_empty() {
@@ -236,7 +236,7 @@ fn report(what: &str, cases: Vec<Case>, junit: Option<&Path>) -> Result<ExitCode
         _ => "tests",
     };
     let _ = match failed {
-        0 => writeln!(text, "{all} {unit}, nothing wrong"),
+        0 => writeln!(text, "{all} {unit}, no errors"),
         _ => writeln!(text, "{failed} of {all} {unit} failed"),
     };
     if let Some(path) = junit {
@@ -287,7 +287,7 @@ fn print(paths: &[PathBuf]) -> Result<ExitCode, Trouble> {
     let mut text = String::new();
     for rule in rules.describe() {
         let _ = writeln!(text, "{}  {} {}", rule.name, rule.action, redact::clean(&rule.effect));
-        let _ = writeln!(text, "    at     {}, asked about each {}", redact::clean(&rule.place), rule.over);
+        let _ = writeln!(text, "    at     {}, checked for each {}", redact::clean(&rule.place), rule.over);
         for (what, said) in [("for", &rule.description), ("match", &rule.matches), ("when", &rule.when)] {
             if !said.is_empty() {
                 let _ = writeln!(text, "    {what:<6} {}", redact::clean(said));

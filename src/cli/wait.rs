@@ -25,7 +25,7 @@ Examples:
 
 Exit code: 0 everything is ready; 1 something cannot become ready without a change; 2 error: cluster or input unreadable; 3 timed out.";
 
-/// Wait until workloads are ready, or cannot become ready: a gate for a deploy job.
+/// Wait until workloads are ready or cannot become ready: a gate for deployment jobs.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
@@ -39,7 +39,7 @@ pub(super) struct Args {
     /// When to give up, such as 90s or 10m
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = timeout)]
     timeout: Duration,
-    /// Fail also on failures that may heal by themselves, once they have lasted longer than their grace period
+    /// Also fail on problems that may resolve on their own, once they have lasted longer than their grace period
     #[arg(long, conflicts_with = "patient")]
     strict: bool,
     /// Never fail early: wait until everything is ready or the time is up
@@ -65,7 +65,7 @@ pub(super) struct Args {
 /// The state to wait for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum For {
-    /// As `kubectl rollout status` has it for workloads; a Job is complete; a pod is ready or has succeeded
+    /// A workload: as in `kubectl rollout status`; a Job: complete; a pod: ready or succeeded
     Ready,
 }
 

@@ -19,7 +19,7 @@ use crate::server::tls;
 /// Watch a cluster: the daemon, with metrics, an API and a status page.
 #[derive(Debug, clap::Args)]
 pub(super) struct Args {
-    /// Namespaces to watch, separated by commas [default: all]. With this, Roles are enough, no ClusterRole is needed
+    /// Namespaces to watch, separated by commas [default: all]. Roles are then enough: no ClusterRole is needed
     #[arg(long, short = 'n', env = "KUBEHEALER_NAMESPACES", value_delimiter = ',', value_name = "NAMES",
         value_parser = select::valid_namespace)]
     namespaces: Vec<String>,
@@ -45,13 +45,13 @@ pub(super) struct Args {
     /// The private key of --tls-cert-file
     #[arg(long, env = "KUBEHEALER_TLS_PRIVATE_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
-    /// Authorize requests with the API server: metrics, API and status page need a bearer token whose user may get the path
+    /// Authorize requests with the API server: metrics, API and status page require a bearer token whose user may get the path
     #[arg(long, env = "KUBEHEALER_AUTHORIZATION", value_parser = clap::builder::FalseyValueParser::new())]
     authorization: bool,
     /// Log format; set the level with RUST_LOG, such as warn,kubehealer=debug
     #[arg(long, env = "KUBEHEALER_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
     log_format: LogFormat,
-    /// Read logs of crashed containers as evidence; needs the right to get pods/log
+    /// Read logs of crashed containers as evidence; needs permission to get pods/log
     #[arg(long, env = "KUBEHEALER_LOGS", value_parser = clap::builder::FalseyValueParser::new())]
     logs: bool,
     /// Do not read events
@@ -63,26 +63,26 @@ pub(super) struct Args {
     /// Do not watch nodes
     #[arg(long, env = "KUBEHEALER_NO_NODES", value_parser = clap::builder::FalseyValueParser::new())]
     no_nodes: bool,
-    /// Your own rules: a file, or a directory of files; may be given several times
+    /// Your own rules: a file, or a directory of files; can be repeated
     #[arg(long, env = "KUBEHEALER_RULES", value_delimiter = ',', value_name = "FILE|DIR")]
     rules: Vec<PathBuf>,
     /// Maximum number of series per metric; series above the limit are dropped and counted in kubehealer_series_dropped_total
     #[arg(long, env = "KUBEHEALER_MAX_SERIES", default_value_t = daemon::MAX_SERIES, value_name = "NUMBER")]
     max_series: usize,
-    /// Labels of workloads or pods, separated by commas, that tell whose they are, such as team,app.kubernetes.io/part-of: they become
-    /// labels of metrics and alerts, named with _ for what a metric's label may not hold
+    /// Labels of workloads or pods, separated by commas, that name their owner, such as team,app.kubernetes.io/part-of: they become
+    /// labels of metrics and alerts, with _ for each character that a metric label may not contain
     #[arg(long, env = "KUBEHEALER_OWNER_LABELS", value_delimiter = ',', value_name = "KEYS")]
     owner_labels: Vec<String>,
-    /// What the cluster is called, where there are several: in log lines, API, page and kubehealer_incident_info
+    /// Name of the cluster if you have several: shown in log lines, API, status page and kubehealer_incident_info
     #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
     cluster_name: String,
-    /// Where people open Alertmanager, such as https://alertmanager.example.com: the status page links to it
+    /// URL of Alertmanager for people, such as https://alertmanager.example.com: the status page links to it
     #[arg(long, env = "KUBEHEALER_ALERTMANAGER_URL", default_value = "", value_name = "URL", value_parser = web_address)]
     alertmanager_url: String,
-    /// Only pods on this node, for one KubeHealer per node
+    /// Only pods on this node, to run one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_NODE", value_name = "NAME", conflicts_with = "unscheduled")]
     node: Option<String>,
-    /// Only pods that have no node yet, in addition to one KubeHealer per node
+    /// Only pods that have no node yet, to run beside one KubeHealer per node
     #[arg(long, env = "KUBEHEALER_UNSCHEDULED", value_parser = clap::builder::FalseyValueParser::new())]
     unscheduled: bool,
     /// The shard of pods to watch (by pod UID), counted from 0, such as 0/3

@@ -106,7 +106,8 @@ pub async fn read(client: &Client, path: &str, most: usize) -> Result<Vec<u8>, F
     let request = request.map_err(|e| Failure::new(Kind::Refused, e.to_string()))?;
     let answer = async {
         let unreachable = |error: &kube::Error| {
-            let why = format!("no connection to it: {}. Is it up, is its address right?", innermost(error));
+            let why =
+                format!("no connection to it: {}. Is it up, and is the address right?", innermost(error));
             Failure::new(Kind::Unreachable, why)
         };
         let response = client.send(request).await.map_err(|e| unreachable(&e))?;
@@ -162,11 +163,11 @@ pub fn contexts(how: &Connect) -> Vec<String> {
         .collect()
 }
 
-const NO_CLUSTER: &str = "found no cluster: there is neither a kubeconfig (KUBECONFIG, ~/.kube/config) nor a service account \
-                          of a pod. Name one with --kubeconfig, or try `kubehealer demo`, which needs none";
+const NO_CLUSTER: &str = "no cluster found: there is no kubeconfig ($KUBECONFIG, ~/.kube/config) and no service account of a pod. \
+                          Pass a kubeconfig with --kubeconfig, or try `kubehealer demo`, which needs no cluster";
 
-const NO_CREDENTIALS: &str = "cannot get credentials for the API server: the token file or the credential plugin that the \
-                              kubeconfig names fails. Does `kubectl get pods` work?";
+const NO_CREDENTIALS: &str = "cannot get credentials for the API server: the token file or the credential plugin in the \
+                              kubeconfig failed. Does `kubectl get pods` work?";
 
 fn in_context(source: String, context: Option<String>) -> String {
     match context {
@@ -214,7 +215,7 @@ impl ConnectError {
             true => "Its client certificate is X.509 version 1: create one of version 3",
             false => "Are its certificates and its proxy right?",
         };
-        Self(format!("cannot connect with what {source} says: {why}. {hint}"))
+        Self(format!("cannot connect with the settings of {source}: {why}. {hint}"))
     }
 
     fn kubeconfig(error: &KubeconfigError) -> Self {
@@ -223,7 +224,7 @@ impl ConnectError {
         Self(match error {
             E::ReadConfig(why, p) => {
                 format!(
-                    "cannot read the kubeconfig {}: {why}. Is the path right, and may this user read it?",
+                    "cannot read the kubeconfig {}: {why}. Is the path right, and does this user have permission to read it?",
                     path(p)
                 )
             }
@@ -246,14 +247,14 @@ impl ConnectError {
             E::LoadClusterOfContext(name) => {
                 format!("the kubeconfig's context names a cluster {:?} that it does not have", clean(name))
             }
-            E::FindPath => "found no kubeconfig: name one with --kubeconfig".to_owned(),
+            E::FindPath => "no kubeconfig found: pass one with --kubeconfig".to_owned(),
             E::MissingClusterUrl => "the kubeconfig's cluster has no server address".to_owned(),
             E::ParseClusterUrl(_) => "the server address in the kubeconfig is not a URL".to_owned(),
             E::ParseProxyUrl(_) => {
                 "the proxy's address, in the kubeconfig or in HTTPS_PROXY, is not a URL".to_owned()
             }
             E::ParseNoProxy(_) => {
-                "NO_PROXY cannot be read: write hosts, addresses and networks with a comma between each two".to_owned()
+                "NO_PROXY is not valid: separate hosts, addresses and networks with commas".to_owned()
             }
             E::LoadCertificateAuthority(_) | E::ParseCertificates(_) => {
                 "the certificate authority in the kubeconfig cannot be read: is the file there, is it PEM?"
@@ -324,9 +325,10 @@ impl Failure {
         }
         match error {
             kube::Error::Api(status) => Self::reported(status),
-            kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => {
-                Self::new(Kind::Refused, "a namespace or a selector has characters that no request can carry")
-            }
+            kube::Error::BuildRequest(_) | kube::Error::HttpError(_) => Self::new(
+                Kind::Refused,
+                "a namespace or a selector contains characters that a request cannot contain",
+            ),
             // A plugin's output holds tokens, and kube quotes it.
             error if causes(error).any(|cause| cause.is::<AuthError>()) => {
                 Self::new(Kind::Unauthorized, NO_CREDENTIALS)
@@ -339,10 +341,10 @@ impl Failure {
                 // How rustls says that it does not take the server's certificate; it has no error of its own in kube.
                 let hint = match why.contains("peer certificate") {
                     true => {
-                        "Is the certificate authority in the kubeconfig that of this cluster, and is it reached under a name \
-                             that its certificate has?"
+                        "Does the kubeconfig have this cluster's certificate authority, and is the server's name in its \
+                             certificate?"
                     }
-                    false => "Is it up, is its address right?",
+                    false => "Is it up, and is the address right?",
                 };
                 Self::new(Kind::Unreachable, format!("no connection to the API server: {why}. {hint}"))
             }
@@ -381,19 +383,19 @@ impl Failure {
         let (kind, text) = match status.code {
             401 => (
                 Kind::Unauthorized,
-                said("the API server does not accept the credentials")
+                said("the API server rejects the credentials")
                     + ". Has the token expired? Log in again, or check `kubectl auth whoami`",
             ),
             403 => (
                 Kind::Forbidden,
                 said("not allowed")
-                    + ". Bind the chart's ClusterRole, or with Roles alone name the namespaces with -n",
+                    + ". Bind the chart's ClusterRole; if you only have Roles, name their namespaces with -n",
             ),
             410 => (Kind::Expired, said("resourceVersion expired (410 Gone)")),
-            429 => (Kind::Throttled, said("the API server asks to slow down")),
-            400..=499 => (Kind::Refused, said("the API server refuses the request")),
+            429 => (Kind::Throttled, said("the API server is throttling requests")),
+            400..=499 => (Kind::Refused, said("the API server rejects the request")),
             500..=599 => (Kind::Server, said("the API server fails")),
-            _ => (Kind::Protocol, said("the answer is not an API server's")),
+            _ => (Kind::Protocol, said("the answer is not from a Kubernetes API server")),
         };
         let from_body = u64::try_from(status.retry_after).ok().filter(|s| *s > 0).map(Duration::from_secs);
         Self { kind, text, retry_after: retry_after.or(from_body) }
@@ -454,13 +456,13 @@ mod tests {
     fn a_certificate_that_is_not_trusted_is_not_taken_for_a_server_that_is_down() {
         let text = |why: &str| Failure::of(&kube::Error::Service(std::io::Error::other(why).into())).text;
         let untrusted = text("invalid peer certificate: UnknownIssuer");
-        assert!(untrusted.contains("UnknownIssuer. Is the certificate authority"), "{untrusted}");
+        assert!(untrusted.contains("UnknownIssuer. Does the kubeconfig have"), "{untrusted}");
         let cut_off =
             text("peer closed connection without sending TLS close_notify: https://docs.rs/rustls/a#b");
         assert!(
-            cut_off.ends_with("without sending TLS close_notify. Is it up, is its address right?"),
+            cut_off.ends_with("without sending TLS close_notify. Is it up, and is the address right?"),
             "{cut_off}"
         );
-        assert!(text("Connection refused (os error 111)").ends_with("Is it up, is its address right?"));
+        assert!(text("Connection refused (os error 111)").ends_with("Is it up, and is the address right?"));
     }
 }

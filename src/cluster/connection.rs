@@ -13,9 +13,9 @@ use tower::ServiceBuilder;
 
 /// How long a connection may take, TLS included.
 pub(super) const CONNECT: Duration = Duration::from_secs(10);
-/// A connection of HTTP/2 that is silent for so long is asked for a sign of life ...
+/// A connection of HTTP/2 that is silent for so long is sent a PING ...
 const PING_EVERY: Duration = Duration::from_secs(30);
-/// ... and given up without one. Both as in client-go.
+/// ... and closed if no answer comes within this time. Both as in client-go.
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
 /// What the server may send ahead on one stream, and on all of them: a reader that stops leaves room for the others.
 const STREAM_WINDOW: u32 = 512 << 10;

@@ -112,7 +112,8 @@ pub async fn log(client: &Client, of: &LogOf) -> Result<Vec<u8>, Failure> {
     let mut tail: Vec<u8> = Vec::new();
     while let Some(frame) = body.frame().await {
         // What has come so far is not the end, and would be taken for the last words.
-        let frame = frame.map_err(|_| Failure::new(Kind::Unreachable, "the log broke off"))?;
+        let frame = frame
+            .map_err(|_| Failure::new(Kind::Unreachable, "the connection broke in the middle of the log"))?;
         let Ok(bytes) = frame.into_data() else { continue };
         tail.extend_from_slice(&bytes);
         if tail.len() > 2 * MAX_BYTES {

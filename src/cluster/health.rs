@@ -38,7 +38,7 @@ pub struct WatchHealth {
     relists: AtomicU64,
     undecodable: AtomicU64,
     /// Milliseconds since 1970; 0 for never.
-    last_sign_of_life: AtomicI64,
+    last_contact: AtomicI64,
     synced: AtomicBool,
     stale_after: Duration,
     trouble: Mutex<Option<Trouble>>,
@@ -85,7 +85,7 @@ impl WatchHealth {
             errors: Default::default(),
             relists: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
-            last_sign_of_life: AtomicI64::new(0),
+            last_contact: AtomicI64::new(0),
             synced: AtomicBool::new(false),
             // A watch without bookmarks is only heard of when the next one begins.
             stale_after: settings.timeout + GRACE + settings.answer,
@@ -121,8 +121,8 @@ impl WatchHealth {
     }
 
     /// When the server last said something that shows the watch to work.
-    pub fn last_sign_of_life(&self) -> Option<Timestamp> {
-        Some(self.last_sign_of_life.load(Relaxed))
+    pub fn last_contact(&self) -> Option<Timestamp> {
+        Some(self.last_contact.load(Relaxed))
             .filter(|t| *t != 0)
             .and_then(|t| Timestamp::from_millisecond(t).ok())
     }
@@ -144,7 +144,7 @@ impl WatchHealth {
             _ => (Duration::ZERO, String::new()),
         };
         let silent = self
-            .last_sign_of_life()
+            .last_contact()
             .map_or(Duration::ZERO, |t| now.duration_since(t).try_into().unwrap_or(Duration::ZERO));
         let reason = if !self.is_synced() {
             "the first list is not complete".to_owned()
@@ -190,13 +190,13 @@ impl WatchHealth {
         (self.resource, self.namespace.as_deref().unwrap_or("*"))
     }
 
-    /// The server has said something.
+    /// Something came from the API server.
     #[allow(
         clippy::disallowed_methods,
-        reason = "a sign of life is when it comes; nothing is decided by it here"
+        reason = "the time of the contact itself; nothing is decided by it here"
     )]
     pub(super) fn alive(&self) {
-        self.last_sign_of_life.store(Timestamp::now().as_millisecond(), Relaxed);
+        self.last_contact.store(Timestamp::now().as_millisecond(), Relaxed);
     }
 
     /// An event came after the first list.
@@ -275,7 +275,7 @@ impl WatchHealth {
         self.progress();
         if self.logged.swap(0, Relaxed) != 0 {
             let (resource, namespace) = self.names();
-            info!(resource, namespace, "the watch works again");
+            info!(resource, namespace, "watch recovered");
         }
     }
 }

@@ -171,7 +171,7 @@ pub async fn page<T: Object>(api: &Api<Lean<T>>, params: &ListParams) -> Result<
 }
 
 /// What is said of a list without a resourceVersion.
-pub(super) const NO_LIST: &str = "the answer is no list of Kubernetes objects";
+pub(super) const NO_LIST: &str = "the answer is not a list of Kubernetes objects";
 
 /// Whether an error is of a body that kube could not read.
 pub(super) fn is_unreadable(error: &Error) -> bool {

@@ -194,7 +194,7 @@ impl Lacking<'_> {
             Err(failure) => {
                 let why = match failure.kind {
                     // Usual for who may only read some namespaces, and nothing for a cluster's owner to mend.
-                    Kind::Forbidden => "you may not list them",
+                    Kind::Forbidden => "no permission to list them",
                     _ => &failure.text,
                 };
                 self.notes.push(format!("without {what}: {why}"));
@@ -328,7 +328,8 @@ pub async fn logs(
             Ok(tail) => logs.push(ContainerLog { namespace, pod, container, previous, tail, reading: None }),
             Err(failure) if failure.kind == Kind::Refused => {}
             Err(Failure { kind, text, .. }) => {
-                let why = if kind == Kind::Forbidden { "you may not read them".to_owned() } else { text };
+                let why =
+                    if kind == Kind::Forbidden { "no permission to read them".to_owned() } else { text };
                 failures.entry(kind.as_str()).or_insert((0, why)).0 += 1;
             }
         }

@@ -1,5 +1,5 @@
 //! The layer between kube and its connection, one for each watch or list: it asks for protobuf and hands on JSON (see
-//! [`envelope`](super::envelope)), and holds what kube-runtime does not give: time-outs, bounds, pacing, signs of life.
+//! [`envelope`](super::envelope)), and holds what kube-runtime does not give: time-outs, bounds, pacing, last contact.
 //!
 //! Bounds: a page of a list is at most [`MAX_PAGE`] long, a frame of a watch at most
 //! [`MAX_FRAME`](crate::objects::decode::MAX_FRAME). Every request passes [`Pace`].
@@ -173,7 +173,10 @@ impl Wire {
         let mut hasher = DefaultHasher::new();
         token.hash(&mut hasher);
         if !pages.tokens.insert(hasher.finish()) {
-            return Err(Failure::new(Kind::Protocol, "the list does not end: its continue token repeats"));
+            return Err(Failure::new(
+                Kind::Protocol,
+                "the list never ends: the API server repeats a continue token",
+            ));
         }
         if pages.tokens.len() as u32 > MAX_PAGES {
             return Err(Failure::new(
@@ -362,10 +365,11 @@ impl Transport {
             };
             match encoding {
                 Some(encoding) if status.is_success() => return Ok((encoding, response)),
-                None if status.is_success() && wire.no_protobuf("it answers with something else") => {}
+                None if status.is_success()
+                    && wire.no_protobuf("the answer is neither protobuf nor JSON") => {}
                 None if status.is_success() => return Err(Failure::content_type(&kind)),
                 _ if matches!(status, StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE)
-                    && wire.no_protobuf("it refuses it") => {}
+                    && wire.no_protobuf("the server rejects protobuf") => {}
                 _ => {
                     if Query::of(uri).is_initial() && Failure::is_not_understood(status) {
                         debug!(resource = wire.resource.plural, %status, "server does not offer streaming lists");
@@ -382,7 +386,7 @@ impl Transport {
     async fn collect(&self, mut body: Body, most: usize) -> Result<Option<Vec<u8>>, Failure> {
         let slow = |_| {
             let (silence, whole) = (SILENCE.as_secs(), WHOLE.as_secs());
-            let text = format!("the answer stopped coming for {silence} s, or took longer than {whole} s");
+            let text = format!("the answer stalled for {silence} s, or took longer than {whole} s");
             Failure::new(Kind::Timeout, text)
         };
         let (mut whole, mut turn) = (Vec::new(), None);
@@ -420,7 +424,7 @@ impl Transport {
         let newest = list_version(&body, encoding).unwrap_or_default();
         if newest.parse::<u64>().is_ok_and(|newest| newest < version) {
             let text = format!(
-                "the API server is at resourceVersion {newest}, before {version} that it had reached: was it restored from a backup?"
+                "the API server is at resourceVersion {newest}, behind {version} that it reached earlier: was it restored from a backup?"
             );
             return Err(Failure::new(Kind::Expired, text));
         }

@@ -426,12 +426,14 @@ impl Supervisor {
         };
         let ((resource, namespace), kind) = (health.names(), failure.kind.as_str());
         match (health.failed(failure), is_expired) {
-            (true, true) => info!(resource, namespace, "{failure}, relisting"),
+            (true, true) => {
+                info!(resource, namespace, error = %failure, "cannot resume the watch, relisting")
+            }
             (true, false) => {
-                warn!(resource, namespace, kind, retry_in = ?pause, "the watch fails: {failure}")
+                warn!(resource, namespace, kind, retry_in = ?pause, error = %failure, "watch failed, retrying")
             }
             (false, _) => {
-                debug!(resource, namespace, kind, retry_in = ?pause, "the watch still fails: {failure}")
+                debug!(resource, namespace, kind, retry_in = ?pause, error = %failure, "watch still failing, retrying")
             }
         }
         sleep(pause).await;

@@ -1,4 +1,4 @@
-//! The body of an open watch: its frames become lines of JSON, each a sign of life. It says how the watch ended, which
+//! The body of an open watch: its frames become lines of JSON, and each one counts as contact with the API server. It says how the watch ended, which
 //! kube-runtime would pass over in silence.
 
 use std::pin::Pin;
@@ -143,9 +143,9 @@ impl Watching {
                     // A server that ignores `sendInitialEvents` never says that this was all.
                     true => {
                         self.wire.no_streaming();
-                        "the first list stopped coming".to_owned()
+                        "the first list stalled".to_owned()
                     }
-                    false => format!("nothing came for {} s: the connection seems dead", limit.as_secs()),
+                    false => format!("nothing received for {} s: the connection seems dead", limit.as_secs()),
                 };
                 return Poll::Ready(Failure::new(Kind::Timeout, text));
             }
@@ -241,10 +241,13 @@ impl Watching {
         let now = Instant::now();
         let how = how.and_then(|()| {
             if self.is_initial {
-                return Err(Failure::new(Kind::Protocol, "the watch was closed within its first list"));
+                return Err(Failure::new(Kind::Protocol, "the watch was closed during its first list"));
             }
             if is_within_frame {
-                return Err(Failure::new(Kind::Unreachable, "the watch was closed within an event"));
+                return Err(Failure::new(
+                    Kind::Unreachable,
+                    "the watch was closed in the middle of an event",
+                ));
             }
             if !self.delivered && !self.is_open_for(STEADY, now) {
                 let open = now.duration_since(self.opened);

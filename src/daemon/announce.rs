@@ -69,7 +69,7 @@ impl Announcer {
                 cluster = self.cluster,
                 reason,
                 count,
-                "{count} more incidents {what} with reason {reason}; they are at /api/v1/incidents"
+                "more incidents of this reason; log lines are limited, /api/v1/incidents has them all"
             );
         }
     }

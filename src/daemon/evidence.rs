@@ -275,7 +275,7 @@ impl Worker {
             Ok(value) => {
                 sources.count_evidence(source, "ok");
                 if self.engine.source(source, true) && self.refused.get(at).copied().flatten().is_some() {
-                    tracing::info!(source, "{source} can be read again");
+                    tracing::info!(source, "evidence can be read again");
                 }
                 if let Some(refused) = self.refused.get_mut(at) {
                     *refused = None;
@@ -294,13 +294,10 @@ impl Worker {
                         *refused = Some(Instant::now());
                     }
                     if self.engine.source(source, false) {
-                        tracing::warn!(
-                            source,
-                            "cannot read {source}, findings are made without them: {failure}"
-                        );
+                        tracing::warn!(source, error = %failure, "cannot read evidence, diagnosing without it");
                     }
                 } else {
-                    tracing::debug!(source, "evidence is missing: {failure}");
+                    tracing::debug!(source, error = %failure, "evidence is missing");
                 }
                 None
             }

@@ -54,7 +54,8 @@ pub fn init(format: LogFormat, least: LevelFilter, writer: BoxMakeWriter) {
         LogFormat::OtelJson => lines.event_format(OtelJson).try_init(),
     };
     if let Some(error) = wrong {
-        tracing::warn!("invalid RUST_LOG, using {least}: {error}; example: warn,kubehealer=debug");
+        let example = "warn,kubehealer=debug";
+        tracing::warn!(%error, using = %least, example, "invalid RUST_LOG");
     }
 }
 

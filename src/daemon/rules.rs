@@ -108,10 +108,8 @@ pub(super) async fn watch_files(mut rules: ReloadingRules, engine: Arc<Engine>) 
             }
             Reload::Refused(why) => {
                 engine.metrics.sources.refused_rules();
-                tracing::error!(
-                    "new version of the rules rejected, keeping the old one: {}",
-                    why.replace('\n', "; ")
-                );
+                let error = why.replace('\n', "; ");
+                tracing::error!(error, "new version of the rules rejected, keeping the old one");
             }
         }
     }

@@ -377,7 +377,7 @@ impl ClusterState {
 
 fn log_rule_errors(errors: &[EvaluationError]) {
     for error in errors {
-        tracing::warn!(rule = &*error.rule, "the rule {} cannot be evaluated: {}", error.rule, error.message);
+        tracing::warn!(rule = &*error.rule, error = &*error.message, "cannot evaluate the rule");
     }
 }
 

@@ -64,10 +64,10 @@ pub(super) fn words(error: &io::Error) -> Option<(String, &'static str)> {
     }
     let why = match error.kind() {
         io::ErrorKind::UnexpectedEof => "cut off",
-        _ if error.raw_os_error().is_none() => "damaged, or no archive after all",
+        _ if error.raw_os_error().is_none() => "damaged, or not an archive",
         _ => return None,
     };
-    Some((format!("{why}: the rest is not read"), "copy it again, in whole"))
+    Some((format!("{why}: the rest is not read"), "copy the whole file again"))
 }
 
 /// Counts what comes out of archives.
@@ -80,7 +80,7 @@ impl<R: Read> Read for Metered<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = self.inner.read(buffer)?;
         let Some(left) = self.left.get().checked_sub(count as u64) else {
-            let why = "unpacks to more than is read: the rest is not read".to_owned();
+            let why = "too large when unpacked: the rest is not read".to_owned();
             return Err(limit(why, "unpack what matters, and give the directory"));
         };
         self.left.set(left);
@@ -111,7 +111,7 @@ impl Reader {
             return Ok(());
         }
         if at.layers >= self.limits.layers {
-            self.broke(at.place, "too many archives within one another", "unpack it, and give the directory");
+            self.broke(at.place, "archives are nested too deep", "unpack it, and give the directory");
             return Ok(());
         }
         let at = At { layers: at.layers + 1, ..*at };
@@ -184,7 +184,7 @@ impl Reader {
         let mut bytes = Vec::new();
         if input.take(most + 1).read_to_end(&mut bytes)? as u64 > most {
             let why = format!(
-                "a zip archive of more than {} MiB within another one or on standard input",
+                "a zip archive of more than {} MiB inside another one or on standard input",
                 most >> 20
             );
             self.broke(at.place, why, "save it as a file, and give that");
@@ -214,7 +214,7 @@ impl Reader {
                             self.fail(&named(at, name.as_bytes()), &zip_error(error));
                         }
                         _ => {
-                            let why = "encrypted, or compressed in a way that is not read";
+                            let why = "encrypted, or compressed with a method that is not supported";
                             self.skip(&named(at, name.as_bytes()), why);
                         }
                     }
@@ -327,9 +327,9 @@ mod tests {
             tar([("pod.json", pod("a", 0)), ("bomb", vec![b' '; 8 << 20]), ("pod-b.json", pod("b", 0))]);
         let dump = read(&gzip(&bomb), limits);
         assert_eq!(dump.snapshot.pods.len(), 1);
-        assert_eq!(broken(&dump), ["x: unpacks to more than is read: the rest is not read"]);
+        assert_eq!(broken(&dump), ["x: too large when unpacked: the rest is not read"]);
         let dump = read(&gzip(&gzip(&vec![b' '; 8 << 20])), limits);
-        assert_eq!(broken(&dump), ["x: unpacks to more than is read: the rest is not read"]);
+        assert_eq!(broken(&dump), ["x: too large when unpacked: the rest is not read"]);
     }
 
     #[test]
@@ -349,7 +349,7 @@ mod tests {
         let files = names.iter().map(|name| (name.as_str(), pod(name, 0)));
         let dump = read(&tar(files), Limits { entries: 12, ..LIMITS });
         assert_eq!(dump.snapshot.pods.len(), 12);
-        assert_eq!(broken(&dump), ["x: not read, nor what follows: more than 12 files"]);
+        assert_eq!(broken(&dump), ["x: not read, like all that follow: more than 12 files"]);
     }
 
     #[test]
@@ -359,7 +359,7 @@ mod tests {
             nested = gzip(&nested);
         }
         assert_eq!(read(&nested, LIMITS).snapshot.pods.len(), 1);
-        assert_eq!(broken(&read(&gzip(&nested), LIMITS)), ["x: too many archives within one another"]);
+        assert_eq!(broken(&read(&gzip(&nested), LIMITS)), ["x: archives are nested too deep"]);
     }
 
     #[test]

@@ -209,7 +209,7 @@ impl Collector {
                 place: line.map_or(place.to_owned(), |line| format!("{place}, line {line}")),
                 why: why.to_owned(),
                 hint: match why {
-                    CUT => "it may be cut off: write it again, in whole",
+                    CUT => "it may be cut off: write the whole file again",
                     _ => HOW_TO_DUMP,
                 },
             }),

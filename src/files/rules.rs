@@ -39,7 +39,7 @@ pub fn expand(paths: &[PathBuf], wanted: impl Fn(&Path) -> bool) -> Result<Vec<P
         }
         let found = listed(path, &wanted).map_err(|e| format!("{}: {e}", path.display()))?;
         if found.is_empty() {
-            return Err(format!("{}: there are no such files (*.yaml) in this directory", path.display()));
+            return Err(format!("{}: no *.yaml files in this directory", path.display()));
         }
         all.extend(found);
     }

@@ -23,7 +23,7 @@ const FOR_PEOPLE: [(&str, &str, &str); 3] = [
             \[?\d{4}[-/]\d\d[-/]\d\d[T\ ]\d\d: | [IWEF]\d{4}\ \d\d: | \[?(?:TRACE|DEBUG|INFO|WARN|WARNING|ERROR|FATAL)\b
             | (?:time|ts|level)=\S | panic:\ | Traceback\ | \{"(?:@?timestamp|time|ts|level|severity|msg|message|log)":
         )"#,
-        "a log, under a name that does not tell whose it is",
+        "a log whose file name does not say which container wrote it",
         "give a folder with the pod, as kubectl get pod NAME -o yaml writes it, and the log as NAMESPACE.POD.CONTAINER.previous.log",
     ),
 ];

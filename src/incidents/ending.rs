@@ -58,7 +58,7 @@ pub(super) fn over(
     if let Some(status) = status {
         let text = match status.state.waiting.as_deref().map(|w| redact(&w.reason)) {
             Some(reason) if !reason.is_empty() => format!("the container waits for something else: {reason}"),
-            _ => "the container does not wait for this any more".to_owned(),
+            _ => "the container no longer waits for this".to_owned(),
         };
         return (Ending::Recovered, text);
     }

@@ -77,7 +77,7 @@ const INCIDENT_INFO: Family = Family::gauge(
 .owned();
 const MUTED: Family = Family::gauge(
     "kubehealer_incidents_muted",
-    "Open incidents of a pod, or with an empty pod of a workload, that do not alert for now, as their owner wants.",
+    "Muted open incidents of a pod, or of a workload where pod is empty: they do not alert until the mute ends.",
     &["namespace", "pod", "workload_kind", "workload"],
 )
 .owned();

@@ -46,7 +46,7 @@ const WATCHES: [&Family; 8] = [
     ),
     &Family::gauge(
         "kubehealer_source_available",
-        "1 if a source of evidence can be read, 0 if it is refused or fails.",
+        "1 if a source of evidence can be read, 0 if access is denied or it fails.",
         &["source"],
     ),
 ];
@@ -248,7 +248,7 @@ impl Sources {
             relists.add(&[resource], sum(WatchHealth::relists));
             undecodable.add(&[resource], sum(WatchHealth::undecodable));
             // The oldest of several: one silent watch is enough to be blind.
-            if let Some(at) = watches.iter().map(|w| w.last_sign_of_life()).min().flatten() {
+            if let Some(at) = watches.iter().map(|w| w.last_contact()).min().flatten() {
                 last.add(&[resource], at.as_millisecond() as f64 / 1000.0);
             }
         }

@@ -274,7 +274,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: Timestamp) -> String {
     let mut parts = vec![group.severity().as_str().to_owned()];
     match first.stage {
         Stage::Active => {}
-        Stage::Pending => parts.push("may still recover by itself".to_owned()),
+        Stage::Pending => parts.push("may still recover on its own".to_owned()),
         Stage::Recovered => parts.push("recovered".to_owned()),
     }
     if group.findings.len() == 1 {

@@ -88,7 +88,7 @@ pub(super) type Params<T> = Result<Query<T>, axum::extract::rejection::QueryReje
 fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str) -> Response {
     let words = rejection.body_text();
     let why = words.strip_prefix("Failed to deserialize query string: ").unwrap_or(&words);
-    bad(format!("the query cannot be read: {why}; known are {known}"))
+    bad(format!("the query is not valid: {why}; valid parameters: {known}"))
 }
 
 /// A request that cannot be answered, in words.
@@ -199,7 +199,7 @@ pub(super) async fn incident(
 
 fn unknown(id: &str) -> String {
     let id = crate::redact::clean(crate::redact::cut(id, 100)).into_owned();
-    format!("no incident {id} is open, and none of the incidents that were resolved last has this id")
+    format!("no open or recently resolved incident has the id {id}")
 }
 
 /// What may be asked for where there is nothing to filter.

@@ -84,11 +84,11 @@ pub struct BindError {
 
 fn trouble(error: &io::Error, flag: &str) -> String {
     let what = match error.kind() {
-        io::ErrorKind::AddrInUse => "the port is taken by another program; choose another one",
+        io::ErrorKind::AddrInUse => "another program uses the port; choose another port",
         io::ErrorKind::PermissionDenied => {
-            "permission denied; ports below 1024 need a privilege, choose another one"
+            "permission denied: ports below 1024 need privileges; choose another port"
         }
-        io::ErrorKind::AddrNotAvailable => "the address does not belong to this machine; choose another one",
+        io::ErrorKind::AddrNotAvailable => "this machine does not have the address; choose another address",
         _ => return error.to_string(),
     };
     format!("{what} with {flag}")
@@ -139,7 +139,7 @@ impl Bound {
                 Ok(accepted) => accepted,
                 Err(error) => {
                     // Out of file descriptors, mostly: what is open must end first.
-                    tracing::debug!("cannot accept a connection: {error}");
+                    tracing::debug!(%error, "cannot accept a connection");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
                 }

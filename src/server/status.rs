@@ -101,7 +101,7 @@ fn in_words(response: Response) -> Response {
                 meta http-equiv="refresh" content="2";
                 title { "KubeHealer is busy" }
             }
-            body { main { h1 { "KubeHealer is busy" } p { "There are too many requests at the moment. This page tries again in 2 s." } } }
+            body { main { h1 { "KubeHealer is busy" } p { "There are too many requests at the moment. This page retries in 2 s." } } }
         }
     };
     let (mut parts, _) = response.into_parts();
@@ -171,7 +171,7 @@ fn notes(shown: &Shown) -> Markup {
         @if !shown.page.banner.is_empty() { p.note { (clean(&shown.page.banner)) } }
         @if let Some(why) = not_ready { p.note.bad { "Not up to date: " (clean(&why)) } }
         @if let Some(note) = shown.instance.note() {
-            p.note.part { "A part of the cluster: " (clean(&note)) ". The whole: " code { "kubehealer diagnose -A" } }
+            p.note.part { "Only part of the cluster: " (clean(&note)) ". For all of it: " code { "kubehealer diagnose -A" } }
         }
         @for why in unread.iter().take(NOTES) { p.note.part { "Cannot be read: " (clean(why)) } }
         @if unread.len() > NOTES { p.note.part { (unread.len() - NOTES) " more cannot be read: see the metrics" } }

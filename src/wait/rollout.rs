@@ -26,7 +26,7 @@ fn ready(text: impl Into<String>) -> Progress {
 pub(super) fn workload(kind: Kind, workload: &Workload) -> Progress {
     let status = &workload.status;
     if status.observed_generation < workload.metadata.generation {
-        return Progress { stale: true, ..waiting("its controller has not seen the newest change yet") };
+        return Progress { stale: true, ..waiting("its controller has not observed the latest change yet") };
     }
     let wanted = workload.wanted();
     match kind {

@@ -172,7 +172,7 @@ impl Store {
                     return Some(format!("{} may be out of date: {why}", watch.resource));
                 }
                 let why = match has_failed(watch, &[Failed::Forbidden]) {
-                    true => "you may not list them".to_owned(),
+                    true => "no permission to list them".to_owned(),
                     false => watch.trouble()?,
                 };
                 Some(format!("without {}: {why}", watch.resource))

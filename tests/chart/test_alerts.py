@@ -503,11 +503,11 @@ def test_somebody_elses_instance_is_not_ours(tmp_path):
 
 
 def stale_watch(resource):
-    # Signs of life until minute 10, again from minute 40.
+    # Contact until minute 10, again from minute 40.
     return [own("kubehealer_watch_last_event_timestamp_seconds", lambda m: 60 * (m if m < 10 or m >= 40 else 10), 60, resource=resource)]
 
 
-def test_a_watch_of_pods_without_a_sign_of_life_fires_and_resolves(tmp_path):
+def test_a_watch_of_pods_without_contact_fires_and_resolves(tmp_path):
     one = [{"severity": "critical", "resource": "pods"}]
     tests = [firing("KubeHealerWatchStale", minute, []) for minute in [*range(0, 26), *range(41, 60)]]
     tests += [firing("KubeHealerWatchStale", minute, one) for minute in range(29, 40)]
@@ -729,7 +729,7 @@ def test_one_silent_cluster_among_three_is_told_by_its_name(tmp_path):
     tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
     assert run(tmp_path, [{"input_series": fleet(10, 40), "promql_expr_test": tests}]) == ""
     said = texts("KubeHealerDown", fleet(10, 40), 20, tmp_path)
-    assert said["summary"] == "KubeHealer is gone in cluster b: pod failures go unseen"
+    assert said["summary"] == "KubeHealer is missing in cluster b: pod failures are not reported"
 
 
 def test_targets_of_which_only_others_have_a_cluster_raise_nothing(tmp_path):

@@ -25,6 +25,8 @@ command -v chromium >/dev/null || missing+=(chromium fonts-dejavu-core)
 command -v python3 >/dev/null || missing+=(python3 python3-venv)
 command -v unzip >/dev/null || missing+=(unzip)
 command -v openssl >/dev/null || missing+=(openssl)
+command -v curl >/dev/null || missing+=(curl)
+command -v jq >/dev/null || missing+=(jq)
 if [ ${#missing[@]} -gt 0 ]; then
   is_root || { echo "install these packages first (or run once as root): ${missing[*]}" >&2; exit 1; }
   echo "installing ${missing[*]}" >&2

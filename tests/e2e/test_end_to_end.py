@@ -43,7 +43,7 @@ def faster_rules(text):
     rules = yaml.safe_load(text.replace("owner_labels", "team"))
     for rule in rules["groups"][0]["rules"]:
         if rule.get("alert") == "KubeHealerWatchStale":
-            continue  # signs of life come at the pace of the API server
+            continue  # the last contact changes at the pace of the API server
         for key in ("expr", "for", "keep_firing_for"):
             # The threshold that a fault walks along in real time.
             if key in rule and not (key == "expr" and rule.get("alert") == ON_THE_EDGE):

@@ -175,14 +175,14 @@ async fn errors_say_what_is_wrong_in_words() {
         (
             "groups?nonsense=1",
             400,
-            "known are namespace, severity, reason, owner, node, q, group, sort, limit and continue",
+            "valid parameters: namespace, severity, reason, owner, node, q, group, sort, limit and continue",
         ),
         ("groups?continue=x", 400, "invalid continue token"),
         ("incidents?group=x", 400, "not the id of a group"),
         (&format!("incidents?q={long}"), 400, "at most 8 words and 200 bytes"),
-        ("history?namespace=x", 400, "known are limit and continue"),
-        ("incidents/0123456789abcdef", 404, "no incident 0123456789abcdef is open"),
-        ("incidents/%1b%5b31m", 404, "no incident"),
+        ("history?namespace=x", 400, "valid parameters: limit and continue"),
+        ("incidents/0123456789abcdef", 404, "incident has the id 0123456789abcdef"),
+        ("incidents/%1b%5b31m", 404, "no open or recently resolved incident"),
         ("nonsense", 404, "openapi.json"),
     ] {
         let error = answer(to, &format!("/api/v1/{path}"), "").await;

@@ -527,12 +527,12 @@ fn an_empty_selection_is_never_a_pass() {
     let folder = folder(&[("cart.json", manifest.to_string().as_bytes())]);
     let manifest = folder.path().join("cart.json");
     for (args, words, guess) in [
-        (&["-f", FINAL, "-n", "nosuch"][..], "no pods to look at in namespace nosuch", "-A looks"),
-        (&["-f", FINAL, "-n", "shpo"], "no pods to look at in namespace shpo", "did you mean shop?"),
+        (&["-f", FINAL, "-n", "nosuch"][..], "no pods to diagnose in namespace nosuch", "-A looks"),
+        (&["-f", FINAL, "-n", "shpo"], "no pods to diagnose in namespace shpo", "did you mean shop?"),
         (&["-f", FINAL, "-l", "app=nosuch"], "no pod has the labels app=nosuch", "--show-labels"),
         (&["-f", FINAL, "-l", "app=crat"], "no pod has the labels app=crat", "did you mean app=cart?"),
-        (&["-f", manifest.to_str().unwrap()], "no pods to look at", "kubectl get pods"),
-        (&["-f", manifest.to_str().unwrap(), "deployment/cart"], "no pods to look at", "kubectl get pods"),
+        (&["-f", manifest.to_str().unwrap()], "no pods to diagnose", "kubectl get pods"),
+        (&["-f", manifest.to_str().unwrap(), "deployment/cart"], "no pods to diagnose", "kubectl get pods"),
     ] {
         let run = kubehealer(&[&["diagnose"], args].concat());
         assert_eq!(run.code, 0, "{args:?}");

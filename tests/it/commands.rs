@@ -1,7 +1,7 @@
 //! Every command that is printed anywhere can be run as it stands: those of kubectl have verbs, resources and flags that kubectl
 //! has, those of this program are parsed by it, and those that name objects find them in a cluster.
 //!
-//! The commands in the documents' blocks are tried with kubectl itself (`tests/chart/test_docs.py`).
+//! `tests/chart/test_docs.py` tries the flags in the documents' blocks with kubectl itself, and `tests/e2e/test_docs.py` runs the blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 

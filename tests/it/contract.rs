@@ -451,7 +451,9 @@ fn a_source_that_may_not_be_read_is_named_once_and_the_look_goes_on() {
     let run = server.diagnose(&["-A", "--now", NOW]);
     assert_eq!(run.code, 0, "{}", run.err);
     assert!(run.out.contains("OOMKilled"));
-    for source in ["without events: you may not list them.", "without nodes: you may not list them."] {
+    for source in
+        ["without events: no permission to list them.", "without nodes: no permission to list them."]
+    {
         assert_eq!(run.out.matches(source).count(), 1, "{source}: {}", run.out);
     }
     assert!(run.out.contains("of the logs: "), "{}", run.out);
@@ -506,8 +508,8 @@ async fn of_one_pod_the_node_alone_is_read_and_all_of_them_while_it_has_none() {
 #[tokio::test(start_paused = true)]
 async fn a_server_that_stays_busy_is_told_in_its_own_words() {
     for (fault, words, within) in [
-        (Fault::TooManyRequests { retry_after: 1 }, "asks to slow down", 15),
-        (Fault::TooManyRequests { retry_after: 20 }, "asks to slow down", 31),
+        (Fault::TooManyRequests { retry_after: 1 }, "is throttling requests", 15),
+        (Fault::TooManyRequests { retry_after: 20 }, "is throttling requests", 31),
         (Fault::Unavailable { retry_after: None }, "currently unable to handle the request", 15),
         (Fault::BlackHole, "gave no answer within 30 s", 31),
         (Fault::Forbidden, "not allowed", 1),
@@ -546,7 +548,7 @@ async fn logs_are_asked_for_again_when_the_server_asks_to_slow_down() {
     assert_eq!((logs.len(), notes.len()), (1, 0), "{notes:?}");
     cluster.fault("pods/log", Fault::TooManyRequests { retry_after: 1 });
     let (logs, notes) = snapshot::logs(&client, vec![log], &progress).await;
-    assert!(logs.is_empty() && notes[0].contains("asks to slow down"), "{notes:?}");
+    assert!(logs.is_empty() && notes[0].contains("is throttling requests"), "{notes:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -431,7 +431,7 @@ async fn requests_that_make_no_sense_are_answered_in_words() {
     let (status, why) = get(&running, "/api/v1/incidents?severity=loud").await;
     assert_eq!((status, why.contains("one of info, warning, critical")), (400, true), "{why}");
     let (status, why) = get(&running, "/api/v1/incidents?colour=red").await;
-    assert_eq!((status, why.contains("known are namespace")), (400, true), "{why}");
+    assert_eq!((status, why.contains("valid parameters: namespace")), (400, true), "{why}");
     for page in ["/", "/status.js", "/status.css"] {
         assert_eq!(get(&running, page).await.0, 200, "{page}");
     }

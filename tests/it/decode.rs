@@ -298,7 +298,7 @@ async fn what_is_no_list_is_not_taken_for_an_empty_one() {
     }
     let status = envelope("Status", RawList { metadata: None, items: vec![] }.encode_to_vec());
     let failure = list::<Pod>(&status, Encoding::Protobuf).await.unwrap_err();
-    assert_eq!(failure.text, "the answer is no list of Kubernetes objects");
+    assert_eq!(failure.text, "the answer is not a list of Kubernetes objects");
     let null = br#"{"metadata":{"resourceVersion":"1"},"items":null}"#;
     assert!(list::<Pod>(null, Encoding::Json).await.unwrap().items.is_empty());
 }

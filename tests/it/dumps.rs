@@ -490,7 +490,7 @@ fn a_dump_holds_what_a_diagnosis_reads_with_a_manifest_and_no_secret_value_or_co
     let run = server.run(&["dump", "-A", "--cluster-name", "eu-1", "-o", path.to_str().unwrap()], &[]);
     assert_eq!((run.code, run.out.as_str()), (0, ""), "{}", run.err);
     assert!(
-        run.err.contains("wrote ") && run.err.contains("without nodes: you may not list them"),
+        run.err.contains("wrote ") && run.err.contains("without nodes: no permission to list them"),
         "{}",
         run.err
     );
@@ -509,7 +509,10 @@ fn a_dump_holds_what_a_diagnosis_reads_with_a_manifest_and_no_secret_value_or_co
     assert_eq!(manifest["observedAt"], NOW);
     assert_eq!((&manifest["cluster"], &manifest["kind"]), (&json!("eu-1"), &json!("Dump")));
     assert_eq!((&manifest["sources"]["nodes"], &manifest["read"]["pods"]), (&json!(false), &json!(124)));
-    assert!(manifest["notes"].to_string().contains("without nodes: you may not list them"), "{manifest}");
+    assert!(
+        manifest["notes"].to_string().contains("without nodes: no permission to list them"),
+        "{manifest}"
+    );
     assert!(file("/logs/secret.cart-2-x.cart.previous.log").starts_with(b"2026-11-22T11:19:59Z starting\n"));
     assert!(!files.iter().any(|(name, _)| name.contains("node-exporter") && name.ends_with(".log")));
 
@@ -518,7 +521,7 @@ fn a_dump_holds_what_a_diagnosis_reads_with_a_manifest_and_no_secret_value_or_co
     assert_eq!(run.code, 0, "{}", run.err);
     for words in [
         "dump of eu-1 at 2026-11-22T11:23:29Z by kubehealer",
-        "without nodes: you may not list them",
+        "without nodes: no permission to list them",
         "since revision 1: image",
     ] {
         assert!(run.out.contains(words), "{words}: {}", run.out);

@@ -449,9 +449,9 @@ async fn errors_of_which_each_has_another_text_are_logged_once() {
 async fn diagnose_ends_with_words_when_a_list_does_not_end() {
     let drip = Fault::Drip { every: Duration::from_secs(5) };
     for (fault, kind, words, seconds) in [
-        (Fault::RepeatContinue, Kind::Protocol, "its continue token repeats", 30),
+        (Fault::RepeatContinue, Kind::Protocol, "repeats a continue token", 30),
         (Fault::Endless, Kind::Protocol, "a page of the list is longer than 4 MiB", 30),
-        (drip, Kind::Timeout, "the answer stopped coming for 30 s", 31),
+        (drip, Kind::Timeout, "the answer stalled for 30 s", 31),
     ] {
         let cluster = with_pods(7);
         cluster.fault("list pods", fault);

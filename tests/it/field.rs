@@ -918,7 +918,7 @@ fn a_workload_whose_pods_are_refused_says_why_in_the_first_line() {
             C::QuotaExceeded,
             "allowed only in namespaces whose ResourceQuota names it: insufficient quota to match these scopes: [{PriorityClass In [system-node-critical",
         ),
-        ("object is being deleted: pods \"db-0\" already exists", C::CreateRefused, "not gone yet"),
+        ("object is being deleted: pods \"db-0\" already exists", C::CreateRefused, "still exists"),
     ] {
         let f = refused(message);
         assert_eq!(f.cause.code, code, "{message}");
@@ -940,7 +940,7 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&http, format!("{get}dial tcp 10.1.1.1:8080: i/o timeout (Client.Timeout exceeded while awaiting headers)"), "the connection times out", "network policies"),
         (&http, format!("{get}dial tcp 10.1.1.1:8080: connect: connection refused"), "connection refused", "nothing listens"),
         (&http, "HTTP probe failed with statuscode: 503".to_owned(), "GET :8080/healthz: HTTP status 503", "the program itself reports"),
-        (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "answers itself"),
+        (&http, "HTTP probe failed with statuscode: 302".to_owned(), "HTTP status 302", "without a redirect"),
         (&http, "HTTP probe failed with statuscode: 404".to_owned(), "HTTP status 404", "does not exist"),
         (&http, format!("{get}http: server gave HTTP response to HTTPS client"), "server gave HTTP response", "scheme to HTTP"),
         (&http, format!("{get}tls: first record does not look like a TLS handshake"), "first record does not look like a TLS handshake", "does not speak TLS"),
@@ -948,7 +948,7 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&http, format!("{get}net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x00\\x00\\x12\""), "does not speak plain HTTP", "gRPC"),
         (&http, format!("{get}read tcp 10.1.1.2:45->10.1.1.1:8080: read: connection reset by peer"), "the connection is reset", "port and scheme"),
         (&http, "Readiness probe errored: strconv.Atoi: parsing \"http\": invalid syntax".to_owned(), "not one of the container's", "names in ports"),
-        (&grpc, "service unhealthy (responded with \"NOT_SERVING\")".to_owned(), "gRPC :5000: it answers NOT_SERVING", "the program itself says"),
+        (&grpc, "service unhealthy (responded with \"NOT_SERVING\")".to_owned(), "gRPC :5000: it answers NOT_SERVING", "the program itself reports"),
         (&grpc, "timeout: failed to connect service \"10.1.1.1:5000\" within 1s: context deadline exceeded".to_owned(), "the connection times out", "network policies"),
         (&command, "cat: /tmp/healthy: No such file or directory".to_owned(), "command check: cat: /tmp/healthy: No such file or directory", "by hand"),
         (&command, "Could not connect to Redis at localhost:6379: Connection refused".to_owned(), "command check: Could not connect to Redis at localhost:6379: Connection refused", "by hand"),
@@ -1180,7 +1180,7 @@ fn a_cron_job_that_makes_no_jobs_says_why_until_it_makes_one() {
             "MissSchedule",
             "Missed scheduled time to start a job: Sun, 22 Nov 2026 11:00:00 UTC",
             C::InvalidConfiguration,
-            "startingDeadlineSeconds was over",
+            "startingDeadlineSeconds passed",
         ),
     ] {
         let found = look(cron_job(json!({})), reason, message);

@@ -62,7 +62,7 @@ fn replace_reasons(text: &mut String, from: usize, operator: &str, reasons: &[&s
 #[test]
 fn the_table_of_reasons_is_fresh() {
     let text = read("docs/reasons.md");
-    let head = "| reason | subject | severity | grace | heals by itself | how it is detected |\n|---|---|---|---|---|---|\n";
+    let head = "| reason | subject | severity | grace | resolves on its own | how it is detected |\n|---|---|---|---|---|---|\n";
     let mut table = head.to_owned();
     for reason in Reason::ALL {
         let subject = format!("{:?}", reason.subject()).to_lowercase();

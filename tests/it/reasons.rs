@@ -289,7 +289,12 @@ fn out_of_memory_is_the_runtimes_word_and_never_a_bare_137() {
         &look(&app_with(limit.clone(), end("OOMKilled", 137, 17, 5), end("OOMKilled", 137, 40, 28), 3)),
         R::OOMKilled,
         C::MemoryLimitReached,
-        &["64Mi", "memory request 32Mi", "12s and 12s before", "soon after each start"],
+        &[
+            "64Mi",
+            "memory request 32Mi",
+            "ran 12s until it was killed, and 12s the time before",
+            "soon after each start",
+        ],
     );
     assert_eq!(f.confidence, Confidence::Confirmed);
     // Once is worth saying, until it has proven that it can go on; for an hour it is remembered.
@@ -350,7 +355,7 @@ fn a_child_that_was_out_of_memory_is_not_why_a_container_was_stopped() {
         &look(&app(end("OOMKilled", 143, 60, 30), end("OOMKilled", 143, 130, 100), 3)),
         R::CrashLoopBackOff,
         C::Terminated,
-        &["some process in it earlier"],
+        &["a process in it earlier"],
     );
     // An init container that was out of memory has failed to the kubelet, whatever its exit code.
     let init = |state| {
@@ -686,7 +691,7 @@ fn a_slow_start_is_told_with_the_setting_that_would_have_let_it_live() {
     let text = words(&survey.findings[0]);
     assert_eq!(survey.findings[0].reason, R::LivenessProbeFailed.into());
     for said in [
-        "pod cart-7d9f-abc was ready after 55s, the probe kills at 30s",
+        "pod cart-7d9f-abc was ready after 55s, but the probe kills it at 30s",
         "periodSeconds 10 and failureThreshold 9 (90s)",
     ] {
         assert!(text.contains(said), "{said} is not in {text}");
@@ -717,7 +722,7 @@ fn a_startup_probe_kills_or_never_passes() {
     // Probes that could not be carried out count for nothing: it is never started and never killed.
     let mut stuck = app_with(spec.clone(), running(400), json!({}), 0);
     stuck.status.container_statuses[0].started = Some(false);
-    warns(&look(&stuck), R::StartupProbeFailed, C::StartupProbe, &["nor has the kubelet counted it"]);
+    warns(&look(&stuck), R::StartupProbeFailed, C::StartupProbe, &["nor reached its failureThreshold"]);
     let mut starting = app_with(spec, running(10), json!({}), 0);
     starting.status.container_statuses[0].started = Some(false);
     quiet(&look(&starting));
@@ -1122,7 +1127,7 @@ fn what_keeps_a_pod_from_a_node_is_counted_per_cause() {
             C::HostPortTaken,
             "free ports",
         ),
-        ("0/3 nodes are available: 3 Too many pods.", C::TooManyPods, "as many pods"),
+        ("0/3 nodes are available: 3 Too many pods.", C::TooManyPods, "maximum number of pods"),
         ("0/3 nodes are available: 3 node(s) were unschedulable.", C::NodesUnschedulable, "uncordon"),
         (
             "0/3 nodes are available: pod has unbound immediate PersistentVolumeClaims. preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling.",

@@ -212,7 +212,7 @@ fn what_cannot_be_created_is_told_from_a_wrong_command() {
             C::MountFailed,
             "/var/data",
         ),
-        ("RRO mounts are not supported", C::RuntimeError, "log of the kubelet"),
+        ("RRO mounts are not supported", C::RuntimeError, "logs of the kubelet"),
     ] {
         let f = warns(
             &look(&stuck("CreateContainerError", message, 900)),

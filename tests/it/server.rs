@@ -184,7 +184,7 @@ async fn without_a_limit_a_page_is_bounded_and_says_that_more_is_there() {
         assert_eq!((status, why.contains("invalid continue token")), (400, true), "{path}: {why}");
     }
     let (status, why) = get(to, "/api/v1/diagnosis?bad=1", "").await;
-    assert_eq!((status, why.contains("known are limit and continue")), (400, true), "{why}");
+    assert_eq!((status, why.contains("valid parameters: limit and continue")), (400, true), "{why}");
     running.stop().await;
 }
 

@@ -95,7 +95,7 @@ async fn a_deployment_is_ready_when_its_newest_revision_is_available_and_not_bef
     for (status, why) in [
         (
             json!({"observedGeneration": 1, "replicas": 2, "updatedReplicas": 2, "availableReplicas": 2}),
-            "newest change",
+            "latest change",
         ),
         (
             json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 1, "availableReplicas": 2}),

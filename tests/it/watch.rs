@@ -540,7 +540,7 @@ async fn a_log_that_breaks_off_is_not_taken_for_one_that_ends() {
         evidence::log(&kube::Client::new(kubelet, "default"), &of).await
     };
     assert_eq!(log(false).await.unwrap(), b"loading the settings\n");
-    assert_eq!(log(true).await.unwrap_err().to_string(), "the log broke off");
+    assert_eq!(log(true).await.unwrap_err().to_string(), "the connection broke in the middle of the log");
 }
 
 #[tokio::test(start_paused = true)]

@@ -35,6 +35,8 @@ const REPLACED: &[&str] = &[
     "not to be had",
     "once it is healed",
     "once more ends at once",
+    "sign of life",
+    "signs of life",
     "somebody else's hand",
     "the pod is told",
     "there is no configuration for one thing",
@@ -259,6 +261,43 @@ fn nothing_says_it_in_words_that_were_replaced() {
         }
     }
     assert!(found.is_empty(), "see \"How we write\" in CONTRIBUTING.md:\n{found}");
+}
+
+/// The messages of log lines, as written in the source.
+fn log_messages(tokens: TokenStream, messages: &mut Vec<String>) {
+    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
+    for (at, token) in tokens.iter().enumerate() {
+        let TokenTree::Group(group) = token else { continue };
+        log_messages(group.stream(), messages);
+        let is_log = match tokens.get(at.saturating_sub(2)..at) {
+            Some([TokenTree::Ident(name), TokenTree::Punct(punct)]) => {
+                punct.as_char() == '!'
+                    && ["trace", "debug", "info", "warn", "error"].iter().any(|level| name == level)
+            }
+            _ => false,
+        };
+        let literals = group.stream().into_iter().filter_map(|token| match token {
+            TokenTree::Literal(literal) if is_log => Some(literal.to_string()),
+            _ => None,
+        });
+        messages.extend(literals.filter(|literal| literal.starts_with('"')).last());
+    }
+}
+
+#[test]
+fn log_messages_are_fixed_and_their_variable_parts_are_in_fields() {
+    let mut messages = Vec::new();
+    for file in files("src", &["rs"]) {
+        let source = read(&file);
+        let code = source.split("#[cfg(test)]").next().unwrap();
+        log_messages(code.parse().unwrap(), &mut messages);
+    }
+    let variable: Vec<&String> = messages.iter().filter(|message| message.contains('{')).collect();
+    assert!(
+        variable.is_empty() && messages.len() > 20,
+        "{} messages, not fixed: {variable:?}",
+        messages.len()
+    );
 }
 
 #[test]

@@ -82,7 +82,7 @@ pub(super) fn on_a_large_stack<T: Send>(work: impl FnOnce() -> T + Send) -> Resu
             .spawn_scoped(scope, work)
             .map_err(|error| format!("cannot start a thread to read the rules: {error}"))?
             .join()
-            .map_err(|_| "reading the rules failed: this is a fault of KubeHealer's, please report it".into())
+            .map_err(|_| "reading the rules failed: this is a bug in KubeHealer, please report it".into())
     })
 }
 

@@ -226,7 +226,11 @@ impl<'a> Run<'a> {
             Op::Variable(variable) => self.variable(*variable)?,
             Op::Get(of, field) => match self.field(of, field)? {
                 Some(value) => value,
-                None => return Err(Fail::Says(format!("{} is not set: ask has() first", field.name)).into()),
+                None => {
+                    return Err(
+                        Fail::Says(format!("{} is not set: check it with has() first", field.name)).into()
+                    );
+                }
             },
             Op::Has(of, field) => Value::Bool(match self.field(of, field)? {
                 None => false,
@@ -313,7 +317,11 @@ impl<'a> Run<'a> {
                 let (found, key) = self.key(of, key)?;
                 match found {
                     Some(value) => value,
-                    None => return Err(Fail::Says(format!("there is no key {key:?}: ask `in` first")).into()),
+                    None => {
+                        return Err(
+                            Fail::Says(format!("there is no key {key:?}: check with `in` first")).into()
+                        );
+                    }
                 }
             }
             Op::HasKey(of, key) => Value::Bool(self.key(of, key)?.0.is_some()),

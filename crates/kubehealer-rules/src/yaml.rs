@@ -182,7 +182,7 @@ impl Builder {
                 self.add(Node { at: open.at, end, kind })
             }
             Event::Alias(_) | Event::UnresolvedAlias(_) => {
-                Err(Fault::new(at, "aliases (*name) are not read here: write the value out"))
+                Err(Fault::new(at, "aliases (*name) are not supported here: write the value out"))
             }
             _ => Ok(()),
         }
@@ -190,11 +190,14 @@ impl Builder {
 
     fn plain_only(span: &Span, at: usize, anchor: usize, tagged: bool) -> Result<(), Fault> {
         if anchor != 0 {
-            return Err(Fault::new(at, "anchors (&name) are not read here: write the value out"));
+            return Err(Fault::new(at, "anchors (&name) are not supported here: write the value out"));
         }
         if tagged {
             let at = span.tag_start.and_then(|mark| mark.byte_offset()).unwrap_or(at);
-            return Err(Fault::new(at, "tags (!name) are not read here: quote a string that begins with !"));
+            return Err(Fault::new(
+                at,
+                "tags (!name) are not supported here: quote a string that begins with !",
+            ));
         }
         Ok(())
     }

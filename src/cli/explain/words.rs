@@ -70,7 +70,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["Terminating"],
         STATUS,
-        "The pod is being deleted. Its containers got SIGTERM and have terminationGracePeriodSeconds to stop. Finalizers, and a node that does not answer, keep the pod.",
+        "The pod is being deleted. Its containers received SIGTERM and have terminationGracePeriodSeconds to stop. If it stays: a finalizer holds it, or its node does not answer.",
         &["kubectl -n NAMESPACE get pod POD -o yaml: deletionTimestamp and finalizers", DIAGNOSE],
         &["StuckTerminating"],
     ),
@@ -85,7 +85,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["BackOff", "Back-off"],
         EVENT,
-        "The kubelet waits before it restarts a container or pulls an image again. The wait doubles, up to 5 minutes. The cause is in the events before it, and in the log.",
+        "The kubelet waits before it restarts a container or pulls an image again. The wait doubles, up to 5 minutes. Earlier events and the log show the cause.",
         &[PREVIOUS, DESCRIBE],
         &["CrashLoopBackOff", "ImagePullBackOff"],
     ),
@@ -99,7 +99,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["FailedScheduling"],
         EVENT,
-        "The scheduler finds no node for the pod. The message counts the nodes by what each of them is missing.",
+        "The scheduler finds no node for the pod. The message counts the nodes for each reason that rules them out.",
         &[DIAGNOSE, DESCRIBE],
         &["Unschedulable"],
     ),
@@ -137,7 +137,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["Failed"],
         EVENT,
-        "An image was not pulled, or a container was not created or started; the message says why. As a phase of a pod: all containers have exited, and one of them failed.",
+        "An image could not be pulled, or a container could not be created or started; the message says why. As a phase of a pod: all containers have exited, and one of them failed.",
         &[DESCRIBE, DIAGNOSE],
         &["ImagePullBackOff", "CreateContainerError", "PodFailed"],
     ),
@@ -152,7 +152,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["1", "2", "255"],
         EXIT,
-        "The program reports a failure: an exception, a wrong flag, a missing setting. Only its log tells which.",
+        "The program reports a failure: an exception, a wrong flag, a missing setting. Its log says which.",
         &[PREVIOUS, DIAGNOSE],
         &["CrashLoopBackOff", "Error"],
     ),
@@ -194,14 +194,14 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["134", "SIGABRT"],
         EXIT,
-        "128 + 6: SIGABRT. The program aborted: a failed assertion, a broken heap, a fatal error of its runtime. The log says which.",
+        "128 + 6: SIGABRT. The program aborted: a failed assertion, a corrupted heap, a fatal error of its runtime. The log says which.",
         &[PREVIOUS, "see the cause Aborted"],
         &["CrashLoopBackOff"],
     ),
     word(
         &["135", "SIGBUS"],
         EXIT,
-        "128 + 7: SIGBUS. Memory has nothing behind it: a mapped file was truncated, or huge pages or /dev/shm are used up.",
+        "128 + 7: SIGBUS. The program used memory that has nothing behind it: a mapped file was truncated, or huge pages or /dev/shm are used up.",
         &[PREVIOUS, "see the cause BusError"],
         &["CrashLoopBackOff"],
     ),
@@ -215,8 +215,8 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["mute", "muted"],
         "an annotation of KubeHealer",
-        "The owner of a workload says that its incidents do not alert until a given time: kubehealer.dev/mute-until, and why: \
-         kubehealer.dev/mute-reason, on the workload or one pod. They stay open and are counted. It needs an end, at most 90 days ahead.",
+        "Mutes the alerts of a workload or of one pod until a given time: the annotations kubehealer.dev/mute-until and \
+         kubehealer.dev/mute-reason. Its incidents stay open and are counted. The time is required, and at most 90 days ahead.",
         &[
             "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until=TIME kubehealer.dev/mute-reason=WHY",
             "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until-",

@@ -33,10 +33,10 @@ pub(super) async fn answer(
     let client = client::daemon(url, ca, token).await.map_err(|e| Trouble::new(e, "see --url"))?;
     let read = async |path: String| -> Result<Value, Trouble> {
         let failed = |why: &str, hint: &str| Trouble::new(format_args!("{url}: {why}"), hint);
-        let usual = "is the daemon running there? a port-forward ends with its pod";
+        let usual = "is the daemon running there? a port-forward stops when its pod does";
         let body = client::read(&client, &path, DOCUMENT).await.map_err(|e| match e.kind {
             Kind::Unauthorized | Kind::Forbidden => {
-                failed(&e.text, "name a file with a token that may read it: --token-file")
+                failed(&e.text, "pass a token that may read it: --token-file FILE")
             }
             _ => failed(&e.text, usual),
         })?;
@@ -108,7 +108,7 @@ fn list(groups: &Value, lately: &Value, offset: usize) -> Answer {
     let resolved: Vec<String> =
         items(&lately["resolved"]).iter().take(RESOLVED).map(|over| resolved(over, now)).collect();
     if !resolved.is_empty() {
-        text.push_str("\nResolved lately:\n");
+        text.push_str("\nRecently resolved:\n");
         resolved.iter().for_each(|line| text.push_str(&format!("  {line}\n")));
     }
     let (total, next) = (number(&groups["total"]), offset + shown.len());

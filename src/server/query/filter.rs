@@ -73,7 +73,7 @@ impl Asked {
             owner: some(&self.owner),
             node: some(&self.node),
             group,
-            words: words.map_err(|_| BadFilter("q cannot be searched for".to_owned()))?,
+            words: words.map_err(|_| BadFilter("q is not a valid search".to_owned()))?,
         })
     }
 

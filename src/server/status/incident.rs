@@ -61,7 +61,7 @@ pub(super) fn incident(shown: &Shown, detail: &Detail) -> String {
 pub(super) fn unknown(shown: &Shown) -> String {
     let why =
         "Resolved incidents are kept in memory, the last few hundred of them, until KubeHealer restarts.";
-    not_there(shown, "This incident is not known", why)
+    not_there(shown, "No such incident", why)
 }
 
 /// The page of a runbook that does not exist.
@@ -128,7 +128,7 @@ fn head(detail: &Detail, now: Timestamp) -> Markup {
             @if let Some(mute) = &f.muted {
                 p { "Muted until " (mute.until.strftime("%Y-%m-%d %H:%M UTC")) @if !mute.reason.is_empty() { ": " (clean(&mute.reason)) } }
             }
-            @if let Some(id) = detail.caused_by { p { "Held up by " a href=(id) { "this incident" } "." } }
+            @if let Some(id) = detail.caused_by { p { "Caused by " a href=(id) { "this incident" } "." } }
         }
     }
 }

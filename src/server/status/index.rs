@@ -223,7 +223,7 @@ fn tags(group: &Group) -> Markup {
                 muted if muted == group.incidents => { span { "muted" } },
                 muted => { span { (thousands(muted)) " muted" } },
             }
-            @if let Some(id) = group.caused_by { span { "held up by " a href={ "incidents/" (id) } { "this incident" } } }
+            @if let Some(id) = group.caused_by { span { "caused by " a href={ "incidents/" (id) } { "this incident" } } }
         }
     }
 }
@@ -310,7 +310,7 @@ fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Tim
                 }
             }
             section.card {
-                h2 { "Resolved lately" }
+                h2 { "Recently resolved" }
                 @if resolved.is_empty() { p.quiet { "Nothing." } }
                 ul.lines #resolved { @for (over, alike) in alike(&resolved).into_iter().take(RESOLVED) { (line(over, alike, now)) } }
             }

@@ -39,7 +39,7 @@ causes! {
     ImageNotFound;
     /// The repository does not exist or is private; the registry gives the same answer for both.
     ImageNotFoundOrPrivate;
-    /// The registry requires credentials, or other ones.
+    /// The registry requires credentials, or rejects those that were sent.
     RegistryUnauthorized;
     /// The registry limits the rate of pulls.
     RegistryRateLimited;
@@ -47,9 +47,9 @@ causes! {
     RegistryUnreachable;
     /// The registry answers with an error.
     RegistryError;
-    /// The registry's name does not resolve.
+    /// The registry's host name does not resolve.
     RegistryNameNotResolved;
-    /// The registry's certificate is not accepted.
+    /// The container runtime rejects the registry's TLS certificate.
     RegistryTlsError;
     /// The kubelet itself limits the rate of pulls.
     KubeletPullThrottled;
@@ -59,7 +59,7 @@ causes! {
     NodeDiskFull;
     /// The name of the image is not valid.
     InvalidImageReference;
-    /// The runtime refuses a short name.
+    /// The container runtime rejects an image name without a registry.
     ImageShortName;
     /// The signature is missing or wrong.
     ImageSignature;
@@ -69,7 +69,7 @@ causes! {
     ImageNotPresent;
     /// The pull failed with an error that no rule explains.
     ImagePullFailed;
-    /// The pull takes long.
+    /// The image pull is slow.
     ImagePullSlow;
     // Configuration and start
     /// A ConfigMap does not exist.
@@ -107,7 +107,7 @@ causes! {
     // Ends
     /// The container reached its memory limit.
     MemoryLimitReached;
-    /// A child process reached the memory limit; the main process continued or exited by itself.
+    /// A child process reached the memory limit; the main process continued, or exited on its own.
     ChildMemoryLimitReached;
     /// Killed by SIGKILL; nothing shows who sent it.
     Killed;
@@ -125,7 +125,7 @@ causes! {
     BadSystemCall;
     /// Killed by another signal.
     Signal;
-    /// The program exited with an error code; nothing shows why.
+    /// The program exited with an error code, and nothing shows why.
     ApplicationError;
     /// The program completed, but should keep running.
     CommandCompleted;
@@ -168,7 +168,7 @@ causes! {
     InvalidConfiguration;
     /// A flag or argument is invalid.
     BadArguments;
-    /// A TLS connection or a certificate fails.
+    /// A TLS connection fails, or a certificate is not valid.
     TlsError;
     /// Credentials were rejected.
     AuthenticationFailed;
@@ -203,7 +203,7 @@ causes! {
     VolumeUnavailable;
     /// Nodes are cordoned.
     NodesUnschedulable;
-    /// Nodes run as many pods as they may.
+    /// Nodes already run their maximum number of pods.
     TooManyPods;
     /// Other scheduling constraints are not met.
     SchedulingConstraints;
@@ -222,7 +222,7 @@ causes! {
     DeviceAllocationFailed;
     /// A device is not healthy.
     DeviceUnhealthy;
-    /// The kubelet does not report.
+    /// The kubelet has stopped reporting.
     KubeletSilent;
     /// No event says what the pod waits for.
     Unexplained;
@@ -236,11 +236,11 @@ causes! {
     StorageLimitExceeded;
     /// It ran longer than its deadline allows.
     DeadlineReached;
-    /// The node did not have enough left.
+    /// The node did not have enough resources left.
     NodeFull;
     /// The node rejected the pod because of its policy or features.
     NodeRefused;
-    /// A pod with a higher priority needed the room.
+    /// A pod with a higher priority needed the resources.
     Preemption;
     /// The node was shut down.
     NodeShutDown;
@@ -269,14 +269,14 @@ causes! {
     BadRevision;
     /// Too many pods of a Job failed.
     TooManyFailures;
-    /// A helper container keeps a pod running whose work is done.
+    /// The pod's work is done, but a helper container keeps it running.
     WorkDone;
-    /// A rule of the Job's pod failure policy ended the Job.
+    /// A rule of the Job's podFailurePolicy failed the Job.
     FailurePolicy;
     // Node
     /// The kubelet stopped posting node status.
     KubeletStopped;
-    /// The node says it is not ready.
+    /// The node reports that it is not ready.
     NodeUnready;
     /// A node agent reports a problem of the node.
     NodeProblem;

@@ -74,9 +74,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
             finding.severity = Severity::Info;
             "the pod belongs to a Job, which may retry: the Job decides whether it has failed".to_owned()
         } else {
-            format!(
-                "its Job does not count this as a failure as long as the pod goes on: {running} still runs"
-            )
+            format!("its Job does not count this as a failure while the pod is running: {running} still runs")
         };
         finding.add(Source::Owner, words, None);
     }

@@ -23,5 +23,5 @@ pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
     }
     finding
         .scope("node", text::name(&pod.spec.node_name))
-        .next_step("the log of the DRA driver on the node tells more")
+        .next_step("read the log of the DRA driver on the node")
 }

@@ -155,7 +155,7 @@ impl Finding {
         self.severity = Severity::Info;
         self.add(
             Source::Owner,
-            "its controller has all the pods it wants, and all are ready; this one is kept for inspection",
+            "its controller has all its pods, and all are ready; this one is kept only for inspection",
             None,
         );
     }

@@ -31,19 +31,19 @@ pub fn failed(pod: &Pod, look: &mut Look) -> Option<Finding> {
         "Evicted" => evicted(of(Reason::Evicted), &status.message),
         "DeadlineExceeded" => over_deadline(of(Reason::DeadlineExceeded), pod),
         "Preempting" => of(Reason::Preempted)
-            .summary("the kubelet stopped the pod to make room for a critical one")
-            .cause(CauseCode::Preemption, "a critical pod needed its room on the node".to_owned()),
+            .summary("the kubelet stopped the pod to make room for a critical pod")
+            .cause(CauseCode::Preemption, "a critical pod needed its resources on the node".to_owned()),
         "Terminated" | "NodeShutdown" | "Shutdown" => {
             let node = text::name(&pod.spec.node_name);
-            let what = if rejected.is_some() { "was refused" } else { "was stopped" };
+            let what = if rejected.is_some() { "was rejected" } else { "was stopped" };
             of(Reason::NodeShutdown)
                 .summary(format!("the pod {what} because node {node} was shut down"))
                 .cause(CauseCode::NodeShutDown, format!("node {node} was shut down"))
                 .scope("node", node)
         }
         "" if disruption.is_some_and(|c| &*c.reason == "PreemptionByScheduler") => of(Reason::Preempted)
-            .summary("the scheduler stopped the pod to make room for one of higher priority")
-            .cause(CauseCode::Preemption, "a pod of higher priority needed its room".to_owned()),
+            .summary("the scheduler preempted the pod for one of higher priority")
+            .cause(CauseCode::Preemption, "a pod of higher priority needed its resources".to_owned()),
         // A drain, a taint, a node that is gone: planned, and the controller makes another pod.
         "" if disruption.is_some() => return None,
         "" => return None,
@@ -178,8 +178,8 @@ fn evicted(finding: Finding, message: &str) -> Finding {
             .scope("node", node.clone())
             .next_step(format!("kubectl describe node {}", text::arg(&node)))
             .next_step(match resource.as_str() {
-                "inodes" => "find who writes so many small files: on the node: df -i, and du --inodes",
-                "pids" => "find who starts so many processes; the kubelet's podPidsLimit bounds each pod",
+                "inodes" => "find what writes so many small files: on the node: df -i, and du --inodes",
+                "pids" => "find what starts so many processes; the kubelet's podPidsLimit bounds each pod",
                 "memory" => "set memory requests to what the pod really uses: pods above their requests are evicted first",
                 _ => "find out what fills the disk of the node: images, logs, emptyDir volumes; pods above their requests are evicted first",
             });
@@ -189,7 +189,7 @@ fn evicted(finding: Finding, message: &str) -> Finding {
         let pressure = text::between(said, "condition: [", "]").map(text::name);
         let pressure = pressure.unwrap_or_else(|| "pressure".to_owned());
         return finding
-            .summary(format!("the pod was refused: node {node} has {pressure}"))
+            .summary(format!("pod rejected: node {node} has {pressure}"))
             .cause(CauseCode::NodePressure, text::quote(said.trim_start_matches("Pod was rejected: ")))
             .scope("node", node.clone())
             .next_step(format!("kubectl describe node {}", text::arg(&node)));
@@ -288,7 +288,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             .next_step("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
         "UnexpectedAdmissionError" if device => finding
             .next_step(describe)
-            .next_step("the device plugin on the node was restarted or has lost a device; its controller's next pod is scheduled anew"),
+            .next_step("the device plugin on the node was restarted or has lost a device; the controller's next pod is scheduled again"),
         _ => finding.next_step(describe),
     }
 }
@@ -353,7 +353,7 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
             );
         }
     }
-    finding.add(Source::Status, "should be gone by now, grace period included", Some(due));
+    finding.add(Source::Status, "its grace period is over", Some(due));
     for event in kill.into_iter().chain(newest("FailedPreStopHook")) {
         finding.add_event(event);
     }
@@ -363,10 +363,10 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
 
 fn of_lost_node(finding: Finding, node: &str) -> Finding {
     finding
-        .summary(format!("pod is deleted but cannot go: node {node} is not ready"))
+        .summary(format!("pod is stuck terminating: node {node} is not ready"))
         .cause(
             CauseCode::NodeLost,
-            format!("node {node} does not answer, so nobody can tell that the containers have stopped"),
+            format!("node {node} does not answer, so nothing confirms that the containers have stopped"),
         )
         .scope("node", node)
         .next_step(format!("kubectl describe node {}", text::arg(node)))
@@ -383,7 +383,7 @@ fn of_finalizers(finding: Finding, finalizers: &[String], gone: Option<&str>) ->
         .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
     let node = gone.map(|node| format!("; its node {node} does not exist any more")).unwrap_or_default();
     finding
-        .summary(format!("pod is deleted but held by {word} {list}{node}"))
+        .summary(format!("pod is stuck terminating: held by {word} {list}{node}"))
         .cause(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}{node}"))
         .scope("finalizer", list)
         .next_step("find out why the controller that owns the finalizer has not removed it; remove it by hand only when its work is done")
@@ -400,7 +400,7 @@ fn still_there(
 ) -> Finding {
     let node = text::name(&pod.spec.node_name);
     let list = text::list(alive);
-    let of_node = format!("on node {node}: read the log of the kubelet and of the container runtime");
+    let of_node = format!("on node {node}: read the logs of the kubelet and the container runtime");
     let error = kill.filter(|e| e.reason == "FailedKillPod").map(|e| {
         let said = text::uncombined(&e.message);
         Message::read(said.strip_prefix("error killing pod: ").unwrap_or(said))
@@ -416,7 +416,7 @@ fn still_there(
     let hooks = alive.iter().filter_map(|name| hook_of(pod, name)).collect::<Vec<_>>().join("; ");
     let (what, sure) = match alive.len() {
         0 => {
-            let words = "its containers have terminated, and the kubelet has not finished: as a rule a volume cannot be unmounted";
+            let words = "its containers have terminated, but the kubelet has not finished: usually because a volume cannot be unmounted";
             (words.to_owned(), Confidence::Probable)
         }
         1 => (format!("container {list} still runs after its grace period"), told),
@@ -430,7 +430,7 @@ fn still_there(
     let finding = if hooks.is_empty() {
         finding
     } else {
-        finding.next_step("let the preStop hook end within terminationGracePeriodSeconds")
+        finding.next_step("make the preStop hook finish within terminationGracePeriodSeconds")
     };
     finding.next_step(of_node)
 }
@@ -484,17 +484,15 @@ fn unwilling(pod: &Pod, context: &Context<'_>, due: Timestamp) -> Option<Finding
             .summary("the pod is being deleted, and a preStop hook of it failed")
             .cause(CauseCode::HookFailed, "its preStop hook failed; the kubelet's event withholds the output")
             .next_step(describe)
-            .next_step(
-                "run the hook's command by hand in the image: what it should have finished may be undone",
-            )
+            .next_step("run the hook's command by hand in the image: its work may be unfinished")
     } else {
         finding
-            .summary("the pod is being deleted, and its containers did not end within the grace period")
+            .summary("the pod is being deleted, and its containers did not stop within the grace period")
             .cause(
                 CauseCode::ContainersNotStopped,
-                "its containers did not end within the grace period and were killed",
+                "its containers did not stop within the grace period and were killed",
             )
-            .next_step("let the main process (PID 1) handle SIGTERM, or raise terminationGracePeriodSeconds")
+            .next_step("make the main process (PID 1) handle SIGTERM, or raise terminationGracePeriodSeconds")
     };
     finding.add_event(event);
     finding.since = Some(asked);
@@ -514,7 +512,7 @@ pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
             (Reason::ResizeInfeasible, condition, "the resize of the pod cannot be done on its node")
         }
         (Some(condition), _) => {
-            (Reason::ResizeDeferred, condition, "the resize of the pod waits for room on its node")
+            (Reason::ResizeDeferred, condition, "the resize of the pod waits for free resources on its node")
         }
         (None, None) => return None,
     };
@@ -540,8 +538,8 @@ pub fn failed_silently(pod: &Pod) -> Option<Finding> {
         return None;
     }
     let mut finding = Finding::of_pod(pod, Reason::PodFailed)
-        .summary("the pod has failed, and none of its containers tells why")
-        .cause(CauseCode::Unexplained, "neither the pod nor a container holds a reason".to_owned());
+        .summary("the pod has failed, and none of its containers says why")
+        .cause(CauseCode::Unexplained, "neither the pod nor a container has a reason".to_owned());
     if !status.message.is_empty() {
         finding.cause.text = text::quote(&status.message);
     }

@@ -35,7 +35,7 @@ pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
         .with("registry", Some(registry.clone()));
     let host = match mirror_of(&message.whole(), &registry) {
         Some(mirror) => {
-            registry = format!("{}, asked in place of {registry}", text::name(mirror));
+            registry = format!("{}, the mirror of {registry}", text::name(mirror));
             text::name(mirror)
         }
         // Where Docker Hub serves its images.

@@ -98,7 +98,7 @@ fn pressure(node: &Node, condition: &NodeCondition, reason: Reason, look: &mut L
     let of = of.unwrap_or_default();
     of_node(node, reason)
         .summary(format!(
-            "node {name} is short of {what} ({reason}{of}): it evicts pods and takes no new ones"
+            "node {name} is short of {what} ({reason}{of}): it evicts pods and accepts no new ones"
         ))
         .cause(CauseCode::NodePressure, format!("the kubelet says: {said}"))
         .with(Source::Node, format!("{reason} True: {said}"), since)

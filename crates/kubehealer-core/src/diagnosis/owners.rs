@@ -396,9 +396,9 @@ impl Owners {
         let message = text::uncombined(&event.message);
         let said = text::quote(message);
         let why = match event.reason.as_str() {
-            "UnparseableSchedule" => "its schedule cannot be read",
+            "UnparseableSchedule" => "its schedule is not valid",
             "UnknownTimeZone" => "its timeZone is not known",
-            "MissSchedule" => "its startingDeadlineSeconds was over before a Job was made",
+            "MissSchedule" => "its startingDeadlineSeconds passed before a Job was created",
             _ => "",
         };
         let mut finding = if why.is_empty() {
@@ -410,7 +410,7 @@ impl Owners {
             finding.workload = Some(of.clone());
             if event.reason == "MissSchedule" {
                 finding = finding.next_step(
-                    "raise startingDeadlineSeconds (below 10 the controller may never be in time), or look whether the controller manager was down",
+                    "raise startingDeadlineSeconds (below 10 the controller may never be in time), or check whether the controller manager was down",
                 );
             }
             let step = finding.kubectl(&format!("describe cronjob {}", text::arg(&of.name)));

@@ -88,7 +88,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     let missing = if context.sources.events {
         "no event says what it waits for"
     } else {
-        "events were not read: they would tell what it waits for"
+        "events were not read: they would show what it waits for"
     };
     finding.add(Source::Event, missing, None);
     let grace = pulling.then_some(SLOW_PULL);
@@ -326,7 +326,7 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
                 )
                 .confidence(Confidence::Probable)
                 .scope("node", node.clone())
-                .next_step(format!("on node {node}: the log of the kubelet and of the container runtime")),
+                .next_step(format!("on node {node}: read the logs of the kubelet and the container runtime")),
             None,
         ),
         _ => return None,

@@ -126,7 +126,7 @@ const RULES: &[Rule] = &[
         any: &["not_serving"],
         with: &[],
         short: "it answers NOT_SERVING",
-        hint: "the program itself says that it does not serve: read its log",
+        hint: "the program itself reports that it is not serving: read its log",
         may_be_slow: true,
         of_program: true,
     },
@@ -230,7 +230,7 @@ const RULES: &[Rule] = &[
         any: &["redirects"],
         with: &[],
         short: "the answer is a redirect",
-        hint: "set the probe's path to the one that answers itself",
+        hint: "set the probe's path to one that answers without a redirect",
         may_be_slow: false,
         of_program: false,
     },
@@ -406,10 +406,10 @@ fn of_status(rest: &str, lower: &str) -> Complaint {
     let status: String = rest.chars().take_while(char::is_ascii_digit).collect();
     let hint = match status.as_str() {
         "404" => "the probe's path does not exist in the program: check path and port",
-        "401" | "403" => "the probe's path wants credentials: use a path that does not, or set a header",
+        "401" | "403" => "the probe's path requires credentials: use a path that does not, or set a header",
         "400" if lower.contains("https server") => "the port speaks HTTPS: set the probe's scheme to HTTPS",
         s if s.starts_with('5') => "the program itself reports that it is not healthy: read its log",
-        s if s.starts_with('3') => "set the probe's path to the one that answers itself",
+        s if s.starts_with('3') => "set the probe's path to one that answers without a redirect",
         _ => "the program does not accept the probe's request: check path, port and headers",
     };
     let of_program = status.starts_with('5');
@@ -461,7 +461,7 @@ pub fn setting_for(probe: &Probe, needed: SignedDuration) -> Option<String> {
     let period = probe.period();
     let threshold = (wanted + period - 1) / period;
     Some(format!(
-        "a startupProbe with periodSeconds {period} and failureThreshold {threshold} ({}s) would let it live",
+        "a startupProbe with periodSeconds {period} and failureThreshold {threshold} ({}s) would give it enough time",
         threshold.saturating_mul(period)
     ))
 }
@@ -515,7 +515,7 @@ pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration
     finding.add(
         Source::Status,
         format!(
-            "{which} was ready after {took}, the probe kills at {budget}s: it is slow to start, not dead"
+            "{which} was ready after {took}, but the probe kills it at {budget}s: it is slow to start, not dead"
         ),
         None,
     );

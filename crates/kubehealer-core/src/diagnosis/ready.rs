@@ -73,7 +73,7 @@ fn not_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Optio
     let step = finding.kubectl(&format!("logs {} -c {}", text::arg(&finding.pod), text::arg(view.name)));
     let mut finding = finding
         .summary(format!(
-            "sidecar {container} runs, and the containers behind it wait: its startup probe does not pass"
+            "sidecar {container} runs, but its startup probe does not pass, so the containers after it wait"
         ))
         .cause(CauseCode::StartupProbe, "its startup probe has not passed".to_owned())
         .next_step(step);
@@ -110,7 +110,7 @@ fn never_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opt
         .summary(format!("container {container} has not started: its startup probe does not pass"))
         .cause(
             CauseCode::StartupProbe,
-            "its startup probe has not passed, nor has the kubelet counted it as failed".to_owned(),
+            "its startup probe has neither passed nor reached its failureThreshold".to_owned(),
         )
         .confidence(Confidence::Probable)
         .with(Source::Spec, probes::describe("startup", probe), None)
@@ -228,7 +228,7 @@ pub fn kept_open(pod: &Pod, look: &mut Look) -> Option<Finding> {
         .confidence(if helper { Confidence::Probable } else { Confidence::Possible })
         .with(Source::Status, format!("completed: {work}; running: {names}"), Some(since))
         .next_step(format!("make {names} a sidecar: move it to initContainers with restartPolicy: Always (Kubernetes 1.29 and later)"))
-        .next_step("or let the main container ask it to stop when it is done, such as by its /quitquitquit endpoint");
+        .next_step("or make the main container stop it when it is done, for example through its /quitquitquit endpoint");
     let mut finding = finding.grace(Some(since), None, look);
     if !helper {
         finding.severity = Severity::Info;
@@ -302,7 +302,9 @@ fn unhealthy(
                 None,
             );
         }
-        None => finding.add(Source::Event, "events were not read: they would tell what the probe said", None),
+        None => {
+            finding.add(Source::Event, "events were not read: they would show why the probe failed", None)
+        }
     }
 }
 
@@ -326,7 +328,7 @@ pub fn device(view: &View<'_>, look: &mut Look) -> Option<Finding> {
             )
             .with(Source::Status, format!("{resource} {id}: Unhealthy{said}"), None)
             .scope("node", text::name(&view.pod.spec.node_name))
-            .next_step("the log of the device plugin on the node tells more; a new pod gets another device")
+            .next_step("read the log of the device plugin on the node; a new pod gets another device")
             .grace(None, None, look),
     )
 }
@@ -358,7 +360,7 @@ pub fn gates(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Findin
             .with(Source::Status, said, since)
             .next_step(describe)
             .next_step(
-                "look at the log of the controller that sets this condition, such as that of a load balancer",
+                "read the log of the controller that sets this condition, for example the load balancer controller",
             )
             .grace(since, None, look),
     )
@@ -390,7 +392,7 @@ fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<F
         .confidence(Confidence::Probable)
         .scope("node", node.clone())
         .with(Source::Status, "Ready False, and every container is ready", since)
-        .with(Source::Node, "nodes were not read: they would tell", None)
+        .with(Source::Node, "nodes were not read: they would show whether it is the node", None)
         .next_step(format!("kubectl describe node {}", text::arg(&node)));
     // It is a node's reason, but one pod is never critical by itself.
     finding.severity = Severity::Warning;

@@ -166,33 +166,33 @@ macro_rules! reasons {
 // `UPDATE_GENERATED=1 cargo test --test it generated::`, which writes the docs and the alert rules anew.
 reasons! {
     CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
-        "status: waits with that reason; or terminated, or running for less than 10 minutes, after a second run shorter than 10 minutes. The signal or exit code is its cause";
+        "status: the container waits with that reason; or its last two runs were shorter than 10 minutes each, and it has terminated again or has been running for less than 10 minutes. The signal or exit code is the cause";
     OOMKilled "OOMKilled" Container Crash Warning 0 [] Maybe "ContainerOOMKilled"
-        "status: reason `OOMKilled` of the last termination; confirmed with exit code 137, probable with 1 to n (a child was killed, then the main process exited), info with 0 and 143 (only a child). Never exit code 137 alone. Node events `SystemOOM` and `OOMKilling` add evidence";
+        "status: reason `OOMKilled` of the last termination; confirmed with exit code 137; probable with any other code except 0 and 143 (a child process was killed, then the main process exited); info with 0 and 143 (only a child process was killed). Exit code 137 alone is not enough. Node events `SystemOOM` and `OOMKilling` add evidence";
     CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
-        "status: three terminations with exit code 0 under restartPolicy Always, and no probe whose time matches the length of the runs";
+        "status: three terminations with exit code 0 under restartPolicy Always, and no run lasted as long as a probe allows";
     LivenessProbeFailed "LivenessProbeFailed" Container Crash Warning 0 [down] Maybe "ContainerProbeKilling"
-        "event: `Killing` for the liveness probe within the run that terminated; or `Unhealthy` in that run and a run as long as the probe allows (probable). Without events a loop whose runs match the probe keeps its own reason, with the probe as a possible cause";
+        "event: `Killing` for the liveness probe in the run that terminated; or `Unhealthy` in a run that lasted as long as the probe allows (probable). Without events, a loop whose runs last that long keeps its own reason and names the probe as a possible cause";
     StartupProbeFailed "StartupProbeFailed" Container Crash Warning 0 [down] Maybe "ContainerProbeKilling"
-        "event: `Killing` for the startup probe; or status: `started` is false long after the probe's time";
+        "event: `Killing` for the startup probe; or status: `started` is still false long after the probe's time is up";
     FrequentRestarts "FrequentRestarts" Container Crash Warning 0 [] Maybe "ContainerRestartsFrequent"
-        "memory of the daemon: three terminations within an hour after runs of more than 10 minutes; at once where restart count and age prove it";
+        "daemon: three terminations within an hour, each after more than 10 minutes of running; immediately if restart count and age prove it";
     Error "Error" Container Crash Warning 0 [down] Never "ContainerFailed"
-        "status: terminated with a code other than 0, and not restarted. Info for a pod of a Job: the Job decides";
+        "status: terminated with a code other than 0, and not restarted. Info for a pod of a Job: the Job decides whether it has failed";
     RunContainerError "RunContainerError" Container Crash Warning 0 [down] Maybe "ContainerStartFailing"
-        "status: that waiting reason, or a termination with `StartError` or `ContainerCannotRun`, from the second attempt on; the runtime's message says what";
+        "status: that waiting reason, or a termination with `StartError` or `ContainerCannotRun`, from the second attempt on; the runtime's message says why";
     PostStartHookError "PostStartHookError" Container Crash Warning 0 [down] Maybe "ContainerStartFailing"
-        "status: that waiting reason, visible for a second or two; event `FailedPostStartHook`. Without events a killed container with such a hook is a possible case";
+        "status: that waiting reason, visible for a second or two; event `FailedPostStartHook`. Without events, a killed container that has such a hook is reported as possible";
     ContainerStatusUnknown "ContainerStatusUnknown" Container Crash Warning 0 [] Never "ContainerFailed"
-        "status: the kubelet made up that termination, and the container does not run again";
+        "status: the kubelet did not see the container exit and filled in that termination; the container is not running again";
     RestartingAllContainers "RestartingAllContainers" Container Crash Info 0 [] Maybe "ContainerCrashLooping"
-        "status and spec: an exit code for which the container's rule restarts all containers. Warning from the third on; the other containers raise nothing";
+        "status and spec: an exit code for which the container's rule restarts all containers. Warning from the third restart on; the other containers raise no findings";
     ReadinessProbeFailed "ReadinessProbeFailed" Container Ready Warning 60 [down, explained_by_node, wants_running_log] Maybe "PodNotReady"
-        "status: runs, started, not ready for longer than three times what its probe allows, at least a minute; the node is ready";
+        "status: the container runs and has started, but has not been ready for three times as long as its probe allows (at least a minute), on a node that is ready";
     SidecarStillRunning "SidecarStillRunning" Container Ready Warning 300 [] Maybe "ContainerInitStuck"
         "status: in a pod with restartPolicy `Never` or `OnFailure` some containers completed with exit code 0, and another one keeps running. Info if neither its name nor its image looks like a helper (a proxy, an agent, a log shipper)";
     DeviceUnhealthy "DeviceUnhealthy" Container Device Warning 60 [] Maybe "ContainerDeviceUnhealthy"
-        "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so it is reported at once";
+        "status: `allocatedResourcesStatus` says `Unhealthy`. The API gives no time for it, so it is reported immediately";
     ImagePullBackOff "ImagePullBackOff" Container Start Warning 60 [down] Maybe "ContainerImagePullFailing"
         "status: `ErrImagePull`, `ImagePullBackOff` or `RegistryUnavailable`; the cause from the message, or from the event of the failed pull";
     InvalidImageName "InvalidImageName" Container Start Warning 0 [down] Never "ContainerImagePullFailing"
@@ -216,23 +216,23 @@ reasons! {
     SidecarNotStarted "SidecarNotStarted" Container Start Warning 0 [down, wants_running_log] Maybe "ContainerInitStuck"
         "status: a sidecar runs and `started` stays false for longer than its startup probe allows";
     Other "Other" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
-        "status: a waiting reason that is none of the known ones, shown unchanged; Kubernetes does put whole sentences there";
+        "status: a waiting reason that KubeHealer does not know, shown unchanged; Kubernetes sometimes puts whole sentences there";
     Unschedulable "Unschedulable" Pod Schedule Warning 60 [down] Maybe "PodUnschedulable"
-        "status: condition `PodScheduled`; the scheduler's message is split into counts per cause; for a claim that it waits for, the claim's events say why. Five minutes if an autoscaler says that a node is coming";
+        "status: condition `PodScheduled`; the scheduler's message is split into counts per cause; for a claim that it waits for, the claim's events say why. Only after five minutes if an autoscaler says that it is adding a node";
     SchedulerError "SchedulerError" Pod Schedule Warning 60 [down] Maybe "PodUnschedulable"
-        "status: that condition, with the volume or device that its plugin waited for; or no condition at all for a minute: no scheduler handles the pod";
+        "status: condition `PodScheduled` with reason `SchedulerError`, with the volume or device that the scheduler's plugin waited for; or no such condition after a minute: no scheduler handles the pod";
     SchedulingGated "SchedulingGated" Pod Schedule Info 600 [] Maybe "PodDisrupted"
-        "status: that condition";
+        "status: condition `PodScheduled` with reason `SchedulingGated`";
     VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] Maybe "PodStuckCreating"
         "event: `FailedMount`, `FailedAttachVolume`, `FailedMapVolume` while there is no sandbox";
     FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
-        "event: that one, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox";
+        "event: `FailedCreatePodSandBox`, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox";
     FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
-        "event: that one, or `FailedResourceClaimCreation`, while there is no sandbox";
+        "event: `FailedPrepareDynamicResources` or `FailedResourceClaimCreation` while there is no sandbox";
     PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] Maybe "PodStuckCreating"
-        "status: on its node, nothing created, and no event says why; ten minutes for a pull, or if events are not read and there is a sandbox";
+        "status: the pod has a node, no container is created, and no event says why; after ten minutes if an image is being pulled, or if events are not read and there is a sandbox";
     ReadinessGatesNotReady "ReadinessGatesNotReady" Pod Ready Warning 60 [down, explained_by_node] Maybe "PodNotReady"
-        "status: that reason of the condition `Ready`";
+        "status: condition `Ready` with reason `ReadinessGatesNotReady`";
     Evicted "Evicted" Pod End Warning 0 [] Never "PodEvicted"
         "status: reason of the pod; node pressure and the pod's own limit are distinguished";
     DeadlineExceeded "DeadlineExceeded" Pod End Warning 0 [] Never "PodFailed"
@@ -270,7 +270,7 @@ reasons! {
     VolumeAttachmentLimitExceeded "VolumeAttachmentLimitExceeded" Pod End Warning 0 [] Never "PodRejected"
         "status: reason `VolumeAttachmentLimitExceeded` of a pod that its node rejected";
     AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] Never "PodRejected"
-        "status: a message that begins with `Pod was rejected` (or, with older kubelets, has the same sentence after the reason), with a reason that is none of the named ones";
+        "status: a message that begins with `Pod was rejected` (or, with older kubelets, has the same sentence after the reason), with a reason that is not in this list";
     PodFailed "PodFailed" Pod End Warning 0 [] Never "PodFailed"
         "status: failed, and neither a known reason nor a container says why";
     Preempted "Preempted" Pod End Info 0 [] Never "PodDisrupted"
@@ -280,7 +280,7 @@ reasons! {
     StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] Maybe "PodStuckTerminating"
         "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, lost node and running containers are distinguished";
     FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] Maybe "PodDisrupted"
-        "event: that one, or `ExceededGracePeriod`, after the deletion of the pod";
+        "event: `FailedPreStopHook` or `ExceededGracePeriod`, after the pod was deleted";
     ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] Maybe "PodResizeFailing"
         "status: condition `PodResizePending`";
     ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
@@ -300,11 +300,11 @@ reasons! {
     JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job; its pods are deleted, so only the Job shows it";
     NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] Maybe "NodeUnhealthy"
-        "node: condition `Ready`: at once when the kubelet is silent, after two minutes when the kubelet reports it itself (a new node's network comes last). Without nodes, a pod that is not ready although its containers are, as a warning on the pod";
+        "node: condition `Ready`: immediately if the kubelet has stopped reporting; after two minutes if the kubelet itself reports it (a new node's network comes up last). If nodes are not watched: a pod that is not ready although all its containers are, as a warning on the pod";
     NodeProblem "NodeProblem" Node Node Warning 120 [] Maybe "NodeUnhealthy"
         "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
     NodeRestart "NodeRestart" Node Node Warning 0 [] Maybe "NodeUnhealthy"
-        "status: most pods of a node (three at least) terminated within two minutes in the way of a restart";
+        "status: most pods of a node (three at least) terminated within two minutes, the way they do when a node restarts";
     MemoryPressure "MemoryPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `MemoryPressure`";
     DiskPressure "DiskPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"

@@ -254,7 +254,7 @@ static RULES: &[Rule] = &[
         any: &["already exists"],
         code: CauseCode::CreateRefused,
         about: About::Nothing,
-        words: |a| format!("the old pod of that name is not gone yet: {}", text::head(&a.said, SHOWN)),
+        words: |a| format!("the old pod of that name still exists: {}", text::head(&a.said, SHOWN)),
         steps: &[],
     },
     Rule {
@@ -432,9 +432,7 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
     } else if let Some((service, space)) = &service {
         if lower.contains(&format!("service \"{service}\" not found")) {
             steps.push(format!("kubectl -n {} get service {}", text::arg(space), text::arg(service)));
-            steps.push(format!(
-                "install again what serves the webhook, or delete its configuration: {WEBHOOKS}"
-            ));
+            steps.push(format!("reinstall the webhook's server, or delete its configuration: {WEBHOOKS}"));
             return steps;
         }
         if has(&["address is not allowed"]) {
@@ -574,7 +572,7 @@ mod tests {
             "pods \"cart-1\" is forbidden: unable to create new content in namespace shop because it is being terminated",
             "namespace shop is being deleted",
         ),
-        ("object is being deleted: pods \"db-0\" already exists", "the old pod of that name is not gone yet"),
+        ("object is being deleted: pods \"db-0\" already exists", "the old pod of that name still exists"),
         (
             "Pod \"cart-1\" is invalid: spec.containers[0].image: Required value",
             "spec.containers[0].image: Required value",

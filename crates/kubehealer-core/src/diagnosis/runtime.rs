@@ -77,5 +77,5 @@ pub fn by_rule(finding: Finding, rule: &Rule, names: &Names) -> Finding {
 
 /// Where to look for what only the node knows.
 pub fn on_node(node: &str) -> String {
-    format!("on node {}: the log of the kubelet and of the container runtime", text::name(node))
+    format!("on node {}: read the logs of the kubelet and the container runtime", text::name(node))
 }

@@ -52,13 +52,13 @@ const DEVICES: [&str; 7] = [
 const TAINTS: &str = "give the pod a toleration, or use nodes without the taint: kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints";
 
 /// Where only the taint of the control plane is left: what to add is workers.
-const CONTROL_PLANE: &str = "the control plane takes no such pods: add worker nodes, or find out why they do not join: kubectl get nodes; in a cluster that has no others, remove the taint from its node";
+const CONTROL_PLANE: &str = "control-plane nodes do not accept such pods: add worker nodes, or find out why they do not join: kubectl get nodes; in a cluster without worker nodes, remove the taint";
 
 /// Where no node could have what the pod requests, even if it were empty.
 const TOO_LARGE: &str = "lower the requests, or add nodes that are large enough: more of the same size do not help; kubectl describe nodes shows what they have";
 
 /// Where a cloud's nodes wait for its controller.
-const UNINITIALIZED: &str = "the cloud controller manager removes this taint when it has initialized the node: see its pods and their log: kubectl get pods -A -o wide";
+const UNINITIALIZED: &str = "the cloud controller manager removes this taint when it has initialized the node: check its pods and their log: kubectl get pods -A -o wide";
 
 /// Where nodes are not ready.
 const UNREADY: &str = "the nodes are not ready: find out why: kubectl get nodes, kubectl describe nodes";
@@ -259,7 +259,7 @@ fn add_claims(finding: &mut Finding, pod: &Pod, context: &Context<'_>) {
     let describe = finding.kubectl(&format!("describe pvc {}", text::arg(&event.involved_object.name)));
     finding.next_steps.retain(|s| !s.ends_with(" get pvc") && !s.starts_with("the claim must exist"));
     if event.reason == "ExternalProvisioning" {
-        finding.next_steps.insert(0, "see that the pods of the provisioner (the CSI driver) run, and read their log: kubectl get pods -A, kubectl get csidrivers".to_owned());
+        finding.next_steps.insert(0, "check that the pods of the provisioner (the CSI driver) run, and read their log: kubectl get pods -A, kubectl get csidrivers".to_owned());
     }
     finding.next_steps.insert(0, describe);
 }
@@ -513,7 +513,7 @@ fn unseen(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> 
             .summary(format!("pod is not scheduled yet: node {node} is nominated for it"))
             .cause(
                 CauseCode::SchedulingConstraints,
-                format!("the scheduler has nominated node {node}, and has not bound the pod"),
+                format!("the scheduler has nominated node {node}, but has not bound the pod"),
             )
             .next_step(format!("kubectl get node {}", text::arg(&node)))
             .confidence(Confidence::Probable)
@@ -557,7 +557,7 @@ fn ignored(pod: &Pod) -> Finding {
         .summary(format!("pod is not scheduled: no scheduler has handled it{who}"))
         .cause(
             CauseCode::SchedulingConstraints,
-            format!("no condition and no event of a scheduler: the scheduler that the pod names does not run, or is overloaded{who}"),
+            format!("no condition and no event from a scheduler: the pod's scheduler is not running, or is overloaded{who}"),
         )
         .confidence(Confidence::Probable);
     let step = finding
@@ -578,7 +578,7 @@ fn unschedulable(pod: &Pod, message: &str) -> Finding {
             finding.summary(format!("pod cannot be scheduled: {said}")).cause(kind(message), said);
         details(&mut finding, pod, &alone);
         if message.starts_with("no nodes available") {
-            finding = finding.next_step("the cluster has no node that takes pods: kubectl get nodes");
+            finding = finding.next_step("the cluster has no node that accepts pods: kubectl get nodes");
         } else if finding.cause.code == CauseCode::VolumeUnavailable {
             finding = advise(finding, CauseCode::VolumeUnavailable, message);
         }
@@ -652,7 +652,7 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
         CauseCode::UntoleratedTaint if is_taint_of_the_control_plane(words) => CONTROL_PLANE,
         CauseCode::UntoleratedTaint => TAINTS,
         CauseCode::AffinityUnsatisfied if words.contains("pod affinity") => {
-            "see that pods with the labels that its podAffinity names run, in the namespaces that it names: more nodes do not help"
+            "check that pods with the labels and namespaces that its podAffinity names are running: more nodes do not help"
         }
         CauseCode::AffinityUnsatisfied if words.contains("missing required label") => {
             "the nodes lack the label that the rule's topologyKey names: label them, or correct the topologyKey: kubectl get nodes --show-labels"
@@ -662,13 +662,13 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
             "another pod on each node that fits has the host port: use a Service instead of hostPort, or fewer replicas"
         }
         CauseCode::VolumeUnavailable if words.contains("max volume count") => {
-            "the nodes have as many volumes attached as they may: add nodes"
+            "the nodes have reached their limit of attached volumes: add nodes"
         }
         CauseCode::VolumeUnavailable if words.contains("node affinity") => {
             "compare the zone or node of the volume with the nodes: kubectl describe pv"
         }
         CauseCode::VolumeUnavailable if words.contains("ReadWriteOncePod") => {
-            "another pod uses the claim, which only one pod at a time may use: delete that pod first"
+            "another pod uses the claim, and only one pod at a time may use it: delete that pod first"
         }
         CauseCode::VolumeUnavailable if words.contains("not found") => {
             finding = finding.next_step(claims);
@@ -685,16 +685,16 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
             "when the maintenance is over, for each of them: kubectl uncordon NODE"
         }
         CauseCode::NodeUnready if is_taint_of_a_start(words) => {
-            "an agent takes this taint off when it is ready on the node: see its pods: kubectl get pods -A -o wide; if the agent was removed, remove the taint: kubectl taint nodes NODE KEY-"
+            "an agent removes this taint when it is ready on the node: check its pods: kubectl get pods -A -o wide; if the agent was removed, remove the taint: kubectl taint nodes NODE KEY-"
         }
         CauseCode::NodeUnready if words.contains("node.cloudprovider.kubernetes.io/uninitialized") => {
             UNINITIALIZED
         }
         CauseCode::NodeUnready => UNREADY,
         CauseCode::NodePressure => PRESSED,
-        CauseCode::TooManyPods => "the nodes run as many pods as they may: add nodes",
+        CauseCode::TooManyPods => "the nodes already run their maximum number of pods: add nodes",
         CauseCode::DeviceAllocationFailed => {
-            "look at the claims and devices: kubectl get resourceclaims,resourceslices -A"
+            "check the claims and devices: kubectl get resourceclaims,resourceslices -A"
         }
         _ => "kubectl describe nodes",
     };
@@ -820,7 +820,7 @@ fn compare_resources(finding: &mut Finding, pod: &Pod, nodes: &[&Node]) {
             finding.cause.text = format!("no node advertises {name}; {}", finding.cause.text);
             let step = if resource.contains('/') {
                 format!(
-                    "see that the device plugin that offers {name} runs on the nodes: kubectl get pods -A -o wide; kubectl describe nodes must then list {name} under Allocatable"
+                    "check that the device plugin that offers {name} runs on the nodes: kubectl get pods -A -o wide; kubectl describe nodes must then list {name} under Allocatable"
                 )
             } else {
                 format!("no node has {name} in its Allocatable: kubectl describe nodes")

@@ -74,7 +74,7 @@ fn invalid_name(finding: Finding, view: &View<'_>, message: &str) -> Finding {
 fn never_pulled(finding: Finding, view: &View<'_>) -> Finding {
     let image = text::name(view.image);
     let why = format!(
-        "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids to pull it",
+        "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids pulling it",
         text::name(&view.pod.spec.node_name)
     );
     finding
@@ -283,7 +283,9 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
         return finding
             .summary(format!("{who}: environment variable key {}", text::quote(key)))
             .cause(CauseCode::MissingConfiguration, format!("environment variable key {}", text::quote(key)))
-            .next_step("let the init container write the key into the file, or mark the reference optional");
+            .next_step(
+                "make the init container write the key into the file, or mark the reference optional",
+            );
     }
     let said = text::quote(&text::normalise(message));
     if message.contains("subPath") || message.contains("subpath") {

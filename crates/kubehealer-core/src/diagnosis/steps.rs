@@ -97,7 +97,7 @@ type Row = (CauseCode, &'static [&'static str]);
 
 use CauseCode as C;
 
-const NODE_LOG: &str = "on node {node}: the log of the kubelet and of the container runtime";
+const NODE_LOG: &str = "on node {node}: read the logs of the kubelet and the container runtime";
 const DESCRIBE_NODE: &str = "kubectl describe node {node}";
 const LOGS: &str = "kubectl -n {namespace} logs {pod} -c {container} --previous";
 const POD: &str = "kubectl -n {namespace} describe pod {pod}";
@@ -146,7 +146,7 @@ const STEPS: &[Row] = &[
     (
         C::KubeletPullThrottled,
         &[
-            "the kubelet tries again by itself; registryPullQPS and registryBurst in its configuration set the limit",
+            "the kubelet retries on its own; registryPullQPS and registryBurst in its configuration set the limit",
         ],
     ),
     (
@@ -168,7 +168,7 @@ const STEPS: &[Row] = &[
     (
         C::ImageCorrupt,
         &[
-            "push the image again with a current builder; on node {node}: crictl rmi {image}, then it is pulled again",
+            "push the image again with a current builder; on node {node}: crictl rmi {image}, then the kubelet pulls it again",
         ],
     ),
     (C::ImageNotPresent, &["load the image onto the node, or set imagePullPolicy: IfNotPresent"]),
@@ -206,7 +206,10 @@ const STEPS: &[Row] = &[
     ),
     (C::SubPathFailed, &["check the subPath in volumeMounts, and what is at that path in the volume"]),
     (C::MountFailed, &["compare volumeMounts (mountPath, subPath) with what is at those paths in the image"]),
-    (C::ExecutableNotFound, &["check command and args of the container against what image {image} has"]),
+    (
+        C::ExecutableNotFound,
+        &["check command and args of the container: does image {image} have that program?"],
+    ),
     (
         C::ExecutableNotPermitted,
         &[
@@ -224,11 +227,11 @@ const STEPS: &[Row] = &[
     ),
     (
         C::ContainerNameReserved,
-        &["on node {node}: crictl ps -a, and the load of the node and the log of the container runtime"],
+        &["on node {node}: run crictl ps -a, and check the node's load and the container runtime's log"],
     ),
     (
         C::RuntimeTimeout,
-        &["on node {node}: load, disk latency and the log of the container runtime", DESCRIBE_NODE],
+        &["on node {node}: check load, disk latency and the container runtime's log", DESCRIBE_NODE],
     ),
     (C::RuntimeError, &[NODE_LOG]),
     (
@@ -247,7 +250,7 @@ const STEPS: &[Row] = &[
         C::ChildMemoryLimitReached,
         &[
             "kubectl -n {namespace} top pod {pod} --containers",
-            "raise the memory limit, or let fewer child processes run",
+            "raise the memory limit, or run fewer child processes",
         ],
     ),
     (C::Killed, &[POD, DESCRIBE_NODE]),
@@ -279,7 +282,7 @@ const STEPS: &[Row] = &[
     (
         C::CommandCompleted,
         &[
-            "a program that ends belongs in a Job; otherwise correct command and args so that it keeps running",
+            "a program that exits belongs in a Job; otherwise correct command and args so that it keeps running",
             SPEC,
         ],
     ),
@@ -289,7 +292,7 @@ const STEPS: &[Row] = &[
             "make the file executable in the image, set defaultMode on its volume, or run it through its interpreter",
         ],
     ),
-    (C::CommandNotFound, &["check command and args of the container against what image {image} has"]),
+    (C::CommandNotFound, &["check command and args of the container: does image {image} have that program?"]),
     (C::LivenessProbe, &[LOGS, SPEC]),
     (C::StartupProbe, &[LOGS, SPEC]),
     (C::ReadinessProbe, &["kubectl -n {namespace} logs {pod} -c {container}", POD]),
@@ -335,7 +338,7 @@ const STEPS: &[Row] = &[
     (
         C::BadArguments,
         &[
-            "correct the named option where it is set (args, the environment, a configuration file) to what this version of the program knows",
+            "correct the named option where it is set (args, the environment, a configuration file): this version of the program does not accept it",
         ],
     ),
     (
@@ -350,7 +353,7 @@ const STEPS: &[Row] = &[
     (
         C::LockHeld,
         &[
-            "find the other process or pod that holds the lock; an old lock of a dead process has to be removed",
+            "find the other process or pod that holds the lock; if a dead process left it behind, remove it",
             "kubectl -n {namespace} get pods",
         ],
     ),
@@ -378,14 +381,17 @@ const STEPS: &[Row] = &[
     ),
     (C::LoggedError, &[LOGS]),
     // Scheduling
-    (C::InsufficientResources, &["lower the requests, free room, or add nodes: kubectl describe nodes"]),
+    (
+        C::InsufficientResources,
+        &["lower the requests, free up capacity, or add nodes: kubectl describe nodes"],
+    ),
     (
         C::NodeSelectorMismatch,
         &["compare nodeSelector and node affinity with kubectl get nodes --show-labels"],
     ),
     (C::UntoleratedTaint, &["kubectl get nodes -o custom-columns=NAME:.metadata.name,TAINTS:.spec.taints"]),
     (C::AffinityUnsatisfied, &["kubectl -n {namespace} get pods -o wide --show-labels", SPEC]),
-    (C::HostPortTaken, &["on node {node}: ss -ltnp shows who listens there"]),
+    (C::HostPortTaken, &["on node {node}: ss -ltnp shows what listens on it"]),
     (C::VolumeUnavailable, &["kubectl -n {namespace} get pvc,pv", "kubectl get storageclasses"]),
     (
         C::NodesUnschedulable,
@@ -439,7 +445,7 @@ const STEPS: &[Row] = &[
     ),
     (
         C::ContainersNotStopped,
-        &["on node {node}: crictl ps, and the log of the kubelet and of the container runtime"],
+        &["on node {node}: run crictl ps, and read the logs of the kubelet and the container runtime"],
     ),
     (C::NodeLost, &[DESCRIBE_NODE]),
     (C::ResizeRefused, &[DESCRIBE_NODE]),
@@ -455,14 +461,14 @@ const STEPS: &[Row] = &[
     (
         C::WorkDone,
         &[
-            "stop the sidecar when the work is done, or make it a native one: an init container with restartPolicy: Always",
+            "stop the sidecar when the work is done, or make it a native sidecar: an init container with restartPolicy: Always",
         ],
     ),
     // Node
     (C::KubeletStopped, &["on node {node}: systemctl status kubelet, journalctl -u kubelet"]),
     (
         C::NodeProblem,
-        &[DESCRIBE_NODE, "on node {node}: dmesg, and the log of the agent that set the condition"],
+        &[DESCRIBE_NODE, "on node {node}: read dmesg and the log of the agent that set the condition"],
     ),
     (C::NodeUnready, &[DESCRIBE_NODE, NODE_LOG]),
     // Rules

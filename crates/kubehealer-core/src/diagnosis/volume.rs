@@ -30,7 +30,9 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
         let code = if of_secret { CauseCode::MissingSecret } else { CauseCode::MissingConfigMap };
         return missing.iter().fold(
             finding
-                .summary(format!("pod cannot start: of volume {volume} these do not exist: {names}"))
+                .summary(format!(
+                    "pod cannot start: volume {volume} needs objects that do not exist: {names}"
+                ))
                 .cause(code, format!("not found in namespace {namespace}: {names}")),
             |finding, (kind, name)| {
                 let step = finding.kubectl(&format!("get {} {}", kind.to_lowercase(), text::arg(name)));

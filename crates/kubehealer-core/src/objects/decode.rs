@@ -65,7 +65,7 @@ pub enum ListError {
         len: usize,
     },
     /// It reads, but as something else, such as a proxy's page.
-    #[error("the answer is no list of Kubernetes objects")]
+    #[error("the answer is not a list of Kubernetes objects")]
     NoList,
 }
 

@@ -65,7 +65,7 @@ pub(super) fn by_end(view: &View<'_>, end: &Terminated, shape: Shape, context: &
     if end.reason == "OOMKilled" {
         finding.add(
             Source::Status,
-            "the runtime marks it OOMKilled: the kernel killed some process in it earlier; that did not terminate the container",
+            "the runtime marks it OOMKilled: the kernel killed a process in it earlier, which did not terminate the container",
             end.finished_at.get(),
         );
     }
@@ -116,7 +116,7 @@ fn completed(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> Findin
         if !context.sources.events {
             finding.add(
                 Source::Event,
-                "events were not read: they would tell whether a probe killed it",
+                "events were not read: they would show whether a probe killed it",
                 None,
             );
         }

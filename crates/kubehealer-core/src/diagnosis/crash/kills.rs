@@ -159,12 +159,12 @@ pub(super) fn killed_by_kubelet(
             if event.is_none() && view.waiting().is_none_or(|w| w.reason != "PostStartHookError") {
                 finding.confidence = Confidence::Possible;
                 finding.cause.text = format!(
-                    "killed (exit code {}); it has a postStart hook, whose failure would do that",
+                    "killed (exit code {}); it has a postStart hook, and a failed hook gets the container killed",
                     end.exit_code
                 );
                 finding.add(
                     Source::Event,
-                    "events were not read: they would tell whether the hook failed",
+                    "events were not read: they would show whether the hook failed",
                     None,
                 );
             }
@@ -219,10 +219,8 @@ pub(super) fn unexplained_kill(
     if end.exit_code == 137 {
         let fact = match limit {
             Some(limit) => format!("memory limit {}", text::name(limit)),
-            None => {
-                "no memory limit: the kernel of the node may have chosen it when the node was short of memory"
-                    .to_owned()
-            }
+            None => "no memory limit: the kernel may have killed it because the node was short of memory"
+                .to_owned(),
         };
         finding.add(Source::Spec, fact, None);
     }

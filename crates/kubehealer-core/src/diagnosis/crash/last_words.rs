@@ -37,7 +37,7 @@ pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context
         finding.add(Source::Log, "the log of the run that terminated is gone", None);
         unknown(finding, view, "its log is gone");
     } else if !context.sources.logs && is_open(finding.cause.code) {
-        finding.add(Source::Log, "logs were not read: they may tell why", None);
+        finding.add(Source::Log, "logs were not read: they may show why", None);
         unknown(finding, view, "logs were not read");
     }
 }

@@ -101,7 +101,7 @@ fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
             "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
         }
         Some(3600..) => {
-            "it ran for long before: look for a leak or for load that grows; a higher limit alone only delays it"
+            "it ran for a long time before: look for a leak or for growing load; a higher limit alone only delays the next kill"
         }
         _ => "raise the memory limit, or make the program use less (heap size, workers, caches)",
     }
@@ -121,7 +121,7 @@ fn add_facts(
     {
         finding.add(
             Source::Status,
-            format!("memory limit in force {}, in the spec {}", text::name(actual), text::name(wanted)),
+            format!("actual memory limit {}, in the spec {}", text::name(actual), text::name(wanted)),
             None,
         );
     }
@@ -130,14 +130,17 @@ fn add_facts(
     }
     match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
         (Some(last), Some(before)) => {
-            let words =
-                format!("time to the kill: {} and {} before", text::duration(last), text::duration(before));
+            let words = format!(
+                "ran {} until it was killed, and {} the time before",
+                text::duration(last),
+                text::duration(before)
+            );
             finding.add(Source::Status, words, end.finished_at.get());
         }
         (Some(last), None) => {
             finding.add(
                 Source::Status,
-                format!("time to the kill: {}", text::duration(last)),
+                format!("ran {} until it was killed", text::duration(last)),
                 end.finished_at.get(),
             );
         }

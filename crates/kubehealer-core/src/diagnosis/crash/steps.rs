@@ -114,7 +114,7 @@ fn of_setting(said: &str) -> String {
     }
     if let Some(group) = captured(&KIND, 1) {
         return format!(
-            "kubectl api-resources --api-group={group}: install the CRD in the version that the program wants"
+            "kubectl api-resources --api-group={group}: install the CRD in the version that the program needs"
         );
     }
     "set the named setting in the environment, ConfigMap or Secret of the container".to_owned()
@@ -139,13 +139,13 @@ fn of_permission(said: &str) -> String {
         return "grant the verb on the resource to the pod's ServiceAccount (Role and RoleBinding); check with kubectl auth can-i".to_owned();
     }
     if has(&["permission denied for ", "command denied to user", "must be owner"]) {
-        return "grant the right to the database user that the program uses".to_owned();
+        return "grant the permission to the database user that the program uses".to_owned();
     }
     if has(&["clone3", "pthread_create", "seccomp"]) {
         return "update the container runtime (libseccomp, runc) of the node, or use another seccomp profile for the pod".to_owned();
     }
     if has(&["bind(", "bind:", "bind to", "listen "]) {
-        return "let the program listen on a port above 1023, or add the capability NET_BIND_SERVICE"
+        return "make the program listen on a port above 1023, or add the capability NET_BIND_SERVICE"
             .to_owned();
     }
     if has(&[
@@ -182,13 +182,13 @@ fn of_resource(said: &str) -> &'static str {
     } else if has(&["no space left", "disk full", "disk is full", "enospc", "quota exceeded"]) {
         "free space on the volume or raise its size; without a volume, free space on the node's disk"
     } else if has(&["open files", "emfile", "nofile"]) {
-        "raise the limit on open files (ulimit -n) of the container runtime, or let the program open fewer"
+        "raise the limit on open files (ulimit -n) of the container runtime, or make the program open fewer"
     } else if has(&["cannot allocate memory"]) {
-        "the system gave no more memory: compare what the program asks for with the container's memory limit"
+        "the kernel refused more memory: compare what the program asks for with the container's memory limit"
     } else if has(&["thread", "fork", "process"]) {
-        "raise the limit on processes and threads (pids limit of the kubelet or runtime, ulimit -u), or let the program start fewer"
+        "raise the limit on processes and threads (pids limit of the kubelet or runtime, ulimit -u), or make the program start fewer"
     } else {
-        "raise the named limit, or let the program use less of it"
+        "raise the named limit, or make the program use less of it"
     }
 }
 
@@ -220,7 +220,7 @@ fn of_data(said: &str) -> &'static str {
         "magic",
         "checkpoint record",
     ]) {
-        "keep a copy of the data, then let the program's own tool check and repair them, or restore a backup"
+        "keep a copy of the data, then check and repair the data with the program's own tool, or restore a backup"
     } else if has(&["data", "database", "volume", "directory", "format", "rdb", "redo log", "upgrad"]) {
         "compare the version of the image with that of the data on the volume before you change either; keep a backup"
     } else {
@@ -235,13 +235,13 @@ fn of_memory(said: &str) -> &'static str {
         return "raise or remove -XX:MaxMetaspaceSize (-Xmx does not limit it), within the container's memory limit";
     }
     if lower.contains("direct buffer") {
-        return "raise -XX:MaxDirectMemorySize, within the container's memory limit, or let it use less";
+        return "raise -XX:MaxDirectMemorySize, within the container's memory limit, or make it use less";
     }
     let own = ["heap", "outofmemoryerror", "allowed memory size", "gc overhead"];
     if own.iter().any(|word| lower.contains(word)) {
-        "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or let it use less"
+        "raise the program's own heap limit (JVM -Xmx or MaxRAMPercentage, Node.js --max-old-space-size, PHP memory_limit) together with the container's memory limit, or make it use less"
     } else {
-        "the system gave the program no more memory: compare what it asks for with the container's memory limit and with ulimit -v"
+        "the kernel refused the program more memory: compare what it asks for with the container's memory limit and with ulimit -v"
     }
 }
 
@@ -261,7 +261,7 @@ fn of_command(said: &str) -> &'static str {
     if said.contains("Windows line endings") {
         "save the script with Unix line endings (dos2unix), and build the image or the ConfigMap again"
     } else if said.contains("nsenter") {
-        "install it on the node, or leave out what calls it"
+        "install the program on the node, or remove the command that calls it"
     } else {
         "correct the command, or use an image that contains it"
     }
@@ -296,7 +296,7 @@ fn of_tls(said: &str) -> &'static str {
         "cannot load",
         "trustanchors",
     ]) {
-        "check the files that the program is given: certificate, key and password must belong together, in the format that it wants"
+        "check the certificate, key and password: they must belong together and have the format that the program expects"
     } else if has(&[
         "wrong version number",
         "first record",
@@ -307,17 +307,17 @@ fn of_tls(said: &str) -> &'static str {
     ]) {
         "one side speaks TLS and the other does not: compare scheme and port with what the server offers there"
     } else if has(&["expired", "not yet valid", "notyetvalid"]) {
-        "renew the certificate that is named; if it is valid, correct the clock of the node"
+        "renew the named certificate; if it is valid, correct the clock of the node"
     } else if has(&["remote error", "alert"]) {
-        "the other side refuses: its log says why; check the client's certificate and the versions of TLS on both sides"
+        "the other side rejects the connection: its log says why; check the client's certificate and the versions of TLS on both sides"
     } else {
-        "compare the certificate that the server shows with the CA bundle and host name that the program is given"
+        "compare the server's certificate with the CA bundle and the host name that the program uses"
     }
 }
 
 fn of_login(said: &str) -> &'static str {
     if said.contains("pg_hba.conf") {
-        "let pg_hba.conf of the server admit this user, database and address, or connect as it demands (TLS)"
+        "allow this user, database and address in the server's pg_hba.conf, or connect the way it requires (TLS)"
     } else {
         "compare the credentials in the pod's Secret or environment with those that the server has; restart the pod after a change"
     }

@@ -83,7 +83,7 @@ pub const RULES: &[Rule] = &[
         .of(Of::Registry)
         .only(&[CURL]),
     rule("registry unavailable", C::RegistryUnreachable).any(&["the registry is unavailable"]).of(Of::Registry).only(&[CURL]),
-    rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "look at the registry's own status and log: it is tried again"]),
+    rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "check the registry's status and log; the kubelet retries"]),
     rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that took its place"]),
     // Unpacking begins when all parts have come: what is not found then is missing in the node's own store.
     rule("store lacks a part", C::ImageCorrupt)
@@ -115,11 +115,11 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::NotFound])
         .of(Of::Registry)
         .note("the registry has the manifest, but not this part of the image")
-        .only(&["push the image again, or have the registry (or mirror) fetch it anew: garbage collection or a cut-off upload loses parts"]),
+        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or a cut-off upload loses parts"]),
     // Answers of a registry's guards, not about credentials.
     rule("firewall of the registry", C::RegistryUnauthorized)
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])
-        .only(&["let the registry's firewall take the addresses that the nodes go out with"]),
+        .only(&["allow the nodes' outgoing addresses in the registry's firewall"]),
     rule("policy of the registry", C::RegistryUnauthorized)
         .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])
         .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),

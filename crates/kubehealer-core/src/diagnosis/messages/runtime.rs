@@ -4,7 +4,7 @@ use super::generic::Fact;
 use super::{Of, Rule, rule};
 use crate::diagnosis::cause::CauseCode as C;
 
-const ON_NODE: &str = "on node {node}: the log of the kubelet and of the container runtime";
+const ON_NODE: &str = "on node {node}: read the logs of the kubelet and the container runtime";
 const SECURITY: &str =
     "check the securityContext of the container: kubectl -n {namespace} get pod {pod} -o yaml";
 
@@ -66,7 +66,7 @@ pub const RULES: &[Rule] = &[
     rule("working directory forbidden", C::PermissionDenied)
         .any(&["chdir to cwd", "working directory"])
         .fact(&[Fact::Permission])
-        .only(&["let the container's user enter the directory, or set workingDir"]),
+        .only(&["give the container's user permission to enter the directory, or set workingDir"]),
     rule("working directory", C::FileNotFound)
         .any(&["chdir to cwd", "working directory", "cwd"])
         .fact(&[Fact::NotFound])
@@ -77,21 +77,21 @@ pub const RULES: &[Rule] = &[
     rule("Windows access", C::ExecutableNotPermitted).all(&["createprocess", "access is denied"]),
     rule("Windows program", C::ExecutableNotFound).any(&["the system cannot find the file specified"]),
     // The layers of the image are the node's own; the pod's volumes have no part in them.
-    rule("content gone", C::ImageCorrupt).all(&["content digest", "not found"]).of(Of::Node).note("the node's copy of the image is damaged").only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
+    rule("content gone", C::ImageCorrupt).all(&["content digest", "not found"]).of(Of::Node).note("the node's copy of the image is damaged").only(&["on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
     rule("layers", C::ImageCorrupt)
         .any(&["layer not known", "stat lower layer", "missing parent", "failed to resolve rootfs", "snapshot does not exist"])
         .of(Of::Node)
         .note("the node's copy of the image is damaged")
-        .only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
+        .only(&["on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
     rule("layer missing", C::ImageCorrupt)
         .any(&["error creating overlay mount", "mount rootfs"])
         .fact(&[Fact::NotFound])
         .of(Of::Node)
         .note("the node's copy of the image is damaged")
-        .only(&["on node {node}: crictl rmi {image}, then it is pulled again"]),
+        .only(&["on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
     rule("kernel keys", C::ResourceExhausted).all(&["session key", "quota"]).of(Of::Node).note("the node's limit on kernel keys is used up").only(&["on node {node}: raise kernel.keys.maxkeys and kernel.keys.maxbytes"]),
     rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).note("on node {node}").of(Of::Node).none(&["/sys/fs/cgroup", "~csi/"]),
-    rule("root file system", C::RuntimeError).any(&["error creating overlay mount", "mount rootfs"]).of(Of::Node).only(&["on node {node}: dmesg: the kernel's own reason for the failed mount", "if it says nothing, the node's copy of the image may be damaged: on node {node}: crictl rmi {image}, then it is pulled again"]),
+    rule("root file system", C::RuntimeError).any(&["error creating overlay mount", "mount rootfs"]).of(Of::Node).only(&["on node {node}: dmesg: the kernel's own reason for the failed mount", "if it says nothing, the node's copy of the image may be damaged: on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
     rule("cgroup room", C::ResourceExhausted).any(&["/sys/fs/cgroup"]).fact(&[Fact::DiskFull]).of(Of::Node).note("the kernel has no room for another cgroup"),
     rule("stale volume", C::MountFailed)
         .all(&["creating mount source path", "file exists"])

@@ -4,9 +4,9 @@ use super::generic::Fact;
 use super::{Of, Rule, rule};
 use crate::diagnosis::cause::CauseCode as C;
 
-const PLUGIN: &str = "look at the network plugin's pod on node {node}: kubectl get pods -A -o wide --field-selector spec.nodeName={node}";
+const PLUGIN: &str = "check the network plugin's pod on node {node}: kubectl get pods -A -o wide --field-selector spec.nodeName={node}";
 const CLASS: &str = "kubectl get runtimeclass {class} -o yaml";
-const ON_NODE: &str = "on node {node}: the log of the kubelet and of the container runtime";
+const ON_NODE: &str = "on node {node}: read the logs of the kubelet and the container runtime";
 
 /// First match wins; what no rule knows is left to the table of the runtime.
 pub const RULES: &[Rule] = &[
@@ -23,12 +23,12 @@ pub const RULES: &[Rule] = &[
         .any(&["exec: \"containerd-shim-", "failed to create shim: not found"])
         .of(Of::RuntimeClass)
         .note("the runtime of RuntimeClass {class} is not installed on node {node}")
-        .only(&[CLASS, "let such pods run on nodes that are set up for it: scheduling.nodeSelector of the RuntimeClass"]),
+        .only(&[CLASS, "run such pods only on nodes that are set up for it: scheduling.nodeSelector of the RuntimeClass"]),
     rule("KVM", C::SandboxFailed)
         .any(&["could not access kvm", "failed to initialize kvm", "/dev/kvm"])
         .of(Of::RuntimeClass)
         .note("the runtime of RuntimeClass {class} needs KVM")
-        .only(&[CLASS, "let such pods run on nodes with KVM: scheduling.nodeSelector of the RuntimeClass"]),
+        .only(&[CLASS, "run such pods only on nodes with KVM: scheduling.nodeSelector of the RuntimeClass"]),
     rule("sandbox of a virtual machine", C::SandboxFailed)
         .any(&["agent create container", "kata", "qemu", "cloud-hypervisor", "firecracker", "dragonball", "runsc", "gvisor"])
         .none(&["plugin type=", "networkplugin cni", "cni network"])
@@ -44,7 +44,7 @@ pub const RULES: &[Rule] = &[
         .any(&["stat lower layer", "layer not known", "failed to resolve rootfs"])
         .of(Of::Node)
         .note("node {node} does not have all layers of the sandbox (pause) image")
-        .only(&["on node {node}: crictl rmi of the pause image, then it is pulled again", ON_NODE]),
+        .only(&["on node {node}: crictl rmi of the pause image, then the kubelet pulls it again", ON_NODE]),
     // The kubelet's sysctls and the kernel's are told by the path.
     rule("no such sysctl", C::NodeRefused)
         .any(&["/proc/sys/"])
@@ -60,7 +60,7 @@ pub const RULES: &[Rule] = &[
     rule("no address of the cloud", C::NetworkSetupFailed)
         .any(&["privateipv4address"])
         .of(Of::Node)
-        .note("the pod was not given an IP address: the VPC resource controller or its webhook did not set it")
+        .note("the pod did not get an IP address: the VPC resource controller or its webhook did not set it")
         .only(&["check the vpc-resource-controller and vpc-admission-webhook (on EKS: enable-windows-ipam in ConfigMap amazon-vpc-cni), then delete the pod"]),
     rule("addresses used up", C::NetworkSetupFailed)
         .any(&[
@@ -86,7 +86,7 @@ pub const RULES: &[Rule] = &[
         .none(&["connection refused", "timeout", "deadline exceeded"])
         .of(Of::Node)
         .note("no IP address is left for the pod")
-        .only(&["free addresses (pods, subnets, IP pools), or let the node take fewer pods; the network plugin's log on node {node} says which pool", PLUGIN]),
+        .only(&["free addresses (pods, subnets, IP pools), or limit the node to fewer pods; the network plugin's log on node {node} says which pool", PLUGIN]),
     rule("host port", C::HostPortTaken)
         .any(&["address already in use"])
         .of(Of::Node)

@@ -7,7 +7,7 @@ use crate::diagnosis::cause::CauseCode as C;
 const DRIVER: &str =
     "check that the driver's node pod runs on node {node}: kubectl get csinodes,pods -A -o wide";
 const HOLDER: &str = "find the pod that still holds the volume: kubectl get volumeattachments; delete it first, or if its node is dead, delete that pod by force or taint the node out-of-service";
-const DRIVER_LOG: &str = "look at the log of the storage driver's pod on node {node} and of its controller";
+const DRIVER_LOG: &str = "read the log of the storage driver's pod on node {node} and of its controller";
 
 /// First match wins. The codes are those of a mount; an attachment has its own.
 pub const RULES: &[Rule] = &[
@@ -30,7 +30,7 @@ pub const RULES: &[Rule] = &[
     rule("driver silent", C::VolumeMountFailed).any(&["dial unix", "transport is closing"]).note("the CSI driver's pod on the node does not answer").only(&[DRIVER]),
     rule("provider missing", C::VolumeMountFailed).any(&["provider not found"]).note("the provider's pod does not run on the node").only(&["check that the provider's pod runs on node {node}: kubectl get pods -A -o wide"]),
     rule("no SecretProviderClass", C::VolumeMountFailed).all(&["secretproviderclass", "not found"]).only(&["kubectl -n {namespace} get secretproviderclasses"]),
-    rule("vault sealed", C::VolumeMountFailed).any(&["vault is sealed"]).only(&["unseal Vault (vault operator unseal), and look why it restarted: vault status"]),
+    rule("vault sealed", C::VolumeMountFailed).any(&["vault is sealed"]).only(&["unseal Vault (vault operator unseal), and find out why it restarted: vault status"]),
     rule("secret not in the store", C::VolumeMountFailed)
         .any(&["secretnotfound", "resourcenotfoundexception", "was not found in this key vault", "secrets manager can't find", "no value found at"])
         .only(&["check that the secret is in the store under that name, and the names in the SecretProviderClass: kubectl -n {namespace} get secretproviderclasses -o yaml"]),
@@ -51,14 +51,14 @@ pub const RULES: &[Rule] = &[
     rule("other zone", C::VolumeMountFailed)
         .any(&["not in the same availability zone", "zonemismatch", "nodeaffinity check failed"])
         .note("the volume is on another node or zone")
-        .only(&["let the pod go where the volume is, or restore the volume"]),
+        .only(&["run the pod where the volume is, or restore the volume"]),
     rule("no healthy copy", C::VolumeMountFailed)
         .any(&["faulted volume", "not ready for workloads", " not scheduled, code="])
         .note("the storage system has no healthy copy of it yet")
-        .only(&["look at the volume in the storage system: its replicas, and the disks of their nodes"]),
+        .only(&["check the volume in the storage system: its replicas, and the disks of their nodes"]),
     rule("too many volumes", C::VolumeMountFailed)
         .any(&["maximum number of attachments", "attachment limit", "maximum number of data disks", "exceed the limit of attach"])
-        .only(&["let the pod run on another node, or use nodes of a size that takes more disks: kubectl get csinodes -o yaml"]),
+        .only(&["run the pod on another node, or use nodes of a size that supports more disks: kubectl get csinodes -o yaml"]),
     rule("rate limit", C::VolumeMountFailed).fact(&[Fact::RateLimited]).only(&["it is tried again; if it persists, find out who calls that API so often"]),
     rule("key", C::VolumeMountFailed).any(&["kms key", "kms.", "key vault key"]).only(&["check that the key is enabled, and that the storage driver may use it"]),
     rule("NFS export", C::VolumeMountFailed).any(&["access denied by server"]).only(&["check the server's exports: the path, and whether they allow the address of node {node}"]),
@@ -81,12 +81,12 @@ pub const RULES: &[Rule] = &[
     rule("mount's catch-all, network file system", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
         .all(&["nfs"])
-        .note("mount lists what it could be; the kernel log of the node says which")
+        .note("mount lists possible reasons; the kernel log of the node says which one it is")
         .only(&["on node {node}: whether mount.nfs is there (package nfs-common or nfs-utils), and dmesg"]),
     // mount(8) prints all that it could be; which of them, only the kernel says.
     rule("mount's catch-all", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
-        .note("mount lists what it could be; the kernel log of the node says which")
+        .note("mount lists possible reasons; the kernel log of the node says which one it is")
         .only(&[
             "on node {node}: dmesg: the kernel's own reason for the failed mount (unknown features, damaged superblock, unknown type)",
             "on node {node}: blkid on the device, and whether its kernel knows the file system that mkfs made: uname -r",
@@ -115,10 +115,10 @@ pub const RULES: &[Rule] = &[
         .only(&["check whether the file system lets the node change owners and modes (NFS root squash, SMB), and the pod's fsGroup"]),
     rule("permission", C::VolumeMountFailed)
         .fact(&[Fact::Forbidden, Fact::Unauthorized, Fact::Permission, Fact::NoCredentials])
-        .only(&["check the credentials and rights of the storage driver, or of the pod's identity"]),
-    rule("disk full", C::VolumeMountFailed).fact(&[Fact::DiskFull]).only(&["look at the disk of node {node} (df -h), or of the storage system"]),
+        .only(&["check the credentials and permissions of the storage driver, or of the pod's identity"]),
+    rule("disk full", C::VolumeMountFailed).fact(&[Fact::DiskFull]).only(&["check the disk of node {node} (df -h), or of the storage system"]),
     rule("read-only", C::VolumeMountFailed).fact(&[Fact::ReadOnly]).only(&["choose a path that node {node} may write to; if all of its disk is read-only: dmesg"]),
-    rule("I/O error", C::VolumeMountFailed).fact(&[Fact::IoError]).only(&["look at the health of the storage system, and at the kernel's log on node {node}"]),
+    rule("I/O error", C::VolumeMountFailed).fact(&[Fact::IoError]).only(&["check the health of the storage system, and the kernel's log on node {node}"]),
     rule("unreachable NFS", C::VolumeMountFailed)
         .any(&["mount.nfs", "-t nfs", "nfs4"])
         .fact(&[Fact::TimeOut, Fact::Unreachable])
