@@ -335,8 +335,8 @@ impl world::Pods for NoPods<'_> {
     fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
         Vec::new()
     }
-    fn events_of(&self, _: &str) -> &[kubehealer::objects::Event] {
-        self.0
+    fn events_of(&self, _: &str) -> std::borrow::Cow<'_, [kubehealer::objects::Event]> {
+        self.0.into()
     }
 }
 
