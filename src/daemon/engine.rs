@@ -278,7 +278,7 @@ impl Engine {
             let incidents = self.incidents.read();
             let Some(active) = incidents.pod(uid) else { return };
             let of_workload = incidents.active_pods().filter(|p| p.workload_key == active.workload_key);
-            (Change::of(&active.pod(), sets), of_workload.map(|pod| pod.uid).collect())
+            (Change::of(&active.pod(), sets.iter()), of_workload.map(|pod| pod.uid).collect())
         };
         let Some(change) = change else { return };
         self.state.lock().put_change(revision, change);

@@ -172,7 +172,7 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -
     for pod in &snapshot.pods {
         let (events, claim_events, logs) = (seen.events_of_pod(pod), seen.claim_events(pod), seen.logs(pod));
         let starts = seen.starts(pod);
-        let change = Change::of(pod, &snapshot.revisions);
+        let change = seen.change(pod);
         let evidence = Evidence {
             events: &events,
             claim_events: &claim_events,
@@ -201,6 +201,8 @@ struct Seen<'s> {
     logs: HashMap<(&'s str, &'s str), Vec<ContainerLog>>,
     /// The longest starts of the revisions of which there are several pods.
     starts: HashMap<RevisionKey<'s>, Vec<Start>>,
+    /// By namespace: a pod's own one is looked for.
+    revisions: HashMap<&'s str, Vec<&'s Revision>>,
 }
 
 type EventsBy<'s, K> = HashMap<K, Vec<&'s Packed<Event>>>;
@@ -244,7 +246,11 @@ impl<'s> Seen<'s> {
         }
         let starts = revisions.into_iter().filter(|(_, pods)| pods.len() > 1);
         let starts = starts.map(|(revision, pods)| (revision, slowest_starts(pods))).collect();
-        Self { events, node_events, claim_events, logs, starts }
+        let mut revisions: HashMap<&str, Vec<&Revision>> = HashMap::new();
+        for revision in &snapshot.revisions {
+            revisions.entry(&revision.metadata.namespace).or_default().push(revision);
+        }
+        Self { events, node_events, claim_events, logs, starts, revisions }
     }
 
     /// The kubelet writes the events of a static pod under the uid that it knows, not the mirror pod's.
@@ -258,6 +264,10 @@ impl<'s> Seen<'s> {
         let of = |claim: String| self.claim_events.get(&[pod.metadata.namespace.clone(), claim]);
         let events = scheduling::awaited_claims(pod).filter_map(of).flatten();
         events.map(|event| event.unpack()).collect()
+    }
+
+    fn change(&self, pod: &Pod) -> Option<Change> {
+        Change::of(pod, self.revisions.get(pod.metadata.namespace.as_str())?.iter().copied())
     }
 
     fn logs(&self, pod: &'s Pod) -> &[ContainerLog] {
