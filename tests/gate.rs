@@ -141,6 +141,14 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     assert!(packed.iter().zip(&pods).all(|(packed, pod)| packed.unpack() == *pod));
     drop((packed, pods));
 
+    // What a dump holds most of.
+    let events = [recordings.join("final/events.json")];
+    drop(files::read(&events, std::io::empty()));
+    let (dump, cost_of_events) = cost(|| files::read(&events, std::io::empty()));
+    let count = dump.snapshot.events.len() as f64;
+    gate.hold("heap of a recorded event in a dump, bytes", cost_of_events.held as f64 / count, EVENT_HEAP);
+    drop(dump);
+
     // Against the full type, on the pods of the simulator, in both encodings.
     let json = list(500, 0.02, "application/json");
     let protobuf = list(500, 0.02, "application/vnd.kubernetes.protobuf");
@@ -360,6 +368,7 @@ async fn hold_with_names_that_come_and_go() {
 }
 
 const SLIM_HEAP: f64 = 2116.0;
+const EVENT_HEAP: f64 = 354.0;
 const KEPT_HEAP: f64 = 631.0;
 const JSON_TIMES: f64 = 0.446;
 const JSON_ASKED: f64 = 0.145;
