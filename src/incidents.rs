@@ -30,10 +30,10 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::container::{View, views};
 use crate::diagnosis::{Family, Finding, PodDiagnosis, Reason, Severity, Stage, WorkloadRef, nodes};
-use crate::objects::Pod;
+use crate::objects::{Packed, Pod};
 use accounting::{Termination, TerminationReason};
 use changes::{Change, Changes};
-use compact::{CompactFinding, Packed};
+use compact::CompactFinding;
 use ending::{departed, over};
 use frequent::LongRun;
 use history::History;

@@ -19,11 +19,10 @@ use kubehealer::cluster::lean::Lean;
 use kubehealer::daemon::{self, Settings, Target};
 use kubehealer::diagnosis::{Context, diagnose, workload_of};
 use kubehealer::files;
-use kubehealer::incidents::compact::Packed;
 use kubehealer::incidents::{FirstSeen, Incidents};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::decode::{Encoding, protobuf_list, protobuf_object};
-use kubehealer::objects::{Object as _, Pod};
+use kubehealer::objects::{Object as _, Packed, Pod};
 use kubehealer::redact::redact;
 use kubehealer::simulator::kubelet::{self, Termination};
 use kubehealer::simulator::{Cluster, client};
@@ -141,6 +140,14 @@ fn memory_and_allocations_have_not_grown_by_a_fifth() {
     assert!(kept <= 1024.0, "a slim pod is to take at most 1 KB");
     assert!(packed.iter().zip(&pods).all(|(packed, pod)| packed.unpack() == *pod));
     drop((packed, pods));
+
+    // What a dump holds most of.
+    let events = [recordings.join("final/events.json")];
+    drop(files::read(&events, std::io::empty()));
+    let (dump, cost_of_events) = cost(|| files::read(&events, std::io::empty()));
+    let count = dump.snapshot.events.len() as f64;
+    gate.hold("heap of a recorded event in a dump, bytes", cost_of_events.held as f64 / count, EVENT_HEAP);
+    drop(dump);
 
     // Against the full type, on the pods of the simulator, in both encodings.
     let json = list(500, 0.02, "application/json");
@@ -361,6 +368,7 @@ async fn hold_with_names_that_come_and_go() {
 }
 
 const SLIM_HEAP: f64 = 2116.0;
+const EVENT_HEAP: f64 = 354.0;
 const KEPT_HEAP: f64 = 631.0;
 const JSON_TIMES: f64 = 0.446;
 const JSON_ASKED: f64 = 0.145;

@@ -79,8 +79,12 @@ fn event(data: &[u8]) {
     )
     .expect("a pod");
     event.involved_object.uid = "u".to_owned();
-    let snapshot =
-        Snapshot { pods: vec![pod], events: vec![event], sources: Sources::ALL, ..Snapshot::default() };
+    let snapshot = Snapshot {
+        pods: vec![pod],
+        events: vec![event.into()],
+        sources: Sources::ALL,
+        ..Snapshot::default()
+    };
     check_findings(&survey(&snapshot, now()).findings);
 }
 

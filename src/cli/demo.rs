@@ -15,6 +15,7 @@ use unicode_width::UnicodeWidthStr as _;
 
 use super::{Trouble, output};
 use crate::daemon::{self, Running, Settings, StartError, Target};
+use crate::diagnosis::OwnerLabels;
 use crate::report::ClusterFlags;
 use crate::server::PageSettings;
 use crate::simulator::replay::Recording;
@@ -90,9 +91,9 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
     // From now on, so that nothing stays behind.
     let closed = closed();
     let kubeconfig = Kubeconfig::write(&simulator::kubeconfig(kubernetes))?;
-    let cluster = match recording {
-        None => simulator::demo(args.speed),
-        Some(recording) => replayed(recording, args.speed),
+    let (cluster, owner_labels) = match recording {
+        None => (simulator::demo(args.speed), super::owner_labels(&[OWNER_LABEL.to_owned()])?),
+        Some(recording) => (replayed(recording, args.speed), OwnerLabels::default()),
     };
     tokio::spawn(simulator::serve(listener, cluster.clone()));
     let page = PageSettings {
@@ -100,8 +101,8 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
         flags: ClusterFlags::new(None, Some(&kubeconfig.0.display().to_string())),
         ..PageSettings::default()
     };
-    let mut running = start(args.listen, USUAL, page, &cluster).await?;
-    let try_them = what_to_try(&running, &kubeconfig.0, args.listen.is_none());
+    let mut running = start(args.listen, USUAL, page, owner_labels, &cluster).await?;
+    let try_them = what_to_try(&running, &kubeconfig.0, &args);
     let try_them = output::typed(&try_them);
     output::print(&format!("{}\n{try_them}\n", what_it_is(&args)))?;
     // Only now, so that what to try comes first.
@@ -128,6 +129,9 @@ fn replayed(recording: Recording, speed: f64) -> Cluster {
     cluster
 }
 
+/// Which label of the built-in workloads tells whose they are.
+const OWNER_LABEL: &str = "team";
+
 /// Where it serves, unless another address is asked for.
 const USUAL: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, daemon::PORT));
 
@@ -136,12 +140,14 @@ async fn start(
     asked: Option<SocketAddr>,
     usual: SocketAddr,
     page: PageSettings,
+    owner_labels: OwnerLabels,
     cluster: &Cluster,
 ) -> Result<Running, StartError> {
     let client = simulator::client(cluster);
     let mut settings = Settings::new(Target::Client(client, "a simulated cluster".to_owned()));
     settings.logs = true;
     settings.page = page;
+    settings.owner_labels = owner_labels;
     let clock = cluster.clone();
     settings.clock = Arc::new(move || clock.now());
     settings.listen = asked.unwrap_or(usual);
@@ -173,9 +179,13 @@ fn what_it_is(args: &Args) -> String {
 }
 
 /// The addresses. Which one is served on is not known beforehand where any other than the usual one will do.
-fn what_to_try(running: &Running, kubeconfig: &Path, any_will_do: bool) -> String {
+fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
     let (web, config) = (running.address, kubeconfig.display());
-    let other = match any_will_do && web != USUAL {
+    let owners = match args.replay.is_empty() {
+        true => format!(" --owner-labels {OWNER_LABEL}"),
+        false => String::new(),
+    };
+    let other = match args.listen.is_none() && web != USUAL {
         true => format!("   (port {} is in use)", USUAL.port()),
         false => String::new(),
     };
@@ -183,7 +193,7 @@ fn what_to_try(running: &Running, kubeconfig: &Path, any_will_do: bool) -> Strin
         "\x20 status page   http://{web}/{other}\n\
          \x20 incidents     curl -s http://{web}/api/v1/incidents\n\
          \x20 metrics       curl -s http://{web}/metrics | grep ^kubehealer_\n\
-         \x20 diagnose      kubehealer diagnose -A --kubeconfig {config}\n\
+         \x20 diagnose      kubehealer diagnose -A{owners} --kubeconfig {config}\n\
          \x20 kubectl       kubectl --kubeconfig {config} get pods -A -w\n"
     )
 }
@@ -268,20 +278,34 @@ impl Drop for Kubeconfig {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Parsed {
+        #[command(flatten)]
+        args: Args,
+    }
 
     #[tokio::test]
     async fn a_port_that_is_in_use_is_said_with_the_address_that_is_served_instead() {
         let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let taken = taken.local_addr().map(|address| (taken, address)).unwrap();
-        let running = start(None, taken.1, PageSettings::default(), &Cluster::new()).await.unwrap();
+        let running = start(None, taken.1, PageSettings::default(), OwnerLabels::default(), &Cluster::new())
+            .await
+            .unwrap();
         assert_ne!(running.address.port(), taken.1.port());
-        let text = what_to_try(&running, Path::new("config"), true);
+        let args = |words: &[&str]| Parsed::try_parse_from([&["demo"], words].concat()).unwrap().args;
+        let text = what_to_try(&running, Path::new("config"), &args(&[]));
         let first = format!("  status page   http://{}/   (port 8080 is in use)", running.address);
         assert_eq!(text.lines().next(), Some(first.as_str()));
-        assert!(!what_to_try(&running, Path::new("config"), false).contains("in use"));
+        let asked = args(&["--listen", "127.0.0.1:0"]);
+        assert!(!what_to_try(&running, Path::new("config"), &asked).contains("in use"));
         assert!(
-            start(Some(taken.1), USUAL, PageSettings::default(), &Cluster::new()).await.is_err(),
+            start(Some(taken.1), USUAL, PageSettings::default(), OwnerLabels::default(), &Cluster::new())
+                .await
+                .is_err(),
             "it was asked for"
         );
         running.stop().await;

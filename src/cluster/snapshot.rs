@@ -154,7 +154,7 @@ pub async fn snapshot(client: &Client, wanted: &Wanted, progress: &Progress) -> 
     }
     let snapshot = Snapshot {
         pods,
-        events,
+        events: events.into_iter().map(Into::into).collect(),
         nodes: lacking.take("nodes", nodes),
         replica_sets: lacking.take("replicasets", replica_sets),
         deployments: lacking.take("deployments", deployments),

@@ -3,6 +3,7 @@
 //! Whatever a watch shows is dealt with at once, in the watch's own task, in microseconds. Two locks, always taken in this
 //! order: the state of the cluster (owners, nodes, evidence), then the incidents.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
@@ -24,11 +25,11 @@ use crate::cluster::watch::{Resource, Watch, WatchHealth};
 use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
 use crate::diagnosis::{Change, Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
-use crate::incidents::compact::{CompactFinding, Packed};
+use crate::incidents::compact::CompactFinding;
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, FirstSeen, IncidentEvent, Incidents, uid_of};
 use crate::metrics::{Metrics, OWNERS};
-use crate::objects::{self, CronJob, Event, Node, Object, Pod, Revision, Workload};
+use crate::objects::{self, CronJob, Event, Node, Object, Packed, Pod, Revision, Workload};
 use crate::report;
 use crate::rules::RuleSet;
 use crate::server::Instance;
@@ -277,7 +278,7 @@ impl Engine {
             let incidents = self.incidents.read();
             let Some(active) = incidents.pod(uid) else { return };
             let of_workload = incidents.active_pods().filter(|p| p.workload_key == active.workload_key);
-            (Change::of(&active.pod(), sets), of_workload.map(|pod| pod.uid).collect())
+            (Change::of(&active.pod(), sets.iter()), of_workload.map(|pod| pod.uid).collect())
         };
         let Some(change) = change else { return };
         self.state.lock().put_change(revision, change);
@@ -630,8 +631,8 @@ impl Pods for ActivePods<'_> {
         self.terminations.clone()
     }
 
-    fn events_of(&self, uid: &str) -> &[Event] {
-        self.events.get(&Uid::of(uid)).map_or(&[], Vec::as_slice)
+    fn events_of(&self, uid: &str) -> Cow<'_, [Event]> {
+        self.events.get(&Uid::of(uid)).map(Cow::from).unwrap_or_default()
     }
 }
 

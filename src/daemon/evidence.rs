@@ -15,10 +15,9 @@ use crate::cluster::evidence::{self, LogOf};
 use crate::cluster::lean::BoundedClient;
 use crate::diagnosis::container::views;
 use crate::diagnosis::{self, ContainerLog, Finding, Sources, crash, scheduling};
-use crate::incidents::compact::Packed;
 use crate::incidents::store::Uid;
 use crate::incidents::uid_of;
-use crate::objects::{Annotation, Event, Pod};
+use crate::objects::{Annotation, Event, Packed, Pod};
 
 const WORKERS: usize = 2;
 /// The pause of a worker between two requests.

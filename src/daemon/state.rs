@@ -11,11 +11,10 @@ use super::evidence::{Events, Evidence, Job, Siblings};
 use crate::diagnosis::{
     Change, Finding, Mute, Ownership, PodDiagnosis, Reason, Start, Subject, WorkloadRef, World, nodes, world,
 };
-use crate::incidents::compact::Packed;
 use crate::incidents::store::{Uid, WorkloadKey};
 use crate::incidents::{ActivePod, Incidents, uid_of};
 use crate::metrics::Metrics;
-use crate::objects::{Event, Node, ObjectMeta, Pod, Time};
+use crate::objects::{Event, Node, ObjectMeta, Packed, Pod, Time};
 use crate::rules::{EvaluationError, RuleSet};
 
 /// What is known besides the pods.

@@ -5,6 +5,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -14,7 +15,7 @@ use super::{Broken, HOW_TO_DUMP, Manifest, undecodable};
 use crate::API_VERSION;
 use crate::diagnosis::{OwnerLabels, Snapshot, Sources, Undecodable};
 use crate::objects::{
-    CronJob, Event, Job, Node, Object, PersistentVolumeClaim, Pod, Revision, Workload, lenient,
+    CronJob, Event, Job, Node, Object, Packed, PersistentVolumeClaim, Pod, Revision, Workload, lenient,
 };
 
 /// What says which kind of thing an object is.
@@ -97,18 +98,19 @@ impl Head {
 }
 
 /// Objects by identity, each in its newest state, in the order in which they were first seen.
-struct Newest<T> {
+struct Newest<T, Kept = T> {
     places: HashMap<String, usize>,
-    slots: Vec<(u64, Option<T>)>,
+    slots: Vec<(u64, Option<Kept>)>,
+    of: PhantomData<T>,
 }
 
-impl<T> Default for Newest<T> {
+impl<T, Kept> Default for Newest<T, Kept> {
     fn default() -> Self {
-        Self { places: HashMap::new(), slots: Vec::new() }
+        Self { places: HashMap::new(), slots: Vec::new(), of: PhantomData }
     }
 }
 
-impl<T: Object> Newest<T> {
+impl<T: Object, Kept: From<T>> Newest<T, Kept> {
     /// Takes a state in. Of two states the one with the higher resourceVersion is newer (Kubernetes 1.35 made them
     /// comparable, and they have been so ever since); without, the later one.
     fn put(&mut self, mut object: T, deleted: bool) {
@@ -119,7 +121,7 @@ impl<T: Object> Newest<T> {
             uid => uid.to_owned(),
         };
         let version: u64 = meta.resource_version.parse().unwrap_or(0);
-        let state = (version, (!deleted).then_some(object));
+        let state = (version, (!deleted).then(|| object.into()));
         match self.places.entry(key) {
             Entry::Vacant(vacant) => {
                 vacant.insert(self.slots.len());
@@ -135,7 +137,7 @@ impl<T: Object> Newest<T> {
         }
     }
 
-    fn finish(self) -> Vec<T> {
+    fn finish(self) -> Vec<Kept> {
         self.slots.into_iter().filter_map(|(_, object)| object).collect()
     }
 }
@@ -144,7 +146,8 @@ impl<T: Object> Newest<T> {
 #[derive(Default)]
 pub(super) struct Collector {
     pods: Newest<Pod>,
-    events: Newest<Event>,
+    /// Of these there are by far the most.
+    events: Newest<Event, Packed<Event>>,
     nodes: Newest<Node>,
     replica_sets: Newest<Workload>,
     deployments: Newest<Workload>,

@@ -6,19 +6,24 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::diagnosis::Snapshot;
 use crate::objects::node::NodeCondition;
-use crate::objects::{ContainerState, ObjectMeta, Pod, Time};
+use crate::objects::{ContainerState, ObjectMeta, Packed, Pod, Time};
 
 /// The newest time in the objects that is not later than `limit`; where all are later, the newest of all (a clock that is
 /// behind must not make the objects unreadable). A deletion counts from its request: `deletionTimestamp` includes the grace
 /// period and may lie a day ahead.
 pub fn newest_time(snapshot: &Snapshot, limit: Timestamp) -> Option<Timestamp> {
-    let mut times: Vec<Timestamp> = Vec::new();
-    let mut add = |time: Time| times.extend(time.get());
+    let (mut newest, mut beyond) = (None, None);
+    let mut add = |time: Time| {
+        if let Some(time) = time.get() {
+            let of = if time <= limit { &mut newest } else { &mut beyond };
+            *of = (*of).max(Some(time));
+        }
+    };
 
     for pod in &snapshot.pods {
         of_pod(pod, &mut add);
     }
-    for event in &snapshot.events {
+    for event in snapshot.events.iter().map(Packed::unpack) {
         [event.first_timestamp, event.last_timestamp, event.event_time].into_iter().for_each(&mut add);
         event.series.iter().for_each(|s| add(s.last_observed_time));
         of_meta(&event.metadata, &mut add);
@@ -47,7 +52,7 @@ pub fn newest_time(snapshot: &Snapshot, limit: Timestamp) -> Option<Timestamp> {
     for claim in &snapshot.claims {
         of_meta(&claim.metadata, &mut add);
     }
-    times.iter().copied().filter(|&t| t <= limit).max().or_else(|| times.into_iter().max())
+    newest.or(beyond)
 }
 
 /// The newest heartbeat in a text of objects, by the fields that hold one. The analyzer does not need the time of each

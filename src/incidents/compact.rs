@@ -4,45 +4,13 @@
 //! fails; encoded as protobuf it takes 0.6 and 1.1 KB in one. A finding takes 1.3 KB in 22, kept so 0.8 KB in four. Decoding
 //! takes some microseconds, encoding one or two, and both are rare.
 
-use std::marker::PhantomData;
-
 use jiff::Timestamp;
 
 use crate::diagnosis::{
     Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, Mute, ReasonName, Scope, Severity,
     Source, Stage, WorkloadRef,
 };
-
-/// A message, encoded.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Packed<T> {
-    bytes: Box<[u8]>,
-    of: PhantomData<T>,
-}
-
-impl<T: prost::Message + Default> Packed<T> {
-    pub fn new(object: &T) -> Self {
-        Self { bytes: object.encode_to_vec().into(), of: PhantomData }
-    }
-
-    /// What was packed, the same field by field.
-    pub fn unpack(&self) -> T {
-        // What this type wrote itself always reads.
-        T::decode(&*self.bytes).unwrap_or_default()
-    }
-}
-
-impl<T> Default for Packed<T> {
-    fn default() -> Self {
-        Self { bytes: Box::default(), of: PhantomData }
-    }
-}
-
-impl<T> std::fmt::Debug for Packed<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Packed({} B)", self.bytes.len())
-    }
-}
+use crate::objects::Packed;
 
 /// A finding, kept. What its fields mean stands at [`Finding`].
 #[derive(Clone, Debug, PartialEq)]
@@ -187,12 +155,12 @@ impl CompactFinding {
     /// Bytes of its texts as they are kept.
     pub fn size(&self) -> usize {
         let labels: usize = self.labels.iter().map(|(name, value)| name.len() + value.len()).sum();
-        self.texts.bytes.len() + labels
+        self.texts.bytes().len() + labels
     }
 
     /// Its texts as they are kept, one behind the other: what is not in them is not in the finding either, but for its other fields.
     pub fn packed(&self) -> &[u8] {
-        &self.texts.bytes
+        self.texts.bytes()
     }
 
     /// The finding. Unpacks it, which takes a microsecond or two.

@@ -133,9 +133,9 @@ fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
     let beside = style.width >= SENTENCES;
     let gaps = if beside { 3 } else { 2 };
     let room = style.width.saturating_sub(SEVERITY + gaps * GAP.len());
-    // A reason is never broken; of several, each may have its own line.
+    // A reason is never broken; of several each has its own line where no single one is as wide.
     let words = cells.iter().flat_map(|[reason, ..]| reason.split(' ')).map(width);
-    let reasons = widest(0, "REASON").min(words.max().unwrap_or(0).max(style.width / 4));
+    let reasons = widest(0, "REASON").min(words.max().unwrap_or(0).max("REASON".len()));
     let rest = room.saturating_sub(reasons);
     let places = widest(1, "WHERE").min(if beside { rest.saturating_sub(CAUSE).max(16) } else { rest });
     let head = [pad("SEVERITY", SEVERITY), pad("REASON", reasons), pad("WHERE", places)].join(GAP);

@@ -195,7 +195,7 @@ impl Store {
         let objects = self.objects.lock();
         let snapshot = Snapshot {
             pods: all(&objects.pods),
-            events: all(&objects.events),
+            events: all(&objects.events).into_iter().map(Into::into).collect(),
             nodes: all(&objects.nodes),
             replica_sets: all(&objects.replica_sets),
             deployments: all(&objects.deployments),

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # From a failing container to the pager: a simulated cluster, `kubehealer watch`, the real Prometheus and Alertmanager with the files
 # that users take (charts/kubehealer/files, deploy/prometheus), and a receiver that notes what arrives. And the status page in Chromium, whose
-# screenshots are in .cache/page.
+# screenshots are in .cache/page. And `kubehealer mcp`, asked by the protocol's own Python SDK.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 # shellcheck source=tests/chart/tools.sh

@@ -96,10 +96,26 @@ fn the_demo_shows_failures_and_a_recovery_within_a_minute_and_ends_with_ctrl_c()
         });
     }
 
+    let owned = |line: &str| {
+        line.starts_with("kubehealer_workload_unhealthy_pods{") && line.contains("team=\"checkout\"")
+    };
+    demo.wait_for("/metrics", "owners", |answer| answer.lines().any(owned));
+    let muted =
+        |line: &str| line.starts_with("kubehealer_incidents_muted{") && line.contains("namespace=\"ml\"");
+    demo.wait_for("/metrics", "a mute", |answer| answer.lines().any(muted));
+
     // The command line sees the same cluster, at the cluster's own time.
-    let run = kubehealer(&["diagnose", "-A", "--kubeconfig", &demo.kubeconfig, "-o", "json"]);
+    let said = demo.first.iter().find_map(|line| line.split_once("kubehealer diagnose ")).unwrap().1;
+    let words: Vec<&str> = ["diagnose"].into_iter().chain(said.split(' ')).chain(["-o", "json"]).collect();
+    let run = kubehealer(&words);
     assert_eq!(run.code, 0, "{}", run.err);
     let value: Value = serde_json::from_str(&run.out).unwrap();
+    let of = |name: &str, wanted: &str| -> Value {
+        let is_of = |f: &&Value| f["pod"].as_str().is_some_and(|pod| pod.starts_with(name));
+        value["findings"].as_array().unwrap().iter().find(is_of).unwrap()[wanted].clone()
+    };
+    assert_eq!(of("cart-", "labels")["team"], "checkout");
+    assert_eq!(of("llm-", "muted")["reason"], "larger nodes are ordered");
     assert!(value["summary"]["unhealthyPods"].as_u64().unwrap() > 3, "{}", run.out);
     assert_eq!(value["sources"]["logs"], true);
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::reasons::packed;
 use jiff::Timestamp;
 use kubehealer::diagnosis::container::views;
 use kubehealer::diagnosis::{
@@ -54,7 +55,7 @@ fn snapshot(dir: &str) -> Snapshot {
     let dir = recordings().join(dir);
     Snapshot {
         pods: list(&dir.join("pods.json")),
-        events: list(&dir.join("events.json")),
+        events: packed(list(&dir.join("events.json"))),
         nodes: list(&dir.join("nodes.json")),
         replica_sets: list(&dir.join("replicasets.json")),
         deployments: list(&dir.join("deployments.json")),
@@ -209,7 +210,7 @@ fn events_are_matched_by_uid_and_never_by_name_alone() {
     }
     let claims = list(&recordings().join("final/pvcs.json"));
     let sources = Sources { events: true, ..Sources::NONE };
-    let with = Snapshot { pods, events, claims, sources, ..Snapshot::default() };
+    let with = Snapshot { pods, events: packed(events), claims, sources, ..Snapshot::default() };
     let survey = diagnosis::survey(&with, at("2026-11-22T11:23:11Z"));
     let from_events = survey
         .findings

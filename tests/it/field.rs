@@ -9,8 +9,8 @@ use kubehealer::objects::{self, CronJob, Event, Node};
 use serde_json::{Value, json};
 
 use super::reasons::{
-    ago, app, app_with, decode, end, event, event_times, failed, look, look_with, now, pending, refused,
-    running, stuck, survey, unborn, waiting, warns, words,
+    ago, app, app_with, decode, end, event, event_times, failed, look, look_with, now, packed, pending,
+    refused, running, stuck, survey, unborn, waiting, warns, words,
 };
 
 fn with_claim(mut pod: kubehealer::objects::Pod) -> kubehealer::objects::Pod {
@@ -796,14 +796,15 @@ fn a_pod_that_waits_for_a_claim_says_what_the_claims_controller_says() {
         let f = warns(&diagnosis::diagnose(&pod, &context, now()), expected, C::VolumeUnavailable, &[]);
         assert!(f.summary.contains(said), "{said:?} is not in: {}", f.summary);
         // In a look at many the events find the pod by the claim's name.
-        let found = survey(Snapshot { pods: vec![pod], events, sources, ..Snapshot::default() });
+        let found =
+            survey(Snapshot { pods: vec![pod], events: packed(events), sources, ..Snapshot::default() });
         assert_eq!(found.findings[0].summary, f.summary);
     }
     // What is said of a claim explains no lack of room.
     let short = pending("Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.", 900);
     let found = survey(Snapshot {
         pods: vec![short],
-        events: vec![of_claim("ProvisioningFailed", full, 30)],
+        events: packed([of_claim("ProvisioningFailed", full, 30)]),
         ..Snapshot::default()
     });
     assert!(!found.findings[0].summary.contains("claim"), "{}", found.findings[0].summary);
@@ -1160,7 +1161,8 @@ fn a_cron_job_that_makes_no_jobs_says_why_until_it_makes_one() {
         let mut event = event_times(reason, message, 600, 60, 10);
         event.involved_object.kind = "CronJob".to_owned();
         event.involved_object.uid = "c".to_owned();
-        survey(Snapshot { cron_jobs: vec![cron_job], events: vec![event], ..Snapshot::default() }).findings
+        survey(Snapshot { cron_jobs: vec![cron_job], events: packed([event]), ..Snapshot::default() })
+            .findings
     };
     let quota = "Error creating job: jobs.batch \"sync-29700001\" is forbidden: exceeded quota: jobs, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: count/jobs.batch=5";
     for (reason, message, code, said) in [

@@ -6,8 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kubehealer::cluster::watch::{Selection, Shard};
 use kubehealer::daemon::{self, Running, StartError};
-use kubehealer::diagnosis::OwnerLabels;
-use kubehealer::diagnosis::{Sources, World, world};
+use kubehealer::diagnosis::{OwnerLabels, Snapshot, Sources, World, survey, world};
 use kubehealer::incidents::{FirstSeen, Incidents, What};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::{CronJob, Job, Object, Pod, Workload, from_object};
@@ -335,8 +334,8 @@ impl world::Pods for NoPods<'_> {
     fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
         Vec::new()
     }
-    fn events_of(&self, _: &str) -> &[kubehealer::objects::Event] {
-        self.0
+    fn events_of(&self, _: &str) -> std::borrow::Cow<'_, [kubehealer::objects::Event]> {
+        self.0.into()
     }
 }
 
@@ -370,6 +369,38 @@ fn a_label_that_a_rule_sets_wins_and_owner_labels_are_in_no_series_beyond_the_li
         text.contains("kubehealer_series_dropped_total{metric=\"kubehealer_incidents_muted\"} 0\n"),
         "{text}"
     );
+}
+
+#[test]
+fn a_mute_on_a_replica_set_counts_if_nothing_controls_it() {
+    let mut pod = cart();
+    pod["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "cart-7d9f", "uid": "rs", "controller": true}]);
+    let set = |owners: Value| {
+        json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": "cart-7d9f", "namespace": "shop", "uid": "rs", "labels": {"team": "payments"}, "ownerReferences": owners,
+                "annotations": muted_until("2026-11-22T18:00:00Z")},
+            "spec": {"replicas": 1}, "status": {"replicas": 1}})
+    };
+    // The Deployment's controller copies annotations to its ReplicaSets: these are not meant for them.
+    let of_cart = json!([{"apiVersion": "apps/v1", "kind": "Deployment", "name": "cart", "uid": "cart", "controller": true}]);
+    for (set, deployments, wanted) in [
+        (set(json!([])), vec![], Some(("payments", at("2026-11-22T18:00:00Z")))),
+        (set(of_cart), vec![deployment(json!({"team": "checkout"}), json!({}))], None),
+    ] {
+        let snapshot = Snapshot {
+            pods: vec![from_object(&pod).unwrap()],
+            replica_sets: vec![from_object(&set).unwrap()],
+            deployments: deployments.iter().map(|d| from_object(d).unwrap()).collect(),
+            owner_labels: labels(&["team"]),
+            sources: Sources { owners: true, ..Sources::NONE },
+            ..Snapshot::default()
+        };
+        let survey = survey(&snapshot, at(NOW));
+        let finding = survey.findings.iter().find(|f| !f.pod.is_empty()).unwrap();
+        assert_eq!(finding.muted.as_ref().map(|mute| mute.until), wanted.map(|(_, until)| until));
+        let team = wanted.map_or("checkout", |(team, _)| team);
+        assert_eq!(finding.labels, [("team".to_owned(), team.to_owned())]);
+    }
 }
 
 #[test]

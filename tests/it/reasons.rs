@@ -7,7 +7,7 @@ use kubehealer::diagnosis::{
     self, CauseCode as C, Confidence, Context, Finding, PodDiagnosis, Reason as R, Severity, Snapshot,
     Sources, Stage, Survey,
 };
-use kubehealer::objects::{CronJob, Event, Job, Node, Object, Pod, Workload};
+use kubehealer::objects::{CronJob, Event, Job, Node, Object, Packed, Pod, Workload};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -133,6 +133,10 @@ pub fn event_times(reason: &str, message: &str, first: i64, last: i64, count: i6
 
 pub fn look(pod: &Pod) -> PodDiagnosis {
     diagnosis::diagnose(pod, &Context::pod_only(), now())
+}
+
+pub fn packed(events: impl IntoIterator<Item = Event>) -> Vec<Packed<Event>> {
+    events.into_iter().map(Into::into).collect()
 }
 
 pub fn look_with(pod: &Pod, events: &[Event]) -> PodDiagnosis {
@@ -383,7 +387,7 @@ fn the_node_itself_may_have_been_out_of_memory() {
     let with = |events: Vec<Event>| {
         let snapshot = Snapshot {
             pods: vec![pod.clone()],
-            events,
+            events: packed(events),
             sources: Sources { events: true, ..Sources::NONE },
             ..Snapshot::default()
         };
@@ -683,7 +687,7 @@ fn a_slow_start_is_told_with_the_setting_that_would_have_let_it_live() {
     other.status.conditions.push(serde_json::from_value(ready).unwrap());
     let snapshot = Snapshot {
         pods: vec![other, killed],
-        events: vec![event("Killing", KILLED, 35)],
+        events: packed([event("Killing", KILLED, 35)]),
         sources: Sources { events: true, ..Sources::NONE },
         ..Snapshot::default()
     };
@@ -1974,7 +1978,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
     };
     let found = survey(Snapshot {
         jobs: vec![job.clone()],
-        events: vec![of_job("FailedCreate", "Warning", 100)],
+        events: packed([of_job("FailedCreate", "Warning", 100)]),
         ..Snapshot::default()
     });
     assert_eq!(
@@ -1983,7 +1987,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
     );
     let found = survey(Snapshot {
         jobs: vec![job],
-        events: vec![of_job("FailedCreate", "Warning", 100), of_job("SuccessfulCreate", "Normal", 50)],
+        events: packed([of_job("FailedCreate", "Warning", 100), of_job("SuccessfulCreate", "Normal", 50)]),
         ..Snapshot::default()
     });
     assert!(found.findings.is_empty());

@@ -364,7 +364,7 @@ fn a_static_pod_that_was_restarted_once_is_nothing_and_its_events_are_found() {
         event_times("Killing", "Container app failed liveness probe, will be restarted", 1400, 90, 6);
     killing.involved_object.uid = "abc".to_owned();
     let looping = mirror(waiting("CrashLoopBackOff", "back-off 5m0s"), end("Error", 137, 122, 60), 7);
-    let found = survey(Snapshot { pods: vec![looping], events: vec![killing], ..Snapshot::default() });
+    let found = survey(Snapshot { pods: vec![looping], events: vec![killing.into()], ..Snapshot::default() });
     assert_eq!(found.findings[0].reason, R::LivenessProbeFailed.into(), "{:?}", found.findings);
 }
 

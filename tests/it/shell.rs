@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::json;
 
 use super::cli::{FINAL, Run, command, folder, kubehealer, kubehealer_with, run, with_input};
+use super::contract::Server;
 
 /// What a terminal of so many columns and rows gets from it, stdout and stderr alike. Only Ctrl-D is typed.
 pub fn on_terminal((columns, rows): (u16, u16), args: &[&str], variables: &[(&str, &str)]) -> Run {
@@ -189,4 +190,17 @@ fn what_is_longer_than_the_terminal_goes_through_a_pager() {
     }
     let piped = kubehealer_with(&[("PAGER", "sed s/^/paged:\\x20/".as_ref())], &long);
     assert!(!piped.out.contains("paged: "));
+}
+
+#[test]
+fn on_a_terminal_the_outcome_of_a_wait_is_not_broken_within_a_word() {
+    let server = Server::recorded();
+    let config = server.kubeconfig.path().join("config");
+    let variables = [("KUBECONFIG", config.to_str().unwrap())];
+    let run = on_terminal((60, 20), &["wait", "-n", "payments", "pod/settlement"], &variables);
+    assert_eq!(run.code, 1, "{}", run.out);
+    let (_, outcome) = run.out.split_once("pod/settlement cannot become ready").unwrap();
+    let further: Vec<&str> = outcome.lines().skip(1).take_while(|line| !line.is_empty()).collect();
+    assert!(further.len() > 2, "{outcome}");
+    assert!(further.iter().all(|line| line.starts_with("  ") && line.len() <= 60), "{outcome}");
 }

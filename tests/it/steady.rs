@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use kubehealer::diagnosis::{
     self, Context, Finding, PodDiagnosis, Reason, Severity, Snapshot, Sources, Stage,
 };
-use kubehealer::incidents::compact::{CompactFinding, Packed};
-use kubehealer::objects::{Event, Node, Object, Pod};
+use kubehealer::incidents::compact::CompactFinding;
+use kubehealer::objects::{Event, Node, Object, Packed, Pod};
 use proptest::prelude::*;
 use serde_json::Value;
 
@@ -500,14 +500,14 @@ proptest! {
             }
             holds_still(&pod, events, now).map_err(TestCaseError::fail)?;
         }
-        let snapshot = Snapshot { pods: vec![pod.clone(), pod], events, sources: WITH_EVENTS, ..Snapshot::default() };
+        let snapshot = Snapshot { pods: vec![pod.clone(), pod], events: super::reasons::packed(events), sources: WITH_EVENTS, ..Snapshot::default() };
         diagnosis::survey(&snapshot, now);
     }
 
     #[test]
     fn the_order_of_lists_changes_nothing(seed in any::<u64>()) {
         thread_local! { static FINAL: Snapshot = Snapshot {
-            pods: items("final/pods.json"), events: items("final/events.json"), nodes: items("final/nodes.json"),
+            pods: items("final/pods.json"), events: super::reasons::packed(items("final/events.json")), nodes: items("final/nodes.json"),
             replica_sets: items("final/replicasets.json"), deployments: items("final/deployments.json"),
             stateful_sets: items("final/statefulsets.json"), daemon_sets: items("final/daemonsets.json"),
             jobs: items("final/jobs.json"), cron_jobs: items("final/cronjobs.json"), sources: Sources::ALL, ..Snapshot::default()

@@ -9,7 +9,7 @@ use std::io::{Read as _, Write as _};
 
 use jiff::Timestamp;
 use kubehealer_core::diagnosis::{Snapshot, survey};
-use kubehealer_core::objects::from_object;
+use kubehealer_core::objects::{Event, from_object};
 use serde_json::Value;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     for item in list["items"].as_array().ok_or("this is no list of Kubernetes objects")? {
         match item["kind"].as_str() {
             Some("Pod") => snapshot.pods.push(from_object(item)?),
-            Some("Event") => snapshot.events.push(from_object(item)?),
+            Some("Event") => snapshot.events.push(from_object::<Event>(item)?.into()),
             _ => {}
         }
     }

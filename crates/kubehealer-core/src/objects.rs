@@ -12,6 +12,7 @@ pub mod event;
 pub mod lenient;
 pub mod meta;
 pub mod node;
+pub mod packed;
 pub mod pod;
 pub mod quantity;
 pub mod revision;
@@ -21,6 +22,7 @@ pub mod workload;
 pub use event::{Event, EventSeries, EventSource, ObjectReference};
 pub use meta::{Annotation, Label, ObjectMeta, OwnerReference};
 pub use node::Node;
+pub use packed::Packed;
 pub use pod::{
     Condition, ConditionStatus, ConditionType, Container, ContainerState, ContainerStatus,
     EphemeralContainer, Pod, PodSpec, PodStatus, Probe, Running, Terminated, Waiting,

@@ -20,7 +20,7 @@ fn look(pods: Vec<Value>, nodes: Vec<Value>, events: Vec<Value>, more: Snapshot)
     let snapshot = Snapshot {
         pods: pods.into_iter().map(decode::<Pod>).collect(),
         nodes: nodes.into_iter().map(decode::<Node>).collect(),
-        events: events.into_iter().map(decode::<Event>).collect(),
+        events: events.into_iter().map(|event| decode::<Event>(event).into()).collect(),
         sources,
         ..more
     };

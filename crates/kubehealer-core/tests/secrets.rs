@@ -5,7 +5,7 @@
 mod samples;
 
 use kubehealer_core::diagnosis::{ContainerLog, Snapshot, Sources, survey};
-use kubehealer_core::objects::{Event, Job, Node, Object, Pod, Workload, from_object};
+use kubehealer_core::objects::{Event, Job, Node, Object, Packed, Pod, Workload, from_object};
 use kubehealer_core::redact::{MARK, redact};
 use samples::{Sample, leaks, samples};
 use serde_json::{Value, json};
@@ -30,12 +30,13 @@ fn waiting(reason: &str, message: &str) -> Value {
     json!({"waiting": {"reason": reason, "message": message}})
 }
 
-fn event(kind: &str, uid: &str, reason: &str, message: &str) -> Event {
+fn event(kind: &str, uid: &str, reason: &str, message: &str) -> Packed<Event> {
     let name = if kind == "Node" { "node-a" } else { "cart-0" };
-    from_object(&json!({"metadata": {"namespace": "shop", "name": "e", "uid": "e"}, "type": "Warning", "reason": reason, "message": message, "count": 30,
+    let event: Event = from_object(&json!({"metadata": {"namespace": "shop", "name": "e", "uid": "e"}, "type": "Warning", "reason": reason, "message": message, "count": 30,
         "firstTimestamp": "2026-11-22T09:10:00Z", "lastTimestamp": "2026-11-22T09:59:50Z",
         "involvedObject": {"kind": kind, "namespace": "shop", "name": name, "uid": uid, "fieldPath": "spec.containers{cart}"}}))
-    .unwrap()
+    .unwrap();
+    event.into()
 }
 
 fn of<T: Object>(value: &Value) -> T {

@@ -6,12 +6,15 @@
 use std::time::Duration;
 
 use futures::future::{BoxFuture, join_all};
+use jiff::SignedDuration;
 use serde_json::{Value, json};
 
 use super::cluster::{Cluster, seconds};
 use super::kubelet::{Pod, Termination, hash, write_event};
 
 const NODE: &str = "node-a";
+/// Whose the Deployments of a namespace are: their label `team`. The others have none, as in many a cluster.
+const TEAMS: [(&str, &str); 3] = [("ml", "research"), ("payments", "payments"), ("shop", "checkout")];
 const REGISTRY: &str = "registry.example.com";
 
 /// Plays everything, until dropped. All of it is one future: it needs no task of its own beyond the one that polls it.
@@ -237,7 +240,12 @@ async fn init_crash_loop(c: &Cluster) {
 async fn unschedulable(c: &Cluster) {
     let mut spec = app("llm", "ml/inference:0.14.0", "512Gi");
     spec["containers"][0]["resources"]["requests"] = json!({"cpu": "64", "memory": "512Gi"});
-    let llm = Deployment::new(c, "ml", "llm", 1, spec);
+    // Its team knows, and has muted it for a day.
+    let until = c.now().checked_add(SignedDuration::from_hours(24)).unwrap_or_else(|_| c.now());
+    let mute = json!({
+        "kubehealer.dev/mute-until": seconds(until), "kubehealer.dev/mute-reason": "larger nodes are ordered"
+    });
+    let llm = Deployment::annotated(c, "ml", "llm", 1, spec, mute);
     let Some(mut pod) = llm.pod(0) else { return };
     let message = "0/2 nodes are available: 1 Insufficient cpu, 1 Insufficient memory, 1 node(s) had untolerated taint(s). no new \
                    claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling.";
@@ -524,13 +532,25 @@ struct Deployment<'a> {
     namespace: &'static str,
     name: &'static str,
     replicas: u32,
+    annotations: Value,
     spec: Value,
     revision: u32,
 }
 
 impl<'a> Deployment<'a> {
     fn new(c: &'a Cluster, namespace: &'static str, name: &'static str, replicas: u32, spec: Value) -> Self {
-        let mut new = Self { c, namespace, name, replicas, spec: Value::Null, revision: 0 };
+        Self::annotated(c, namespace, name, replicas, spec, json!({}))
+    }
+
+    fn annotated(
+        c: &'a Cluster,
+        namespace: &'static str,
+        name: &'static str,
+        replicas: u32,
+        spec: Value,
+        annotations: Value,
+    ) -> Self {
+        let mut new = Self { c, namespace, name, replicas, annotations, spec: Value::Null, revision: 0 };
         new.roll(spec);
         new
     }
@@ -549,12 +569,18 @@ impl<'a> Deployment<'a> {
         self.revision += 1;
         self.spec = spec;
         let revision = json!({"deployment.kubernetes.io/revision": self.revision.to_string()});
+        let mut annotations = self.annotations.clone();
+        annotations["deployment.kubernetes.io/revision"] = json!(self.revision.to_string());
+        let mut labels = json!({"app": self.name});
+        if let Some((_, team)) = TEAMS.iter().find(|(namespace, _)| *namespace == self.namespace) {
+            labels["team"] = json!(team);
+        }
         let selector = json!({"matchLabels": {"app": self.name}});
         let template = json!({"metadata": {"labels": {"app": self.name}}, "spec": self.spec});
         let deployment = json!({
             "kind": "Deployment", "apiVersion": "apps/v1",
             "metadata": {
-                "namespace": self.namespace, "name": self.name, "labels": {"app": self.name}, "annotations": revision,
+                "namespace": self.namespace, "name": self.name, "labels": labels, "annotations": annotations,
                 "generation": self.revision
             },
             "spec": {

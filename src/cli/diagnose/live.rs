@@ -2,7 +2,9 @@
 
 use std::io::{self, IsTerminal as _, Write as _};
 
-use super::{Args, Cluster, Looked, Seen};
+use unicode_width::UnicodeWidthStr as _;
+
+use super::{Args, Cluster, Looked, Seen, not_before};
 use crate::cli::wait::clock;
 use crate::cli::{Trouble, output};
 use crate::diagnosis::Finding;
@@ -47,8 +49,8 @@ async fn follow(
         }
         is_first = false;
         notes.extend(seen.notes);
-        let seen =
-            Seen { snapshot: seen.snapshot, now: seen.now, notes, incomplete: false, unproven: Vec::new() };
+        let now = not_before(&seen.snapshot, seen.now);
+        let seen = Seen { snapshot: seen.snapshot, now, notes, incomplete: false, unproven: Vec::new() };
         screen.show(args, Looked::of(args, &rules, seen, "", flags.clone()))?;
     }
 }
@@ -60,10 +62,10 @@ struct Screen {
     last: Option<Looked>,
 }
 
-/// To the second screen and back, without a cursor; a line that is too long is cut there, since a second row would not be counted.
-const BEGIN: &str = "\x1b[?1049h\x1b[?25l\x1b[?7l";
-const END: &str = "\x1b[?7h\x1b[?25h\x1b[?1049l";
-/// Takes away what is left below.
+/// To the second screen and back, without a cursor.
+const BEGIN: &str = "\x1b[?1049h\x1b[?25l";
+const END: &str = "\x1b[?25h\x1b[?1049l";
+/// Takes away what is left from here on.
 const BELOW: &str = "\x1b[J";
 
 impl Screen {
@@ -127,18 +129,62 @@ fn time(looked: &Looked) -> jiff::Timestamp {
 
 /// The report as far as it fits, worst first, and a last line.
 fn frame(report: &str, looked: &Looked) -> String {
-    let (_, rows) = output::terminal_size();
-    let lines: Vec<&str> = report.lines().collect();
-    let room = rows.saturating_sub(1);
-    let mut out = "\x1b[H".to_owned();
-    for line in lines.iter().take(room) {
-        out.push_str(&format!("\x1b[K{line}\n"));
-    }
-    let more = match lines.len().saturating_sub(room) {
+    let (lines, more) = fitting(report, output::terminal_size());
+    let more = match more {
         0 => String::new(),
         more => format!("; {more} more lines"),
     };
-    out.push_str(BELOW);
-    out.push_str(&format!("{}: live, Ctrl-C to stop{more}", time(looked)));
-    out
+    format!("\x1b[H{lines}{BELOW}{}: live, Ctrl-C to stop{more}", time(looked))
+}
+
+/// The lines of a report for which there is room above a last row, and how many are left. A command is never cut: a terminal breaks a
+/// line that is too long, and so it can be copied.
+fn fitting(report: &str, (columns, rows): (usize, usize)) -> (String, usize) {
+    let (mut out, mut room) = (String::new(), rows.saturating_sub(1));
+    let mut lines = report.lines();
+    while let Some(line) = lines.clone().next() {
+        let width = anstream::adapter::strip_str(line).to_string().width();
+        let height = width.div_ceil(columns.max(1)).max(1);
+        let Some(left) = room.checked_sub(height) else { break };
+        room = left;
+        // The next row may hold something of what was there before.
+        let clear = if height > 1 { BELOW } else { "\x1b[K" };
+        out.push_str(&format!("{clear}{line}\n"));
+        lines.next();
+    }
+    (out, lines.count())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::diagnosis::Snapshot;
+    use crate::objects::from_object;
+
+    #[test]
+    fn nothing_has_happened_after_the_time_of_a_look() {
+        let at = |time: &str| -> jiff::Timestamp { time.parse().unwrap() };
+        let pod = json!({"metadata": {"name": "cart"}, "status": {"startTime": "2026-11-22T10:00:30Z"}});
+        let snapshot = Snapshot { pods: vec![from_object(&pod).unwrap()], ..Snapshot::default() };
+        for (clock, now) in [("10:00:00", "10:00:30"), ("10:01:00", "10:01:00")] {
+            let at = |time: &str| at(&format!("2026-11-22T{time}Z"));
+            assert_eq!(not_before(&snapshot, at(clock)), at(now));
+        }
+    }
+
+    #[test]
+    fn a_long_line_is_shown_whole_and_counts_as_the_rows_that_it_takes() {
+        let report = format!("one\n\x1b[1m{}\x1b[0m\nthree\nfour\n", "x".repeat(20));
+        let long = format!("{BELOW}\x1b[1m{}\x1b[0m\n", "x".repeat(20));
+        let line = |text: &str| format!("\x1b[K{text}\n");
+        assert_eq!(
+            fitting(&report, (20, 4)),
+            ([line("one"), line(&long[BELOW.len()..long.len() - 1]), line("three")].concat(), 1)
+        );
+        assert_eq!(fitting(&report, (19, 4)), ([line("one"), long.clone()].concat(), 2));
+        assert_eq!(fitting(&report, (19, 3)), (line("one"), 3));
+        assert_eq!(fitting(&report, (19, 9)), ([line("one"), long, line("three"), line("four")].concat(), 0));
+    }
 }

@@ -1,6 +1,6 @@
 //! How an outcome and the way to it are printed.
 
-use std::io::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use serde_json::json;
@@ -12,6 +12,8 @@ use crate::wait::{Item, Outcome, State, Verdict};
 
 /// Pods that are shown of one object.
 const PODS: usize = 10;
+/// Before the further lines of a sentence.
+const INDENT: &str = "  ";
 
 /// How far it is: a line for each object and, on a terminal, one for each of its pods. Elsewhere only what changed is printed, so
 /// those of its pods that fail will do.
@@ -73,7 +75,13 @@ pub(super) fn text(outcome: &Outcome, flags: &ClusterFlags) -> String {
     let style = Style { width: output::width(), colour: output::colour(), wide: false, all: false };
     let mut out = String::new();
     for item in &outcome.items {
-        out.push_str(&format!("{}\n", sentence(outcome, item)));
+        let sentence = sentence(outcome, item);
+        // A terminal would break it within a word; elsewhere one line is one object.
+        let lines = match io::stdout().is_terminal() {
+            true => report::wrap(&sentence, style.width.saturating_sub(INDENT.len())),
+            false => vec![sentence],
+        };
+        out.push_str(&format!("{}\n", lines.join(&format!("\n{INDENT}"))));
     }
     let details = details(outcome, flags, |look| report::table(look, &style));
     if !details.is_empty() {

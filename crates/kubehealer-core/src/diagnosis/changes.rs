@@ -28,8 +28,8 @@ pub struct Change {
 
 impl Change {
     /// What the revision of a pod changed, if it is among these with one before it.
-    pub fn of(pod: &Pod, revisions: &[Revision]) -> Option<Self> {
-        let new = revisions.iter().find(|revision| is_of(pod, &revision.metadata))?;
+    pub fn of<'r>(pod: &Pod, revisions: impl Iterator<Item = &'r Revision> + Clone) -> Option<Self> {
+        let new = revisions.clone().find(|revision| is_of(pod, &revision.metadata))?;
         let old = last_that_worked(new, revisions)?;
         let changes = changes(&old.settings, &new.settings);
         if changes.is_empty() {
@@ -79,21 +79,27 @@ impl<'r> Latest<'r> {
                 *known = revision;
             }
         }
-        let latest = newest.into_values().map(|revision| match last_that_worked(revision, revisions) {
-            Some(old) => {
-                let changes = changes(&old.settings, &revision.settings);
-                Self { revision, since: Some(old.number()), changes }
-            }
-            None => Self { revision, since: None, changes: Vec::new() },
-        });
+        let latest =
+            newest.into_values().map(|revision| match last_that_worked(revision, revisions.iter()) {
+                Some(old) => {
+                    let changes = changes(&old.settings, &revision.settings);
+                    Self { revision, since: Some(old.number()), changes }
+                }
+                None => Self { revision, since: None, changes: Vec::new() },
+            });
         latest.collect()
     }
 }
 
 /// The revision of the same workload that was in force before this one: rather one that still serves, which has worked for certain.
-fn last_that_worked<'r>(new: &Revision, revisions: &'r [Revision]) -> Option<&'r Revision> {
-    let owner = |revision: &Revision| revision.metadata.controller().map(|owner| owner.uid.clone());
-    let older = revisions.iter().filter(|old| owner(old) == owner(new) && old.number() < new.number());
+fn last_that_worked<'r>(
+    new: &Revision,
+    revisions: impl Iterator<Item = &'r Revision>,
+) -> Option<&'r Revision> {
+    let owner = new.metadata.controller().map(|owner| &owner.uid);
+    let of_owner =
+        |old: &&Revision| old.metadata.controller().map(|o| &o.uid) == owner && old.number() < new.number();
+    let older = revisions.filter(of_owner);
     older.max_by_key(|old| (old.status.ready_replicas > 0, old.number()))
 }
 

@@ -4,6 +4,7 @@
 //! A workload that wants pods and has none cannot be seen in any pod: it is explained here. Jobs are judged at the Job:
 //! a failed pod of one may be a try that it allows for; a later success of its CronJob ends the matter.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use jiff::Timestamp;
@@ -179,7 +180,7 @@ impl Owners {
     /// Looks at all owners. `events_of` gives the events about an object by its uid.
     pub fn diagnose<'e>(
         &self,
-        events_of: &dyn Fn(&str) -> &'e [Event],
+        events_of: &dyn Fn(&str) -> Cow<'e, [Event]>,
         pods_of: &PodsOf<'_>,
         now: Timestamp,
     ) -> (Vec<Finding>, Option<Timestamp>) {
@@ -189,7 +190,7 @@ impl Owners {
             for names in self.workloads.get(kind).into_iter().flat_map(HashMap::values) {
                 for workload in names.values() {
                     let events = events_of(&workload.metadata.uid);
-                    findings.extend(self.workload(kind, workload, events, pods_of, &mut look));
+                    findings.extend(self.workload(kind, workload, &events, pods_of, &mut look));
                 }
             }
         }
@@ -198,11 +199,12 @@ impl Owners {
                 findings.extend(self.failed_job(job, pods_of, &mut look));
             }
             for job in jobs.values() {
-                findings.extend(self.podless_job(job, events_of(&job.metadata.uid), &mut look));
+                findings.extend(self.podless_job(job, &events_of(&job.metadata.uid), &mut look));
             }
         }
         for cron_job in self.cron_jobs.values().flat_map(HashMap::values) {
-            findings.extend(self.jobless_cron_job(cron_job, events_of(&cron_job.metadata.uid), &mut look));
+            let events = events_of(&cron_job.metadata.uid);
+            findings.extend(self.jobless_cron_job(cron_job, &events, &mut look));
         }
         (findings, look.done(Vec::new()).recheck)
     }

@@ -2,6 +2,7 @@
 //!
 //! Pure, like all of the analyzer: whoever has the objects, from a cluster or from files, gets the same survey.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
@@ -19,7 +20,9 @@ use super::reason::{Reason, Severity};
 use super::starts::{Start, revision_of, slowest_starts};
 use super::world::{Evidence, Judge, Pods, World};
 use super::{nodes, scheduling};
-use crate::objects::{Annotation, CronJob, Event, Job, Node, PersistentVolumeClaim, Pod, Revision, Workload};
+use crate::objects::{
+    Annotation, CronJob, Event, Job, Node, Packed, PersistentVolumeClaim, Pod, Revision, Workload,
+};
 
 /// Everything that one look sees.
 #[derive(Clone, Debug)]
@@ -27,7 +30,7 @@ pub struct Snapshot {
     /// Pods.
     pub pods: Vec<Pod>,
     /// Events of whatever is here.
-    pub events: Vec<Event>,
+    pub events: Vec<Packed<Event>>,
     /// Nodes.
     pub nodes: Vec<Node>,
     /// ReplicaSets.
@@ -169,7 +172,7 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -
     for pod in &snapshot.pods {
         let (events, claim_events, logs) = (seen.events_of_pod(pod), seen.claim_events(pod), seen.logs(pod));
         let starts = seen.starts(pod);
-        let change = Change::of(pod, &snapshot.revisions);
+        let change = seen.change(pod);
         let evidence = Evidence {
             events: &events,
             claim_events: &claim_events,
@@ -191,38 +194,44 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -
 
 /// What a snapshot has, by what it is about.
 struct Seen<'s> {
-    events: HashMap<&'s str, Vec<Event>>,
-    node_events: HashMap<&'s str, Vec<Event>>,
-    claim_events: HashMap<(&'s str, &'s str), Vec<Event>>,
+    events: EventsBy<'s, String>,
+    /// A node's are asked for by each of its pods.
+    node_events: HashMap<String, Vec<Event>>,
+    claim_events: EventsBy<'s, [String; 2]>,
     logs: HashMap<(&'s str, &'s str), Vec<ContainerLog>>,
     /// The longest starts of the revisions of which there are several pods.
     starts: HashMap<RevisionKey<'s>, Vec<Start>>,
+    /// By namespace: a pod's own one is looked for.
+    revisions: HashMap<&'s str, Vec<&'s Revision>>,
 }
 
+type EventsBy<'s, K> = HashMap<K, Vec<&'s Packed<Event>>>;
 type RevisionKey<'s> = (&'s str, &'s str, &'static str, &'s str);
 
 impl<'s> Seen<'s> {
     fn of(snapshot: &'s Snapshot) -> Self {
-        let mut events: HashMap<&str, Vec<Event>> = HashMap::new();
-        for event in snapshot.events.iter().filter(|e| !e.involved_object.uid.is_empty()) {
-            events.entry(&event.involved_object.uid).or_default().push(event.clone());
-        }
-        // The kubelet gives a node's name for its uid.
-        let mut node_events: HashMap<&str, Vec<Event>> = HashMap::new();
-        for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "Node") {
-            node_events.entry(&event.involved_object.name).or_default().push(event.clone());
-        }
         // Pods name claims without their uid. Where the claim is known, what was said of one of that name before it is not its.
         let claims: HashMap<(&str, &str), &str> = snapshot
             .claims
             .iter()
             .map(|c| ((c.metadata.namespace.as_str(), c.metadata.name.as_str()), c.metadata.uid.as_str()))
             .collect();
-        let mut claim_events: HashMap<(&str, &str), Vec<Event>> = HashMap::new();
-        for event in snapshot.events.iter().filter(|e| e.involved_object.kind == "PersistentVolumeClaim") {
-            let about = (event.involved_object.namespace.as_str(), event.involved_object.name.as_str());
-            if claims.get(&about).is_none_or(|uid| *uid == event.involved_object.uid) {
-                claim_events.entry(about).or_default().push(event.clone());
+        let (mut events, mut claim_events) = (EventsBy::new(), EventsBy::new());
+        let mut node_events: HashMap<String, Vec<Event>> = HashMap::new();
+        for packed in &snapshot.events {
+            let event = packed.unpack();
+            let about = &event.involved_object;
+            let (kind, claim) = (about.kind.as_str(), (about.namespace.as_str(), about.name.as_str()));
+            if kind == "PersistentVolumeClaim" && claims.get(&claim).is_none_or(|uid| *uid == about.uid) {
+                let claim = [about.namespace.clone(), about.name.clone()];
+                claim_events.entry(claim).or_default().push(packed);
+            }
+            if !about.uid.is_empty() {
+                events.entry(about.uid.clone()).or_default().push(packed);
+            }
+            // The kubelet gives a node's name for its uid.
+            if kind == "Node" {
+                node_events.entry(about.name.clone()).or_default().push(event);
             }
         }
         let mut logs: HashMap<(&str, &str), Vec<ContainerLog>> = HashMap::new();
@@ -237,24 +246,28 @@ impl<'s> Seen<'s> {
         }
         let starts = revisions.into_iter().filter(|(_, pods)| pods.len() > 1);
         let starts = starts.map(|(revision, pods)| (revision, slowest_starts(pods))).collect();
-        Self { events, node_events, claim_events, logs, starts }
+        let mut revisions: HashMap<&str, Vec<&Revision>> = HashMap::new();
+        for revision in &snapshot.revisions {
+            revisions.entry(&revision.metadata.namespace).or_default().push(revision);
+        }
+        Self { events, node_events, claim_events, logs, starts, revisions }
     }
 
     /// The kubelet writes the events of a static pod under the uid that it knows, not the mirror pod's.
     fn events_of_pod(&self, pod: &Pod) -> Vec<Event> {
         let mirror = pod.metadata.annotation(Annotation::CONFIG_MIRROR).unwrap_or("");
         let uids = [pod.metadata.uid.as_str(), mirror].into_iter().filter(|uid| !uid.is_empty());
-        uids.flat_map(|uid| self.events.get(uid).into_iter().flatten().cloned()).collect()
+        uids.flat_map(|uid| self.events.get(uid).into_iter().flatten()).map(|event| event.unpack()).collect()
     }
 
     fn claim_events(&self, pod: &Pod) -> Vec<Event> {
-        let of = |claim: String| {
-            self.claim_events
-                .get(&(pod.metadata.namespace.as_str(), claim.as_str()))
-                .cloned()
-                .unwrap_or_default()
-        };
-        scheduling::awaited_claims(pod).flat_map(of).collect()
+        let of = |claim: String| self.claim_events.get(&[pod.metadata.namespace.clone(), claim]);
+        let events = scheduling::awaited_claims(pod).filter_map(of).flatten();
+        events.map(|event| event.unpack()).collect()
+    }
+
+    fn change(&self, pod: &Pod) -> Option<Change> {
+        Change::of(pod, self.revisions.get(pod.metadata.namespace.as_str())?.iter().copied())
     }
 
     fn logs(&self, pod: &'s Pod) -> &[ContainerLog] {
@@ -269,7 +282,7 @@ impl<'s> Seen<'s> {
 
 /// All pods of a snapshot, as far as workloads and nodes are judged by them.
 struct AllPods<'s> {
-    events: &'s HashMap<&'s str, Vec<Event>>,
+    events: &'s EventsBy<'s, String>,
     by_workload: HashMap<(&'s str, &'s WorkloadRef), Vec<&'s Finding>>,
     on_node: HashMap<&'s str, usize>,
     terminations: Vec<(String, Timestamp)>,
@@ -307,8 +320,8 @@ impl Pods for AllPods<'_> {
         self.terminations.clone()
     }
 
-    fn events_of(&self, uid: &str) -> &[Event] {
-        self.events.get(uid).map_or(&[], Vec::as_slice)
+    fn events_of(&self, uid: &str) -> Cow<'_, [Event]> {
+        self.events.get(uid).into_iter().flatten().map(|event| event.unpack()).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 //! `diagnose` builds a world from what it has read and judges every pod; the daemon keeps one up to date and judges what has
 //! changed. So the same objects give the same findings, whichever way they came.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
@@ -71,7 +72,7 @@ pub trait Pods {
     /// When which node's pods terminated as with their node, as [`nodes::ended_with_node`] tells.
     fn terminations_with_node(&self) -> Vec<(String, Timestamp)>;
     /// The events about a workload, by its uid.
-    fn events_of(&self, uid: &str) -> &[Event];
+    fn events_of(&self, uid: &str) -> Cow<'_, [Event]>;
 }
 
 impl World {
