@@ -193,7 +193,7 @@ fn what_to_try(running: &Running, kubeconfig: &Path, args: &Args) -> String {
         "\x20 status page   http://{web}/{other}\n\
          \x20 incidents     curl -s http://{web}/api/v1/incidents\n\
          \x20 metrics       curl -s http://{web}/metrics | grep ^kubehealer_\n\
-         \x20 diagnose      kubehealer diagnose -A{owners} --kubeconfig {config}\n\
+         \x20 diagnose      kubehealer diagnose -A --kubeconfig {config}{owners}\n\
          \x20 kubectl       kubectl --kubeconfig {config} get pods -A -w\n"
     )
 }
