@@ -193,7 +193,9 @@ fn add_probe(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
         let mut logs = order.into_iter().filter_map(|previous| {
             context.logs.iter().find(|l| l.container == view.name && l.previous == previous)
         });
-        if let Some(log) = logs.next() {
+        if probe::is_refused(said)
+            && let Some(log) = logs.next()
+        {
             probe::compare_with_log(finding, said, &log.read(finding.exit_code).listens);
         }
     }

@@ -390,10 +390,15 @@ fn not_found(said: &str) -> Option<String> {
     (plain && is_shell(shell)).then(|| tool.to_owned())
 }
 
+/// Whether nothing accepted the probe's connection: what the log says of addresses matters then alone.
+pub fn is_refused(said: &str) -> bool {
+    said.contains("connection refused")
+}
+
 /// Compares a refused connection with the addresses on which the program's own log says that it listens: in the log's
 /// words, what no probe reaches, or another port.
 pub fn compare_with_log(finding: &mut Finding, said: &str, listens: &[String]) {
-    if !said.contains("connection refused") || listens.is_empty() {
+    if !is_refused(said) || listens.is_empty() {
         return;
     }
     let asked = text::between(said, "dial tcp ", ": ").and_then(|peer| peer.rsplit_once(':'));
@@ -466,6 +471,11 @@ fn conclusion(said: &str) -> String {
     let named = lines.iter().find(|l| is_error(l)).or_else(|| lines.iter().rfind(tells));
     let line = named.or(lines.last()).copied().unwrap_or_default();
     text::head(&text::quote(&text::normalise(line)), 200)
+}
+
+/// Whether a first line tells of a program that answered its probe, and that it is not well.
+pub fn says_unhealthy(summary: &str) -> bool {
+    summary.contains(": HTTP status 5") || summary.contains(": it answers NOT_SERVING")
 }
 
 /// What a status code comes to. `rest` begins with it.
@@ -677,6 +687,19 @@ mod tests {
             let (summary, steps) = compared(listens);
             assert_eq!(summary, "refused", "{listens:?}");
             assert!(steps.contains(NOTHING_LISTENS), "{listens:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_it_is_not_well_is_told_from_silence() {
+        for (said, answers) in [
+            ("HTTP probe failed with statuscode: 503", true),
+            ("service unhealthy (responded with \"NOT_SERVING\")", true),
+            ("HTTP probe failed with statuscode: 404", false),
+            ("dial tcp 10.1.1.1:8080: i/o timeout", false),
+        ] {
+            let summary = format!("container a: killed: {}", read(said, None).short);
+            assert_eq!(says_unhealthy(&summary), answers, "{summary}");
         }
     }
 
