@@ -185,3 +185,21 @@ pub(super) fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Op
 pub fn tells_of_memory(event: &Event) -> bool {
     matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::container::views;
+
+    #[test]
+    fn files_in_memory_are_named_as_what_counts_and_those_on_disk_are_not() {
+        let pod = r#"{"spec":{"containers":[{"name":"a"}],"volumes":[{"name":"cache","emptyDir":{"medium":"Memory"}},
+            {"name":"work","emptyDir":{}},{"name":"big","emptyDir":{"sizeLimit":"1Gi"}}]},
+            "status":{"containerStatuses":[{"name":"a"}]}}"#;
+        let pod: crate::objects::Pod = serde_json::from_str(pod).unwrap();
+        let view = views(&pod).next().unwrap();
+        assert_eq!(in_memory(&view), "cache");
+        let finding = with_steps(Finding::of_container(&view, Reason::OOMKilled), &view, "raise it");
+        assert!(finding.next_steps.iter().any(|s| s.contains("emptyDir cache (medium: Memory)")));
+    }
+}
