@@ -161,7 +161,18 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
             finding.add(Source::Status, format!("containers waiting for it: {}", text::list(&waiting)), None);
         }
     }
-    // What the probe said helps whoever reads it.
+    if !matches!(finding.reason.known(), Some(Reason::LivenessProbeFailed | Reason::StartupProbeFailed)) {
+        return;
+    }
+    add_probe(finding, view, context);
+    // A hook that failed on the way is a reason why a kill took long.
+    if let Some(event) = context.container_events(view).filter(|e| e.reason == "FailedPreStopHook").last() {
+        finding.add_event(event);
+    }
+}
+
+/// What the probe that killed it said, and what the container's log says to that.
+fn add_probe(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     let (about, probe) = match finding.reason.known() {
         Some(Reason::LivenessProbeFailed) => {
             ("Liveness", view.spec.and_then(|c| c.liveness_probe.as_deref()))
@@ -175,9 +186,15 @@ fn facts(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
         let said = probe::words_of(event);
         finding.cause.text = format!("{} ({})", finding.cause.text, text::quote(said));
         probe::read(said, probe).tell(finding);
-    }
-    // A hook that failed on the way is a reason why a kill took long.
-    if let Some(event) = context.container_events(view).filter(|e| e.reason == "FailedPreStopHook").last() {
-        finding.add_event(event);
+        // Of the run that was killed; the one before it was, as a rule, killed alike.
+        let order = if view.is_running() { [true, false] } else { [false, true] };
+        let mut logs = order.into_iter().filter_map(|previous| {
+            context.logs.iter().find(|l| l.container == view.name && l.previous == previous)
+        });
+        if probe::is_refused(said)
+            && let Some(log) = logs.next()
+        {
+            probe::compare_with_log(finding, said, &log.read(finding.exit_code).listens);
+        }
     }
 }

@@ -9,6 +9,7 @@
 mod erlang;
 mod fields;
 mod formats;
+pub mod listens;
 mod matcher;
 mod prefix;
 mod rank;
@@ -287,13 +288,15 @@ pub struct LogReading {
     pub gone: bool,
     /// None where it says nothing.
     pub verdict: Option<LogVerdict>,
+    /// The addresses on which the program says that it listens.
+    pub listens: Vec<String>,
 }
 
 impl LogReading {
     /// Of the raw end of a log, for an end with this exit code.
     pub fn of(log: &[u8], exit_code: Option<i32>) -> Self {
         let tail = LogTail::from_bytes(log);
-        Self { gone: tail.gone(), verdict: classify(&tail, exit_code) }
+        Self { gone: tail.gone(), verdict: classify(&tail, exit_code), listens: listens::of(tail.lines()) }
     }
 }
 

@@ -250,7 +250,15 @@ fn sandbox(finding: Finding, pod: &Pod, event: &Event, message: &str) -> Finding
             Some(format!("{} {}", text::name(&c.name), text::name(c.limit("memory")?)))
         };
         let limits: Vec<String> = pod.spec.containers.iter().filter_map(of_container).collect();
-        finding.add(Source::Spec, format!("memory limit: {}", limits.join(", ")), None);
+        let limits = limits.join(", ");
+        if !limits.is_empty() {
+            finding.summary = finding.summary.replacen(
+                "memory limit too low",
+                &format!("memory limit too low ({limits})"),
+                1,
+            );
+            finding.add(Source::Spec, format!("memory limit: {limits}"), None);
+        }
     }
     match rule {
         Some(rule) => runtime::by_rule(finding, rule, &names),

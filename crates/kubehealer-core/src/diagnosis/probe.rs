@@ -7,6 +7,7 @@ use jiff::SignedDuration;
 
 use super::container::{View, uptime};
 use super::finding::{Finding, Source};
+use super::logs::listens;
 use super::message::Message;
 use super::text;
 use crate::objects::{ConditionType, Event, Probe, Terminated};
@@ -22,7 +23,9 @@ pub fn target(probe: &Probe) -> String {
     } else if let Some(tcp) = &handler.tcp_socket {
         format!("TCP :{}", text::name(&tcp.port.to_string()))
     } else if let Some(grpc) = &handler.grpc {
-        format!("gRPC :{}", grpc.port)
+        let service = text::name(&grpc.service);
+        let service = if service.is_empty() { service } else { format!(" service {service}") };
+        format!("gRPC :{}{service}", grpc.port)
     } else {
         match handler.exec.as_ref().map(|e| text::name(&e.program)) {
             // A shell says nothing about the check.
@@ -117,6 +120,8 @@ struct Rule {
 
 /// That the answer takes too long: what to do is the same for all kinds.
 const LATE: &str = "LATE";
+/// That the words of the error say more than a sentence about all of its kind.
+const QUOTE: &str = "QUOTE";
 const SLOW: [&str; 5] =
     ["timeout exceeded", "deadline exceeded", "timed out", "did not complete within", "i/o timeout"];
 
@@ -203,9 +208,17 @@ const RULES: &[Rule] = &[
         of_program: false,
     },
     Rule {
+        any: &["tls: certificate required", "tls: bad certificate"],
+        with: &["remote error"],
+        short: QUOTE,
+        hint: "the server demands a client certificate, and a probe has none: serve the checks on a port without client certificates, or use a tcpSocket or exec probe",
+        may_be_slow: false,
+        of_program: false,
+    },
+    Rule {
         any: &["x509:", "tls:"],
         with: &[],
-        short: "the TLS handshake fails",
+        short: QUOTE,
         hint: "check the program's certificate and TLS settings",
         may_be_slow: false,
         of_program: true,
@@ -217,6 +230,15 @@ const RULES: &[Rule] = &[
         hint: "the program closes the probe's connection: check port and scheme, and its log",
         may_be_slow: true,
         of_program: true,
+    },
+    Rule {
+        // That it knows the health service, and not what was asked for.
+        any: &["code = notfound"],
+        with: &["unknown service"],
+        short: "unknown service: the program's gRPC health server does not know what the probe asks for",
+        hint: "set the probe's grpc.service to a name that the program registers with its health server, or leave it out for the server as a whole",
+        may_be_slow: false,
+        of_program: false,
     },
     Rule {
         any: &["does not implement the grpc health protocol", "unknown service"],
@@ -265,21 +287,24 @@ pub fn read(said: &str, probe: Option<&Probe>) -> Complaint {
         let fits = |r: &&Rule| has(r.any) && (r.with.is_empty() || has(r.with));
         match RULES.iter().find(fits) {
             Some(rule) => Complaint {
-                short: rule.short.to_owned(),
+                short: if rule.short == QUOTE { quoted(said) } else { rule.short.to_owned() },
                 hint: Some(if rule.hint == LATE { late(probe) } else { rule.hint.to_owned() }),
                 may_be_slow: rule.may_be_slow,
                 of_program: rule.of_program,
             },
             // What no rule knows is quoted.
-            None => Complaint {
-                short: text::head(&Message::read(said).cause(), 200),
-                hint: None,
-                may_be_slow: true,
-                of_program: true,
-            },
+            None => Complaint { short: quoted(said), hint: None, may_be_slow: true, of_program: true },
         }
     };
     with_target(complaint, said, probe)
+}
+
+/// The error itself, whole.
+fn quoted(said: &str) -> String {
+    let cause = Message::read(said).cause();
+    // The address stands before it already.
+    let words = cause.split_once("\": ").filter(|(head, _)| head.starts_with("Get \""));
+    text::head(words.map_or(cause.as_str(), |(_, words)| words), 200)
 }
 
 /// Puts what was asked before the complaint: by the address that the kubelet names, else by the probe.
@@ -347,13 +372,60 @@ fn of_command(said: &str, probe: Option<&Probe>, slow: bool) -> Complaint {
         let short = format!("it did not finish within timeoutSeconds {timeout} (timed out)");
         return Complaint { short, hint: Some(late(probe)), may_be_slow: true, of_program: true };
     }
-    let hint = "run the probe's command by hand in the container: kubectl exec";
-    Complaint {
-        short: conclusion(said),
-        hint: Some(hint.to_owned()),
-        may_be_slow: !is_error(said),
-        of_program: true,
+    let short = conclusion(said);
+    let missing = not_found(&short);
+    let hint = match &missing {
+        Some(tool) => format!("the image has no {tool}: add it, or use an httpGet, tcpSocket or grpc probe"),
+        None => "run the probe's command by hand in the container: kubectl exec".to_owned(),
+    };
+    Complaint { short, hint: Some(hint), may_be_slow: missing.is_none() && !is_error(said), of_program: true }
+}
+
+/// The tool that a shell did not find: `sh: 1: curl: not found`, `bash: line 1: nc: command not found`.
+fn not_found(said: &str) -> Option<String> {
+    let before = said.strip_suffix(": not found").or_else(|| said.strip_suffix(": command not found"))?;
+    let (shell, tool) = before.rsplit_once(": ")?;
+    let shell = shell.split(':').next().unwrap_or_default();
+    let plain = !tool.is_empty() && tool.chars().all(|c| c.is_ascii_alphanumeric() || "._/-".contains(c));
+    (plain && is_shell(shell)).then(|| tool.to_owned())
+}
+
+/// Whether nothing accepted the probe's connection: what the log says of addresses matters then alone.
+pub fn is_refused(said: &str) -> bool {
+    said.contains("connection refused")
+}
+
+/// Compares a refused connection with the addresses on which the program's own log says that it listens: in the log's
+/// words, what no probe reaches, or another port.
+pub fn compare_with_log(finding: &mut Finding, said: &str, listens: &[String]) {
+    if !is_refused(said) || listens.is_empty() {
+        return;
     }
+    let asked = text::between(said, "dial tcp ", ": ").and_then(|peer| peer.rsplit_once(':'));
+    let Some((_, asked)) = asked else { return };
+    let of_port: Vec<&String> =
+        listens.iter().filter(|a| a.rsplit_once(':').is_some_and(|(_, port)| port == asked)).collect();
+    let loopback = of_port.iter().all(|a| listens::is_loopback(a));
+    // It did listen there, so it stopped, or that was before.
+    if !of_port.is_empty() && !loopback {
+        return;
+    }
+    let shown = match of_port.first() {
+        Some(address) => (*address).clone(),
+        None => listens.join(", "),
+    };
+    finding.summary = format!("{}; its log: listens on {shown}", finding.summary);
+    let hint = if of_port.is_empty() {
+        format!(
+            "the log says that the program listens on {shown}, and the probe asks port {asked}: correct the probe's port or the program's, unless it opens port {asked} later"
+        )
+    } else {
+        format!(
+            "the log says that the program listens on {shown}, which only its own pod reaches: let it listen on 0.0.0.0 (or ::)"
+        )
+    };
+    finding.next_steps.retain(|s| !s.starts_with(SLOW_START) && !s.starts_with(NOTHING_LISTENS));
+    finding.next_steps.insert(0, hint);
 }
 
 /// Whether a program broke at the command itself, rather than told how things are.
@@ -401,6 +473,11 @@ fn conclusion(said: &str) -> String {
     text::head(&text::quote(&text::normalise(line)), 200)
 }
 
+/// Whether a first line tells of a program that answered its probe, and that it is not well.
+pub fn says_unhealthy(summary: &str) -> bool {
+    summary.contains(": HTTP status 5") || summary.contains(": it answers NOT_SERVING")
+}
+
 /// What a status code comes to. `rest` begins with it.
 fn of_status(rest: &str, lower: &str) -> Complaint {
     let status: String = rest.chars().take_while(char::is_ascii_digit).collect();
@@ -412,13 +489,14 @@ fn of_status(rest: &str, lower: &str) -> Complaint {
         s if s.starts_with('3') => "set the probe's path to one that answers without a redirect",
         _ => "the program does not accept the probe's request: check path, port and headers",
     };
-    let of_program = status.starts_with('5');
+    // One that answers 503 may still be warming up.
+    let may_be_slow = status.starts_with('5');
     Complaint {
         short: format!("HTTP status {status}"),
         hint: Some(hint.to_owned()),
-        // One that answers 503 may still be warming up.
-        may_be_slow: of_program,
-        of_program,
+        may_be_slow,
+        // Why it does not accept a request, it may log as well.
+        of_program: may_be_slow || matches!(status.as_str(), "400" | "403" | "421" | "429"),
     }
 }
 
@@ -501,6 +579,9 @@ pub fn add_facts(
     }
 }
 
+/// What the advice for a refused connection begins with.
+const NOTHING_LISTENS: &str = "nothing listens on this port";
+
 /// What an advice begins with that is given where nothing tells how long a start takes.
 const SLOW_START: &str = "if it is only slow to start";
 
@@ -540,8 +621,10 @@ mod tests {
             "Get \"https://10.1.1.1:50051/ready\": tls: first record does not look like a TLS handshake",
             "Get \"http://10.1.1.1:8080/ready\": EOF",
             "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response",
+            "Get \"https://10.1.1.1:8443/ready\": remote error: tls: certificate required",
             "Get \"https://10.1.1.1:8443/ready\": remote error: tls: handshake failure",
             "Get \"http://10.1.1.1:8080/ready\": read tcp 10.0.0.1:1->10.1.1.1:8080: read: connection reset by peer",
+            "error: health rpc probe failed: rpc error: code = NotFound desc = unknown service",
             "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)",
             "Probe terminated redirects, Response body: x",
             "strconv.Atoi: parsing \"http\": invalid syntax",
@@ -549,7 +632,8 @@ mod tests {
         assert_eq!(samples.len(), RULES.len());
         for (said, rule) in samples.iter().zip(RULES) {
             let complaint = read(said, None);
-            assert!(complaint.short.ends_with(rule.short), "{said}: {}", complaint.short);
+            let short = if rule.short == QUOTE { quoted(said) } else { rule.short.to_owned() };
+            assert!(!short.is_empty() && complaint.short.ends_with(&short), "{said}: {}", complaint.short);
             assert_eq!(complaint.may_be_slow, rule.may_be_slow, "{said}");
         }
         // What no rule knows is quoted.
@@ -566,6 +650,66 @@ mod tests {
         ] {
             assert_eq!(read(said, None).may_be_slow, slow, "{said}");
         }
+    }
+
+    #[test]
+    fn a_tool_that_the_shell_does_not_find_is_named() {
+        for (said, tool) in [
+            ("/bin/sh: curl: not found", Some("curl")),
+            ("sh: 1: curl: not found", Some("curl")),
+            ("bash: line 1: nc: command not found", Some("nc")),
+            ("key: session: not found", None),
+            ("node 3 not found", None),
+        ] {
+            assert_eq!(not_found(said).as_deref(), tool, "{said}");
+        }
+    }
+
+    #[test]
+    fn a_refused_port_is_compared_with_the_addresses_of_the_log() {
+        let said = "Get \"http://10.1.1.1:8000/ping\": dial tcp 10.1.1.1:8000: connect: connection refused";
+        let compared = |listens: &[&str]| {
+            let mut finding =
+                Finding::of_pod(&crate::objects::Pod::default(), super::super::Reason::ReadinessProbeFailed)
+                    .summary("refused".to_owned())
+                    .next_step(format!("{NOTHING_LISTENS} of the pod"));
+            let listens: Vec<String> = listens.iter().map(|l| (*l).to_owned()).collect();
+            compare_with_log(&mut finding, said, &listens);
+            (finding.summary.clone(), finding.next_steps.join("\n"))
+        };
+        let (summary, steps) = compared(&["127.0.0.1:8000"]);
+        assert!(summary.ends_with("; its log: listens on 127.0.0.1:8000"), "{summary}");
+        assert!(steps.contains("0.0.0.0") && !steps.contains(NOTHING_LISTENS), "{steps}");
+        let (summary, steps) = compared(&["0.0.0.0:5000"]);
+        assert!(summary.ends_with("; its log: listens on 0.0.0.0:5000"), "{summary}");
+        assert!(steps.contains("port 8000"), "{steps}");
+        for listens in [&["0.0.0.0:8000"][..], &["127.0.0.1:8000", ":8000"], &[]] {
+            let (summary, steps) = compared(listens);
+            assert_eq!(summary, "refused", "{listens:?}");
+            assert!(steps.contains(NOTHING_LISTENS), "{listens:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_it_is_not_well_is_told_from_silence() {
+        for (said, answers) in [
+            ("HTTP probe failed with statuscode: 503", true),
+            ("service unhealthy (responded with \"NOT_SERVING\")", true),
+            ("HTTP probe failed with statuscode: 404", false),
+            ("dial tcp 10.1.1.1:8080: i/o timeout", false),
+        ] {
+            let summary = format!("container a: killed: {}", read(said, None).short);
+            assert_eq!(says_unhealthy(&summary), answers, "{summary}");
+        }
+    }
+
+    #[test]
+    fn the_tls_error_is_quoted() {
+        let said = "Get \"https://10.1.1.1:8443/readyz\": remote error: tls: certificate required";
+        let complaint = read(said, None);
+        assert!(complaint.short.ends_with("tls: certificate required"), "{}", complaint.short);
+        assert!(!complaint.short.contains("Get \""), "{}", complaint.short);
+        assert!(complaint.hint.unwrap_or_default().contains("client certificate"));
     }
 
     #[test]

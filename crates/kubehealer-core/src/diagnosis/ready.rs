@@ -291,6 +291,11 @@ fn unhealthy(
             let said = if said.trim().is_empty() { "its command failed and printed nothing" } else { said };
             finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(said));
             complaint.tell(finding);
+            if probes::is_refused(said)
+                && let Some(log) = context.logs.iter().find(|l| l.container == view.name && !l.previous)
+            {
+                probes::compare_with_log(finding, said, &log.read(None).listens);
+            }
             if of_program {
                 add_log(finding, view, context);
             }

@@ -298,7 +298,7 @@ impl VolumeSource {
             || self.ephemeral.is_some()
             || self.secret.is_some()
             || self.config_map.is_some()
-            || self.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some())
+            || self.empty_dir.as_ref().is_some_and(|e| e.size_limit.is_some() || e.medium == "Memory")
     }
 }
 
@@ -306,6 +306,10 @@ impl VolumeSource {
 #[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct EmptyDir {
+    /// `Memory` for a file system in memory; empty for the node's disk.
+    #[prost(string, tag = "1")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub medium: String,
     /// More than this, and the pod is evicted.
     #[prost(message, optional, tag = "2")]
     #[serde(deserialize_with = "some_quantity")]
@@ -738,6 +742,10 @@ pub struct Grpc {
     #[prost(int32, tag = "1")]
     #[serde(deserialize_with = "lenient::int32")]
     pub port: i32,
+    /// Of the health service; empty for the server as a whole.
+    #[prost(string, tag = "2")]
+    #[serde(deserialize_with = "lenient::text")]
+    pub service: String,
 }
 
 /// `util.intstr.IntOrString`.

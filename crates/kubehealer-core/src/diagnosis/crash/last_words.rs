@@ -2,7 +2,7 @@
 
 use crate::diagnosis::container::View;
 use crate::diagnosis::logs::{self, LogTail, LogVerdict};
-use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, text};
+use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::Terminated;
 
 /// Reads the log of the run that terminated, if there is one.
@@ -102,13 +102,18 @@ fn mention(finding: &mut Finding, verdict: &LogVerdict) {
     // A runtime that reaches a limit of its own may have itself killed: a script of the JVM does that.
     let by_itself = finding.cause.code == CauseCode::Killed
         && matches!(verdict.code, CauseCode::HeapExhausted | CauseCode::ResourceExhausted);
-    let telling = verdict.strong && (verdict.specific || verdict.error);
+    // Where the program answered that it is not well, its log is its word on why, as for a readiness probe.
+    let answered = killed_by_probe && probe::says_unhealthy(&finding.summary);
+    let telling = verdict.strong && (verdict.specific || verdict.error) || answered && verdict.specific;
     if !(killed_by_probe && telling || by_itself) || finding.summary.contains(&verdict.text) {
         return;
     }
-    finding.cause.text = format!("{}; log: {}", finding.cause.text, verdict.text);
     if finding.summary.len() + verdict.text.len() < 300 {
+        finding.cause.text = format!("{}; log: {}", finding.cause.text, verdict.text);
         finding.summary = format!("{}; log: {}", finding.summary, verdict.text);
+    } else {
+        // What has no room in the first line leads in the second.
+        finding.cause.text = format!("log: {}; {}", verdict.text, finding.cause.text);
     }
 }
 

@@ -80,13 +80,34 @@ pub(super) fn out_of_memory(
             finding.confidence = Confidence::Confirmed;
         }
     }
+    let advice = advice(end, limit.is_some(), of_node);
+    with_steps(finding, view, advice)
+}
+
+fn with_steps(finding: Finding, view: &View<'_>, advice: &str) -> Finding {
     // What no longer runs uses nothing.
     let step = if view.is_running() {
         finding.kubectl(&format!("top pod {} --containers", text::arg(&finding.pod)))
     } else {
         log_command(&finding, view)
     };
-    finding.next_step(advice(end, limit.is_some(), of_node)).next_step(step)
+    let mut finding = finding.next_step(advice);
+    let volumes = in_memory(view);
+    if !volumes.is_empty() {
+        finding = finding.next_step(format!(
+            "what is written to emptyDir {volumes} (medium: Memory) counts as memory of the container: measure it (df), set a sizeLimit and leave room for it in the memory limit, or use the disk"
+        ));
+    }
+    finding.next_step(step)
+}
+
+/// The volumes of the pod whose files are in memory.
+fn in_memory(view: &View<'_>) -> String {
+    let in_memory = view.pod.spec.volumes.iter().filter(|volume| {
+        let source = volume.source.as_ref().and_then(|source| source.empty_dir.as_ref());
+        source.is_some_and(|empty_dir| empty_dir.medium == "Memory")
+    });
+    text::list(&in_memory.map(|volume| &volume.name).collect::<Vec<_>>())
 }
 
 fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
@@ -166,4 +187,22 @@ pub(super) fn node_out_of_memory<'a>(context: &Context<'a>, at: Timestamp) -> Op
 /// Whether an event about a node may tell who killed a container on it: its kubelet's or a problem detector's word on memory.
 pub fn tells_of_memory(event: &Event) -> bool {
     matches!(event.reason.as_str(), "SystemOOM" | "OOMKilling")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::container::views;
+
+    #[test]
+    fn files_in_memory_are_named_as_what_counts_and_those_on_disk_are_not() {
+        let pod = r#"{"spec":{"containers":[{"name":"a"}],"volumes":[{"name":"cache","emptyDir":{"medium":"Memory"}},
+            {"name":"work","emptyDir":{}},{"name":"big","emptyDir":{"sizeLimit":"1Gi"}}]},
+            "status":{"containerStatuses":[{"name":"a"}]}}"#;
+        let pod: crate::objects::Pod = serde_json::from_str(pod).unwrap();
+        let view = views(&pod).next().unwrap();
+        assert_eq!(in_memory(&view), "cache");
+        let finding = with_steps(Finding::of_container(&view, Reason::OOMKilled), &view, "raise it");
+        assert!(finding.next_steps.iter().any(|s| s.contains("emptyDir cache (medium: Memory)")));
+    }
 }

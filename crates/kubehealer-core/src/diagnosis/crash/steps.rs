@@ -169,7 +169,9 @@ fn of_permission(said: &str) -> String {
 fn of_resource(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if has(&["inotify", "file watchers"]) {
+    if has(&["cuda out of memory", "cuda error: out of memory", "hip out of memory", "cudamalloc"]) {
+        "the GPU's memory is full, not the container's: use a smaller batch or model, a GPU with more memory, or stop what else uses this GPU (nvidia-smi)"
+    } else if has(&["inotify", "file watchers"]) {
         "raise fs.inotify.max_user_instances and max_user_watches (sysctl) on the node"
     } else if has(&["aio-max-nr", "io_setup"]) {
         "raise fs.aio-max-nr (sysctl) on the node"
@@ -236,6 +238,9 @@ fn of_memory(said: &str) -> &'static str {
     }
     if lower.contains("direct buffer") {
         return "raise -XX:MaxDirectMemorySize, within the container's memory limit, or make it use less";
+    }
+    if lower.contains("outofmemoryexception") {
+        return "raise the .NET heap limit (DOTNET_GCHeapHardLimit or GCHeapHardLimitPercent; 75 % of the container's memory limit by default) or that memory limit, or let it use less";
     }
     let own = ["heap", "outofmemoryerror", "allowed memory size", "gc overhead"];
     if own.iter().any(|word| lower.contains(word)) {
@@ -337,6 +342,13 @@ mod tests {
         assert!(!of_configuration(named).contains("enableServiceLinks"));
         assert!(of_configuration("read /etc/app/app.toml: is a directory").contains("subPath"));
         assert!(of_configuration("invalid value for LOG_LEVEL").contains("ConfigMap"));
+    }
+
+    #[test]
+    fn the_memory_of_a_gpu_is_no_limit_on_processes() {
+        let said = "OutOfMemoryError: CUDA out of memory. Tried to allocate 3.12 GiB. GPU 0 has a total capacity of 14.56 GiB, this process has 13.49 GiB memory in use";
+        assert!(of_resource(said).contains("GPU"), "{}", of_resource(said));
+        assert!(of_memory("OutOfMemoryException: Exception of type").contains("GCHeapHardLimit"));
     }
 
     #[test]

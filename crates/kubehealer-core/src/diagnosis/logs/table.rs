@@ -85,7 +85,8 @@ pub(super) const RULES: &[Rule] = &[
     rule("feature-gate", C::BadArguments, 92, r"unrecognized feature gate: (?P<name>\w+)", ""),
     rule("throttled", C::DependencyError, 84, r"\bThrottling(?:Exception)?: [^\n]{1,80}|Rate exceeded|SlowDown: ", ""),
     rule("worker-signal", C::Aborted, 76, r"Worker \(pid:\d+\) was sent (?:code \d+|SIG\w+)!", ""),
-    rule("kms-denied", C::PermissionDenied, 94, r"Permission '(?P<name>[\w.]+)' denied on resource '?(?P<what>[^'\s]+)", ""),
+    rule("kms-denied", C::PermissionDenied, 94, r"Permission '(?P<name>[\w.]+)' denied on resource '?(?P<what>[^'\s]+)|[Mm]issing permission (?P<missing>[a-z]\w*(?:\.\w+)+)", ""),
+    rule("host-not-allowed", C::InvalidConfiguration, 45, r"Invalid HTTP_HOST header: '(?P<host>\d{1,3}(?:\.\d{1,3}){3}[^']*)'[^\n]{0,100}|Blocked hosts?: (?P<blocked>\d{1,3}(?:\.\d{1,3}){3}\S*)", ""),
     rule("endpoint-not-configured", C::MissingConfiguration, 80, r"no nameservers found", "in the resolv.conf that it reads"),
 
     // Its own memory limits.
