@@ -74,8 +74,8 @@ def test_every_tool_answers_good_and_bad_arguments(tmp_path):
                 ("diagnose", {"targets": "cart"}, "invalid type"),
                 ("diagnose", {"namespace": "../etc"}, "namespace"),
                 ("incidents", {"severity": "bad"}, "severity"),
-                ("incidents", {"id": "1"}, "only a running daemon has ids"),
-                ("explain", {"word": "nosuchword"}, "nothing is called"),
+                ("incidents", {"id": "1"}, "only a running daemon has incident ids"),
+                ("explain", {"word": "nosuchword"}, "is not a known word"),
                 ("what_changed", {}, "missing field `workload`"),
             ]:
                 is_error, text, _ = await ask(session, name, **arguments)
