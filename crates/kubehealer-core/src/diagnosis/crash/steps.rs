@@ -45,6 +45,9 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
         CauseCode::DependencyNameNotResolved => fitting.extend(of_name(finding, &said)),
         CauseCode::MissingConfiguration => fitting.push(of_setting(&said)),
         CauseCode::InvalidConfiguration => fitting.push(of_configuration(&said).to_owned()),
+        CauseCode::FileNotFound if said.contains("/proc/sys/") => fitting.push(
+            "the kernel of the node has no such parameter: load the module that brings it (such as br_netfilter), now and at boot".to_owned(),
+        ),
         CauseCode::PermissionDenied => fitting.push(of_permission(&said)),
         CauseCode::ResourceExhausted => fitting.push(of_resource(&said).to_owned()),
         CauseCode::DataIncompatible => fitting.push(of_data(&said).to_owned()),
@@ -111,6 +114,9 @@ fn of_setting(said: &str) -> String {
         return format!(
             "kubectl get {kind} -A --field-selector metadata.name={name}: create it where the program looks for it, or correct the name"
         );
+    }
+    if said.contains("nameservers") {
+        return RESOLV_CONF.to_owned();
     }
     if let Some(group) = captured(&KIND, 1) {
         return format!(
@@ -194,10 +200,15 @@ fn of_resource(said: &str) -> &'static str {
     }
 }
 
+/// Where CoreDNS has its upstream servers from: with dnsPolicy Default it is the node's file.
+const RESOLV_CONF: &str = "check the resolv.conf that it forwards to, as a rule the node's (the kubelet's resolvConf): it must name a DNS server other than a local one such as 127.0.0.53";
+
 /// A value that no ConfigMap or Secret holds is not corrected there.
 fn of_configuration(said: &str) -> &'static str {
     let lower = said.to_lowercase();
-    if lower.contains("is a directory") || lower.contains("eisdir") {
+    if lower.contains("plugin/loop") {
+        RESOLV_CONF
+    } else if lower.contains("is a directory") || lower.contains("eisdir") {
         "a file is expected at the named path: check its volumeMount, whose subPath must be a key of the ConfigMap or Secret, and the setting that names the path"
     } else if ["port", "int", "number", "colons"].iter().any(|word| lower.contains(word))
         && SERVICE_LINK.as_ref().is_some_and(|pattern| pattern.is_match(said))

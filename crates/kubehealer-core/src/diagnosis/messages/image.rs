@@ -120,6 +120,12 @@ pub const RULES: &[Rule] = &[
     rule("firewall of the registry", C::RegistryUnauthorized)
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])
         .only(&["allow the nodes' outgoing addresses in the registry's firewall"]),
+    // Registries of clouds hand their layers out from another host.
+    rule("storage of the registry", C::RegistryUnauthorized)
+        .any(&["blob.core.windows.net", "starport-layer-bucket", ".s3.", "cloudfront.net", "storage.googleapis.com", "r2.cloudflarestorage.com"])
+        .all(&["403"])
+        .note("the storage from which the registry hands out its layers refuses, not the registry itself")
+        .only(&["let the nodes read from that storage host: its firewall, private endpoint or endpoint policy; a proxy may alter the signed address"]),
     rule("policy of the registry", C::RegistryUnauthorized)
         .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])
         .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),

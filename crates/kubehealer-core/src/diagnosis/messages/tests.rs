@@ -72,6 +72,10 @@ const IMAGE: Samples = &[
         "failed to pull and unpack image \"x\": failed to prepare extraction snapshot \"extract-1 sha256:ab\": context deadline exceeded",
     ),
     (
+        "storage of the registry",
+        "failed to copy: httpReadSeeker: failed open: unexpected status from GET request to https://weumanaged37.blob.core.windows.net/b34aef/docker/registry/v2/blobs/sha256/5a/5a6b/data?se=x: 403 This request is not authorized to perform this operation.",
+    ),
+    (
         "store lacks a part",
         "failed to pull and unpack image \"r.example.com/a:1\": failed to prepare extraction snapshot \"extract-795119289-7389 sha256:9281\": parent snapshot sha256:0b16 does not exist: not found",
     ),
@@ -658,6 +662,7 @@ const REFUTED: &[(&str, &str, &str)] = &[
 const CERTAIN: &[(&str, &str, &str)] = &[
     ("image", "part missing", "only a manifest names it"),
     ("image", "part not found", "only a manifest names it"),
+    ("image", "storage of the registry", "the address that was asked is the storage's"),
     ("image", "store lacks a part", "unpacking begins when all parts have come"),
     ("image", "clock", "both times are in the message"),
     ("image", "proxy", "the client of the runtime names its proxy"),
