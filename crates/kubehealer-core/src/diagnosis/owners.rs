@@ -331,13 +331,18 @@ impl Owners {
             finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
             finding.summary = format!("{}: {}", finding.summary, text::head(first.brief(), 240));
         }
-        let status = finding.kubectl(&format!("rollout status deployment/{}", text::arg(&name)));
-        let undo = finding.kubectl(&format!("rollout undo deployment/{}", text::arg(&name)));
-        finding.next_step(status).next_step(if old_ready > 0 {
-            undo
-        } else {
-            "see the findings of its pods".to_owned()
-        })
+        // What is to be done about its pods is what is to be done about it.
+        let mut steps: Vec<String> = of_new
+            .first()
+            .map(|first| first.next_steps.iter().take(2).cloned().collect())
+            .unwrap_or_default();
+        if old_ready > 0 {
+            steps.insert(0, finding.kubectl(&format!("rollout undo deployment/{}", text::arg(&name))));
+        }
+        if steps.is_empty() {
+            steps.push(finding.kubectl(&format!("rollout status deployment/{}", text::arg(&name))));
+        }
+        steps.into_iter().fold(finding, Finding::next_step)
     }
 
     /// Of the Jobs of one CronJob only the newest that has ended counts: its success ends the matter, and its failure is
@@ -494,10 +499,14 @@ impl Owners {
         let logs = finding.kubectl(&format!("logs job/{} --all-containers", text::arg(&name)));
         let describe = finding.kubectl(&format!("describe job {}", text::arg(&name)));
         let _ = look;
-        Some(if failing.is_empty() {
-            finding.next_step(describe)
-        } else {
-            finding.next_step(logs).next_step(describe)
+        Some(match failing.first() {
+            None => finding.next_step(describe),
+            Some(first) => {
+                // What its pod needs, but for the pod's own log: all of them are asked for.
+                let fitting =
+                    first.next_steps.iter().filter(|step| !step.contains(" logs ")).take(1).cloned();
+                fitting.fold(finding, Finding::next_step).next_step(logs).next_step(describe)
+            }
         })
     }
 }

@@ -711,6 +711,7 @@ fn particulars(pod: &Pod, constraint: &Constraint) -> String {
             let whole = pod.spec.resources.as_deref().and_then(|r| r.request(resource));
             let each = pod.spec.containers.iter().filter_map(|c| c.request(resource));
             let asked: Vec<&str> = whole.map_or_else(|| each.collect(), |w| vec![w]);
+            let asked: Vec<String> = asked.into_iter().map(quantity::shown).collect();
             let who = if asked.len() == 1 { "the pod requests" } else { "its containers request" };
             return if asked.is_empty() {
                 words.clone()
@@ -834,7 +835,7 @@ fn compare_resources(finding: &mut Finding, pod: &Pod, nodes: &[&Node]) {
             && let Some(wanted) = requested(pod, resource)
             && wanted > size(largest)
         {
-            let has = text::name(largest.allocatable(resource).unwrap_or_default());
+            let has = text::name(&quantity::shown(largest.allocatable(resource).unwrap_or_default()));
             let words = format!("no node is large enough: the largest has {name} {has}");
             finding.summary = format!("{}; {words}", finding.summary);
             finding.cause.text = format!("{words}; {}", finding.cause.text);

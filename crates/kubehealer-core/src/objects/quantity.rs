@@ -48,9 +48,34 @@ pub fn bytes(value: f64) -> String {
     format!("{rounded}{suffix}")
 }
 
+/// A quantity as people say it: `1073741824` and `1048576Ki` are `1Gi`; any other as it was written.
+pub fn shown(text: &str) -> String {
+    let digits = text.strip_suffix("Ki").unwrap_or(text);
+    let plain = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    match parse(text).filter(|value| plain && *value >= 1024f64.powi(2)) {
+        Some(value) => bytes(value),
+        None => text.to_owned(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn bytes_are_shown_in_units_and_all_else_as_it_was_written() {
+        for (text, words) in [
+            ("1073741824", "1Gi"),
+            ("93478772582", "87.1Gi"),
+            ("16384000Ki", "15.6Gi"),
+            ("512Mi", "512Mi"),
+            ("512000", "512000"),
+            ("64", "64"),
+            ("250m", "250m"),
+        ] {
+            assert_eq!(shown(text), words, "{text}");
+        }
+    }
 
     #[test]
     fn quantities_of_every_suffix_are_read() {

@@ -7,7 +7,7 @@ use super::{log_command, spell};
 use crate::diagnosis::container::{View, is_oom, uptime};
 use crate::diagnosis::context::oldest_first;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, text};
-use crate::objects::{Event, Terminated};
+use crate::objects::{Event, Terminated, quantity};
 
 pub(super) fn out_of_memory(
     view: &View<'_>,
@@ -21,7 +21,7 @@ pub(super) fn out_of_memory(
     let wanted = view.spec.and_then(|c| c.limit("memory"));
     let pod = view.pod.spec.resources.as_deref().and_then(|r| r.limit("memory"));
     let pod_wide = actual.or(wanted).is_none() && pod.is_some();
-    let limit = actual.or(wanted).or(pod).map(text::name);
+    let limit = actual.or(wanted).or(pod).map(|limit| text::name(&quantity::shown(limit)));
     let lasted = uptime(end).map(|u| format!(", {} after start", spell(u))).unwrap_or_default();
     let told = end.finished_at.get().and_then(|at| node_out_of_memory(context, at));
     let of_node = told.is_some_and(|(_, node)| node) && limit.is_some();
