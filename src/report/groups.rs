@@ -130,6 +130,7 @@ pub(super) fn groups(survey: &Survey, each: bool) -> Vec<Group<'_>> {
         let first = group.findings.first();
         (
             Reverse(group.severity()),
+            group.is_muted(),
             group.is_past(),
             Reverse(group.pods().len()),
             first.map(|f| (f.reason.as_str(), f.namespace.as_str(), f.pod.as_str(), f.container.as_str())),

@@ -114,7 +114,7 @@ pub(super) fn headline(out: &mut String, survey: &Survey, paint: Paint) {
         (0, 0) => "No pods found.".to_owned(),
         (_, 0) => format!("No problems found in {pods}."),
         _ if summary.unhealthy_pods == 0 => {
-            format!("{pods}, no unhealthy pods: {}.", counts.join(", "))
+            format!("{pods}; problems of workloads or nodes: {}.", counts.join(", "))
         }
         _ => format!("{} of {pods} unhealthy: {}.", thousands(summary.unhealthy_pods), counts.join(", ")),
     };

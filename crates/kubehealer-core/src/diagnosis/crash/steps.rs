@@ -11,7 +11,7 @@ use crate::diagnosis::{CauseCode, Finding, Reason, text};
 
 /// A host inside the cluster, `name.namespace.svc`, or a bare name that has to be a Service of the same namespace.
 static SERVICE: LazyLock<Option<Regex>> = LazyLock::new(|| {
-    Regex::new(r"(?:lookup |ENOTFOUND |EAI_AGAIN |bad address |(?:resolve |upstream )?host(?:name)?(?: name| address)?:? |resolve |upstream |UnknownHostException: )[\x22'`]?([a-z][a-z0-9-]*)(?:\.([a-z0-9-]+)\.svc[a-z0-9.-]*)?[\x22'`]?(?:[\s:,]|$)").ok()
+    Regex::new(r"(?:lookup |ENOTFOUND |EAI_AGAIN |bad address |(?:resolve |upstream )?host(?:name)?(?: name| address)?:? |resolve |upstream |resolver |UnknownHostException: )[\x22'`]?([a-z][a-z0-9-]*)(?:\.([a-z0-9-]+)\.svc[a-z0-9.-]*)?[\x22'`]?(?:[\s:,]|$)").ok()
 });
 
 /// The directory or file that could not be written.
@@ -88,10 +88,13 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
 }
 
 fn of_name(finding: &Finding, said: &str) -> Vec<String> {
-    let found = SERVICE.as_ref().and_then(|pattern| pattern.captures(said));
-    // A word of the sentence is no name: "unable to resolve host address 'repo.example.com'".
-    let is_word = |name: &str| matches!(name, "host" | "hostname" | "name" | "address");
-    let Some(found) = found.filter(|found| !found.get(1).is_some_and(|m| is_word(m.as_str()))) else {
+    // A word of the sentence is no name: "unable to resolve host address 'repo.example.com'", "host not found in upstream".
+    const WORDS: &str = "host hostname name address not resolving error found by the in for lookup";
+    let is_word = |name: &str| WORDS.split(' ').any(|word| word == name);
+    let found = SERVICE.as_ref().and_then(|pattern| {
+        pattern.captures_iter(said).find(|found| !found.get(1).is_some_and(|m| is_word(m.as_str())))
+    });
+    let Some(found) = found else {
         return vec![
             "check the host name in the program's settings, and the cluster DNS (CoreDNS)".to_owned(),
         ];
@@ -360,6 +363,27 @@ mod tests {
         let said = "OutOfMemoryError: CUDA out of memory. Tried to allocate 3.12 GiB. GPU 0 has a total capacity of 14.56 GiB, this process has 13.49 GiB memory in use";
         assert!(of_resource(said).contains("GPU"), "{}", of_resource(said));
         assert!(of_memory("OutOfMemoryException: Exception of type").contains("GCHeapHardLimit"));
+    }
+
+    #[test]
+    fn a_service_is_named_by_the_host_and_not_by_a_word_of_the_sentence() {
+        let finding = Finding::of_pod(&crate::objects::Pod::default(), Reason::CrashLoopBackOff);
+        for (said, wanted) in [
+            (
+                "host not found in upstream \"api.shop.svc\" in /etc/nginx/nginx.conf:3",
+                "-n shop get service api",
+            ),
+            ("host not found in upstream \"backend:8080\"", "get service backend"),
+            (
+                "host not found in resolver \"kube-dns.kube-system.svc.cluster.local\"",
+                "-n kube-system get service kube-dns",
+            ),
+            ("hostname resolving error (lookup pg on 10.96.0.10:53: no such host)", "get service pg"),
+            ("unable to resolve host address 'repo.example.com'", "check the host name"),
+        ] {
+            let steps = of_name(&finding, said);
+            assert!(steps[0].contains(wanted), "{said}: {steps:?}");
+        }
     }
 
     #[test]

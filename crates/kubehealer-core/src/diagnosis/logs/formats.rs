@@ -26,7 +26,9 @@ impl Level {
         match word.trim().to_ascii_lowercase().as_str() {
             "fatal" | "panic" | "critical" | "crit" | "emerg" | "emergency" | "alert" | "severe" | "f"
             | "c" | "60" | "dpanic" | "fata" | "ftl" | "pani" => Level::Fatal,
-            "error" | "err" | "e" | "50" | "eror" | "erro" | "fail" | "failure" => Level::Error,
+            // Those of PostgreSQL and others in German, French and Italian, too.
+            "error" | "err" | "e" | "50" | "eror" | "erro" | "fail" | "failure" | "fehler" | "erreur"
+            | "errore" => Level::Error,
             // PostgreSQL reports at `LOG` what is wrong with its settings.
             "warn" | "warning" | "w" | "40" | "wrn" | "log" => Level::Warning,
             "info" | "information" | "informational" | "inf" | "debug" | "dbg" | "debu" | "trace"
@@ -432,7 +434,7 @@ fn fill(text: &str, fields: &Fields) -> String {
     out
 }
 
-const NAMES: &str = "fatal|panic|critical|crit|emergency|emerg|alert|error|err|erro|severe|fail|warning|warn|wrn|notice|note|information|informational|info|inf|debug|dbg|debu|trace|trce|verbose|log|system|hint|detail|statement|fata|ftl|pani|dpanic";
+const NAMES: &str = "fatal|panic|critical|crit|emergency|emerg|alert|error|errore|erreur|fehler|err|erro|severe|fail|warning|warn|wrn|notice|note|information|informational|info|inf|debug|dbg|debu|trace|trce|verbose|log|system|hint|detail|statement|fata|ftl|pani|dpanic";
 
 /// One piece of a header at the start of a text.
 static PIECE: LazyLock<Regex> = LazyLock::new(|| {
@@ -739,6 +741,7 @@ mod tests {
             Level::Unknown,
             "cannot use database \"zabbix\": its \"users\" table is empty|",
         ),
+        ("FEHLER:  Datenbank »shop« existiert nicht", Level::Error, "Datenbank »shop« existiert nicht|"),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
     ];
 

@@ -213,6 +213,7 @@ pub(super) const RULES: &[Rule] = &[
         ""),
 
     // TLS.
+    rule("ssh-host-key", C::LoggedError, 90, r"Host key verification failed|REMOTE HOST IDENTIFICATION HAS CHANGED", ""),
     rule("tls-expired", C::TlsError, 92,
         r"certificate has expired|CERT_HAS_EXPIRED|CertificateExpiredException|certificate is not yet valid|CertificateNotYetValid|certificate expired",
         ""),
