@@ -123,7 +123,7 @@ impl History {
         self.cluster.at(now).into_iter().for_each(&what);
         let Some(workload_key) = workload_key else { return };
         if !self.by_workload.contains_key(workload_key) && self.by_workload.len() >= WORKLOADS {
-            let idle = self.by_workload.iter().min_by_key(|(key, strip)| (strip.newest(), Arc::clone(key)));
+            let idle = self.by_workload.iter().min_by_key(|(_, strip)| strip.newest());
             if let Some(idle) = idle.map(|(key, _)| Arc::clone(key)) {
                 self.by_workload.remove(&idle);
             }

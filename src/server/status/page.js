@@ -2,7 +2,7 @@
 "use strict";
 (() => {
   const SOONEST = 2000; // ms between two looks ...
-  const LATEST = 8000; // ... however long an answer takes
+  const LATEST = 16000; // ... however long an answer takes
   const WITHOUT_EVENTS = 15000;
   const WITH_EVENTS = 60000;
   const TYPING = 100;
