@@ -241,7 +241,9 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             .cause(CauseCode::Unexplained, said);
     }
     let message = rejected.unwrap_or(&pod.status.message);
-    let device = message.contains("Allocate failed") || message.contains("devices unavailable");
+    // The memory and CPU managers of the kubelet fail with the same words.
+    let manager = ["[memorymanager]", "[cpumanager]"].iter().any(|name| message.contains(name));
+    let device = !manager && (message.contains("Allocate failed") || message.contains("devices unavailable"));
     let code = match word {
         _ if message.contains("no space left on device") => CauseCode::NodeDiskFull,
         _ if word.starts_with("OutOf") => CauseCode::NodeFull,
@@ -286,6 +288,9 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             .next_step("labels or taints of the node changed after the pod was assigned to it, or spec.nodeName was set by hand"),
         "SysctlForbidden" => finding
             .next_step("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
+        "UnexpectedAdmissionError" if manager => finding.next_step(describe).next_step(
+            "the scheduler does not count NUMA nodes: request what fits into one NUMA node that is free, or change the kubelet's memory manager, CPU manager or topology manager policy",
+        ),
         "UnexpectedAdmissionError" if device => finding
             .next_step(describe)
             .next_step("the device plugin on the node was restarted or has lost a device; the controller's next pod is scheduled again"),

@@ -318,6 +318,8 @@ const ERRORS: &[&str] = &[
     "error.message",
     "err.message",
     "exception.message",
+    "data.error",
+    "data.err",
     "attr.error",
     "attr.error.errmsg",
     "thrown.message",

@@ -23,19 +23,31 @@ pub(super) fn without(lines: &[String]) -> Cow<'_, [String]> {
         return Cow::Borrowed(lines);
     }
     let mut header = "";
+    let mut stamped = false;
     let mut plain = Vec::with_capacity(lines.len());
     for line in lines {
         let end = WORKER.find(line).map_or(0, |worker| worker.end());
         let line = line.get(end..).unwrap_or_default();
-        if let Some(rest) = line.strip_prefix(header).filter(|_| !header.is_empty()) {
+        let rest = line.split_at_checked(header.len()).filter(|(head, _)| {
+            !header.is_empty() && if stamped { is_stamp(head, header) } else { *head == header }
+        });
+        if let Some((_, rest)) = rest {
             plain.push(rest.to_owned());
             continue;
         }
         let before = line.find(TRACEBACK).and_then(|at| line.get(..at)).unwrap_or_default();
         header = if before.trim().is_empty() { "" } else { before };
+        stamped = is_stamp(header, header);
         plain.push(line.to_owned());
     }
     Cow::Owned(plain)
+}
+
+/// Whether it is a time in the form of this one: a supervisor writes it before every line of what it runs.
+fn is_stamp(text: &str, like: &str) -> bool {
+    let same =
+        |(a, b): (u8, u8)| a == b && b"-:.,TZ+[] ".contains(&a) || a.is_ascii_digit() && b.is_ascii_digit();
+    text.len() == like.len() && like.len() >= 19 && text.bytes().zip(like.bytes()).all(same)
 }
 
 #[cfg(test)]
@@ -65,6 +77,15 @@ mod tests {
                 "ValueError: x",
                 "ERROR 11-30 [a.py:8] next"
             ]
+        );
+    }
+
+    #[test]
+    fn the_time_that_a_supervisor_writes_before_each_line_is_taken_off() {
+        let log = "2026-11-30 09:56:49.029116254  Traceback (most recent call last):\n2026-11-30 09:56:49.029118612    File \"a.py\", line 3\n2026-11-30 09:56:49.029148021  yaml.parser.ParserError: x\nservice: stopped";
+        assert_eq!(
+            without(log)[1..],
+            ["  File \"a.py\", line 3", "yaml.parser.ParserError: x", "service: stopped"]
         );
     }
 }

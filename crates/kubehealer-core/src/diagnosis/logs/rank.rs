@@ -49,8 +49,9 @@ enum Part {
 static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"(?:see|check|refer to) (?:the )?(?:root )?(?:cause |error |errors |log |logs |message |output |details )*(?:above|below)|root cause above|(?:see|check) the logs? at ",
-        r"|failed to load all |timed out waiting for the condition|died while starting up|did not exit normally",
-        r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|failed|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
+        r"|failed to load all |\ball (?:specified |configured )?[\w ]{1,30} have failed(?: to \w+)?\.?$|timed out waiting for the condition|died while starting up|did not exit normally",
+        r"|\bfailed(?::| [^t\n:][^\n]{0,38})? (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
+        r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
         r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
         r"|^initiali[sz]ation (?:issues?|problems?|errors?|failures?)(?: (?:during|in|of) [\w-]+)?[.!]*$",
         r"|^\*{3} ?(?:program crashed: |caught signal \()|^-{3,} ?(?:begin|end) dump of |^-{3} (?:logging levels|pthread id)",
@@ -74,7 +75,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
 static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"^(?:for (?:more|further|additional|full) (?:details|information|help)|\d+[.)] (?-i:[A-Z]\w+ing)\b|see (?:also )?(?:https?://|the doc|'|`)|please (?:see|visit|refer|report|file|open|submit|consult|read|check)|visit |learn more|more info|you can (?:check|learn|find|also)",
-        r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
+        r"|try ['`\x22]|run (?:with|`|')|use ['`\x22]?\S+ (?:-h|--help)|(?:[\w.-]+: )?use [`'\x22]|exit trace for group:|[\w.-]+ exited with nil$|hint\b|tip:|note:|info:|if (?:you|this|the problem|it) |this (?:is|may be|might be|could be|error) (?:probably|likely|usually|normally|a bug|often)|thank you|thanks for",
         r"|usage\b|options:|flags:|global flags|commands:|available (?:sub)?commands|examples?:|aliases:|arguments:|positional arguments|action:|documentation:",
         r"|a complete log of this run|npm (?:err!?|error|notice|warn)\s*(?:$|code|errno|syscall|path|dest|a complete|this is|there is|failed at|exit status|command|lifecycle|node |npm |cwd|at |    |\w+@|workspace|location|/)|info visit|error command failed with exit code|node\.js v\d",
         r"|(?:an? )?(?:error|crash|core|heap|hs_err)[\w ]* (?:report|dump)?(?: ?file)?[\w ]* (?:is |was |has been )?(?:saved|written|generated)|if you would like to submit a bug|core dump(?:s)? (?:will|may)|\[error occurred during)",
@@ -104,7 +105,7 @@ static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
 /// Words of an error, where no level says it.
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
-        r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refused|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
+        r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refus(?:ed|es|ing)|exhausted|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
         r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|exited [1-9]\d*|timed? ?out|timeout|expired|exceeded|",
         r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
     ))
@@ -113,7 +114,7 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
 /// The program goes on in spite of it by its own words, or complains of somebody else.
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
-        r"\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
+        r"\.py:\d+: \w*Warning: |\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
         r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended)|(?:[,;.:-] ?|\b(?:so|and|then|instead) )(?:using|setting it to) ",
     ))
 });
@@ -259,10 +260,13 @@ fn with_context(mut choice: Choice, records: &[Record]) -> Choice {
 
 /// What the program concludes with, where that is not the record that explains the end.
 pub(super) fn conclusion(records: &[Record], explains: usize) -> Option<&Record> {
+    // With a reason of its own it tells of another matter.
+    static REASON: LazyLock<Regex> = LazyLock::new(|| test(r"\bfailed: \w+$"));
     let behind = records.get(explains + 1..)?;
     let follows = |text: &str| CLEANUP.is_match(text) || SHUTDOWN.is_match(text) || BORNE.is_match(text);
     let last = behind.iter().rev().find(|record| record.level <= Level::Error)?;
-    (part(last) == Part::Candidate && !follows(&last.whole())).then_some(last)
+    let concludes = !follows(&last.whole()) && !REASON.is_match(&last.text);
+    (part(last) == Part::Candidate && concludes).then_some(last)
 }
 
 /// The last try to renew a lease before this record.

@@ -58,12 +58,14 @@ impl Record {
 /// The records of a tail, oldest first.
 pub(super) fn records(lines: &[String], timed: &[bool]) -> Vec<Record> {
     let plain = prefix::without(lines);
-    let lines = &*plain;
+    let (raw, lines) = (lines, &*plain);
     let mut records: Vec<Record> = Vec::new();
     let mut open: Option<Open<'_>> = None;
     for (index, line) in lines.iter().enumerate() {
         // What continues a record needs no header, and most lines that do are told by their first character.
-        let own = timed.get(index).copied().unwrap_or(false) && !line.starts_with(' ') && !is_frame(line);
+        let whole = raw.get(index).is_some_and(|raw| raw.len() == line.len());
+        let own =
+            whole && timed.get(index).copied().unwrap_or(false) && !line.starts_with(' ') && !is_frame(line);
         let mut head = None;
         if let Some(current) = &mut open
             && !(own && current.depth == 0)

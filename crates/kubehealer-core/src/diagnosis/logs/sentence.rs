@@ -143,13 +143,18 @@ fn tidy(text: &str) -> String {
 fn without_advice<'a>(text: &'a str, matched: Option<&str>) -> &'a str {
     static ADVICE: LazyLock<Regex> = LazyLock::new(|| {
         pattern(
-            r"[.!] (?-i:You (?:can|may|should|could|need)|Please|See|Try|Consider|If you|To fix|For more|This means|Make sure|Ensure)\b",
+            r"[.!] (?-i:You (?:can|may|should|could|need)|Please|Take|Use|Run|Check|When|NOTE|Note|HINT|Hint|TIP|Tip|See|Try|Consider|If you|To fix|For more|This means|Make sure|Ensure)\b",
         )
     });
     if text.len() <= MAX_SENTENCE {
         return text;
     }
-    let advice = ADVICE.find_iter(text).find(|found| found.start() > 24);
+    // What the program itself takes for the cause is none.
+    let is_cause =
+        |sentence: &str| sentence.split_inclusive(". ").nth(1).unwrap_or_default().contains("because");
+    let advice = ADVICE
+        .find_iter(text)
+        .find(|found| found.start() > 24 && !text.get(found.start()..).is_some_and(is_cause));
     let before = advice.and_then(|found| text.get(..found.start())).unwrap_or(text);
     let known = matched.map(tidy).filter(|words| text.contains(words.as_str()));
     if known.is_some_and(|words| !before.contains(&words)) { text } else { before }

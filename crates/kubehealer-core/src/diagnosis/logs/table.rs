@@ -321,7 +321,7 @@ pub(super) const RULES: &[Rule] = &[
         ""),
     rule("module-ruby", C::LibraryNotFound, 95, r"cannot load such file -- (?P<name>\S+)|Could not find (?P<gem>[\w-]+(?:-[\d.]+)?) in (?:any of the sources|locally installed gems)|Bundler::GemNotFound",
         ""),
-    rule("module-php", C::LibraryNotFound, 93, r#"Class ["'](?P<name>[\w\\]+)["'] not found|Call to undefined function (?P<call>[\w\\]+)|could not find driver|Unable to load dynamic library '(?P<lib>[^']+)'"#,
+    rule("module-php", C::LibraryNotFound, 93, r#"Class ["'](?P<name>[\w\\]+)["'] not found|Call to undefined function (?P<call>[\w\\]+)\(\)|could not find driver|Unable to load dynamic library '(?P<lib>[^']+)'"#,
         ""),
     rule("module-java", C::LibraryNotFound, 93, r"(?:ClassNotFoundException|NoClassDefFoundError): (?P<name>[\w./$]+)|NoSuchMethodError: (?P<method>.{1,120})",
         ""),
