@@ -276,7 +276,7 @@ impl Reader {
                 ("there is no such file or directory".to_owned(), "is the path right?")
             }
             io::ErrorKind::PermissionDenied => ("permission denied".to_owned(), "who owns it? try: ls -l"),
-            _ => archive::words(error).unwrap_or_else(|| (error.to_string(), "can it be read otherwise?")),
+            _ => archive::words(error).unwrap_or_else(|| (error.to_string(), "can another program read it?")),
         };
         self.broke(place, why, hint);
     }

@@ -442,7 +442,7 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "error while creating mount source path \"/var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount\": mkdir /var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount: file exists",
             C::MountFailed,
-            "at that path is a file, or an old mount that is dead",
+            "that path is a file, or an old mount that no longer works",
         ),
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: write /proc/self/attr/keycreate: permission denied: unknown",

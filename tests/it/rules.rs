@@ -378,7 +378,7 @@ fn check_names_every_mistake_with_its_place_and_exits_with_one() {
     for part in [
         ":3:3: rule one: unknown field \"wen\"",
         ":4:11: rule one: `ignore` needs a `comment`",
-        ":5:9: rule one: there is a rule of this name",
+        ":5:9: rule one: a rule with this name already exists",
         ":6:9: rule one: a condition must be true or false; this is of type int",
     ] {
         assert!(out.contains(part), "{part}\n{out}");

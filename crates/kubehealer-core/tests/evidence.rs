@@ -196,7 +196,7 @@ fn a_deleted_pod_says_what_the_kubelet_could_not_do_and_guesses_no_volume_beside
     let held = deleted(json!({"finalizers": ["example.com/runner"]}));
     let f = first(vec![held], vec![node("b", json!({"cpu": "4"}), json!([]))], vec![]);
     assert!(
-        f.summary.contains("held by finalizer example.com/runner; its node a does not exist any more"),
+        f.summary.contains("held by finalizer example.com/runner; its node a no longer exists"),
         "{}",
         words(&f)
     );

@@ -747,7 +747,14 @@ impl<'s> Checker<'s> {
         };
         let name = name.inner();
         zone(name).map_or_else(
-            || wrong(at, format!("unknown time zone {name:?}: write it such as \"Europe/Berlin\", \"UTC\" or \"+02:00\"")),
+            || {
+                wrong(
+                    at,
+                    format!(
+                        "unknown time zone {name:?}: write it like \"Europe/Berlin\", \"UTC\" or \"+02:00\""
+                    ),
+                )
+            },
             Ok,
         )
     }
@@ -776,7 +783,7 @@ impl<'s> Checker<'s> {
             );
         };
         if VARIABLES.contains(&name.as_str()) {
-            return wrong(variable_at, format!("{name:?} has a meaning already: choose another name"));
+            return wrong(variable_at, format!("{name:?} already has a meaning: choose another name"));
         }
         if self.locals.len() >= MAX_LOOPS {
             return wrong(at, format!("loops are nested more than {MAX_LOOPS} deep"));

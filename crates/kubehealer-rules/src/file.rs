@@ -219,7 +219,7 @@ impl<'t> Reader<'t> {
             return None;
         }
         if let Some((file, first)) = names.get(&name) {
-            let message = format!("there is a rule of this name already: {file}:{first}");
+            let message = format!("a rule with this name already exists: {file}:{first}");
             self.error(name_node.at, message);
         } else {
             names.insert(Arc::clone(&name), (Arc::clone(&self.file), line));

@@ -571,11 +571,11 @@ pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
 
 /// A time as RFC 3339 writes it.
 pub(super) fn timestamp(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("{text:?} is not a time: write it such as \"2026-11-22T10:00:00Z\""))
+    text.parse().map_err(|_| format!("{text:?} is not a time: write it like \"2026-11-22T10:00:00Z\""))
 }
 
 /// A quantity as Kubernetes writes it.
 pub(super) fn parse_quantity(text: &str) -> Result<f64, String> {
     quantity::parse(text)
-        .ok_or_else(|| format!("{text:?} is not a quantity: write it such as \"64Mi\", \"1.5\" or \"250m\""))
+        .ok_or_else(|| format!("{text:?} is not a quantity: write it like \"64Mi\", \"1.5\" or \"250m\""))
 }

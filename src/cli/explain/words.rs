@@ -77,7 +77,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["Unknown"],
         STATUS,
-        "The node does not report the state of the pod any more.",
+        "The node no longer reports the state of the pod.",
         &["kubectl get nodes", DIAGNOSE],
         &["NodeNotReady", "ContainerStatusUnknown"],
     ),

@@ -278,7 +278,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             finding.next_step(describe).next_step("the kubelet cannot write on its own disk: free space on the node")
         }
         _ if code == CauseCode::NodeFull && message.contains("capacity: 0") => finding.next_step(describe).next_step(
-            "the node does not offer that any more, or not yet: after a restart its device plugin must register first",
+            "the node no longer offers it, or does not offer it yet: after a restart its device plugin must register first",
         ),
         _ if code == CauseCode::NodeFull => finding
             .next_step(describe)
@@ -338,7 +338,7 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
         of_finalizers(finding, finalizers, node_gone.then_some(node.as_str()))
     } else if node_gone {
         finding
-            .summary(format!("pod is stuck terminating: its node {node} does not exist any more"))
+            .summary(format!("pod is stuck terminating: its node {node} no longer exists"))
             .cause(CauseCode::NodeLost, format!("node {node} is not among the nodes of the cluster: no kubelet reports that the containers have stopped"))
             .scope("node", node.clone())
             .next_step("the pod garbage collector removes such pods after some time; if it does not, and the node is gone for good: kubectl delete pod --grace-period=0 --force")
@@ -377,7 +377,7 @@ fn of_lost_node(finding: Finding, node: &str) -> Finding {
         .next_step(format!("kubectl describe node {}", text::arg(node)))
 }
 
-/// Held by finalizers, whose controllers have not removed them; `gone` is its node, where that does not exist any more.
+/// Held by finalizers, whose controllers have not removed them; `gone` is its node, where that no longer exists.
 fn of_finalizers(finding: Finding, finalizers: &[String], gone: Option<&str>) -> Finding {
     let list = text::list(finalizers);
     let (word, has, its) = match finalizers.len() {
@@ -386,7 +386,7 @@ fn of_finalizers(finding: Finding, finalizers: &[String], gone: Option<&str>) ->
     };
     let step = finding
         .kubectl(&format!("get pod {} -o jsonpath='{{.metadata.finalizers}}'", text::arg(&finding.pod)));
-    let node = gone.map(|node| format!("; its node {node} does not exist any more")).unwrap_or_default();
+    let node = gone.map(|node| format!("; its node {node} no longer exists")).unwrap_or_default();
     finding
         .summary(format!("pod is stuck terminating: held by {word} {list}{node}"))
         .cause(CauseCode::Finalizer, format!("{word} {list} {has} not been removed by the {its}{node}"))
@@ -458,7 +458,7 @@ fn of_kill(error: &Message, alive: &str) -> (CauseCode, String, Option<&'static 
     } else {
         format!("container {alive} cannot be stopped")
     };
-    let step = "find the process on the node: one in uninterruptible sleep (state D) waits for a disk or network file system; else restart the container runtime";
+    let step = "find the process on the node: one in uninterruptible sleep (state D) waits for a disk or network file system; otherwise restart the container runtime";
     (CauseCode::ContainersNotStopped, what, Some(step))
 }
 
@@ -514,7 +514,7 @@ pub fn resize(pod: &Pod, look: &mut Look) -> Option<Finding> {
     let (reason, condition, words) = match (pending, progress) {
         (_, Some(condition)) => (Reason::ResizeError, condition, "the resize of the pod fails"),
         (Some(condition), _) if &*condition.reason == "Infeasible" => {
-            (Reason::ResizeInfeasible, condition, "the resize of the pod cannot be done on its node")
+            (Reason::ResizeInfeasible, condition, "the pod cannot be resized on its node")
         }
         (Some(condition), _) => {
             (Reason::ResizeDeferred, condition, "the resize of the pod waits for free resources on its node")

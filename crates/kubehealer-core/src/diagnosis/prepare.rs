@@ -283,7 +283,7 @@ fn pause_image(finding: Finding, message: &str, read: &Message) -> Finding {
         .scope("node", node.clone());
     let finding = match error {
         Some(error) if image::wants_credentials(&error) => finding.next_step(format!(
-            "the node pulls it with its own credentials: check them on node {node} (its role, credential provider), or why the image was removed from the node: the runtime should pin it"
+            "the node pulls it with its own credentials: check them on node {node} (its role, credential provider), or find out why the image was removed from the node: the runtime should pin it"
         )),
         _ => finding,
     };

@@ -139,7 +139,7 @@ const RULES: &[Rule] = &[
         any: &["connection refused", "actively refused"],
         with: &[],
         short: "connection refused",
-        hint: "nothing listens on this port of the pod's address, or not yet: compare with the port and address in the program's log (127.0.0.1 is not reached), and how long it takes to start",
+        hint: "nothing listens on this port of the pod's address, or not yet: compare with the port and address in the program's log (the kubelet cannot reach 127.0.0.1), and how long it takes to start",
         may_be_slow: true,
         of_program: true,
     },
@@ -147,7 +147,7 @@ const RULES: &[Rule] = &[
         any: &["no route to host", "network is unreachable"],
         with: &[],
         short: "no route to the pod",
-        hint: "the node does not reach the pod's port: check network policies and the CNI",
+        hint: "the node cannot reach the pod's port: check network policies and the CNI",
         may_be_slow: false,
         of_program: false,
     },
@@ -155,7 +155,7 @@ const RULES: &[Rule] = &[
         any: &["dial tcp", "failed to connect"],
         with: &SLOW,
         short: "the connection times out",
-        hint: "the node does not reach the pod's port: check network policies and the CNI, and whether the program is stuck",
+        hint: "the node cannot reach the pod's port: check network policies and the CNI, and whether the program is stuck",
         may_be_slow: true,
         of_program: true,
     },
@@ -179,7 +179,7 @@ const RULES: &[Rule] = &[
         any: &["server gave http response to https client"],
         with: &[],
         short: "server gave HTTP response to HTTPS client",
-        hint: "the port speaks HTTP and the probe HTTPS: set the probe's scheme to HTTP",
+        hint: "the probe uses HTTPS, but the port speaks HTTP: set the probe's scheme to HTTP",
         may_be_slow: false,
         of_program: false,
     },
@@ -187,7 +187,7 @@ const RULES: &[Rule] = &[
         any: &["first record does not look like a tls handshake"],
         with: &[],
         short: "tls: first record does not look like a TLS handshake",
-        hint: "the port does not speak TLS and the probe HTTPS: check the probe's port and kind (httpGet, grpc, tcpSocket)",
+        hint: "the probe uses HTTPS, but the port does not speak TLS: check the probe's port and kind (httpGet, grpc, tcpSocket)",
         may_be_slow: false,
         of_program: false,
     },
@@ -417,11 +417,11 @@ pub fn compare_with_log(finding: &mut Finding, said: &str, listens: &[String]) {
     finding.summary = format!("{}; its log: listens on {shown}", finding.summary);
     let hint = if of_port.is_empty() {
         format!(
-            "the log says that the program listens on {shown}, and the probe asks port {asked}: correct the probe's port or the program's, unless it opens port {asked} later"
+            "the log says that the program listens on {shown}, but the probe uses port {asked}: correct the probe's port or the program's, unless it opens port {asked} later"
         )
     } else {
         format!(
-            "the log says that the program listens on {shown}, which only its own pod reaches: let it listen on 0.0.0.0 (or ::)"
+            "the log says that the program listens on {shown}, which only its own pod can reach: make it listen on 0.0.0.0 (or ::)"
         )
     };
     finding.next_steps.retain(|s| !s.starts_with(SLOW_START) && !s.starts_with(NOTHING_LISTENS));

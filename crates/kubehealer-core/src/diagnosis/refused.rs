@@ -254,7 +254,7 @@ static RULES: &[Rule] = &[
         any: &["already exists"],
         code: CauseCode::CreateRefused,
         about: About::Nothing,
-        words: |a| format!("the old pod of that name still exists: {}", text::head(&a.said, SHOWN)),
+        words: |a| format!("the old pod with that name still exists: {}", text::head(&a.said, SHOWN)),
         steps: &[],
     },
     Rule {
@@ -273,7 +273,7 @@ static RULES: &[Rule] = &[
         any: &[],
         code: CauseCode::CreateRefused,
         about: About::Nothing,
-        words: |a| format!("a pod of that name exists already: {}", text::head(&a.said, SHOWN)),
+        words: |a| format!("a pod with that name already exists: {}", text::head(&a.said, SHOWN)),
         steps: &[],
     },
     Rule {
@@ -572,12 +572,12 @@ mod tests {
             "pods \"cart-1\" is forbidden: unable to create new content in namespace shop because it is being terminated",
             "namespace shop is being deleted",
         ),
-        ("object is being deleted: pods \"db-0\" already exists", "the old pod of that name still exists"),
+        ("object is being deleted: pods \"db-0\" already exists", "the old pod with that name still exists"),
         (
             "Pod \"cart-1\" is invalid: spec.containers[0].image: Required value",
             "spec.containers[0].image: Required value",
         ),
-        ("pods \"db-0\" already exists", "a pod of that name exists already"),
+        ("pods \"db-0\" already exists", "a pod with that name already exists"),
         (
             "pods \"cart-1\" is forbidden: pod node label selector conflicts with its namespace node label selector",
             "pod node label selector conflicts with its namespace node label selector",

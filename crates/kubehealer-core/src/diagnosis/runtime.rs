@@ -19,7 +19,7 @@ pub fn error(message: &str) -> (CauseCode, String) {
     let program = text::between(&whole, "exec: \"", "\"").filter(|p| p.contains(' '));
     if program.is_some() && code == CauseCode::ExecutableNotFound {
         said.push_str(
-            " (all of it is taken for the program's name: in command, each argument is an item of its own)",
+            " (the whole string is taken as the program's name: write each argument as a separate item of command)",
         );
     }
     (code, said)

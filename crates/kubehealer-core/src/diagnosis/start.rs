@@ -254,9 +254,9 @@ fn flaw(image: &str, message: &str) -> &'static str {
     } else if image.contains("://") {
         ": it begins with a scheme; an image has no https:// before its registry"
     } else if image.contains(['$', '{', '<', '%']) {
-        ": it looks like a template with a variable that nobody replaced"
+        ": it looks like a template with a variable that was not replaced"
     } else if image.trim() != image || image.contains(' ') {
-        ": it has a space in it"
+        ": it contains a space"
     } else if image.ends_with(':') {
         ": its tag is empty"
     } else {

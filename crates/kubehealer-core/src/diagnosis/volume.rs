@@ -79,7 +79,7 @@ pub fn not_ready(finding: Finding, pod: &Pod, event: &Event, message: &str) -> F
     if let Some(account) = text::between(message, "serviceaccounts \"", "\" not found").map(text::name) {
         let step = finding.kubectl(&format!("get serviceaccount {}", text::arg(&account)));
         return finding
-            .summary(format!("pod cannot start: its ServiceAccount {account} does not exist any more"))
+            .summary(format!("pod cannot start: its ServiceAccount {account} no longer exists"))
             .cause(
                 CauseCode::MissingServiceAccount,
                 format!("ServiceAccount {account} was not found in namespace {namespace}, so the kubelet gets no token for the pod"),

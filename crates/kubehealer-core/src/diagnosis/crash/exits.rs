@@ -86,7 +86,7 @@ fn vanished(view: &View<'_>) -> Finding {
         .summary(format!("{kind} {container}: the kubelet does not know how it terminated"))
         .cause(
             CauseCode::ContainerVanished,
-            format!("the container runtime on node {node} no longer has it: node restart, eviction, or removal by hand"),
+            format!("the container runtime on node {node} no longer has this container: node restart, eviction, or manual removal"),
         )
         .confidence(Confidence::Probable)
         .next_step(format!("kubectl describe node {}", text::arg(&node)))

@@ -46,7 +46,7 @@ pub(super) fn add(finding: &mut Finding, view: &View<'_>) {
         CauseCode::MissingConfiguration => fitting.push(of_setting(&said)),
         CauseCode::InvalidConfiguration => fitting.push(of_configuration(&said).to_owned()),
         CauseCode::FileNotFound if said.contains("/proc/sys/") => fitting.push(
-            "the kernel of the node has no such parameter: load the module that brings it (such as br_netfilter), now and at boot".to_owned(),
+            "the kernel of the node has no such parameter: load the kernel module that provides it (such as br_netfilter), now and at boot".to_owned(),
         ),
         CauseCode::PermissionDenied => fitting.push(of_permission(&said)),
         CauseCode::ResourceExhausted => fitting.push(of_resource(&said).to_owned()),
@@ -204,7 +204,7 @@ fn of_resource(said: &str) -> &'static str {
 }
 
 /// Where CoreDNS has its upstream servers from: with dnsPolicy Default it is the node's file.
-const RESOLV_CONF: &str = "check the resolv.conf that it forwards to, as a rule the node's (the kubelet's resolvConf): it must name a DNS server other than a local one such as 127.0.0.53";
+const RESOLV_CONF: &str = "check the resolv.conf that it forwards to, usually the node's (the kubelet's resolvConf): it must name a DNS server other than a local one such as 127.0.0.53";
 
 /// A value that no ConfigMap or Secret holds is not corrected there.
 fn of_configuration(said: &str) -> &'static str {
@@ -225,8 +225,8 @@ fn of_configuration(said: &str) -> &'static str {
 fn of_data(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
-    if has(&["data are newer", "downgrad"]) {
-        "use an image at least as new as the data on the volume; going back needs a backup of that time"
+    if has(&["data is newer", "downgrad"]) {
+        "use an image at least as new as the data on the volume; to go back, restore a backup from before the upgrade"
     } else if has(&[
         "corrupt",
         "malformed",
@@ -254,7 +254,7 @@ fn of_memory(said: &str) -> &'static str {
         return "raise -XX:MaxDirectMemorySize, within the container's memory limit, or make it use less";
     }
     if lower.contains("outofmemoryexception") {
-        return "raise the .NET heap limit (DOTNET_GCHeapHardLimit or GCHeapHardLimitPercent; 75 % of the container's memory limit by default) or that memory limit, or let it use less";
+        return "raise the .NET heap limit (DOTNET_GCHeapHardLimit or GCHeapHardLimitPercent; 75 % of the container's memory limit by default) or that memory limit, or make the program use less";
     }
     let own = ["heap", "outofmemoryerror", "allowed memory size", "gc overhead"];
     if own.iter().any(|word| lower.contains(word)) {
@@ -289,16 +289,16 @@ fn of_command(said: &str) -> &'static str {
 fn of_schema(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     if ["duplicate", "violates", "already exists"].iter().any(|word| lower.contains(word)) {
-        "check what already exists under that name: a part of an earlier attempt, or of a second process that does the same"
+        "check what already exists under that name: it may be left over from an earlier attempt, or a second process created it"
     } else if ["dirty", "failed migration", "migration started at", "detected failed"]
         .iter()
         .any(|word| lower.contains(word))
     {
-        "find out why the named migration failed and undo or finish what it left, then tell the migration tool so: until then it applies no other"
+        "find out why the named migration failed, undo or complete it, then mark it as resolved in the migration tool: until then the tool applies no other migration"
     } else if ["database \"", "database '", "unknown database"].iter().any(|word| lower.contains(word)) {
         "create the database on the server, or correct its name in the settings of the program"
     } else {
-        "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that belongs to the schema"
+        "run the migrations (init job, db:migrate) that belong to this version of the image, or use the image that matches the schema"
     }
 }
 
@@ -328,7 +328,7 @@ fn of_tls(said: &str) -> &'static str {
     } else if has(&["expired", "not yet valid", "notyetvalid"]) {
         "renew the named certificate; if it is valid, correct the clock of the node"
     } else if has(&["remote error", "alert"]) {
-        "the other side rejects the connection: its log says why; check the client's certificate and the versions of TLS on both sides"
+        "the other side rejects the connection: its log says why; check the client's certificate and the TLS versions of both sides"
     } else {
         "compare the server's certificate with the CA bundle and the host name that the program uses"
     }

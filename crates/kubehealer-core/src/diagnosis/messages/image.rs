@@ -35,7 +35,7 @@ pub const RULES: &[Rule] = &[
     rule("clock", C::RegistryTlsError)
         .fact(&[Fact::NotYetValid])
         .of(Of::Node)
-        .note("by the clock of node {node} the certificate is not valid yet: check its time")
+        .note("the certificate is not yet valid according to the clock of node {node}: check the node's time")
         .only(&["on node {node}: date, timedatectl, chronyc tracking: correct the time (NTP); only if it is right, look at the certificate"]),
     rule("expired certificate", C::RegistryTlsError)
         .fact(&[Fact::Expired])
@@ -109,7 +109,7 @@ pub const RULES: &[Rule] = &[
         .any(&["could not fetch content descriptor", "blob unknown", "blob_unknown", "unknown blob"])
                 .of(Of::Registry)
         .note("the registry has the manifest, but not this part of the image")
-        .only(&["push the image again, or have the registry (or mirror) fetch it anew: garbage collection or a cut-off upload loses parts"]),
+        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or a cut-off upload loses parts"]),
     rule("part not found", C::RegistryError)
         .any(&["failed to copy: httpreadseeker", "fetching blob", "reading blob"])
         .fact(&[Fact::NotFound])
@@ -124,7 +124,7 @@ pub const RULES: &[Rule] = &[
     rule("storage of the registry", C::RegistryUnauthorized)
         .any(&["blob.core.windows.net", "starport-layer-bucket", ".s3.", "cloudfront.net", "storage.googleapis.com", "r2.cloudflarestorage.com"])
         .all(&["403"])
-        .note("the storage from which the registry hands out its layers refuses, not the registry itself")
+        .note("the storage behind the registry denies the request, not the registry itself")
         .only(&["let the nodes read from that storage host: its firewall, private endpoint or endpoint policy; a proxy may alter the signed address"]),
     rule("policy of the registry", C::RegistryUnauthorized)
         .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])

@@ -96,7 +96,7 @@ pub const RULES: &[Rule] = &[
     rule("stale volume", C::MountFailed)
         .all(&["creating mount source path", "file exists"])
         .of(Of::Node)
-        .note("at that path is a file, or an old mount that is dead")
+        .note("that path is a file, or an old mount that no longer works")
         .only(&["on node {node}: ls -ld and findmnt of that path: a file there is in the way; an old mount has to be unmounted"]),
     rule("stale mount", C::MountFailed).fact(&[Fact::Stale]).of(Of::Node).note("an old mount is dead").only(&["on node {node}: umount that path, or restart the storage driver's pod there"]),
     rule("mount propagation", C::MountFailed)

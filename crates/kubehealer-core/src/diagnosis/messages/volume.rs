@@ -38,7 +38,7 @@ pub const RULES: &[Rule] = &[
     rule("secret or permission", C::VolumeMountFailed).any(&["verify secret exists and required permissions"]).only(&["check the names in the SecretProviderClass, and what the pod's identity may read"]),
     rule("held on the node", C::VolumeMountFailed)
         .any(&["apparently in use by the system"])
-        .note("another program on the node holds the device, as multipathd does")
+        .note("another program on the node holds the device, for example multipathd")
         .only(&["on node {node}: lsblk shows who holds it; leave the driver's devices out of /etc/multipath.conf"]),
     rule("file system damaged", C::VolumeMountFailed)
         .any(&["'fsck' found errors", "run fsck manually"])
@@ -59,7 +59,7 @@ pub const RULES: &[Rule] = &[
     rule("too many volumes", C::VolumeMountFailed)
         .any(&["maximum number of attachments", "attachment limit", "maximum number of data disks", "exceed the limit of attach"])
         .only(&["run the pod on another node, or use nodes of a size that supports more disks: kubectl get csinodes -o yaml"]),
-    rule("rate limit", C::VolumeMountFailed).fact(&[Fact::RateLimited]).only(&["it is tried again; if it persists, find out who calls that API so often"]),
+    rule("rate limit", C::VolumeMountFailed).fact(&[Fact::RateLimited]).only(&["the driver retries; if this persists, find out what calls that API so often"]),
     rule("key", C::VolumeMountFailed).any(&["kms key", "kms.", "key vault key"]).only(&["check that the key is enabled, and that the storage driver may use it"]),
     rule("NFS export", C::VolumeMountFailed).any(&["access denied by server"]).only(&["check the server's exports: the path, and whether they allow the address of node {node}"]),
     rule("name", C::VolumeMountFailed)
@@ -82,7 +82,7 @@ pub const RULES: &[Rule] = &[
         .any(&["wrong fs type, bad option", "bad superblock"])
         .all(&["nfs"])
         .note("mount lists possible reasons; the kernel log of the node says which one it is")
-        .only(&["on node {node}: whether mount.nfs is there (package nfs-common or nfs-utils), and dmesg"]),
+        .only(&["on node {node}: check that mount.nfs is installed (package nfs-common or nfs-utils), and dmesg"]),
     // mount(8) prints all that it could be; which of them, only the kernel says.
     rule("mount's catch-all", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
@@ -93,13 +93,13 @@ pub const RULES: &[Rule] = &[
         ]),
     rule("share refused", C::VolumeMountFailed)
         .any(&["mount error(13)"])
-        .only(&["check the account key or password in the volume's Secret, and the firewall of the storage account: it answers EACCES to both"]),
+        .only(&["check the account key or password in the volume's Secret, and the firewall of the storage account: it answers EACCES in both cases"]),
     rule("share silent", C::VolumeMountFailed)
         .any(&["mount error(115)", "mount error(110)", "mount error(112)", "mount error(113)"])
         .note("the SMB server does not answer")
         .only(&["check that node {node} reaches the server (address, firewall, port 445)"]),
     rule("share missing", C::VolumeMountFailed).any(&["mount error(2)"]).note("the server has no such share or path").only(&["check the name of the share"]),
-    rule("local path missing", C::VolumeMountFailed).all(&["path \"", "does not exist"]).only(&["make that path (or mount its disk) on node {node}, or correct the PersistentVolume"]),
+    rule("local path missing", C::VolumeMountFailed).all(&["path \"", "does not exist"]).only(&["create that path (or mount its disk) on node {node}, or correct the PersistentVolume"]),
     rule("host path", C::VolumeMountFailed).any(&["hostpath type check failed"]).only(&["check hostPath.path and type against node {node}; with containerd there is no /var/run/docker.sock"]),
     rule("path on the server", C::VolumeMountFailed).any(&["mount.nfs", "mounting"]).all(&["no such file or directory"]).only(&["check the path of the volume on its server"]),
     rule("not read yet", C::VolumeMountFailed)
@@ -132,5 +132,5 @@ pub const RULES: &[Rule] = &[
         .note("no event says why")
         .only(&[DRIVER_LOG]),
     rule("time-out", C::VolumeMountFailed).fact(&[Fact::TimeOut]).only(&[DRIVER_LOG]),
-    rule("gone", C::VolumeMountFailed).any(&["code = notfound", "image not found", "invalidvolume.notfound"]).only(&["the storage system does not know the volume any more: restore it, or make a new claim"]),
+    rule("gone", C::VolumeMountFailed).any(&["code = notfound", "image not found", "invalidvolume.notfound"]).only(&["the storage system no longer has the volume: restore it, or make a new claim"]),
 ];
