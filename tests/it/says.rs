@@ -170,7 +170,7 @@ fn the_program_is_blamed_only_for_what_is_said_of_it() {
         (
             "error during container init: exec: \"/app/server --port 80\": stat /app/server --port 80: no such file or directory: unknown",
             C::ExecutableNotFound,
-            "each argument is an item",
+            "each argument as a separate item",
             ": unknown",
         ),
         (
@@ -543,7 +543,7 @@ fn a_volume_is_told_with_what_keeps_it() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"kube-api-access-x\" : [failed to fetch token: serviceaccounts \"cart\" not found, object \"shop\"/\"kube-root-ca.crt\" not registered]",
             C::MissingServiceAccount,
-            "ServiceAccount cart does not exist",
+            "ServiceAccount cart no longer exists",
         ),
         (
             "FailedMount",

@@ -35,7 +35,7 @@ pub const RULES: &[Rule] = &[
     rule("clock", C::RegistryTlsError)
         .fact(&[Fact::NotYetValid])
         .of(Of::Node)
-        .note("the certificate is not yet valid according to the clock of node {node}: check the node's time")
+        .note("that is the time on node {node}: check its clock")
         .only(&["on node {node}: date, timedatectl, chronyc tracking: correct the time (NTP); only if it is right, look at the certificate"]),
     rule("expired certificate", C::RegistryTlsError)
         .fact(&[Fact::Expired])
