@@ -590,7 +590,7 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty(), unproven })
 }
 
-/// Why `--fail-on` cannot be decided, if so: not everything could be read.
+/// Why `--fail-on` cannot be evaluated, if so: not everything could be read.
 fn undecided(args: &Args, snapshot: &Snapshot) -> Option<Trouble> {
     let all = snapshot.sources.events && snapshot.sources.owners && snapshot.undecodable.is_empty();
     (args.fail_on.is_some() && !all).then(|| {

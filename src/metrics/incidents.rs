@@ -116,7 +116,7 @@ const PROBLEM_PODS: Family = Family::gauge(
 );
 const LOST: Family = Family::gauge(
     "kubehealer_namespace_series_dropped",
-    "Series of a namespace that --max-series left out of this scrape, over all metrics; for at most 100 namespaces.",
+    "Series of a namespace that --max-series dropped from this scrape, over all metrics; for at most 100 namespaces.",
     &["namespace"],
 );
 /// Namespaces that are named in it.
