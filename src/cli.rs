@@ -35,13 +35,13 @@ const VERSION: &str = match option_env!("KUBEHEALER_VERSION") {
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// Tells why Kubernetes pods fail, read-only: the cause, the evidence and the next command
+/// Shows why Kubernetes pods fail, read-only: the cause, the evidence and the next command
 #[derive(Debug, Parser)]
 #[command(name = "kubehealer", version = VERSION, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// When to use colour; NO_COLOR is respected.
+    /// When to use color; NO_COLOR is respected.
     #[arg(long, global = true, value_enum, default_value_t = Colour::Auto, value_name = "WHEN", display_order = 1000)]
     color: Colour,
 }
@@ -71,7 +71,7 @@ enum Command {
     Man(man::Args),
 }
 
-/// When to use colour.
+/// When to use color.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Colour {
     /// On a terminal
@@ -188,7 +188,7 @@ impl From<StartError> for Trouble {
 
 /// Which labels tell whose something is.
 fn owner_labels(keys: &[String]) -> Result<OwnerLabels, Trouble> {
-    let hint = "give keys of labels, such as --owner-labels team,app.kubernetes.io/part-of";
+    let hint = "pass label keys, such as --owner-labels team,app.kubernetes.io/part-of";
     OwnerLabels::new(keys).map_err(|why| Trouble::new(format_args!("--owner-labels: {why}"), hint))
 }
 

@@ -264,7 +264,7 @@ impl Reader {
     fn flaw_of_link(&self, link: &Path) -> Option<&'static str> {
         let Ok(target) = fs::canonicalize(link) else { return Some("a broken link") };
         if !target.starts_with(&self.root) {
-            return Some("a link to outside of the directory");
+            return Some("a link that points outside the directory");
         }
         // It may lead back up, and what it leads to is read at its own place.
         target.is_dir().then_some("a link to a directory")
@@ -288,7 +288,7 @@ impl Reader {
             return self.broke(
                 &place,
                 format!("more than {MAX_DEPTH} directories deep"),
-                "give this directory itself, too",
+                "pass this directory as well",
             );
         }
         let entries = match fs::read_dir(path).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
@@ -338,7 +338,7 @@ impl Reader {
         if self.entries > most {
             return Err(archive::limit(
                 format!("not read, like all that follow: more than {most} files"),
-                "give the directories that matter one by one",
+                "pass the directories that you need one by one",
             ));
         }
         Ok(())
@@ -407,7 +407,7 @@ impl Reader {
             let hint = if at.layers == 0 {
                 "write one file per kind or namespace, into a directory"
             } else {
-                "unpack the archive, and give the directory"
+                "unpack the archive, and pass the directory"
             };
             self.broke(at.place, format!("larger than {} MiB", most >> 20), hint);
             return Ok(());

@@ -50,7 +50,7 @@ impl Metrics {
         let registry = Registry::new();
         let dropped = Opts::new(
             "kubehealer_series_dropped_total",
-            "Series left out of scrapes because their metric had reached the limit of --max-series, summed over all scrapes.",
+            "Series dropped from scrapes because their metric had reached the limit of --max-series, summed over all scrapes.",
         );
         let dropped = IntCounterVec::new(dropped, &["metric"])?;
         LIMITED.iter().for_each(|family| drop(dropped.with_label_values(&[family.name])));

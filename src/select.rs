@@ -222,7 +222,7 @@ pub fn valid_namespace(text: &str) -> Result<String, String> {
     if valid {
         Ok(text.to_owned())
     } else {
-        Err("a namespace has lower-case letters, digits and dashes only".to_owned())
+        Err("a namespace can contain only lowercase letters, digits and dashes".to_owned())
     }
 }
 
@@ -314,7 +314,7 @@ impl std::str::FromStr for Selector {
                 match head.trim().rsplit_once(char::is_whitespace) {
                     Some((name, "in")) => Term::In(key(name)?, values),
                     Some((name, "notin")) => Term::NotIn(key(name)?, values),
-                    _ => return Err(format!("'{part}': neither 'in' nor 'notin'")),
+                    _ => return Err(format!("'{part}': expected 'in' or 'notin'")),
                 }
             } else {
                 Term::Exists(key(part)?)

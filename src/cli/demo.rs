@@ -64,7 +64,7 @@ fn recording(paths: &[PathBuf]) -> Result<Option<Recording>, Trouble> {
     let mut files = Vec::new();
     for path in paths {
         let file = File::open(path).map_err(|e| {
-            Trouble::new(format_args!("{}: {e}", path.display()), "give a file with a recorded watch")
+            Trouble::new(format_args!("{}: {e}", path.display()), "pass a file with a recorded watch")
         })?;
         files.push(std::io::BufReader::new(file));
     }

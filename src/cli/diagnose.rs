@@ -38,7 +38,7 @@ Exit code: 0 nothing at or above --fail-on; 1 something at or above it; 2 error:
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct Which {
     /// A pod, or the pods of deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x, rollout/x, service/x, node/x and other
-    /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none
+    /// owners; also as NAMESPACE/POD, NAMESPACE/KIND/NAME and KIND NAME; all pods if none is given
     #[arg(value_name = "POD|KIND/NAME", add = ArgValueCompleter::new(completions::targets))]
     pub(super) targets: Vec<String>,
     /// The namespace [default: that of the kubeconfig's context; with -f: all]
@@ -93,7 +93,7 @@ pub(super) struct Args {
     /// Show only findings with this reason; can be repeated
     #[arg(long, value_name = "REASON", add = ArgValueCandidates::new(completions::reasons))]
     pub(super) reason: Vec<String>,
-    /// Show the details of every row of the table, not only of the first ten
+    /// Show the details of every row of the table, not only the first ten
     #[arg(long)]
     all: bool,
     /// Exit with 1 if there is a finding of this severity or worse
@@ -167,7 +167,7 @@ pub(super) fn gather(mut which: Which) -> Result<(Snapshot, Timestamp, Vec<Strin
     let context = match which.context.as_slice() {
         [] => None,
         [one] => Some(one.clone()),
-        _ => return Err(Trouble::new("a dump holds one cluster", "run it once for each --context")),
+        _ => return Err(Trouble::new("a dump contains one cluster", "run it once for each --context")),
     };
     let flags = which.flags(context.as_deref());
     let args = Args { which, ..Args::default() };
@@ -199,7 +199,7 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
     let looks = match args.which.context.as_slice() {
         [] | [_] if args.watch => {
             if !matches!(args.output, Format::Table | Format::Wide) {
-                return Err(Trouble::new("--watch shows tables", "leave out -o, or write -o wide"));
+                return Err(Trouble::new("--watch supports only tables", "leave out -o, or write -o wide"));
             }
             let context = args.which.context.first().map(String::as_str);
             let flags = args.which.flags(context);
@@ -207,7 +207,7 @@ pub(super) fn run(mut args: Args) -> Result<ExitCode, Trouble> {
             return Ok(ExitCode::SUCCESS);
         }
         _ if args.watch => {
-            return Err(Trouble::new("--watch shows one cluster", "name one context with --context"));
+            return Err(Trouble::new("--watch supports only one cluster", "name one context with --context"));
         }
         [] | [_] => {
             let context = args.which.context.first().map(String::as_str);
@@ -501,7 +501,7 @@ fn meant(
     }
     let workloads = WORKLOADS.map(|kind| target.beside(kind.name(), &target.name, Vec::new()));
     if let Some(workload) = workloads.into_iter().find(|workload| known.contains(&workload.to_string())) {
-        notes.push(format!("no pod is named {}; this is {workload}", target.name));
+        notes.push(format!("no pod is named {}; showing {workload}", target.name));
         return vec![workload];
     }
     let begins = |name: &&&str| name.starts_with(&target.name);
@@ -590,12 +590,12 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     Ok(Seen { snapshot: dump.snapshot, now, notes, incomplete: !dump.broken.is_empty(), unproven })
 }
 
-/// Why `--fail-on` cannot be decided, if so: not everything could be read.
+/// Why `--fail-on` cannot be evaluated, if so: not everything could be read.
 fn undecided(args: &Args, snapshot: &Snapshot) -> Option<Trouble> {
     let all = snapshot.sources.events && snapshot.sources.owners && snapshot.undecodable.is_empty();
     (args.fail_on.is_some() && !all).then(|| {
         Trouble::new(
-            "--fail-on cannot be decided: not everything could be read",
+            "--fail-on cannot be evaluated: not everything could be read",
             "the report says what is missing, and why",
         )
     })

@@ -17,7 +17,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<ExitCode, Trouble> {
     clap_mangen::generate_to(Cli::command(), &args.directory).map_err(|e| {
-        Trouble::new(format_args!("{}: {e}", args.directory.display()), "give a directory that exists")
+        Trouble::new(format_args!("{}: {e}", args.directory.display()), "pass an existing directory")
     })?;
     Ok(ExitCode::SUCCESS)
 }

@@ -36,7 +36,7 @@ pub(super) struct Args {
 enum Action {
     /// Check rule files and print their errors
     Check(Reported),
-    /// Run the tests of rules: files *_test.yaml beside the rules
+    /// Run the tests of rules: files named *_test.yaml next to the rules
     Test(Reported),
     /// Print the rules in the order in which they apply
     Print(Paths),
@@ -96,7 +96,7 @@ fn read(paths: &[PathBuf]) -> Result<Vec<(String, String)>, Trouble> {
     rule_files::read_rules(paths).map_err(|e| Trouble::new(e, RULE_FILES))
 }
 
-const RULE_FILES: &str = "give YAML files of rules, or directories that hold some";
+const RULE_FILES: &str = "pass YAML rule files, or directories that contain some";
 
 /// One file that was checked, or one test that was run.
 struct Case {

@@ -29,14 +29,14 @@ Exit code: 0 everything is ready; 1 something cannot become ready without a chan
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// What to wait for: deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x (its newest Job), rollout/x, a pod, and whatever
-    /// `diagnose` takes
+    /// What to wait for: deployment/x, statefulset/x, daemonset/x, job/x, cronjob/x (its newest Job), rollout/x, a pod, and anything
+    /// else that `diagnose` accepts
     #[arg(value_name = "KIND/NAME", required_unless_present = "selector", add = ArgValueCompleter::new(completions::targets))]
     targets: Vec<String>,
     /// The state to wait for
     #[arg(long = "for", value_enum, default_value_t = For::Ready, value_name = "STATE")]
     state: For,
-    /// When to give up, such as 90s or 10m
+    /// Time after which to give up, such as 90s or 10m
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = timeout)]
     timeout: Duration,
     /// Also fail on problems that may resolve on their own, once they have lasted longer than their grace period

@@ -29,7 +29,7 @@ pub(super) struct Args {
     /// Only pods with these fields, such as spec.nodeName=node-a
     #[arg(long, env = "KUBEHEALER_FIELD_SELECTOR", value_name = "FIELDS")]
     field_selector: Option<String>,
-    /// Address of metrics, probes, API and status page; [::] is every address, IPv4 and IPv6
+    /// Address of metrics, probes, API and status page; [::] means every address, IPv4 and IPv6
     #[arg(long, env = "KUBEHEALER_LISTEN", default_value_t = SocketAddr::from((Ipv6Addr::UNSPECIFIED, daemon::PORT)), value_name = "ADDRESS")]
     listen: SocketAddr,
     /// Address of a separate port for /livez and /readyz, such as [::]:8081: load on the main port does not delay the probes
@@ -45,7 +45,7 @@ pub(super) struct Args {
     /// The private key of --tls-cert-file
     #[arg(long, env = "KUBEHEALER_TLS_PRIVATE_KEY_FILE", value_name = "FILE", requires = "tls_cert_file")]
     tls_private_key_file: Option<PathBuf>,
-    /// Authorize requests with the API server: metrics, API and status page require a bearer token whose user may get the path
+    /// Authorize requests with the API server: metrics, API and status page require a bearer token whose user is allowed to get the path
     #[arg(long, env = "KUBEHEALER_AUTHORIZATION", value_parser = clap::builder::FalseyValueParser::new())]
     authorization: bool,
     /// Log format; set the level with RUST_LOG, such as warn,kubehealer=debug
@@ -76,7 +76,7 @@ pub(super) struct Args {
     /// Name of the cluster if you have several: shown in log lines, API, status page and kubehealer_incident_info
     #[arg(long, env = "KUBEHEALER_CLUSTER_NAME", default_value = "", value_name = "NAME", value_parser = super::cluster_name)]
     cluster_name: String,
-    /// URL of Alertmanager for people, such as https://alertmanager.example.com: the status page links to it
+    /// URL at which people open Alertmanager, such as https://alertmanager.example.com: the status page links to it
     #[arg(long, env = "KUBEHEALER_ALERTMANAGER_URL", default_value = "", value_name = "URL", value_parser = web_address)]
     alertmanager_url: String,
     /// Only pods on this node, to run one KubeHealer per node
@@ -186,7 +186,7 @@ fn share_of(name: &str, of: u32) -> Result<Shard, Trouble> {
     index.and_then(|index| Shard::new(index, of)).ok_or_else(|| {
         Trouble::new(
             format_args!("--shard-from-name {name}: does not end in a number below --shards {of}"),
-            "give the name of a StatefulSet's pod, such as kubehealer-0, and the number of its replicas",
+            "pass the name of a StatefulSet's pod, such as kubehealer-0, and the number of its replicas",
         )
     })
 }

@@ -232,7 +232,7 @@ impl ConnectError {
             E::Parse(why) => {
                 let at = why.location().map(|l| format!(" (line {}, column {})", l.line(), l.column()));
                 format!(
-                    "the kubeconfig is not valid YAML{}. Compare `kubectl config view`",
+                    "the kubeconfig is not valid YAML{}. Check it with `kubectl config view`",
                     at.unwrap_or_default()
                 )
             }
@@ -257,15 +257,15 @@ impl ConnectError {
                 "NO_PROXY is not valid: separate hosts, addresses and networks with commas".to_owned()
             }
             E::LoadCertificateAuthority(_) | E::ParseCertificates(_) => {
-                "the certificate authority in the kubeconfig cannot be read: is the file there, is it PEM?"
+                "the certificate authority in the kubeconfig cannot be read: does the file exist, and is it PEM?"
                     .to_owned()
             }
             E::LoadClientCertificate(_) => {
-                "the client certificate in the kubeconfig cannot be read: is the file there, is it PEM?"
+                "the client certificate in the kubeconfig cannot be read: does the file exist, and is it PEM?"
                     .to_owned()
             }
             E::LoadClientKey(_) => {
-                "the client key in the kubeconfig cannot be read: is the file there?".to_owned()
+                "the client key in the kubeconfig cannot be read: does the file exist?".to_owned()
             }
             other => format!("the kubeconfig cannot be used: {}", clean(&other.to_string())),
         })
@@ -346,7 +346,7 @@ impl Failure {
                     }
                     false => "Is it up, and is the address right?",
                 };
-                Self::new(Kind::Unreachable, format!("no connection to the API server: {why}. {hint}"))
+                Self::new(Kind::Unreachable, format!("cannot connect to the API server: {why}. {hint}"))
             }
         }
     }
@@ -394,7 +394,7 @@ impl Failure {
             410 => (Kind::Expired, said("resourceVersion expired (410 Gone)")),
             429 => (Kind::Throttled, said("the API server is throttling requests")),
             400..=499 => (Kind::Refused, said("the API server rejects the request")),
-            500..=599 => (Kind::Server, said("the API server fails")),
+            500..=599 => (Kind::Server, said("the API server returns an error")),
             _ => (Kind::Protocol, said("the answer is not from a Kubernetes API server")),
         };
         let from_body = u64::try_from(status.retry_after).ok().filter(|s| *s > 0).map(Duration::from_secs);

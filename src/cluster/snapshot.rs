@@ -338,7 +338,8 @@ pub async fn logs(
         let key = |l: &ContainerLog| (l.namespace.clone(), l.pod.clone(), l.container.clone(), l.previous);
         key(a).cmp(&key(b))
     });
-    let notes = failures.into_values().map(|(number, text)| format!("without {number} of the logs: {text}"));
+    let notes =
+        failures.into_values().map(|(number, text)| format!("could not read {number} of the logs: {text}"));
     (logs, notes.collect())
 }
 

@@ -69,7 +69,7 @@ impl Announcer {
                 cluster = self.cluster,
                 reason,
                 count,
-                "more incidents of this reason; log lines are limited, /api/v1/incidents has them all"
+                "more incidents with this reason; log lines are limited, /api/v1/incidents lists them all"
             );
         }
     }

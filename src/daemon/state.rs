@@ -117,7 +117,7 @@ impl ClusterState {
                 namespace = meta.namespace,
                 object,
                 why,
-                "invalid mute-until: ignoring the mute, incidents alert"
+                "invalid mute-until: ignoring the mute, incidents still alert"
             );
         }
     }

@@ -81,7 +81,7 @@ impl<R: Read> Read for Metered<R> {
         let count = self.inner.read(buffer)?;
         let Some(left) = self.left.get().checked_sub(count as u64) else {
             let why = "too large when unpacked: the rest is not read".to_owned();
-            return Err(limit(why, "unpack what matters, and give the directory"));
+            return Err(limit(why, "unpack the files that you need, and pass the directory"));
         };
         self.left.set(left);
         Ok(count)
@@ -111,7 +111,7 @@ impl Reader {
             return Ok(());
         }
         if at.layers >= self.limits.layers {
-            self.broke(at.place, "archives are nested too deep", "unpack it, and give the directory");
+            self.broke(at.place, "archives are nested too deep", "unpack it, and pass the directory");
             return Ok(());
         }
         let at = At { layers: at.layers + 1, ..*at };
@@ -187,7 +187,7 @@ impl Reader {
                 "a zip archive of more than {} MiB inside another one or on standard input",
                 most >> 20
             );
-            self.broke(at.place, why, "save it as a file, and give that");
+            self.broke(at.place, why, "save it as a file, and pass that file");
             return Ok(());
         }
         self.zip(at, Cursor::new(bytes))

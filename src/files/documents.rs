@@ -218,7 +218,7 @@ impl Collector {
             }),
             Some(Stop::Other) if self.objects == before && !among_others => Err(Broken {
                 place: place.to_owned(),
-                why: "holds no Kubernetes objects in JSON or YAML".to_owned(),
+                why: "contains no Kubernetes objects in JSON or YAML".to_owned(),
                 hint: HOW_TO_DUMP,
             }),
             _ => Ok(()),

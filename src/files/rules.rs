@@ -54,7 +54,7 @@ pub fn read_text(path: &Path) -> Result<String, String> {
     if bytes.len() as u64 > MAX_FILE {
         return Err(format!("{}: larger than {} KiB: split it", path.display(), MAX_FILE >> 10));
     }
-    String::from_utf8(bytes).map_err(|_| format!("{}: this is not a text in UTF-8", path.display()))
+    String::from_utf8(bytes).map_err(|_| format!("{}: not UTF-8 text", path.display()))
 }
 
 /// Reads rule files, and those in directories but for tests (`*_test.yaml`), as pairs of name and text.

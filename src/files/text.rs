@@ -11,12 +11,12 @@ const FOR_PEOPLE: [(&str, &str, &str); 3] = [
     (
         r"\A\s*Name:[ \t]+\S",
         "text of kubectl describe, which leaves out what a diagnosis needs",
-        "give the object itself: kubectl get pod NAME -o yaml; and its events: kubectl get events -o yaml",
+        "pass the object itself: kubectl get pod NAME -o yaml; and its events: kubectl get events -o yaml",
     ),
     (
         r"\A\s*(?:NAMESPACE\s+)?(?:NAME|LAST SEEN)[ \t]{2,}[A-Z]",
         "a table of kubectl get, which leaves out what a diagnosis needs",
-        "give the objects themselves: kubectl get pods,events -o yaml",
+        "pass the objects themselves: kubectl get pods,events -o yaml",
     ),
     (
         r#"(?x)\A\s*(?:
@@ -24,7 +24,7 @@ const FOR_PEOPLE: [(&str, &str, &str); 3] = [
             | (?:time|ts|level)=\S | panic:\ | Traceback\ | \{"(?:@?timestamp|time|ts|level|severity|msg|message|log)":
         )"#,
         "a log whose file name does not say which container wrote it",
-        "give a folder with the pod, as kubectl get pod NAME -o yaml writes it, and the log as NAMESPACE.POD.CONTAINER.previous.log",
+        "pass a directory with the pod, as kubectl get pod NAME -o yaml writes it, and the log as NAMESPACE.POD.CONTAINER.previous.log",
     ),
 ];
 

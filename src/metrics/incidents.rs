@@ -28,7 +28,7 @@ const CHUNK: usize = 100;
 
 const UNHEALTHY: Family = Family::gauge(
     "kubehealer_pod_unhealthy",
-    "1 while a pod or container has an open incident; pod is empty for one of a workload or node.",
+    "1 while a pod or container has an open incident; pod is empty for an incident of a workload or node.",
     &[
         "namespace",
         "pod",
@@ -77,7 +77,7 @@ const INCIDENT_INFO: Family = Family::gauge(
 .owned();
 const MUTED: Family = Family::gauge(
     "kubehealer_incidents_muted",
-    "Muted open incidents of a pod, or of a workload where pod is empty: they do not alert until the mute ends.",
+    "Muted open incidents of a pod, or of a workload if pod is empty: they do not alert until the mute ends.",
     &["namespace", "pod", "workload_kind", "workload"],
 )
 .owned();
@@ -116,7 +116,7 @@ const PROBLEM_PODS: Family = Family::gauge(
 );
 const LOST: Family = Family::gauge(
     "kubehealer_namespace_series_dropped",
-    "Series of a namespace that --max-series left out of this scrape, over all metrics; for at most 100 namespaces.",
+    "Series of a namespace that --max-series dropped from this scrape, over all metrics; for at most 100 namespaces.",
     &["namespace"],
 );
 /// Namespaces that are named in it.

@@ -41,7 +41,7 @@ const WATCHES: [&Family; 8] = [
     &Family::gauge("kubehealer_watches", "Number of watches.", &[]),
     &Family::gauge(
         "kubehealer_clock_skew_seconds",
-        "How far the API server's clock is ahead of that of this process; 0 within five seconds.",
+        "How far the API server's clock is ahead of this process's clock; 0 if the difference is within five seconds.",
         &[],
     ),
     &Family::gauge(

@@ -59,7 +59,7 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     }
     footer(&mut out, look, &groups, style);
     if let Some(worst) = groups.get(..WORST).filter(|_| groups.len() > WORST && out.lines().count() > LONG) {
-        out.push_str(&format!("\n{}\n", paint.bold("The worst, from the top:")));
+        out.push_str(&format!("\n{}\n", paint.bold("Worst first:")));
         rows(&mut out, worst, style, paint);
     }
     out

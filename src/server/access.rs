@@ -101,7 +101,7 @@ impl Access {
     /// Whether a request may be answered; else the refusal.
     pub(super) async fn check(&self, headers: &HeaderMap, path: &str, from: IpAddr) -> Result<(), Response> {
         let Some(token) = token(headers) else {
-            return Err(unauthorized("a bearer token is required, such as one of `kubectl create token`"));
+            return Err(unauthorized("a bearer token is required, such as one from `kubectl create token`"));
         };
         match self.verdict(token, path, from).await {
             None => {
@@ -110,11 +110,12 @@ impl Access {
             }
             Some(Ok(Verdict::Allowed)) => Ok(()),
             Some(Ok(Verdict::Unknown)) => {
-                Err(unauthorized("the API server does not know this token, or it has expired"))
+                Err(unauthorized("the API server rejects this token: it is unknown or has expired"))
             }
             Some(Ok(Verdict::Forbidden(user))) => {
-                let words =
-                    format!("{user} may not get {path}: it needs the verb get for this nonResourceURL");
+                let words = format!(
+                    "{user} is not allowed to get {path}: it needs the verb get for this nonResourceURL"
+                );
                 Err(problem(StatusCode::FORBIDDEN, words))
             }
             Some(Err(why)) => {

@@ -27,7 +27,7 @@ async def client(folder, *flags):
     command = ["-c", script, "sh", str(folder / "log"), str(BIN / "kubehealer"), "mcp", *flags]
     async with stdio_client(StdioServerParameters(command="sh", args=command)) as streams, ClientSession(*streams) as session:
         started = await session.initialize()
-        assert started.server_info.name == "kubehealer" and "only reads" in started.instructions
+        assert started.server_info.name == "kubehealer" and "read-only" in started.instructions
         yield session
     assert code.read_text() == "0\n", (folder / "log").read_text()
 

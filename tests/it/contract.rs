@@ -241,7 +241,7 @@ fn any_name_that_a_user_has_leads_to_its_pods_and_says_how() {
             "app/front",
             "application/front: pods that have, or whose owners have, the label argocd.argoproj.io/instance or",
         ),
-        ("cart", "no pod is named cart; this is deployment/cart"),
+        ("cart", "no pod is named cart; showing deployment/cart"),
     ] {
         let run = server.diagnose(&["-n", "shop", target, "-o", "json"]);
         let json: Value = serde_json::from_str(&run.out).unwrap_or_else(|_| panic!("{target}: {}", run.err));
@@ -348,7 +348,7 @@ fn an_empty_selection_and_an_unread_source_are_never_a_pass_in_a_cluster_either(
     assert_eq!(server.diagnose(&healthy).code, 0);
     server.cluster.fault("events", Fault::Forbidden);
     let run = server.diagnose(&healthy);
-    assert!(run.code == 2 && run.err.contains("--fail-on cannot be decided"), "{}", run.err);
+    assert!(run.code == 2 && run.err.contains("--fail-on cannot be evaluated"), "{}", run.err);
 }
 
 #[test]

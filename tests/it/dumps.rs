@@ -532,7 +532,7 @@ fn a_dump_holds_what_a_diagnosis_reads_with_a_manifest_and_no_secret_value_or_co
     assert!(output.status.success());
     let healthy = ["diagnose", "-f", "-", "-n", "shop", "web-b6cf745ff", "--fail-on", "info"];
     let run = with_input(&healthy, &output.stdout);
-    assert!(run.code == 2 && run.err.contains("--fail-on cannot be decided"), "{}", run.err);
+    assert!(run.code == 2 && run.err.contains("--fail-on cannot be evaluated"), "{}", run.err);
 }
 
 #[test]

@@ -268,7 +268,7 @@ fn links_are_followed_within_the_directory_only() {
     let mut names: Vec<&str> = dump.snapshot.pods.iter().map(|p| p.metadata.name.as_str()).collect();
     names.sort_unstable();
     assert_eq!((names, dump.read, dump.snapshot.logs.len()), (vec!["cart-1", "cart-2"], 3, 0));
-    let out = "a link to outside of the directory";
+    let out = "a link that points outside the directory";
     assert_eq!(
         skipped(&dump),
         [

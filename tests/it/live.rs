@@ -156,8 +156,8 @@ fn on_a_terminal_it_is_drawn_in_place_until_ctrl_c_and_the_last_report_stays() {
 fn what_a_watch_cannot_show_is_refused() {
     let server = Server::recorded();
     for (args, words) in [
-        (&["-o", "json"][..], "--watch shows tables"),
-        (&["--context", "a,b"], "--watch shows one cluster"),
+        (&["-o", "json"][..], "--watch supports only tables"),
+        (&["--context", "a,b"], "--watch supports only one cluster"),
         (&["-f", "x"], "cannot be used with"),
         (&["-n", "shop", "deployment/crat"], "did you mean deployment/cart"),
     ] {

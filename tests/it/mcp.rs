@@ -285,10 +285,7 @@ fn what_changed_is_told_of_a_workload_by_any_of_its_names() {
     let expected = ": since revision 1:\n  image 1 -> 2\n  args changed\n  env TOKEN changed\n";
     assert!(text.ends_with(expected) && !text.contains("hunter"), "{text}");
     let (text, _) = client.call("what_changed", json!({"workload": "shop/daemonset/own"}));
-    assert!(
-        text.ends_with(": the only revision that is known: there is nothing to compare it with\n"),
-        "{text}"
-    );
+    assert!(text.ends_with(": only this revision is known: there is nothing to compare it with\n"), "{text}");
     let told = client.refused("what_changed", json!({"workload": "platform/statefulset/broker"}));
     assert!(told.contains("its revisions could not be read"), "{told}");
     let told = client.refused("what_changed", json!({"workload": "batch/backfill"}));

@@ -252,7 +252,7 @@ async fn with_authorization_the_api_server_says_who_may_look() {
     assert_eq!(get(to, "/metrics", &bearer("wrong")).await.0, 401);
     let (status, why) = get(to, "/metrics", &bearer("of-nobody")).await;
     assert_eq!(status, 403);
-    assert!(why.contains("nobody may not get /metrics"), "{why}");
+    assert!(why.contains("nobody is not allowed to get /metrics"), "{why}");
     assert_eq!(get(to, "/metrics", &bearer("of-prometheus")).await.0, 200);
     assert_eq!(get(to, "/api/v1/incidents", &bearer("of-prometheus")).await.0, 403);
     for path in &paths[1..] {

@@ -437,7 +437,7 @@ async fn a_server_that_never_answers_or_falls_silent_is_noticed() {
 async fn an_expired_token_and_a_failing_server_are_told_in_words_and_outlived() {
     for (fault, kind, words) in [
         (Fault::Unauthorized, "unauthorized", "Has the token expired?"),
-        (Fault::InternalError, "server", "the API server fails"),
+        (Fault::InternalError, "server", "the API server returns an error"),
         (Fault::Unavailable { retry_after: None }, "server", "currently unable to handle the request"),
     ] {
         let cluster = with_pods(3);
@@ -591,7 +591,7 @@ async fn a_watch_over_a_socket_says_when_the_server_is_down() {
     let running = run(connected.client, WatchScope::default(), Settings::default());
     running.until("trouble", |_| running.health.trouble().is_some()).await;
     let trouble = running.health.trouble().unwrap();
-    assert!(trouble.contains("no connection to the API server: Connection refused"), "{trouble}");
+    assert!(trouble.contains("cannot connect to the API server: Connection refused"), "{trouble}");
 }
 
 #[tokio::test]

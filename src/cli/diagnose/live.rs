@@ -32,7 +32,7 @@ async fn follow(
     let Cluster { connected, targets, namespace, how } = Cluster::find(args, context).await?;
     let clock = clock(&connected, namespace.as_deref().unwrap_or(&connected.namespace)).await?;
     let mut looks = Looks::new(&connected.client, namespace.as_deref(), clock);
-    screen.say("listing pods and what belongs to them ...");
+    screen.say("listing pods and related objects ...");
     let mut is_first = true;
     loop {
         let (mut notes, mut narrowed) = (Vec::new(), Ok(None));

@@ -70,7 +70,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["Terminating"],
         STATUS,
-        "The pod is being deleted. Its containers received SIGTERM and have terminationGracePeriodSeconds to stop. If it stays: a finalizer holds it, or its node does not answer.",
+        "The pod is being deleted. Its containers received SIGTERM and have terminationGracePeriodSeconds to stop. If it is not removed, a finalizer blocks the deletion, or its node does not answer.",
         &["kubectl -n NAMESPACE get pod POD -o yaml: deletionTimestamp and finalizers", DIAGNOSE],
         &["StuckTerminating"],
     ),
@@ -92,7 +92,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["Unhealthy"],
         EVENT,
-        "A probe failed; the message says which one, and what it got. A failed readiness probe takes the pod out of its Services. A failed liveness or startup probe restarts the container.",
+        "A probe failed; the message says which one, and with what result. A failed readiness probe takes the pod out of its Services. A failed liveness or startup probe restarts the container.",
         &[DESCRIBE, LOGS],
         &["ReadinessProbeFailed", "LivenessProbeFailed", "StartupProbeFailed"],
     ),
@@ -187,7 +187,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["132", "SIGILL"],
         EXIT,
-        "128 + 4: SIGILL. The CPU does not know an instruction: the program was built for a newer CPU or another architecture.",
+        "128 + 4: SIGILL. The CPU does not support an instruction of the program: it was built for a newer CPU or another architecture.",
         &[PREVIOUS, "see the cause IllegalInstruction"],
         &["CrashLoopBackOff"],
     ),
@@ -201,7 +201,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["135", "SIGBUS"],
         EXIT,
-        "128 + 7: SIGBUS. The program used memory that has nothing behind it: a mapped file was truncated, or huge pages or /dev/shm are used up.",
+        "128 + 7: SIGBUS. The program accessed mapped memory that has no backing: a mapped file was truncated, or huge pages or /dev/shm are used up.",
         &[PREVIOUS, "see the cause BusError"],
         &["CrashLoopBackOff"],
     ),
@@ -216,7 +216,7 @@ pub(super) const WORDS: &[Word] = &[
         &["mute", "muted"],
         "an annotation of KubeHealer",
         "Mutes the alerts of a workload or of one pod until a given time: the annotations kubehealer.dev/mute-until and \
-         kubehealer.dev/mute-reason. Its incidents stay open and are counted. The time is required, and at most 90 days ahead.",
+         kubehealer.dev/mute-reason. Its incidents stay open and are counted. The time is required and can be at most 90 days ahead.",
         &[
             "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until=TIME kubehealer.dev/mute-reason=WHY",
             "kubectl -n NAMESPACE annotate deployment NAME kubehealer.dev/mute-until-",
@@ -234,7 +234,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["139", "SIGSEGV"],
         EXIT,
-        "128 + 11: SIGSEGV. The program accessed memory that is not its own: a bug in native code, or libraries that do not match.",
+        "128 + 11: SIGSEGV. The program accessed memory that it is not allowed to access: a bug in native code, or libraries that do not match.",
         &[PREVIOUS, "see the cause SegmentationFault"],
         &["CrashLoopBackOff"],
     ),

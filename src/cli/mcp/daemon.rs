@@ -36,7 +36,7 @@ pub(super) async fn answer(
         let usual = "is the daemon running there? a port-forward stops when its pod does";
         let body = client::read(&client, &path, DOCUMENT).await.map_err(|e| match e.kind {
             Kind::Unauthorized | Kind::Forbidden => {
-                failed(&e.text, "pass a token that may read it: --token-file FILE")
+                failed(&e.text, "pass a token that is allowed to read it: --token-file FILE")
             }
             _ => failed(&e.text, usual),
         })?;

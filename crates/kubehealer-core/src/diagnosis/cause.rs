@@ -234,7 +234,7 @@ causes! {
     NodePressure;
     /// The pod used more local storage than its limit.
     StorageLimitExceeded;
-    /// It ran longer than its deadline allows.
+    /// The pod or Job ran longer than its deadline allows.
     DeadlineReached;
     /// The node did not have enough resources left.
     NodeFull;

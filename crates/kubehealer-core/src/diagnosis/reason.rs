@@ -206,7 +206,7 @@ reasons! {
     CreateContainerConfigError "CreateContainerConfigError" Container Start Warning 30 [down] Maybe "ContainerConfigError"
         "status: that waiting reason; the message names the object, the key or the rule";
     CreateContainerError "CreateContainerError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
-        "status: that waiting reason; with CRI-O this is where a wrong command shows";
+        "status: that waiting reason; with CRI-O, a wrong command is reported with this reason";
     PreCreateHookError "PreCreateHookError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
         "status: that waiting reason";
     PreStartHookError "PreStartHookError" Container Start Warning 60 [down] Maybe "ContainerStartFailing"
@@ -272,9 +272,9 @@ reasons! {
     AdmissionRejected "AdmissionRejected" Pod End Warning 0 [] Never "PodRejected"
         "status: a message that begins with `Pod was rejected` (or, with older kubelets, has the same sentence after the reason), with a reason that is not in this list";
     PodFailed "PodFailed" Pod End Warning 0 [] Never "PodFailed"
-        "status: failed, and neither a known reason nor a container says why";
+        "status: the pod has failed, and neither a known reason nor a container says why";
     Preempted "Preempted" Pod End Info 0 [] Never "PodDisrupted"
-        "status: `Preempting`, or `DisruptionTarget` by the scheduler";
+        "status: `Preempting`, or `DisruptionTarget` set by the scheduler";
     NodeShutdown "NodeShutdown" Pod End Info 0 [] Never "PodDisrupted"
         "status: `Terminated`, `NodeShutdown` or `Shutdown`";
     StuckTerminating "StuckTerminating" Pod Terminate Warning 60 [explained_by_node] Maybe "PodStuckTerminating"
@@ -288,7 +288,7 @@ reasons! {
     ResizeError "ResizeError" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
         "status: condition `PodResizeInProgress` with reason `Error`";
     FailedCreate "FailedCreate" Workload Workload Warning 60 [] Maybe "WorkloadCannotCreatePods"
-        "owner: condition `ReplicaFailure`; for StatefulSets, DaemonSets, Jobs and CronJobs, which have none, their events (for a CronJob: that it creates no Job). Critical if no pod is ready";
+        "owner: condition `ReplicaFailure`; StatefulSets, DaemonSets, Jobs and CronJobs have no such condition, so their events show it (for a CronJob: that it creates no Job). Critical if no pod is ready";
     ProgressDeadlineExceeded "ProgressDeadlineExceeded" Workload Workload Warning 0 [] Never "WorkloadRolloutStuck"
         "owner: condition `Progressing` of a Deployment. Critical if no revision serves";
     BackoffLimitExceeded "BackoffLimitExceeded" Workload Workload Warning 0 [] Never "JobFailed"
@@ -300,11 +300,11 @@ reasons! {
     JobDeadlineExceeded "DeadlineExceeded" Workload Workload Warning 0 [] Never "JobFailed"
         "owner: condition of the Job; its pods are deleted, so only the Job shows it";
     NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] Maybe "NodeUnhealthy"
-        "node: condition `Ready`: immediately if the kubelet has stopped reporting; after two minutes if the kubelet itself reports it (a new node's network comes up last). If nodes are not watched: a pod that is not ready although all its containers are, as a warning on the pod";
+        "node: condition `Ready`: immediately if the kubelet has stopped reporting; after two minutes if the kubelet itself reports it (a new node's network comes up last). If nodes are not watched: a warning on a pod that is not ready although all its containers are ready";
     NodeProblem "NodeProblem" Node Node Warning 120 [] Maybe "NodeUnhealthy"
         "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
     NodeRestart "NodeRestart" Node Node Warning 0 [] Maybe "NodeUnhealthy"
-        "status: most pods of a node (three at least) terminated within two minutes, the way they do when a node restarts";
+        "status: most pods of a node (at least three) terminated within two minutes, the way they do when a node restarts";
     MemoryPressure "MemoryPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"
         "node: condition `MemoryPressure`";
     DiskPressure "DiskPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"

@@ -122,12 +122,12 @@ const STEPS: &[Row] = &[
     (
         C::RegistryUnauthorized,
         &[
-            "check the credentials that the pod (imagePullSecrets) or the node uses for {registry}, and what they may read",
+            "check the credentials that the pod (imagePullSecrets) or the node uses for {registry}, and what they are allowed to read",
         ],
     ),
     (
         C::RegistryRateLimited,
-        &["pull with credentials or through a mirror, or wait: the kubelet keeps trying"],
+        &["pull with credentials or through a mirror, or wait: the kubelet keeps retrying"],
     ),
     (C::RegistryUnreachable, &["from node {node}: curl -v https://{registry}/v2/"]),
     (C::RegistryError, &["from node {node}: curl -v https://{registry}/v2/"]),
@@ -158,7 +158,7 @@ const STEPS: &[Row] = &[
     (C::NodeDiskFull, &[DISK, DESCRIBE_NODE]),
     (
         C::InvalidImageReference,
-        &["correct the image in the workload's pod template: the kubelet keeps trying this name"],
+        &["correct the image in the workload's pod template: the kubelet keeps retrying this name"],
     ),
     (C::ImageShortName, &["write the image with its registry: registry/repository:tag"]),
     (
@@ -270,7 +270,7 @@ const STEPS: &[Row] = &[
     (
         C::BusError,
         &[
-            "look for a full /dev/shm or tmpfs, and for huge pages that the node offers and the container may not use",
+            "check for a full /dev/shm or tmpfs, and for huge pages that the node offers but the container is not allowed to use",
         ],
     ),
     (
