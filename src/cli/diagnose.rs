@@ -421,7 +421,8 @@ impl Args {
         notes: &mut Vec<String>,
     ) -> Result<Option<Trouble>, Trouble> {
         let known = select::names(snapshot);
-        let meant = wanted.iter().flat_map(|target| meant(target, snapshot, namespace, &known, notes));
+        let meant =
+            wanted.iter().flat_map(|target| select::meant(target, snapshot, namespace, &known, notes));
         let targets = meant.collect();
         let nothing = self.nothing(snapshot, namespace);
         let selection = Selection {
@@ -478,50 +479,6 @@ impl Args {
         };
         Trouble::new(format_args!("no pods to diagnose{place}"), hint)
     }
-}
-
-/// The kinds that a bare word may name, if no pod has that name.
-const WORKLOADS: [Kind; 6] =
-    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Job, Kind::Rollout];
-
-/// What a target means: itself; of a word that no pod is named, the workload of that name, else the pods whose names begin so.
-fn meant(
-    target: &Target,
-    snapshot: &Snapshot,
-    namespace: Option<&str>,
-    known: &BTreeSet<String>,
-    notes: &mut Vec<String>,
-) -> Vec<Target> {
-    let place = target.namespace.as_deref().or(namespace);
-    let metas = snapshot.pods.iter().map(|pod| &pod.metadata);
-    let names: Vec<&str> =
-        metas.filter(|m| place.is_none_or(|n| n == m.namespace)).map(|m| m.name.as_str()).collect();
-    if !target.is(Kind::Pod) || names.contains(&target.name.as_str()) {
-        return vec![target.clone()];
-    }
-    let workloads = WORKLOADS.map(|kind| target.beside(kind.name(), &target.name, Vec::new()));
-    if let Some(workload) = workloads.into_iter().find(|workload| known.contains(&workload.to_string())) {
-        notes.push(format!("no pod is named {}; this is {workload}", target.name));
-        return vec![workload];
-    }
-    let begins = |name: &&&str| name.starts_with(&target.name);
-    let whole = |name: &&&str| name.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-'));
-    let mut near: BTreeSet<&str> = names.iter().filter(whole).copied().collect();
-    if near.is_empty() {
-        near = names.iter().filter(begins).copied().collect();
-    }
-    match near.first() {
-        None => return vec![target.clone()],
-        Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; showing {one}", target.name)),
-        Some(_) => {
-            notes.push(format!(
-                "no pod is named {}; showing the {} that start with it",
-                target.name,
-                near.len()
-            ));
-        }
-    }
-    near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
 }
 
 fn in_files(args: &Args) -> Result<Seen, Trouble> {

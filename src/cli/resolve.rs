@@ -73,6 +73,28 @@ pub(super) async fn kinds(client: &Client, targets: &mut [Target]) -> Result<(),
     Ok(())
 }
 
+/// A word that no pod is named stands for the one workload of that name, else for the one pod whose name begins so; says which.
+pub(super) async fn words(client: &Client, targets: &mut [Target]) -> Vec<String> {
+    let mut how = Vec::new();
+    for target in targets.iter_mut().filter(|target| target.is(Kind::Pod)) {
+        let place = target.namespace.clone();
+        let pods = snapshot::names(client, ("", "v1", "pods"), place.as_deref()).await;
+        if pods.is_ok_and(|pods| pods.contains(&target.name)) {
+            continue;
+        }
+        let wanted = Wanted { namespace: place.clone(), ..Wanted::default() };
+        // What is wrong with the cluster is told by the watch that follows.
+        let Ok(seen) = snapshot::snapshot(client, &wanted, &Progress::default()).await else { continue };
+        let (known, mut notes) = (select::names(&seen.snapshot), Vec::new());
+        let meant = select::meant(target, &seen.snapshot, place.as_deref(), &known, &mut notes);
+        if let [one] = meant.as_slice() {
+            *target = one.clone();
+            how.append(&mut notes);
+        }
+    }
+    how
+}
+
 /// Objects of other kinds that are read at most, on the way from pods up to one that is asked for; and how far up.
 const MOST_OWNERS: usize = 100;
 const MOST_STEPS: usize = 8;
