@@ -546,6 +546,38 @@ fn an_empty_selection_is_never_a_pass() {
 }
 
 #[test]
+fn a_hint_about_manifests_is_only_for_what_has_no_status() {
+    let stuck = json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"namespace": "shop", "name": "cart", "generation": 1},
+        "spec": {"replicas": 2}, "status": {"observedGeneration": 1, "conditions": [{"type": "Progressing", "status": "False",
+            "reason": "ProgressDeadlineExceeded", "lastTransitionTime": "2026-11-22T09:00:00Z"}]}});
+    let run = with_input(&["diagnose", "-f", "-"], stuck.to_string().as_bytes());
+    assert!(run.out.contains("ProgressDeadlineExceeded"), "{}", run.out);
+    assert!(!run.err.contains("manifest"), "{}", run.err);
+}
+
+#[test]
+fn a_reason_that_no_finding_can_have_is_an_error_and_those_of_rules_are_known() {
+    let rules = "examples/rules/image-digest.yaml";
+    for (args, hint) in [
+        (&["--reason", "OOM"][..], "did you mean OOMKilled"),
+        (&["--reason", "OOMKilled", "--reason", "imagepull"], "did you mean ImagePullBackOff"),
+        (&["--reason", "Zzz"], "kubehealer explain lists all reasons"),
+        (&["--reason", "ImageWithoutDigst", "--rules", rules], "did you mean ImageWithoutDigest"),
+    ] {
+        let run = kubehealer(&[&["diagnose", "-f", FINAL], args].concat());
+        assert!(
+            run.code == 2 && run.err.contains("no finding can have this reason"),
+            "{args:?}: {}",
+            run.err
+        );
+        assert!(run.err.contains(hint), "{args:?}: {}", run.err);
+    }
+    for args in [&["--reason", "oomkilled"][..], &["--reason", "ImageWithoutDigest", "--rules", rules]] {
+        assert_eq!(kubehealer(&[&["diagnose", "-f", FINAL], args].concat()).code, 0, "{args:?}");
+    }
+}
+
+#[test]
 fn a_document_that_cannot_be_read_is_never_a_pass() {
     let pod = json!({"kind": "Pod", "apiVersion": "v1", "metadata": {"namespace": "shop", "name": "cart"},
         "spec": {"containers": []}, "status": {"phase": "Running"}});
