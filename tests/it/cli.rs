@@ -103,6 +103,7 @@ fn every_subcommand_has_help_and_an_unknown_one_is_refused() {
         assert_eq!(run.code, 0, "{command}");
         assert!(run.out.contains("Usage: kubehealer"), "{command}");
     }
+    assert!(kubehealer(&["--help"]).out.contains("\n  man "));
     for args in [&["watsh"][..], &["diagnose", "--unknown"], &["diagnose", "--fail-on", "bad"], &[]] {
         let run = kubehealer(args);
         assert_eq!(run.code, 2, "{args:?}");
@@ -167,6 +168,17 @@ fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_line
         assert!(explain(&[alert]).starts_with(&format!("{alert}: an alert (")), "{alert}");
     }
     assert!(explain(&["mute"]).contains("kubehealer.dev/mute-until=TIME"));
+    let line = |word: &str| explain(&[word]).split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in ["critical", "warning", "info"] {
+        assert!(line(word).contains("critical: a whole workload or node is down"), "{word}");
+    }
+    for word in ["confirmed", "Probable", "possible", "likely"] {
+        assert!(line(word).contains("possible: one reading among others"), "{word}");
+    }
+    let init = line("Init:Error");
+    assert!(init.contains("depends on the pod's restartPolicy") && !init.contains("will not be"), "{init}");
+    let code = line("128");
+    assert!(code.contains("StartError") && code.contains("the program itself exited with 128"), "{code}");
     let killed = explain(&["137"]);
     assert!(killed.contains("OOMKilled") && killed.contains("128 + 9"), "{killed}");
     for same in [&["SIGKILL"][..], &["exit", "137"], &["exit code 137"], &["sigkill"]] {
