@@ -67,7 +67,6 @@ enum Command {
     /// Print a completion script for a shell: commands, reasons, namespaces, pods
     Completions(completions::Args),
     /// Write the man pages
-    #[command(hide = true)]
     Man(man::Args),
 }
 

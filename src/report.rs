@@ -20,7 +20,7 @@ pub use flags::ClusterFlags;
 pub use markdown::{escape as escape_markdown, markdown};
 pub use page::{glossary, page};
 pub use part::{Part, part};
-pub use table::{sources, table};
+pub use table::{findings, sources, table};
 pub use text::{age, count, cut, span, thousands, wrap};
 
 #[derive(Clone, Copy, Debug)]

@@ -251,6 +251,58 @@ pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&
     near.into_iter().map(|(_, name)| name).collect()
 }
 
+/// The kinds that a bare word may name, if no pod has that name.
+const WORKLOADS: [Kind; 6] =
+    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Job, Kind::Rollout];
+
+/// What a target means: itself; of a word that no pod is named, the workload of that name, else the pods whose names begin so.
+pub fn meant(
+    target: &Target,
+    snapshot: &Snapshot,
+    namespace: Option<&str>,
+    known: &BTreeSet<String>,
+    notes: &mut Vec<String>,
+) -> Vec<Target> {
+    let place = target.namespace.as_deref().or(namespace);
+    let metas = snapshot.pods.iter().map(|pod| &pod.metadata);
+    let names: Vec<&str> =
+        metas.filter(|m| place.is_none_or(|n| n == m.namespace)).map(|m| m.name.as_str()).collect();
+    if !target.is(Kind::Pod) || names.contains(&target.name.as_str()) {
+        return vec![target.clone()];
+    }
+    let workloads = WORKLOADS.map(|kind| target.beside(kind.name(), &target.name, Vec::new()));
+    if let Some(workload) = workloads.into_iter().find(|workload| known.contains(&workload.to_string())) {
+        notes.push(format!("no pod is named {}; showing {workload}", target.name));
+        return vec![workload];
+    }
+    let begins = |name: &&&str| name.starts_with(&target.name);
+    let whole = |name: &&&str| name.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-'));
+    let mut near: BTreeSet<&str> = names.iter().filter(whole).copied().collect();
+    if near.is_empty() {
+        near = names.iter().filter(begins).copied().collect();
+    }
+    match near.first() {
+        None => return vec![target.clone()],
+        Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; showing {one}", target.name)),
+        Some(_) => {
+            notes.push(format!(
+                "no pod is named {}; showing the {} that start with it",
+                target.name,
+                near.len()
+            ));
+        }
+    }
+    near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
+}
+
+/// The same, whatever letters are capital.
+pub fn near_in_any_case<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let names: Vec<(String, &str)> =
+        names.into_iter().map(|name| (name.to_ascii_lowercase(), name)).collect();
+    let found = near(&wanted.to_ascii_lowercase(), names.iter().map(|(lower, _)| lower.as_str()));
+    found.iter().filter_map(|near| names.iter().find(|(lower, _)| lower == near)).map(|(_, n)| *n).collect()
+}
+
 /// A question with the names that [`near`] has found; empty without any.
 pub fn did_you_mean(names: &[&str]) -> String {
     if names.is_empty() { String::new() } else { format!("did you mean {}?", names.join(" or ")) }

@@ -76,6 +76,8 @@ pub struct Item {
     pub namespace: String,
     pub name: String,
     pub state: State,
+    /// It does not run any more: it has completed or has failed.
+    pub over: bool,
     /// How far it is, or why it cannot become ready.
     pub text: String,
     /// What is wrong with it and with its newest pods; worst first.
@@ -331,9 +333,14 @@ impl Look {
             Patience::Usual => f.is_final(),
             Patience::Strict => f.is_final() || f.is_active() && f.severity > Severity::Info,
         };
-        let is_job = self.job(&subject).is_some();
-        let unsettled = pods.iter().find(|pod| !is_job && !rollout::is_settled(pod, self.view.now));
+        // Of these the progress itself takes that into account.
+        let is_whole = subject.kind == "Pod" || self.job(&subject).is_some();
+        let unsettled = pods.iter().find(|pod| !is_whole && !rollout::is_settled(pod, self.view.now));
+        let has_failed = progress.over && !progress.ready && patience != Patience::Patient;
         let (state, text) = match (progress.ready, findings.iter().find(ends), unsettled) {
+            (false, ..) if has_failed => {
+                (State::Failed, findings.first().map_or(progress.text, |finding| finding.summary.clone()))
+            }
             (true, _, None) => (State::Ready, progress.text),
             (_, Some(finding), _) => (State::Failed, finding.summary.clone()),
             (true, None, Some(pod)) => (
@@ -345,7 +352,7 @@ impl Look {
         let mut pods: Vec<PodLine> = pods.iter().map(|pod| line(pod, &findings)).collect();
         pods.sort();
         let Subject { kind, namespace, name } = subject;
-        Item { kind, namespace, name, state, text, findings, pods }
+        Item { kind, namespace, name, state, over: progress.over, text, findings, pods }
     }
 
     /// How far a subject is, and its pods of the newest revision.
@@ -372,15 +379,14 @@ impl Look {
         Stand { progress: rollout::pods(&pods, all - pods.len(), self.view.now), pods }
     }
 
-    /// The pods of a subject that are neither over nor being deleted.
+    /// The pods of a subject that are neither over nor being deleted; a pod that is asked for by its name counts as it is.
     fn pods_of(&self, subject: &Subject) -> Vec<&Pod> {
         let owners = select::controllers(&self.view.seen.snapshot);
         let own = |pod: &&Pod| {
             // A failed pod of a controller is only kept for inspection.
-            let is_left = pod.status.phase == "Failed" && subject.kind != "Pod";
+            let is_left = pod.status.phase == "Failed" || pod.metadata.deletion_timestamp.is_known();
             pod.metadata.namespace == subject.namespace
-                && !is_left
-                && !pod.metadata.deletion_timestamp.is_known()
+                && (!is_left || subject.kind == "Pod")
                 && select::owners(pod, &owners).contains(&(subject.kind.as_str(), subject.name.as_str()))
         };
         self.view.seen.snapshot.pods.iter().filter(own).collect()
@@ -392,7 +398,10 @@ impl Look {
             self.view.seen.snapshot.jobs.iter().filter(|job| job.metadata.namespace == subject.namespace);
         jobs.filter(|job| match subject.kind.as_str() {
             "Job" => job.metadata.name == subject.name,
-            _ => job.metadata.controller().is_some_and(|o| o.kind == "CronJob" && o.name == subject.name),
+            "CronJob" => {
+                job.metadata.controller().is_some_and(|o| o.kind == "CronJob" && o.name == subject.name)
+            }
+            _ => false,
         })
         .max_by_key(|job| job.metadata.creation_timestamp.get())
     }

@@ -14,7 +14,7 @@ use super::pager::Pager;
 use super::{Trouble, completions, output, resolve};
 use crate::cluster::client::{self, Connect, Failure};
 use crate::cluster::snapshot::{self, Progress, Wanted};
-use crate::diagnosis::{Finding, OwnerLabels, Severity, Snapshot, Survey, survey};
+use crate::diagnosis::{Finding, OwnerLabels, Reason, Severity, Snapshot, Survey, survey};
 use crate::files;
 use crate::objects::ObjectMeta;
 use crate::report::{self, ClusterFlags, Look, Style};
@@ -345,7 +345,23 @@ impl Args {
 
     /// The user's rules, and which labels tell whose something is.
     fn settings(&self) -> Result<(RuleSet, OwnerLabels), Trouble> {
-        Ok((super::rules::load(&self.rules)?, super::owner_labels(&self.owner_labels)?))
+        let rules = super::rules::load(&self.rules)?;
+        for wanted in &self.reason {
+            let known = || Reason::ALL.iter().map(|reason| reason.as_str()).chain(rules.reasons());
+            if known().any(|reason| reason.eq_ignore_ascii_case(wanted)) {
+                continue;
+            }
+            let near = select::near_in_any_case(wanted, known());
+            let hint = match near.as_slice() {
+                [] => "kubehealer explain lists all reasons".to_owned(),
+                near => select::did_you_mean(near),
+            };
+            return Err(Trouble::new(
+                format_args!("--reason {wanted}: no finding can have this reason"),
+                hint,
+            ));
+        }
+        Ok((rules, super::owner_labels(&self.owner_labels)?))
     }
 
     /// What the words ask for, and how.
@@ -421,7 +437,8 @@ impl Args {
         notes: &mut Vec<String>,
     ) -> Result<Option<Trouble>, Trouble> {
         let known = select::names(snapshot);
-        let meant = wanted.iter().flat_map(|target| meant(target, snapshot, namespace, &known, notes));
+        let meant =
+            wanted.iter().flat_map(|target| select::meant(target, snapshot, namespace, &known, notes));
         let targets = meant.collect();
         let nothing = self.nothing(snapshot, namespace);
         let selection = Selection {
@@ -478,50 +495,6 @@ impl Args {
         };
         Trouble::new(format_args!("no pods to diagnose{place}"), hint)
     }
-}
-
-/// The kinds that a bare word may name, if no pod has that name.
-const WORKLOADS: [Kind; 6] =
-    [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Job, Kind::Rollout];
-
-/// What a target means: itself; of a word that no pod is named, the workload of that name, else the pods whose names begin so.
-fn meant(
-    target: &Target,
-    snapshot: &Snapshot,
-    namespace: Option<&str>,
-    known: &BTreeSet<String>,
-    notes: &mut Vec<String>,
-) -> Vec<Target> {
-    let place = target.namespace.as_deref().or(namespace);
-    let metas = snapshot.pods.iter().map(|pod| &pod.metadata);
-    let names: Vec<&str> =
-        metas.filter(|m| place.is_none_or(|n| n == m.namespace)).map(|m| m.name.as_str()).collect();
-    if !target.is(Kind::Pod) || names.contains(&target.name.as_str()) {
-        return vec![target.clone()];
-    }
-    let workloads = WORKLOADS.map(|kind| target.beside(kind.name(), &target.name, Vec::new()));
-    if let Some(workload) = workloads.into_iter().find(|workload| known.contains(&workload.to_string())) {
-        notes.push(format!("no pod is named {}; showing {workload}", target.name));
-        return vec![workload];
-    }
-    let begins = |name: &&&str| name.starts_with(&target.name);
-    let whole = |name: &&&str| name.strip_prefix(&target.name).is_some_and(|rest| rest.starts_with('-'));
-    let mut near: BTreeSet<&str> = names.iter().filter(whole).copied().collect();
-    if near.is_empty() {
-        near = names.iter().filter(begins).copied().collect();
-    }
-    match near.first() {
-        None => return vec![target.clone()],
-        Some(one) if near.len() == 1 => notes.push(format!("no pod is named {}; showing {one}", target.name)),
-        Some(_) => {
-            notes.push(format!(
-                "no pod is named {}; showing the {} that start with it",
-                target.name,
-                near.len()
-            ));
-        }
-    }
-    near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
 }
 
 fn in_files(args: &Args) -> Result<Seen, Trouble> {
@@ -581,7 +554,12 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
     let limit = clock.checked_add(SignedDuration::from_hours(1)).unwrap_or(clock);
     let now = args.now.or_else(|| dump.newest_time(limit)).unwrap_or(clock);
     let namespace = args.place(&mut targets, None);
-    unproven.extend(args.narrow(&mut dump.snapshot, &targets, namespace.as_deref(), &mut notes)?);
+    let mut nothing = args.narrow(&mut dump.snapshot, &targets, namespace.as_deref(), &mut notes)?;
+    if let Some(nothing) = nothing.as_mut().filter(|_| !survey(&dump.snapshot, now).findings.is_empty()) {
+        // Its objects have a status, so it is no manifest.
+        nothing.hint.clear();
+    }
+    unproven.extend(nothing);
     if args.fail_on.is_some() && !dump.snapshot.undecodable.is_empty() {
         let number = count(dump.snapshot.undecodable.len() as u64, "document");
         unproven
@@ -702,7 +680,6 @@ async fn look(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
         seen.snapshot.revisions = snapshot::revisions(&cluster.client, wanted).await;
         notes.extend(passed_over(&seen.snapshot));
         if let (Some(namespace), [nothing]) = (&namespace, unproven.as_mut_slice()) {
-            notes.push(format!("there are no pods in namespace {namespace}; -A looks in all of them"));
             let all =
                 snapshot::names(&cluster.client, ("", "v1", "namespaces"), None).await.unwrap_or_default();
             if !all.is_empty() && !all.contains(namespace) {
@@ -712,6 +689,8 @@ async fn look(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
                     [] => "see: kubectl get namespaces".to_owned(),
                     near => select::did_you_mean(near),
                 };
+            } else {
+                notes.push(format!("there are no pods in namespace {namespace}; -A looks in all of them"));
             }
         }
         unproven.extend(undecided(args, &seen.snapshot));

@@ -24,8 +24,8 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A reason, cause, alert, exit code, signal, STATUS of kubectl or reason of an event, in upper or lower case; without it, all reasons
-    /// are listed
+    /// A reason, cause, alert, severity, confidence, exit code, signal, STATUS of kubectl or reason of an event, in upper or lower case;
+    /// without it, all reasons are listed
     #[arg(value_name = "WORD", add = ArgValueCandidates::new(completions::words))]
     words: Vec<String>,
     #[command(flatten)]
@@ -129,6 +129,9 @@ fn short(wanted: &str, style: &Style) -> Option<String> {
 
 /// `Init:X`: X of an init container.
 fn init(wanted: &str) -> Option<String> {
+    if words::of(wanted).is_some() {
+        return None;
+    }
     let of = wanted.get(..5).filter(|p| p.eq_ignore_ascii_case("init:")).and_then(|_| wanted.get(5..))?;
     let same = SAME.iter().find(|(word, _)| word.eq_ignore_ascii_case(of)).map_or(of, |(_, name)| name);
     let (name, runbook) = (name_of(same)?, runbooks::runbook(same)?);

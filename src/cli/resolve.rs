@@ -6,7 +6,7 @@ use std::collections::{BTreeSet, HashMap};
 use kube::Client;
 
 use super::Trouble;
-use crate::cluster::client::Failure;
+use crate::cluster::client::{self, Failure};
 use crate::cluster::owners::Kinds;
 use crate::cluster::snapshot::{self, Progress, Wanted};
 use crate::diagnosis::Snapshot;
@@ -28,7 +28,7 @@ pub(super) async fn resolve(
             Some(Kind::Ingress) => {
                 let place = place(&target, namespace)?;
                 let services = snapshot::ingress_services(client, place, &target.name).await;
-                let services = services.map_err(|failure| failed(&target, &failure))?;
+                let services = services.map_err(|failure| failed(&target, place, &failure))?;
                 if services.is_empty() {
                     return Err(Trouble::new(
                         format_args!("{target} names no Service as its backend"),
@@ -44,7 +44,7 @@ pub(super) async fn resolve(
             Some(Kind::Autoscaler) => {
                 let place = place(&target, namespace)?;
                 let scaled = snapshot::scaled_by(client, place, &target.name).await;
-                let (kind, name) = scaled.map_err(|failure| failed(&target, &failure))?;
+                let (kind, name) = scaled.map_err(|failure| failed(&target, place, &failure))?;
                 let of = target.beside(&kind, &name, Vec::new());
                 how.push(format!("{target}: {of}"));
                 resolved.push(of);
@@ -73,6 +73,28 @@ pub(super) async fn kinds(client: &Client, targets: &mut [Target]) -> Result<(),
     Ok(())
 }
 
+/// A word that no pod is named stands for the one workload of that name, else for the one pod whose name begins so; says which.
+pub(super) async fn words(client: &Client, targets: &mut [Target]) -> Vec<String> {
+    let mut how = Vec::new();
+    for target in targets.iter_mut().filter(|target| target.is(Kind::Pod)) {
+        let place = target.namespace.clone();
+        let pods = snapshot::names(client, ("", "v1", "pods"), place.as_deref()).await;
+        if pods.is_ok_and(|pods| pods.contains(&target.name)) {
+            continue;
+        }
+        let wanted = Wanted { namespace: place.clone(), ..Wanted::default() };
+        // What is wrong with the cluster is told by the watch that follows.
+        let Ok(seen) = snapshot::snapshot(client, &wanted, &Progress::default()).await else { continue };
+        let (known, mut notes) = (select::names(&seen.snapshot), Vec::new());
+        let meant = select::meant(target, &seen.snapshot, place.as_deref(), &known, &mut notes);
+        if let [one] = meant.as_slice() {
+            *target = one.clone();
+            how.append(&mut notes);
+        }
+    }
+    how
+}
+
 /// Objects of other kinds that are read at most, on the way from pods up to one that is asked for; and how far up.
 const MOST_OWNERS: usize = 100;
 const MOST_STEPS: usize = 8;
@@ -87,14 +109,14 @@ async fn owned(
     let place = place(&target, namespace)?.to_owned();
     let wanted = Wanted { namespace: Some(place.clone()), ..Wanted::default() };
     let seen = snapshot::snapshot(client, &wanted, &Progress::default()).await;
-    let snapshot = seen.map_err(|failure| failed(&target, &failure))?.snapshot;
+    let snapshot = seen.map_err(|failure| failed(&target, &place, &failure))?.snapshot;
     let controllers = select::controllers(&snapshot);
     let chain = |pod| select::owners(pod, &controllers);
     if snapshot.pods.iter().any(|pod| chain(pod).contains(&(target.kind.as_str(), target.name.as_str()))) {
         // Its pods name it themselves.
         return Ok(vec![target]);
     }
-    let kinds = Kinds::discover(client).await.map_err(|failure| failed(&target, &failure))?;
+    let kinds = Kinds::discover(client).await.map_err(|failure| failed(&target, &place, &failure))?;
     let Some(kind) = kinds.named(&target.kind).first().map(|kind| (*kind).to_owned()) else {
         let near = select::near(&target.kind, kinds.names());
         let hint = if near.is_empty() {
@@ -119,7 +141,7 @@ async fn owned(
     }
     if found.is_empty() {
         let owners = kinds.owners_of(&target.kind, &place, &target.name, "").await;
-        let what = match owners.map_err(|failure| failed(&target, &failure))? {
+        let what = match owners.map_err(|failure| failed(&target, &place, &failure))? {
             Some(_) => format!("{target} owns no pods: no owner reference leads from a pod to it"),
             None => format!("{target}: not found in namespace {place}"),
         };
@@ -198,7 +220,7 @@ async fn service(
 ) -> Result<Target, Trouble> {
     let place = place(&target, namespace)?;
     let labels = snapshot::service_labels(client, place, &target.name).await;
-    let labels = labels.map_err(|failure| failed(&target, &failure))?;
+    let labels = labels.map_err(|failure| failed(&target, place, &failure))?;
     if labels.is_empty() {
         return Err(Trouble::new(format_args!("{target} selects no pods: it has no selector"), BY_LABEL));
     }
@@ -221,6 +243,10 @@ fn place<'t>(target: &'t Target, namespace: Option<&'t str>) -> Result<&'t str, 
     target.namespace.as_deref().or(namespace).ok_or_else(nowhere)
 }
 
-fn failed(target: &Target, failure: &Failure) -> Trouble {
+fn failed(target: &Target, place: &str, failure: &Failure) -> Trouble {
+    // As the API server says it: `services "cart" not found`.
+    if failure.kind == client::Kind::Refused && failure.text.ends_with("\" not found") {
+        return Trouble::new(format_args!("{target}: not found in namespace {place}"), BY_LABEL);
+    }
     Trouble::new(format_args!("{target}: {}", failure.text), BY_LABEL)
 }

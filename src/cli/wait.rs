@@ -120,8 +120,9 @@ async fn wait(args: Args, flags: &ClusterFlags) -> Result<ExitCode, Trouble> {
     for target in &mut targets {
         target.namespace.get_or_insert_with(|| namespace.clone());
     }
+    let named = resolve::words(&cluster.client, &mut targets).await;
     let (targets, told) = resolve::resolve(&cluster.client, targets, None).await?;
-    how.iter().flatten().chain(&told).for_each(|how| output::note(how));
+    how.iter().flatten().chain(&named).chain(&told).for_each(|how| output::note(how));
     let settings = Settings {
         targets,
         timeout: args.timeout,

@@ -25,8 +25,8 @@ pub(super) const FACTS: usize = 6;
 const LABEL: usize = 10;
 /// Names that the details list of pods that fail alike.
 pub(super) const NAMES: usize = 4;
-/// Lines that scroll the top of a report away; then the worst are repeated at its end.
-const LONG: usize = 60;
+/// Lines below the headline that scroll it away; then the worst are repeated at the end.
+const LONG: usize = 58;
 /// How many are repeated.
 const WORST: usize = 3;
 /// Lines of text are not longer than this, however wide the terminal is: the eye loses the next line.
@@ -34,14 +34,22 @@ const READABLE: usize = 140;
 
 pub fn table(look: &Look<'_>, style: &Style) -> String {
     let paint = Paint { on: style.colour };
-    let groups = groups(look.survey, style.wide);
     let mut out = String::new();
     if !look.cluster.is_empty() {
         out.push_str(&format!("{}\n", paint.bold(&clean(&format!("Cluster {}", look.cluster)))));
     }
     headline(&mut out, look.survey, paint);
+    out.push('\n');
+    out.push_str(&findings(look, style));
+    out
+}
+
+/// The table without its headline: for what has said in its own words how it stands.
+pub fn findings(look: &Look<'_>, style: &Style) -> String {
+    let paint = Paint { on: style.colour };
+    let groups = groups(look.survey, style.wide);
+    let mut out = String::new();
     if !groups.is_empty() {
-        out.push('\n');
         rows(&mut out, &groups, style, paint);
         // What is only worth knowing has its row; details are for what is unhealthy, unless there is nothing else.
         let unhealthy = groups.iter().any(|g| g.severity() > Severity::Info);
@@ -56,6 +64,7 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
             let rows = count(more, "more row");
             out.push_str(&format!("\n{rows} of the table: --all shows the details of each.\n"));
         }
+        out.push('\n');
     }
     footer(&mut out, look, &groups, style);
     if let Some(worst) = groups.get(..WORST).filter(|_| groups.len() > WORST && out.lines().count() > LONG) {
@@ -335,7 +344,6 @@ fn footer(out: &mut String, look: &Look<'_>, groups: &[Group<'_>], style: &Style
     {
         text.push_str(&format!("\nMore about a reason: kubehealer explain {}", clean(reason)));
     }
-    out.push('\n');
     for paragraph in text.lines() {
         for line in wrap(paragraph, style.width.min(READABLE)) {
             out.push_str(&line);

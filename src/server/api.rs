@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answers::Rendered;
 use super::listen::Client;
-use super::page::{BadToken, FindingKey, Page, Wanted};
+use super::page::{self, BadToken, FindingKey, Page, Wanted};
 use super::problem::problem;
 use super::query::{self, Asked, Filter, Sort};
 use super::{Instance, Served, Server, Shown};
@@ -86,9 +86,25 @@ pub(super) type Params<T> = Result<Query<T>, axum::extract::rejection::QueryReje
 
 /// A query that cannot be read, in words.
 fn unreadable(rejection: &axum::extract::rejection::QueryRejection, known: &str) -> Response {
+    bad(format!("the query is not valid: {}; valid parameters: {known}", why_unreadable(rejection)))
+}
+
+/// What is wrong with a query, without what the parser adds: "field" is its word for a parameter.
+pub(super) fn why_unreadable(rejection: &axum::extract::rejection::QueryRejection) -> String {
     let words = rejection.body_text();
     let why = words.strip_prefix("Failed to deserialize query string: ").unwrap_or(&words);
-    bad(format!("the query is not valid: {why}; valid parameters: {known}"))
+    let why = why.split(", expected ").next().unwrap_or(why);
+    let (parameter, rest) = why.split_once(": ").unwrap_or(("", why));
+    let rest = rest.replacen("unknown field", "unknown parameter", 1).replacen(
+        "duplicate field",
+        "more than one parameter",
+        1,
+    );
+    // Of one that is not known the name is in the words as well.
+    if parameter.is_empty() || rest.contains(&format!("`{parameter}`")) {
+        return rest;
+    }
+    format!("{parameter}: {rest}")
 }
 
 /// A request that cannot be answered, in words.
@@ -132,7 +148,10 @@ async fn list<K: Ord + Serialize + DeserializeOwned>(
     let question = format!("{kind} {asked:?}");
     let shown = Arc::clone(&server.shown);
     // The token has been read before.
-    let render = move || Rendered::json(render(&shown, &filter, sort, &wanted).unwrap_or_default());
+    let render = move || match filter.unknown_reason(&query::Overview::new(&shown)) {
+        Some(why) => Rendered::problem(StatusCode::BAD_REQUEST, why.to_string()),
+        None => Rendered::json(render(&shown, &filter, sort, &wanted).unwrap_or_default()),
+    };
     server.answers.answer(question, from.0, &headers, render).await
 }
 
@@ -206,6 +225,7 @@ fn unknown(id: &str) -> String {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pages {
+    #[serde(default, deserialize_with = "page::limit")]
     limit: Option<usize>,
     #[serde(rename = "continue")]
     after: Option<String>,

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize as _, Deserializer, Serialize};
 
 /// Items of a page if nothing else is asked for.
 pub const ITEMS: usize = 500;
@@ -28,6 +28,17 @@ pub struct Wanted {
     pub after: Option<String>,
     /// Items at most.
     pub limit: Option<usize>,
+}
+
+/// The `limit` of a query, where an empty one is as good as none. What is out of bounds is refused rather than changed: nobody would
+/// learn that a page is not the whole.
+pub fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
+    let text = String::deserialize(from)?;
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let number = text.parse().ok().filter(|number| (1..=MAX_ITEMS).contains(number));
+    number.map(Some).ok_or_else(|| D::Error::custom(format_args!("a number from 1 to {MAX_ITEMS} is needed")))
 }
 
 /// A token that this server has not made.

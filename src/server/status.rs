@@ -43,7 +43,7 @@ type Page = (StatusCode, String);
 type Visit = (Served, Extension<Client>, HeaderMap);
 
 pub(super) async fn list(visit: Visit, asked: Params<Asked>) -> Response {
-    let asked = asked.map(|Query(asked)| asked).map_err(|rejection| rejection.body_text());
+    let asked = asked.map(|Query(asked)| asked).map_err(|rejection| super::api::why_unreadable(&rejection));
     let question = format!("page {asked:?}");
     let render = move |shown: &Shown| {
         let list = asked.map_err(Failure::Query).and_then(|asked| index::list(shown, &asked));

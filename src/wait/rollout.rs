@@ -12,14 +12,16 @@ pub(super) struct Progress {
     pub(super) text: String,
     /// The controller has not seen the newest spec: what its status says is about an older one.
     pub(super) stale: bool,
+    /// It does not run any more.
+    pub(super) over: bool,
 }
 
 fn waiting(text: impl Into<String>) -> Progress {
-    Progress { ready: false, text: text.into(), stale: false }
+    Progress { ready: false, text: text.into(), stale: false, over: false }
 }
 
 fn ready(text: impl Into<String>) -> Progress {
-    Progress { ready: true, text: text.into(), stale: false }
+    Progress { ready: true, text: text.into(), stale: false, over: false }
 }
 
 /// A Deployment, ReplicaSet, StatefulSet, DaemonSet or Rollout.
@@ -131,14 +133,43 @@ fn has_run(pod: &Pod, status: &ContainerStatus, now: Timestamp) -> bool {
     now.duration_since(since) >= needed
 }
 
-/// A pod of its own.
+/// A pod of its own, or one that is asked for by its name.
 pub(super) fn pod(pod: &Pod, now: Timestamp) -> Progress {
-    match is_settled(pod, now) {
-        true if pod.status.phase == "Succeeded" => ready("succeeded"),
-        true => ready("ready"),
-        false if is_ready(pod) => waiting("ready, but it has only just started"),
-        false => waiting("not ready"),
+    let status = &pod.status;
+    let job = pod.metadata.controller().filter(|owner| owner.kind == "Job");
+    let has_ended = matches!(status.phase.as_str(), "Succeeded" | "Failed");
+    // How a pod of a Job has ended stays true; that of another one came of the deletion.
+    if pod.metadata.deletion_timestamp.is_known() && !(job.is_some() && has_ended) {
+        let finalizers = match pod.metadata.finalizers.as_slice() {
+            [] => String::new(),
+            list => format!("; finalizers: {}", list.join(", ")),
+        };
+        return waiting(format!("it is being deleted{finalizers}"));
     }
+    match status.phase.as_str() {
+        "Succeeded" => return Progress { over: true, ..ready("succeeded") },
+        "Failed" => {
+            let why = [&status.message, &status.reason].into_iter().find(|text| !text.is_empty());
+            let text = why.map_or("phase Failed", String::as_str);
+            return Progress { over: true, ..waiting(text) };
+        }
+        _ => {}
+    }
+    match job {
+        Some(job) if is_at_work(pod, now) => ready(format!("running the work of Job {}", job.name)),
+        _ if is_settled(pod, now) => ready("ready"),
+        _ if is_ready(pod) => waiting("ready, but it has only just started"),
+        _ => waiting("not ready"),
+    }
+}
+
+/// Whether each container of a Job's pod runs, or has done its work: then the pod is not "Ready" any more.
+fn is_at_work(pod: &Pod, now: Timestamp) -> bool {
+    pod.status.phase == "Running"
+        && pod.status.container_statuses.iter().all(|container| match &container.state.terminated {
+            Some(end) => end.exit_code == 0,
+            None => container.ready && has_run(pod, container, now),
+        })
 }
 
 /// By the pods of the newest revision alone, where their controller cannot be read.

@@ -103,6 +103,7 @@ fn every_subcommand_has_help_and_an_unknown_one_is_refused() {
         assert_eq!(run.code, 0, "{command}");
         assert!(run.out.contains("Usage: kubehealer"), "{command}");
     }
+    assert!(kubehealer(&["--help"]).out.contains("\n  man "));
     for args in [&["watsh"][..], &["diagnose", "--unknown"], &["diagnose", "--fail-on", "bad"], &[]] {
         let run = kubehealer(args);
         assert_eq!(run.code, 2, "{args:?}");
@@ -167,6 +168,17 @@ fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_line
         assert!(explain(&[alert]).starts_with(&format!("{alert}: an alert (")), "{alert}");
     }
     assert!(explain(&["mute"]).contains("kubehealer.dev/mute-until=TIME"));
+    let line = |word: &str| explain(&[word]).split_whitespace().collect::<Vec<_>>().join(" ");
+    for word in ["critical", "warning", "info"] {
+        assert!(line(word).contains("critical: a whole workload or node is down"), "{word}");
+    }
+    for word in ["confirmed", "Probable", "possible", "likely"] {
+        assert!(line(word).contains("possible: one reading among others"), "{word}");
+    }
+    let init = line("Init:Error");
+    assert!(init.contains("depends on the pod's restartPolicy") && !init.contains("will not be"), "{init}");
+    let code = line("128");
+    assert!(code.contains("StartError") && code.contains("the program itself exited with 128"), "{code}");
     let killed = explain(&["137"]);
     assert!(killed.contains("OOMKilled") && killed.contains("128 + 9"), "{killed}");
     for same in [&["SIGKILL"][..], &["exit", "137"], &["exit code 137"], &["sigkill"]] {
@@ -542,6 +554,38 @@ fn an_empty_selection_is_never_a_pass() {
             assert_eq!(run.code, 2, "{args:?}: {}", run.out);
             assert!(run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
         }
+    }
+}
+
+#[test]
+fn a_hint_about_manifests_is_only_for_what_has_no_status() {
+    let stuck = json!({"kind": "Deployment", "apiVersion": "apps/v1", "metadata": {"namespace": "shop", "name": "cart", "generation": 1},
+        "spec": {"replicas": 2}, "status": {"observedGeneration": 1, "conditions": [{"type": "Progressing", "status": "False",
+            "reason": "ProgressDeadlineExceeded", "lastTransitionTime": "2026-11-22T09:00:00Z"}]}});
+    let run = with_input(&["diagnose", "-f", "-"], stuck.to_string().as_bytes());
+    assert!(run.out.contains("ProgressDeadlineExceeded"), "{}", run.out);
+    assert!(!run.err.contains("manifest"), "{}", run.err);
+}
+
+#[test]
+fn a_reason_that_no_finding_can_have_is_an_error_and_those_of_rules_are_known() {
+    let rules = "examples/rules/image-digest.yaml";
+    for (args, hint) in [
+        (&["--reason", "OOM"][..], "did you mean OOMKilled"),
+        (&["--reason", "OOMKilled", "--reason", "imagepull"], "did you mean ImagePullBackOff"),
+        (&["--reason", "Zzz"], "kubehealer explain lists all reasons"),
+        (&["--reason", "ImageWithoutDigst", "--rules", rules], "did you mean ImageWithoutDigest"),
+    ] {
+        let run = kubehealer(&[&["diagnose", "-f", FINAL], args].concat());
+        assert!(
+            run.code == 2 && run.err.contains("no finding can have this reason"),
+            "{args:?}: {}",
+            run.err
+        );
+        assert!(run.err.contains(hint), "{args:?}: {}", run.err);
+    }
+    for args in [&["--reason", "oomkilled"][..], &["--reason", "ImageWithoutDigest", "--rules", rules]] {
+        assert_eq!(kubehealer(&[&["diagnose", "-f", FINAL], args].concat()).code, 0, "{args:?}");
     }
 }
 

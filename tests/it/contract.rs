@@ -261,6 +261,12 @@ fn any_name_that_a_user_has_leads_to_its_pods_and_says_how() {
     assert!(json["summary"]["pods"].as_u64().unwrap() > 20, "{}", json["summary"]);
     let run = server.diagnose(&["-n", "shop", "ingress/nosuch"]);
     assert!(run.code == 2 && run.err.contains("ingress/nosuch"), "{}", run.err);
+    let run = server.diagnose(&["-n", "shop", "svc/nosuch"]);
+    assert!(
+        run.code == 2 && run.err.contains("service/nosuch: not found in namespace shop\n"),
+        "{}",
+        run.err
+    );
 }
 
 #[test]
@@ -339,6 +345,7 @@ fn an_empty_selection_and_an_unread_source_are_never_a_pass_in_a_cluster_either(
     ] {
         let run = server.diagnose(args);
         assert!(run.code == 0 && run.err.contains(words), "{args:?}: {}", run.err);
+        assert!(!run.out.contains("nosuch"), "it is said once: {}", run.out);
         let run = server.diagnose(&[args, &["--fail-on", "info"]].concat());
         assert!(run.code == 2 && run.err.contains(words) && run.err.contains(guess), "{args:?}: {}", run.err);
     }

@@ -301,6 +301,104 @@ async fn by_label_workloads_are_waited_for_that_have_no_pods_yet() {
     assert_eq!(code(&outcome), 3);
 }
 
+/// A pod of the Job nightly, changed like this.
+fn pod_of_job(cluster: &Cluster, change: impl FnOnce(&mut Value)) {
+    pod(cluster, "nightly-x", "new", None);
+    let mut pod = cluster.get("pods", "shop", "nightly-x").unwrap();
+    pod["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "nightly", "uid": "n", "controller": true}]);
+    change(&mut pod);
+    cluster.apply(pod).unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_of_a_job_is_at_work_has_completed_or_has_failed() {
+    let ended = |code: i32| json!({"terminated": {"exitCode": code, "finishedAt": "2026-11-22T10:00:00Z"}});
+    let over = |phase: &'static str, code: i32| {
+        move |pod: &mut Value| {
+            pod["status"]["phase"] = phase.into();
+            pod["status"]["conditions"][1]["status"] = "False".into();
+            pod["status"]["containerStatuses"][0]["state"] = ended(code);
+        }
+    };
+    for (change, code, is_over, text) in [
+        (
+            Box::new(|_: &mut Value| {}) as Box<dyn FnOnce(&mut Value)>,
+            0,
+            false,
+            "running the work of Job nightly",
+        ),
+        (
+            Box::new(|pod: &mut Value| {
+                // The second container has done its part, which makes the pod "not ready".
+                let done = json!({"name": "fetch", "ready": false, "restartCount": 0, "state": ended(0)});
+                pod["status"]["containerStatuses"].as_array_mut().unwrap().push(done);
+                pod["status"]["conditions"][1]["status"] = "False".into();
+            }),
+            0,
+            false,
+            "running the work of Job nightly",
+        ),
+        (Box::new(over("Succeeded", 0)), 0, true, "succeeded"),
+        (Box::new(over("Failed", 3)), 1, true, "code 3"),
+    ] {
+        let cluster = Cluster::new();
+        pod_of_job(&cluster, change);
+        let settings = Settings { timeout: Duration::from_secs(60), ..settings(&["shop/pod/nightly-x"]) };
+        let outcome = follow(&cluster, &settings).await.unwrap();
+        let item = &outcome.items[0];
+        assert_eq!((code, item.over), (super::wait::code(&outcome), is_over), "{}", item.text);
+        assert!(item.text.contains(text), "{}", item.text);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pod_that_is_being_deleted_is_waited_for_with_its_finalizers() {
+    let cluster = Cluster::new();
+    pod(&cluster, "export", "new", None);
+    let mut export = cluster.get("pods", "shop", "export").unwrap();
+    export["metadata"]["finalizers"] = json!(["example.com/archived"]);
+    export["metadata"]["deletionTimestamp"] = cluster.now().to_string().into();
+    cluster.apply(export).unwrap();
+    let settings = Settings { timeout: Duration::from_secs(5), ..settings(&["shop/pod/export"]) };
+    let outcome = follow(&cluster, &settings).await.unwrap();
+    assert_eq!(
+        (code(&outcome), outcome.items[0].text.as_str()),
+        (3, "it is being deleted; finalizers: example.com/archived")
+    );
+}
+
+#[test]
+fn a_word_is_the_one_workload_or_pod_that_it_names() {
+    let server = super::contract::Server::recorded();
+    let run = server.run(&["wait", "-n", "shop", "web"], &[]);
+    assert_eq!(
+        (run.code, run.out.as_str()),
+        (0, "deployment/web is ready: 3 of 3 pods available\n"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("no pod is named web; this is deployment/web"), "{}", run.err);
+    // Several pods begin so.
+    assert_eq!(server.run(&["wait", "-n", "shop", "web-"], &[]).code, 2);
+}
+
+#[test]
+fn a_pod_that_has_failed_is_told_so_without_a_headline_that_says_there_is_no_problem() {
+    let server = super::contract::Server::new();
+    pod_of_job(&server.cluster, |pod| {
+        pod["status"]["phase"] = "Failed".into();
+        let ended = json!({"exitCode": 3, "reason": "Error", "finishedAt": pod["status"]["startTime"]});
+        pod["status"]["containerStatuses"][0]["state"] = json!({"terminated": ended});
+    });
+    for format in ["text", "junit"] {
+        let run = server.run(&["wait", "-n", "shop", "nightly-x", "-o", format], &[]);
+        assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+        assert!(run.out.contains("pod/nightly-x has failed: container cart: "), "{}", run.out);
+        assert!(run.out.contains("next steps") && !run.out.contains("No problems found"), "{}", run.out);
+    }
+}
+
 /// The rest of a line of a table in docs/ci.md.
 fn row(outcome: &Outcome) -> String {
     let item = &outcome.items[0];

@@ -215,6 +215,14 @@ impl RuleSet {
         self.rules.iter().map(|rule| &rule.name)
     }
 
+    /// The reasons that the rules raise.
+    pub fn reasons(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().filter_map(|rule| match &rule.action {
+            Action::Raise(raise) => Some(&*raise.reason),
+            _ => None,
+        })
+    }
+
     /// Each rule in force: name, place, what it looks at and does, in lines for people.
     pub fn describe(&self) -> impl Iterator<Item = RuleDescription> + '_ {
         self.rules.iter().map(RuleDescription::of)

@@ -54,6 +54,14 @@ pub(super) const WORDS: &[Word] = &[
         &["InitStuck"],
     ),
     word(
+        &["Init:Error"],
+        STATUS,
+        "An init container has terminated with an error; the containers of the pod wait for it. It depends on the pod's restartPolicy: with \
+         Always or OnFailure the kubelet starts it again (then Init:CrashLoopBackOff), with Never the pod has failed.",
+        &["kubectl -n NAMESPACE logs POD -c INIT_CONTAINER --previous", DIAGNOSE],
+        &["CrashLoopBackOff", "Error"],
+    ),
+    word(
         &["Running"],
         STATUS,
         "At least one container runs. That says nothing about readiness: compare the READY column.",
@@ -173,9 +181,10 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["128"],
         EXIT,
-        "The container runtime could not start the program.",
-        &[DESCRIBE],
-        &["RunContainerError"],
+        "It depends on the reason beside it. With StartError or ContainerCannotRun, the container runtime could not start the program. \
+         With Error, the program itself exited with 128, as git does after a fatal error: the log says why.",
+        &["kubectl -n NAMESPACE describe pod POD: Last State, Reason", PREVIOUS],
+        &["RunContainerError", "CrashLoopBackOff"],
     ),
     word(
         &["130", "SIGINT"],
@@ -211,6 +220,22 @@ pub(super) const WORDS: &[Word] = &[
         "128 + 8: SIGFPE, an arithmetic error such as a division by zero.",
         &[PREVIOUS],
         &["CrashLoopBackOff"],
+    ),
+    word(
+        &["critical", "warning", "info"],
+        "the severities of KubeHealer",
+        "critical: a whole workload or node is down. warning: somebody should look. info: worth knowing; it makes no pod unhealthy, and it \
+         may still recover on its own.",
+        &["kubehealer diagnose -A --severity critical", "kubehealer diagnose -A --fail-on warning"],
+        &[],
+    ),
+    word(
+        &["confirmed", "probable", "possible"],
+        "how sure KubeHealer is of a cause",
+        "confirmed: the API says so. probable: the most likely reading. possible: one reading among others. It is about the cause, not \
+         about the failure: that something fails is certain. Events and logs that could not be read make a cause less sure.",
+        &["kubehealer diagnose -n NAMESPACE POD -o wide, which shows all evidence"],
+        &[],
     ),
     word(
         &["mute", "muted"],
@@ -258,7 +283,10 @@ pub(super) const WORDS: &[Word] = &[
 pub(super) fn of(text: &str) -> Option<&'static Word> {
     let lower = text.trim().to_lowercase();
     let code = ["exit code ", "exitcode ", "exit "].iter().find_map(|prefix| lower.strip_prefix(prefix));
-    let bare = code.unwrap_or(&lower).trim();
+    let bare = match code.unwrap_or(&lower).trim() {
+        "likely" => "probable",
+        bare => bare,
+    };
     let number = |part: &str| part.parse::<u32>().is_ok();
     let steps = bare.strip_prefix("init:").and_then(|rest| rest.split_once('/'));
     let bare = if steps.is_some_and(|(n, m)| number(n) && number(m)) { "init:n/m" } else { bare };

@@ -44,6 +44,8 @@ fn mark(state: State) -> &'static str {
 fn sentence(outcome: &Outcome, item: &Item) -> String {
     let after = output::span(outcome.elapsed);
     let text = match item.state {
+        State::Ready if item.over => format!("{item} has completed"),
+        State::Failed if item.over => format!("{item} has failed: {}", item.text),
         State::Ready => format!("{item} is ready: {}", item.text),
         State::Failed => format!("{item} cannot become ready: {}", item.text),
         State::Waiting if outcome.verdict == Verdict::TimedOut => {
@@ -83,7 +85,7 @@ pub(super) fn text(outcome: &Outcome, flags: &ClusterFlags) -> String {
         };
         out.push_str(&format!("{}\n", lines.join(&format!("\n{INDENT}"))));
     }
-    let details = details(outcome, flags, |look| report::table(look, &style));
+    let details = details(outcome, flags, |look| report::findings(look, &style));
     if !details.is_empty() {
         out.push_str(&format!("\n{details}"));
     }
@@ -173,7 +175,7 @@ pub(super) fn junit(outcome: &Outcome, flags: &ClusterFlags) -> String {
             continue;
         }
         let kind = item.findings.first().map_or("NotReady", |f| f.reason.as_str());
-        let details = details(outcome, flags, |look| report::table(look, &style));
+        let details = details(outcome, flags, |look| report::findings(look, &style));
         out.push_str(&format!(
             "><failure type=\"{}\" message=\"{}\">{}</failure></testcase>\n",
             output::xml(kind),

@@ -1,14 +1,18 @@
 //! Which incidents are asked for.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use regex::bytes::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::groups::Grouping;
 use super::{Overview, Seen};
-use crate::diagnosis::{Confidence, Finding, Severity, Source};
-use crate::server::page::Wanted;
+use crate::diagnosis::{Confidence, Finding, Reason, Severity, Source};
+use crate::redact;
+use crate::select;
+use crate::server::page::{self, Wanted};
 
 /// Bytes of a search at most, and its words.
 const MAX_SEARCH: usize = 200;
@@ -28,6 +32,7 @@ pub struct Asked {
     /// The id of a group.
     pub group: String,
     pub sort: String,
+    #[serde(deserialize_with = "page::limit")]
     pub limit: Option<usize>,
     #[serde(rename = "continue")]
     pub after: Option<String>,
@@ -103,6 +108,29 @@ pub struct Filter {
 }
 
 impl Filter {
+    /// Why nothing can have the reason that is asked for, if so. Reasons of the user's rules are known by what they have raised.
+    pub fn unknown_reason(&self, overview: &Overview<'_>) -> Option<BadFilter> {
+        let wanted = self.reason.as_ref().filter(|wanted| Reason::of(wanted).is_none())?;
+        let mut known: BTreeSet<String> =
+            Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
+        let mut add = |seen: &Seen<'_>| {
+            if !known.contains(seen.compact.reason.as_str()) {
+                known.insert(seen.compact.reason.as_str().to_owned());
+            }
+        };
+        super::each_open(&overview.shown.incidents, &mut add);
+        super::each_resolved(&overview.shown.incidents, Timestamp::MIN, &mut add);
+        if known.contains(wanted) {
+            return None;
+        }
+        let near = select::near_in_any_case(wanted, known.iter().map(String::as_str));
+        let guess = match near.as_slice() {
+            [] => String::new(),
+            near => format!("; {}", select::did_you_mean(near)),
+        };
+        Some(BadFilter(format!("no incident has the reason {:?}{guess}", redact::cut(wanted, 100))))
+    }
+
     /// To be applied to these incidents.
     pub(super) fn matching<'f>(&'f self, overview: &'f Overview<'_>) -> Matching<'f> {
         let grouping = self.group.map(|_| overview.grouping());

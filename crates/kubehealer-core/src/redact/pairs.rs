@@ -238,6 +238,9 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     if harmless(value) || (kind == Kind::Connection && has_parts(value)) {
         return None;
     }
+    if is_plugin_version(value, key) || is_oauth_error(value) {
+        return None;
+    }
     if quote.is_none() && kind == Kind::Plain && (value.contains("://") || is_path(value)) {
         return None;
     }
@@ -263,6 +266,31 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
         return None;
     }
     Some((start, start + value.len()))
+}
+
+/// The version of a plugin of Jenkins, whose name may be a word of secrets: `credentials:1055.v1346ba467ba1`. Numbers alone are one only
+/// behind names that plugins have and passwords have not.
+fn is_plugin_version(value: &str, key: &str) -> bool {
+    let value = value.trim_end_matches(['.', ',', ';', ':', ')']);
+    let (numbers, commit) =
+        value.split_once(".v").map_or((value, None), |(numbers, commit)| (numbers, Some(commit)));
+    let is_commit = commit.is_some_and(|commit| {
+        (8..=24).contains(&commit.len())
+            && commit.bytes().all(|b| b.is_ascii_digit() || matches!(b, b'a'..=b'f' | b'_'))
+    });
+    let are_numbers =
+        numbers.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    let is_plugin =
+        || commit.is_none() && numbers.contains('.') && listed("auth credentials", &last_word(key));
+    are_numbers && (is_commit || is_plugin())
+}
+
+/// An error code of OAuth: RFC 6749, 6750 and 8628 (RFC 7636 has none of its own).
+fn is_oauth_error(value: &str) -> bool {
+    const CODES: &str = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope \
+        access_denied unsupported_response_type server_error temporarily_unavailable invalid_token insufficient_scope \
+        authorization_pending slow_down expired_token";
+    listed(CODES, value.trim_end_matches(['.', ',', ';', ':', ')']))
 }
 
 const MISSING: &[&str] = &[
