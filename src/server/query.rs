@@ -51,9 +51,9 @@ impl<'a> Overview<'a> {
 
     fn known(&self) -> &(Grouping, Values) {
         self.known.get_or_init(|| {
-            let mut values = Values::default();
+            let mut values = values::All::default();
             let grouping = Grouping::of(&self.shown.incidents, |seen| values.add(seen));
-            (grouping, values)
+            (grouping, values.first())
         })
     }
 

@@ -354,23 +354,29 @@ def test_the_first_paint_comes_soon(many, tab):
     assert paint < FIRST_PAINT
 
 
-PAGES, LOOKED = 100, 10  # open pages, seconds
+PAGES, LOOKED = 100, 32  # open pages, seconds
+SOONEST, LATEST = 2, 16  # seconds between two looks of a page, as in its script
 
 
 def an_open_page(number, host, until, answers):
-    """What the script of a page does: hears of changes, and asks for the page again at the next even second."""
+    """What the script of a page does: hears of changes, and asks for the page again, the less often the longer an answer takes."""
     connect = lambda: http.client.HTTPConnection(host, timeout=30, source_address=(f"127.0.1.{number % 4 + 1}", 0))
-    events, page, tag = connect(), connect(), None
+    events, page, tag, took = connect(), connect(), None, 0
     events.request("GET", "/api/v1/events")
     stream = events.getresponse()
     while time.time() < until:
         if not stream.readline().startswith(b"event: change"):
             continue
-        time.sleep(2 - time.time() % 2)
+        period = SOONEST
+        while period < 25 * took and period < LATEST:
+            period *= 2
+        time.sleep(period - time.time() % period)
+        began = time.time()
         page.request("GET", "/", headers={"If-None-Match": tag} if tag else {})
         answer = page.getresponse()
         tag = answer.headers["etag"] or tag
         answer.read()
+        took = time.time() - began
         answers.append(answer.status)
     events.close()
     page.close()

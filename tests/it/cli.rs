@@ -217,7 +217,7 @@ fn a_long_report_ends_on_the_worst_and_a_pipe_gets_whole_names() {
     let table: Vec<&str> = rows.iter().copied().take_while(|l| !l.is_empty()).collect();
     assert!(table.len() > 10 && table.iter().all(|row| !row.contains('…')), "{piped}");
     let end: Vec<&str> = piped.lines().rev().take(5).collect();
-    assert!(end[4].starts_with("The worst") && end[3].starts_with("SEVERITY"), "{end:?}");
+    assert!(end[4].starts_with("Worst first:") && end[3].starts_with("SEVERITY"), "{end:?}");
     for (row, first) in end.iter().take(3).rev().zip(&table) {
         let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(words(row), words(first));
@@ -718,7 +718,7 @@ fn the_proxy_of_the_environment_is_not_asked_for_a_server_of_this_machine() {
         command.args(["diagnose", "--kubeconfig"]).arg(folder.path().join(config)).env("HTTPS_PROXY", &proxy);
         run(command.output().unwrap()).err
     };
-    assert!(said("here").contains("https://127.0.0.1:1: no connection"), "{}", said("here"));
+    assert!(said("here").contains("https://127.0.0.1:1: cannot connect"), "{}", said("here"));
     let elsewhere = said("elsewhere");
     assert!(
         elsewhere.contains(&format!("https://192.0.2.1:6443 (through the proxy {proxy}): ")),
@@ -752,8 +752,8 @@ fn not_all_files_that_kubeconfig_lists_need_to_be_there() {
         let list = std::env::join_paths(paths.iter().map(|path| folder.path().join(path))).unwrap();
         run(command().arg("diagnose").env("KUBECONFIG", list).output().unwrap()).err
     };
-    assert!(listed(&["absent", "config", "absent too"]).contains("http://127.0.0.1:1: no connection"));
-    assert!(listed(&["without", "config"]).contains("http://127.0.0.1:1: no connection"));
+    assert!(listed(&["absent", "config", "absent too"]).contains("http://127.0.0.1:1: cannot connect"));
+    assert!(listed(&["without", "config"]).contains("http://127.0.0.1:1: cannot connect"));
     assert!(listed(&["without"]).contains("has no current context"));
     assert!(listed(&["absent"]).contains("cannot read the kubeconfig"));
 }

@@ -308,7 +308,7 @@ fn mistakes_are_answered_in_words_and_the_server_goes_on() {
     for (arguments, words) in [
         (json!({"file": "/etc/passwd"}), "unknown field `file`"),
         (json!({"targets": "cart"}), "expected a sequence"),
-        (json!({"namespace": "Shop!"}), "namespace: a namespace has lower-case letters"),
+        (json!({"namespace": "Shop!"}), "namespace: a namespace can contain only lowercase letters"),
         (json!({"namespace": "shpo"}), "did you mean shop"),
         (json!({"selector": "a b"}), "is not a label selector"),
         (json!({"severity": "bad"}), "severity: "),

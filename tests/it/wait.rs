@@ -378,7 +378,7 @@ fn a_word_is_the_one_workload_or_pod_that_it_names() {
         "{}",
         run.err
     );
-    assert!(run.err.contains("no pod is named web; this is deployment/web"), "{}", run.err);
+    assert!(run.err.contains("no pod is named web; showing deployment/web"), "{}", run.err);
     // Several pods begin so.
     assert_eq!(server.run(&["wait", "-n", "shop", "web-"], &[]).code, 2);
 }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use foldhash::HashSet;
+
 use super::Seen;
 
 /// Values of each field at most, the first ones by name: somebody types what is not among them.
@@ -17,7 +19,16 @@ pub struct Values {
     pub nodes: BTreeSet<String>,
 }
 
-impl Values {
+/// All values, while the incidents are looked at: tens of thousands have the same few.
+#[derive(Default)]
+pub(super) struct All {
+    namespaces: HashSet<String>,
+    reasons: HashSet<String>,
+    owners: HashSet<String>,
+    nodes: HashSet<String>,
+}
+
+impl All {
     /// Takes those of an incident.
     pub(super) fn add(&mut self, seen: &Seen<'_>) {
         add(&mut self.namespaces, seen.namespace());
@@ -25,18 +36,24 @@ impl Values {
         add(&mut self.nodes, seen.node());
         seen.compact.labels.iter().for_each(|(_, value)| add(&mut self.owners, value));
     }
+
+    pub(super) fn first(self) -> Values {
+        Values {
+            namespaces: first(self.namespaces),
+            reasons: first(self.reasons),
+            owners: first(self.owners),
+            nodes: first(self.nodes),
+        }
+    }
 }
 
-fn add(values: &mut BTreeSet<String>, value: &str) {
-    let is_full = values.len() >= VALUES;
-    if value.is_empty()
-        || values.contains(value)
-        || is_full && values.last().is_some_and(|last| value > &**last)
-    {
-        return;
+fn add(values: &mut HashSet<String>, value: &str) {
+    if !value.is_empty() && !values.contains(value) {
+        values.insert(value.to_owned());
     }
-    values.insert(value.to_owned());
-    if is_full {
-        values.pop_last();
-    }
+}
+
+fn first(values: HashSet<String>) -> BTreeSet<String> {
+    let sorted: BTreeSet<String> = values.into_iter().collect();
+    sorted.into_iter().take(VALUES).collect()
 }

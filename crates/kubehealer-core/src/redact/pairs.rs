@@ -271,7 +271,7 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
 /// The version of a plugin of Jenkins, whose name may be a word of secrets: `credentials:1055.v1346ba467ba1`. Numbers alone are one only
 /// behind names that plugins have and passwords have not.
 fn is_plugin_version(value: &str, key: &str) -> bool {
-    let value = value.trim_end_matches(['.', ',', ';', ':', ')']);
+    let value = bare(value);
     let (numbers, commit) =
         value.split_once(".v").map_or((value, None), |(numbers, commit)| (numbers, Some(commit)));
     let is_commit = commit.is_some_and(|commit| {
@@ -290,7 +290,14 @@ fn is_oauth_error(value: &str) -> bool {
     const CODES: &str = "invalid_request invalid_client invalid_grant unauthorized_client unsupported_grant_type invalid_scope \
         access_denied unsupported_response_type server_error temporarily_unavailable invalid_token insufficient_scope \
         authorization_pending slow_down expired_token";
-    listed(CODES, value.trim_end_matches(['.', ',', ';', ':', ')']))
+    listed(CODES, bare(value))
+}
+
+/// Without what ends a sentence or a quote behind it, the escape of a line's end too.
+fn bare(value: &str) -> &str {
+    let value = value.trim_end_matches(['.', ',', ';', ':', ')', ']', '}', '"', '\'', '`']);
+    let value = value.strip_suffix("\\n").unwrap_or(value);
+    value.strip_suffix("\\r").unwrap_or(value).trim_end_matches(['.', '\\'])
 }
 
 const MISSING: &[&str] = &[
