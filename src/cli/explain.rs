@@ -24,7 +24,7 @@ Examples:
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A reason, cause, alert, severity, confidence, exit code, signal, STATUS of kubectl or reason of an event, in upper or lower case;
+    /// A reason, cause, alert, severity, confidence, exit code, signal, STATUS of a pod or reason of an event, in upper or lower case;
     /// without it, all reasons are listed
     #[arg(value_name = "WORD", add = ArgValueCandidates::new(completions::words))]
     words: Vec<String>,
