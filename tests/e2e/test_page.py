@@ -361,7 +361,7 @@ SOONEST, LATEST = 2, 16  # seconds between two looks of a page, as in its script
 def an_open_page(number, host, until, answers):
     """What the script of a page does: hears of changes, and asks for the page again, the less often the longer an answer takes."""
     connect = lambda: http.client.HTTPConnection(host, timeout=30, source_address=(f"127.0.1.{number % 4 + 1}", 0))
-    events, page, tag, took = connect(), connect(), None, 0
+    events, tag, took = connect(), None, 0
     events.request("GET", "/api/v1/events")
     stream = events.getresponse()
     while time.time() < until:
@@ -372,14 +372,16 @@ def an_open_page(number, host, until, answers):
             period *= 2
         time.sleep(period - time.time() % period)
         began = time.time()
+        # The server closes what was idle for so long, and a browser connects again.
+        page = connect()
         page.request("GET", "/", headers={"If-None-Match": tag} if tag else {})
         answer = page.getresponse()
         tag = answer.headers["etag"] or tag
         answer.read()
+        page.close()
         took = time.time() - began
         answers.append(answer.status)
     events.close()
-    page.close()
 
 
 def test_a_hundred_open_pages_cost_little(many):
