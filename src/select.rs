@@ -251,6 +251,19 @@ pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&
     near.into_iter().map(|(_, name)| name).collect()
 }
 
+/// The same, whatever letters are capital.
+pub fn near_in_any_case<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let names: Vec<(String, &str)> =
+        names.into_iter().map(|name| (name.to_ascii_lowercase(), name)).collect();
+    let found = near(&wanted.to_ascii_lowercase(), names.iter().map(|(lower, _)| lower.as_str()));
+    found.iter().filter_map(|near| names.iter().find(|(lower, _)| lower == near)).map(|(_, n)| *n).collect()
+}
+
+/// A question with the names that [`near`] has found; empty without any.
+pub fn did_you_mean(names: &[&str]) -> String {
+    if names.is_empty() { String::new() } else { format!("did you mean {}?", names.join(" or ")) }
+}
+
 /// The kinds that a bare word may name, if no pod has that name.
 const WORKLOADS: [Kind; 6] =
     [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::CronJob, Kind::Job, Kind::Rollout];
@@ -293,19 +306,6 @@ pub fn meant(
         }
     }
     near.into_iter().map(|name| target.beside(Kind::Pod.name(), name, Vec::new())).collect()
-}
-
-/// The same, whatever letters are capital.
-pub fn near_in_any_case<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
-    let names: Vec<(String, &str)> =
-        names.into_iter().map(|name| (name.to_ascii_lowercase(), name)).collect();
-    let found = near(&wanted.to_ascii_lowercase(), names.iter().map(|(lower, _)| lower.as_str()));
-    found.iter().filter_map(|near| names.iter().find(|(lower, _)| lower == near)).map(|(_, n)| *n).collect()
-}
-
-/// A question with the names that [`near`] has found; empty without any.
-pub fn did_you_mean(names: &[&str]) -> String {
-    if names.is_empty() { String::new() } else { format!("did you mean {}?", names.join(" or ")) }
 }
 
 /// A label selector as kubectl takes it: `a=b,c!=d,e in (f,g),h notin (i),j,!k`.

@@ -76,7 +76,7 @@ pub struct Item {
     pub namespace: String,
     pub name: String,
     pub state: State,
-    /// It does not run any more: it has completed or has failed.
+    /// It no longer runs: it has completed or has failed.
     pub over: bool,
     /// How far it is, or why it cannot become ready.
     pub text: String,

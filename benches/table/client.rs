@@ -208,7 +208,7 @@ async fn obey(shared: &Shared, (anonymous, cpu, at): (u64, Duration, u64)) {
                     "{}",
                     json!({
                         "address": tally.address.map(|a| a.to_string()), "open": open(&tally),
-                        "cpu": measure::cpu().as_secs_f64(), "peak": measure::peak(),
+                        "cpu": measure::cpu_of_all().as_secs_f64(), "peak": measure::peak(),
                     })
                 );
             }

@@ -343,7 +343,7 @@ impl Args {
         }
     }
 
-    /// The user's rules, and which labels tell whose something is.
+    /// The user's rules, and which labels tell whose something is. A reason that neither they nor KubeHealer raise is an error.
     fn settings(&self) -> Result<(RuleSet, OwnerLabels), Trouble> {
         let rules = super::rules::load(&self.rules)?;
         for wanted in &self.reason {

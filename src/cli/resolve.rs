@@ -83,7 +83,7 @@ pub(super) async fn words(client: &Client, targets: &mut [Target]) -> Vec<String
             continue;
         }
         let wanted = Wanted { namespace: place.clone(), ..Wanted::default() };
-        // What is wrong with the cluster is told by the watch that follows.
+        // If the cluster cannot be read, the watch that follows says why.
         let Ok(seen) = snapshot::snapshot(client, &wanted, &Progress::default()).await else { continue };
         let (known, mut notes) = (select::names(&seen.snapshot), Vec::new());
         let meant = select::meant(target, &seen.snapshot, place.as_deref(), &known, &mut notes);

@@ -148,7 +148,7 @@ async fn list<K: Ord + Serialize + DeserializeOwned>(
     let question = format!("{kind} {asked:?}");
     let shown = Arc::clone(&server.shown);
     // The token has been read before.
-    let render = move || match filter.unknown_reason(&query::Overview::new(&shown)) {
+    let render = move || match filter.unknown_reason(&shown) {
         Some(why) => Rendered::problem(StatusCode::BAD_REQUEST, why.to_string()),
         None => Rendered::json(render(&shown, &filter, sort, &wanted).unwrap_or_default()),
     };

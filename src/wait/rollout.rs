@@ -12,7 +12,7 @@ pub(super) struct Progress {
     pub(super) text: String,
     /// The controller has not seen the newest spec: what its status says is about an older one.
     pub(super) stale: bool,
-    /// It does not run any more.
+    /// It no longer runs.
     pub(super) over: bool,
 }
 
@@ -163,7 +163,7 @@ pub(super) fn pod(pod: &Pod, now: Timestamp) -> Progress {
     }
 }
 
-/// Whether each container of a Job's pod runs, or has done its work: then the pod is not "Ready" any more.
+/// Whether each container of a Job's pod runs, or has done its work: then the pod is no longer "Ready".
 fn is_at_work(pod: &Pod, now: Timestamp) -> bool {
     pod.status.phase == "Running"
         && pod.status.container_statuses.iter().all(|container| match &container.state.terminated {

@@ -384,7 +384,7 @@ fn a_word_is_the_one_workload_or_pod_that_it_names() {
 }
 
 #[test]
-fn a_pod_that_has_failed_is_told_so_without_a_headline_that_says_there_is_no_problem() {
+fn a_failed_pod_is_shown_without_a_headline_that_says_there_is_no_problem() {
     let server = super::contract::Server::new();
     pod_of_job(&server.cluster, |pod| {
         pod["status"]["phase"] = "Failed".into();

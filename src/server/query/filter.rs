@@ -12,6 +12,7 @@ use super::{Overview, Seen};
 use crate::diagnosis::{Confidence, Finding, Reason, Severity, Source};
 use crate::redact;
 use crate::select;
+use crate::server::Shown;
 use crate::server::page::{self, Wanted};
 
 /// Bytes of a search at most, and its words.
@@ -109,7 +110,7 @@ pub struct Filter {
 
 impl Filter {
     /// Why nothing can have the reason that is asked for, if so. Reasons of the user's rules are known by what they have raised.
-    pub fn unknown_reason(&self, overview: &Overview<'_>) -> Option<BadFilter> {
+    pub fn unknown_reason(&self, shown: &Shown) -> Option<BadFilter> {
         let wanted = self.reason.as_ref().filter(|wanted| Reason::of(wanted).is_none())?;
         let mut known: BTreeSet<String> =
             Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
@@ -118,8 +119,8 @@ impl Filter {
                 known.insert(seen.compact.reason.as_str().to_owned());
             }
         };
-        super::each_open(&overview.shown.incidents, &mut add);
-        super::each_resolved(&overview.shown.incidents, Timestamp::MIN, &mut add);
+        super::each_open(&shown.incidents, &mut add);
+        super::each_resolved(&shown.incidents, Timestamp::MIN, &mut add);
         if known.contains(wanted) {
             return None;
         }

@@ -23,21 +23,19 @@ pub(super) fn without(lines: &[String]) -> Cow<'_, [String]> {
         return Cow::Borrowed(lines);
     }
     let mut header = "";
-    let mut stamped = false;
     let mut plain = Vec::with_capacity(lines.len());
     for line in lines {
         let end = WORKER.find(line).map_or(0, |worker| worker.end());
         let line = line.get(end..).unwrap_or_default();
-        let rest = line.split_at_checked(header.len()).filter(|(head, _)| {
-            !header.is_empty() && if stamped { is_stamp(head, header) } else { *head == header }
-        });
+        let rest = line
+            .split_at_checked(header.len())
+            .filter(|(head, _)| !header.is_empty() && (*head == header || is_stamp(head, header)));
         if let Some((_, rest)) = rest {
             plain.push(rest.to_owned());
             continue;
         }
         let before = line.find(TRACEBACK).and_then(|at| line.get(..at)).unwrap_or_default();
         header = if before.trim().is_empty() { "" } else { before };
-        stamped = is_stamp(header, header);
         plain.push(line.to_owned());
     }
     Cow::Owned(plain)
