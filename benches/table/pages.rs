@@ -14,10 +14,8 @@ const SECONDS: u64 = 20;
 const LOADED: Duration = Duration::from_secs(10);
 /// Updates a second while incidents change.
 const RATE: u32 = 200;
-/// What a page shows, and the shortest and the longest time until it asks for it again.
+/// What a page shows.
 const SHOWN: &str = "/";
-const SOONEST: Duration = Duration::from_secs(2);
-const LATEST: Duration = Duration::from_secs(16);
 
 pub fn pages(pods: u32) {
     let mut server = Server::start(pods, 1.0);
@@ -84,7 +82,7 @@ pub fn pages(pods: u32) {
 }
 
 /// A page, as its script has it: it listens, and asks again for what it shows when something has changed. All ask at the
-/// same moments of the clock, so that they share an answer; the longer one takes, the less often.
+/// same moments of the clock, so that they share an answer, after as many seconds as the last one said.
 async fn page(address: String, number: usize) {
     let from = [127, 0, 1, number as u8];
     let socket = tokio::net::TcpSocket::new_v4().unwrap();
@@ -93,35 +91,32 @@ async fn page(address: String, number: usize) {
     stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
     let mut lines = BufReader::new(stream).lines();
     let mut next = None;
-    let mut took = Duration::ZERO;
+    let mut period = 2_000;
     loop {
         let at = next.unwrap_or_else(tokio::time::Instant::now);
         tokio::select! {
             line = lines.next_line() => {
                 if line.unwrap().expect("the stream goes on").starts_with("data: ") && next.is_none() {
-                    let mut period = SOONEST;
-                    while period < took * 25 && period < LATEST {
-                        period *= 2;
-                    }
                     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
-                    let rest = period.as_millis() - now % period.as_millis();
-                    next = Some(tokio::time::Instant::now() + Duration::from_millis(rest as u64));
+                    let rest = period - now as u64 % period;
+                    next = Some(tokio::time::Instant::now() + Duration::from_millis(rest));
                 }
             }
             () = tokio::time::sleep_until(at), if next.is_some() => {
-                let began = Instant::now();
-                get(&address, SHOWN).await;
-                (next, took) = (None, began.elapsed());
+                let answer = get(&address, SHOWN).await;
+                let after = answer.lines().find_map(|line| line.strip_prefix("x-refresh-after: "));
+                (next, period) = (None, after.unwrap().parse::<u64>().unwrap() * 1_000);
             }
         }
     }
 }
 
-async fn get(address: &str, path: &str) {
+async fn get(address: &str, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200"), "{text:.200}");
+    text
 }

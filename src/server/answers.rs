@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
@@ -32,6 +32,14 @@ const BYTES: usize = 16 << 20;
 const WAITING: usize = 32;
 /// Different questions that are remembered.
 const QUESTIONS: usize = 256;
+/// Seconds between two looks of an open page: this many ...
+const SOONEST: u64 = 2;
+/// ... and no more than this many, however long an answer takes.
+const LATEST: u64 = 16;
+/// An answer takes at most this part of the time until the next look: 4 % of a core.
+const PART: u32 = 25;
+/// Carries it, see [`refresh_after`].
+const REFRESH_AFTER: &str = "x-refresh-after";
 /// Bytes that are sent at once.
 pub const CHUNK: usize = 64 * 1024;
 
@@ -132,7 +140,18 @@ struct Rendering {
     bytes: Bytes,
     tag: HeaderValue,
     made: Instant,
+    refresh_after: u64,
     _share: Share,
+}
+
+/// Seconds after which a client that shows the answer may ask again: powers of two, so that those who ask by the clock share the
+/// next answer. It depends on the time of the rendering: everyone who shares that hears the same.
+fn refresh_after(took: Duration) -> u64 {
+    let periods = std::iter::successors(Some(SOONEST), |period| Some(period * 2));
+    periods
+        .take_while(|period| *period < LATEST)
+        .find(|period| Duration::from_secs(*period) >= took * PART)
+        .unwrap_or(LATEST)
 }
 
 type Cell = Arc<OnceCell<Arc<Rendering>>>;
@@ -204,10 +223,13 @@ impl Answers {
         // asked has gone meanwhile.
         let made = tokio::task::spawn_blocking(move || {
             let _turn = turn;
+            let began = Instant::now();
             let Rendered { status, content_type, bytes } = render();
+            let refresh_after = refresh_after(began.elapsed());
             let share = budget.try_take(from, bytes.len())?;
             let (tag, bytes) = (tag(&bytes), bytes.into());
-            Ok(Arc::new(Rendering { status, content_type, bytes, tag, made: Instant::now(), _share: share }))
+            let made = Instant::now();
+            Ok(Arc::new(Rendering { status, content_type, bytes, tag, made, refresh_after, _share: share }))
         });
         made.await.map_err(|_| Busy)?
     }
@@ -236,9 +258,10 @@ fn tag(bytes: &[u8]) -> HeaderValue {
 
 fn respond(rendering: Arc<Rendering>, asked: &HeaderMap) -> Response {
     let tag = (header::ETAG, rendering.tag.clone());
+    let again = (HeaderName::from_static(REFRESH_AFTER), HeaderValue::from(rendering.refresh_after));
     let known = asked.get_all(header::IF_NONE_MATCH).iter().any(|value| value == rendering.tag);
     if known && rendering.status == StatusCode::OK {
-        return (StatusCode::NOT_MODIFIED, [tag]).into_response();
+        return (StatusCode::NOT_MODIFIED, [tag, again]).into_response();
     }
     let (status, kind) =
         (rendering.status, (header::CONTENT_TYPE, HeaderValue::from_static(rendering.content_type)));
@@ -250,7 +273,7 @@ fn respond(rendering: Arc<Rendering>, asked: &HeaderMap) -> Response {
         let end = rendering.bytes.len().min(at + CHUNK);
         Ok::<_, io::Error>((at < end).then(|| (rendering.bytes.slice(at..end), (rendering, end))))
     });
-    (status, [kind, length, tag], Body::from_stream(chunks)).into_response()
+    (status, [kind, length, tag, again], Body::from_stream(chunks)).into_response()
 }
 
 /// An error that breaks an answer off whose time is over.
@@ -287,6 +310,12 @@ mod tests {
         }
         tokio::time::advance(FRESH).await;
         assert_eq!(body(ask().await).await, "1");
+    }
+
+    #[test]
+    fn a_client_asks_again_the_later_the_longer_an_answer_takes() {
+        let after = |ms| refresh_after(Duration::from_millis(ms));
+        assert_eq!([0, 80, 81, 160, 320, 321, 60_000].map(after), [2, 2, 4, 4, 8, 16, 16]);
     }
 
     #[tokio::test(start_paused = true)]

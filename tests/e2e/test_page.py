@@ -355,31 +355,26 @@ def test_the_first_paint_comes_soon(many, tab):
 
 
 PAGES, LOOKED = 100, 32  # open pages, seconds
-SOONEST, LATEST = 2, 16  # seconds between two looks of a page, as in its script
 
 
 def an_open_page(number, host, until, answers):
-    """What the script of a page does: hears of changes, and asks for the page again, the less often the longer an answer takes."""
+    """What the script of a page does: hears of changes, and asks for the page again, after as many seconds as the last answer said."""
     connect = lambda: http.client.HTTPConnection(host, timeout=30, source_address=(f"127.0.1.{number % 4 + 1}", 0))
-    events, tag, took = connect(), None, 0
+    events, tag, period = connect(), None, 2
     events.request("GET", "/api/v1/events")
     stream = events.getresponse()
     while time.time() < until:
         if not stream.readline().startswith(b"event: change"):
             continue
-        period = SOONEST
-        while period < 25 * took and period < LATEST:
-            period *= 2
         time.sleep(period - time.time() % period)
-        began = time.time()
         # The server closes what was idle for so long, and a browser connects again.
         page = connect()
         page.request("GET", "/", headers={"If-None-Match": tag} if tag else {})
         answer = page.getresponse()
         tag = answer.headers["etag"] or tag
+        period = int(answer.headers["x-refresh-after"] or period)
         answer.read()
         page.close()
-        took = time.time() - began
         answers.append(answer.status)
     events.close()
 

@@ -1,11 +1,10 @@
 // Keeps the status page up to date. The server renders it, with and without this; what comes from there replaces what has changed.
 "use strict";
 (() => {
-  const SOONEST = 2000; // ms between two looks ...
-  const LATEST = 16000; // ... however long an answer takes
+  const SOONEST = 2000; // ms between two looks, unless the server asks for more
   const WITHOUT_EVENTS = 15000;
   const WITH_EVENTS = 60000;
-  const TYPING = 100;
+  const TYPING = 50;
   const CHATTER = 15000; // ms between two announcements
   const byId = (id) => document.getElementById(id);
   const form = byId("filter");
@@ -79,14 +78,13 @@
   let tag = null;
   let shown = location.href;
   let turn = 0;
-  let took = 0;
+  let period = SOONEST;
   async function load(url) {
     const mine = ++turn;
-    const began = performance.now();
     try {
       const response = await fetch(url, tag && url === shown ? { headers: { "If-None-Match": tag } } : {});
       if (mine !== turn) return;
-      took = performance.now() - began;
+      period = 1000 * response.headers.get("x-refresh-after") || SOONEST;
       if (response.status !== 304) {
         // An incident that is not known any more has its page too.
         if (response.status === 503) throw new Error("KubeHealer is busy");
@@ -116,8 +114,6 @@
   let timer = null;
   function look() {
     if (timer || document.hidden) return;
-    let period = SOONEST;
-    while (period < 25 * took && period < LATEST) period *= 2;
     timer = setTimeout(() => {
       timer = null;
       load(location.href);
