@@ -6,7 +6,7 @@ use crate::diagnosis::cause::CauseCode as C;
 
 const DRIVER: &str =
     "check that the driver's node pod runs on node {node}: kubectl get csinodes,pods -A -o wide";
-const HOLDER: &str = "find the pod that still uses the volume: kubectl get volumeattachments; delete that pod first; if its node is shut down, force-delete it or taint the node out-of-service";
+const HOLDER: &str = "find the pod that still uses the volume: kubectl get volumeattachments; delete that pod first; if its node is shut down, taint the node out-of-service or force-delete that pod";
 const DRIVER_LOG: &str = "read the log of the storage driver's pod on node {node} and of its controller";
 
 /// First match wins. The codes are those of a mount; an attachment has its own.
