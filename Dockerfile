@@ -27,7 +27,7 @@ ARG BASE
 ARG VERSION=0.1.0
 ARG REVISION=unknown
 LABEL org.opencontainers.image.title="KubeHealer" \
-      org.opencontainers.image.description="Tells why pods fail: a read-only Kubernetes pod-failure watcher and diagnoser" \
+      org.opencontainers.image.description="Shows why pods fail: a read-only Kubernetes pod-failure watcher and diagnoser" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.source="https://github.com/kubehealer/kubehealer" \
       org.opencontainers.image.documentation="https://github.com/kubehealer/kubehealer#readme" \

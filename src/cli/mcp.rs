@@ -163,7 +163,7 @@ struct Diagnose {
     all_namespaces: bool,
     /// A label selector, such as app=cart,tier!=db.
     selector: Option<String>,
-    /// This severity and worse ones only.
+    /// Only this severity and above.
     #[schemars(extend("enum" = ["info", "warning", "critical"]))]
     severity: Option<String>,
     /// Findings with these reasons only, such as OOMKilled.
@@ -181,7 +181,7 @@ struct Diagnose {
 struct Incidents {
     /// Default: all namespaces.
     namespace: Option<String>,
-    /// This severity and worse ones only.
+    /// Only this severity and above.
     #[schemars(extend("enum" = ["info", "warning", "critical"]))]
     severity: Option<String>,
     /// Incidents with this reason only, such as OOMKilled.

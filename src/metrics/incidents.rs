@@ -77,7 +77,7 @@ const INCIDENT_INFO: Family = Family::gauge(
 .owned();
 const MUTED: Family = Family::gauge(
     "kubehealer_incidents_muted",
-    "Muted open incidents of a pod, or of a workload if pod is empty: they do not alert until the mute ends.",
+    "Muted open incidents of a pod, or of a workload if pod is empty: they do not alert until the mute expires.",
     &["namespace", "pod", "workload_kind", "workload"],
 )
 .owned();

@@ -84,7 +84,7 @@ pub struct BindError {
 
 fn trouble(error: &io::Error, flag: &str) -> String {
     let what = match error.kind() {
-        io::ErrorKind::AddrInUse => "another program uses the port; choose another port",
+        io::ErrorKind::AddrInUse => "another program is using the port; choose another port",
         io::ErrorKind::PermissionDenied => {
             "permission denied: ports below 1024 need privileges; choose another port"
         }

@@ -148,7 +148,7 @@ async fn tell(server: Weak<Server>, mut version: u64) {
 
 pub(super) async fn events(State(server): Served, Extension(Client(from)): Extension<Client>) -> Response {
     let Ok(share) = server.live.listeners.try_take(from, 1) else {
-        let words = "too many clients listen for changes; poll the lists instead";
+        let words = "too many clients are streaming changes; poll the lists instead";
         return busy(StatusCode::SERVICE_UNAVAILABLE, words);
     };
     let version = server.shown.incidents.read().changes().version();

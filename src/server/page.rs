@@ -38,7 +38,7 @@ pub fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Err
         return Ok(None);
     }
     let number = text.parse().ok().filter(|number| (1..=MAX_ITEMS).contains(number));
-    number.map(Some).ok_or_else(|| D::Error::custom(format_args!("a number from 1 to {MAX_ITEMS} is needed")))
+    number.map(Some).ok_or_else(|| D::Error::custom(format_args!("must be a number from 1 to {MAX_ITEMS}")))
 }
 
 /// A token that this server has not made.

@@ -126,7 +126,7 @@ fn page(shown: &Shown, root: &str, title: &str, main: &Markup) -> Markup {
                 script src={ (root) "status.js" } defer {}
             }
             body data-root=(root) {
-                a.skip href="#main" { "Skip to the content" }
+                a.skip href="#main" { "Skip to content" }
                 header {
                     div.top { div.page #about { (about(shown, root, &cluster)) } }
                     div.page #notes { (notes(shown)) }

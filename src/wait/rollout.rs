@@ -37,7 +37,7 @@ pub(super) fn workload(kind: Kind, workload: &Workload) -> Progress {
             if updated < wanted {
                 waiting(format!("{updated} of {wanted} pods updated"))
             } else if status.replicas > updated {
-                waiting(format!("{} old pods still to be terminated", status.replicas - updated))
+                waiting(format!("{} old pods are pending termination", status.replicas - updated))
             } else {
                 available_of(available, updated)
             }
@@ -156,7 +156,7 @@ pub(super) fn pod(pod: &Pod, now: Timestamp) -> Progress {
         _ => {}
     }
     match job {
-        Some(job) if is_at_work(pod, now) => ready(format!("running the work of Job {}", job.name)),
+        Some(job) if is_at_work(pod, now) => ready(format!("running as part of Job {}", job.name)),
         _ if is_settled(pod, now) => ready("ready"),
         _ if is_ready(pod) => waiting("ready, but it has only just started"),
         _ => waiting("not ready"),

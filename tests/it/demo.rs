@@ -206,13 +206,13 @@ fn what_keeps_demo_and_watch_from_beginning_is_said_in_words() {
     let folder = folder(&[("empty", b""), ("text", b"hello"), ("config", b"clusters: [token: hunter2")]);
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     for (args, words) in [
-        (vec!["demo", "--listen", &taken], "another program uses the port"),
+        (vec!["demo", "--listen", &taken], "another program is using the port"),
         (vec!["demo", "--kubernetes-listen", &taken], "cannot listen"),
         (vec!["demo", "--speed", "0"], "--speed"),
         (vec!["demo", "--replay", "/nonexistent"], "/nonexistent"),
         (vec!["demo", "--replay", &path("empty")], "no object"),
         (vec!["demo", "--replay", &path("text")], "cannot be read"),
-        (vec!["watch", "--listen", &taken], "another program uses the port"),
+        (vec!["watch", "--listen", &taken], "another program is using the port"),
         (vec!["watch", "--listen", "127.0.0.1:0"], "no cluster"),
         (vec!["watch", "--listen", "127.0.0.1:0", "--kubeconfig", &path("config")], "kubeconfig"),
         (vec!["watch", "--shard", "3/3"], "INDEX/COUNT"),

@@ -111,7 +111,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : volume attachment is being deleted",
             C::VolumeAttachFailed,
-            "last attachment has not been taken back",
+            "last attachment has not been removed",
         ),
         (
             "FailedAttachVolume",
@@ -207,7 +207,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedMount",
             "MountVolume.SetUp failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : lstat /var/lib/kubelet/plugins/kubernetes.io/csi/efs/x/globalmount: stale NFS file handle",
             C::VolumeMountFailed,
-            "stale NFS file handle (an old mount on the node is dead)",
+            "stale NFS file handle (the node's mount is broken)",
         ),
         (
             "FailedMount",
@@ -295,7 +295,7 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to setup network for sandbox \"bc59dc1e752f\": plugin type=\"multus\" name=\"multus-cni-network\" failed (add): Multus: [shop/cart/19241d18]: error getting pod: Get \"https://[10.96.0.1]:443/api/v1/namespaces/shop/pods/cart?timeout=1m0s\": dial tcp 10.96.0.1:443: i/o timeout",
             C::NetworkSetupFailed,
-            "does not reach the API server",
+            "cannot reach the API server",
         ),
         (
             "",
@@ -349,19 +349,19 @@ fn a_sandbox_that_cannot_be_made_says_what_the_node_lacks() {
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create pod network sandbox k8s_cart_shop_7b1e_0(bc59): error adding pod shop_cart to CNI network \"multus-cni-network\": plugin type=\"multus-shim\" name=\"multus-cni-network\" failed (add): CmdAdd (shim): CNI request failed with status 400: 'ContainerID:\"bc59\" Netns:\"/var/run/netns/x\" IfName:\"eth0\" ERRORED: error configuring pod [shop/cart] networking: [shop/cart/7b1e:ovn-kubernetes]: error adding container to network \"ovn-kubernetes\": CNI request failed with status 400: '[shop/cart bc59 network default NAD default] failed to get pod annotation: timed out waiting for annotations: context deadline exceeded'",
             C::NetworkSetupFailed,
-            "control plane has not set the pod up in time",
+            "control plane did not set up the pod in time",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to create pod network sandbox k8s_cart: error adding pod shop_cart to CNI network \"multus-cni-network\": CNI request failed with status 400: 'failed to configure pod interface: timed out waiting for OVS port binding (ovn-installed) for 0a:58:0a:81:02:05 [10.129.2.5/23]'",
             C::NetworkSetupFailed,
-            "control plane has not set the pod up in time",
+            "control plane did not set up the pod in time",
         ),
         (
             "",
             "Failed to create pod sandbox: rpc error: code = Unknown desc = failed to start sandbox container task \"x\": hcs::CreateComputeSystem x: The container operating system does not match the host operating system.: unknown",
             C::ImagePlatformMismatch,
-            "another build of Windows",
+            "Windows build differs",
         ),
         (
             "kata",
@@ -442,7 +442,7 @@ fn a_container_that_cannot_be_started_lays_it_to_whom_it_belongs() {
         (
             "error while creating mount source path \"/var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount\": mkdir /var/lib/kubelet/pods/c40d/volumes/kubernetes.io~csi/pvc-d044/mount: file exists",
             C::MountFailed,
-            "that path is a file, or an old mount that no longer works",
+            "that path is a file or a stale mount",
         ),
         (
             "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: write /proc/self/attr/keycreate: permission denied: unknown",

@@ -296,8 +296,8 @@ fn out_of_memory_is_the_runtimes_word_and_never_a_bare_137() {
         &[
             "64Mi",
             "memory request 32Mi",
-            "ran 12s until it was killed, and 12s the time before",
-            "soon after each start",
+            "ran 12s until it was killed, and 12s in the run before",
+            "within a minute of its start",
         ],
     );
     assert_eq!(f.confidence, Confidence::Confirmed);

@@ -326,7 +326,7 @@ async fn a_pod_of_a_job_is_at_work_has_completed_or_has_failed() {
             Box::new(|_: &mut Value| {}) as Box<dyn FnOnce(&mut Value)>,
             0,
             false,
-            "running the work of Job nightly",
+            "running as part of Job nightly",
         ),
         (
             Box::new(|pod: &mut Value| {
@@ -337,7 +337,7 @@ async fn a_pod_of_a_job_is_at_work_has_completed_or_has_failed() {
             }),
             0,
             false,
-            "running the work of Job nightly",
+            "running as part of Job nightly",
         ),
         (Box::new(over("Succeeded", 0)), 0, true, "succeeded"),
         (Box::new(over("Failed", 3)), 1, true, "code 3"),

@@ -189,12 +189,12 @@ fn readable(message: &str) -> String {
     };
     if let Some((missing, _)) = text.strip_prefix("missing ").and_then(|rest| rest.split_once(" at '<EOF>'"))
     {
-        return format!("the expression ends where {missing} should come");
+        return format!("the expression ends where {missing} is expected");
     }
     let expecting = text.split(" expecting ").nth(1).filter(|e| !e.starts_with('{')).unwrap_or_default();
     match quoted() {
         Some("<EOF>") if expecting.is_empty() => "the expression ends too early".into(),
-        Some("<EOF>") => format!("the expression ends where {expecting} should come"),
+        Some("<EOF>") => format!("the expression ends where {expecting} is expected"),
         Some(found) if expecting == "<EOF>" => {
             format!("{found:?} is not expected after the end of the expression")
         }
@@ -452,7 +452,7 @@ impl<'s> Checker<'s> {
             ("all" | "exists" | "exists_one" | "existsOne" | "filter" | "map", _) => {
                 return wrong(
                     at,
-                    format!("{name}() takes a variable and what to do with it, such as {name}(x, x == 1)"),
+                    format!("{name}() takes a variable and an expression, such as {name}(x, x == 1)"),
                 );
             }
             _ => None,
@@ -691,9 +691,7 @@ impl<'s> Checker<'s> {
         let (index, index_type) = self.boxed(index)?;
         match (of_type, index_type) {
             (Type::List(of), Type::Int) => Ok((Op::Item(of_node, index), *of)),
-            (Type::List(_), other) => {
-                wrong(at, format!("the items of a list are counted by int; this is {other}"))
-            }
+            (Type::List(_), other) => wrong(at, format!("a list index must be an int; this is {other}")),
             (Type::Map(of), Type::Text) => Ok((Op::Key(of_node, index), *of)),
             (Type::Map(_), other) => wrong(at, format!("the keys of a map are strings; this is {other}")),
             (other, _) => wrong(of_at, format!("[ ] is for lists and maps; this is {other}")),
@@ -836,7 +834,7 @@ fn field(kind: Kind, name: &str, at: usize) -> Result<&'static Field, Wrong> {
             "it may hold secrets and is not read from the cluster"
         }
         (Kind::Status, "containerStatuses" | "initContainerStatuses" | "ephemeralContainerStatuses") => {
-            "the status of a container is joined to it: write pod.spec.containers"
+            "a container's status is part of the container here: write pod.spec.containers"
         }
         _ => {
             return wrong(
@@ -926,7 +924,7 @@ fn compile(pattern: &str) -> Result<Pattern, String> {
             }
         }
     }
-    Err("the regular expression is too large once its repetitions are written out: use smaller ones".into())
+    Err("the regular expression is too large once its repetitions are expanded: use smaller ones".into())
 }
 
 fn part(name: &str) -> Option<Part> {

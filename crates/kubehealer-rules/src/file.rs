@@ -212,7 +212,7 @@ impl<'t> Reader<'t> {
             self.error(
                 name_node.at,
                 format!(
-                    "a rule's name has small letters, digits and -, at most {MAX_NAME}; this is {:?}",
+                    "a rule's name has lowercase letters, digits and -, at most {MAX_NAME}; this is {:?}",
                     cut(&name)
                 ),
             );
@@ -360,7 +360,7 @@ impl<'t> Reader<'t> {
             Some(node) => {
                 let reason = self.scalar(node, "reason")?;
                 if Reason::of(&reason).is_some() {
-                    self.error(node.at, format!("{reason} is a reason of KubeHealer's own: choose another name, or change its findings with `change`"));
+                    self.error(node.at, format!("{reason} is a built-in reason: choose another name, or change its findings with `change`"));
                 } else if !is_reason(&reason) {
                     self.error(node.at, format!("a reason is one word such as RestartedTwice, of letters and digits, at most {MAX_NAME}; this is {:?}", cut(&reason)));
                 }

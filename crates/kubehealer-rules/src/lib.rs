@@ -625,7 +625,7 @@ impl<'a> Subject<'a> {
 
 fn by_rule(rule: &Rule, what: &str) -> Evidence {
     let when = rule.when_text.split_whitespace().collect::<Vec<_>>().join(" ");
-    let when = if when.is_empty() { String::new() } else { format!(" since {}", redact::cut(&when, 300)) };
+    let when = if when.is_empty() { String::new() } else { format!(" because {}", redact::cut(&when, 300)) };
     let text = redact::clean(&format!("{what} by the rule {}{when}", rule.name)).into_owned();
     Evidence { source: Source::Rule, text, at: None }
 }

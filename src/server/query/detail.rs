@@ -212,7 +212,7 @@ impl Moment {
     fn of(entry: &Entry, container: &str) -> Self {
         let at = entry.at();
         match &entry.what {
-            Happened::Muted => Self::new(at, Event::Muted, "muted: it does not alert until the mute ends"),
+            Happened::Muted => Self::new(at, Event::Muted, "muted: no alerts until the mute expires"),
             Happened::Unmuted => Self::new(at, Event::Unmuted, "no longer muted"),
             Happened::Changed(is) => Self {
                 reason: Some(is.reason.as_str().to_owned()),

@@ -62,7 +62,7 @@ impl Asked {
         let severity = some(&self.severity).map(|text| text.parse()).transpose().map_err(BadFilter)?;
         let group = some(&self.group).map(|id| u64::from_str_radix(&id, 16)).transpose();
         let group = group.map_err(|_| {
-            BadFilter(format!("{:?} is not the id of a group: take one of /api/v1/groups", self.group))
+            BadFilter(format!("{:?} is not a group id: use one from /api/v1/groups", self.group))
         })?;
         let words: Vec<&str> = self.q.split_whitespace().collect();
         if self.q.len() > MAX_SEARCH || words.len() > MAX_WORDS {
@@ -98,7 +98,7 @@ impl Asked {
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
     namespace: Option<String>,
-    /// This one and worse.
+    /// This one and above.
     severity: Option<Severity>,
     reason: Option<String>,
     /// The value of any of its labels.

@@ -60,7 +60,7 @@ pub(super) fn incident(shown: &Shown, detail: &Detail) -> String {
 /// The page of an incident that is not known, or not any more.
 pub(super) fn unknown(shown: &Shown) -> String {
     let why =
-        "Resolved incidents are kept in memory, the last few hundred of them, until KubeHealer restarts.";
+        "KubeHealer keeps the last few hundred resolved incidents in memory and loses them when it restarts.";
     not_there(shown, "No such incident", why)
 }
 

@@ -110,7 +110,7 @@ fn form(asked: &Asked, sort: Sort, values: &Values) -> Markup {
             label {
                 "Severity"
                 select name="severity" {
-                    @for (value, text) in [("", "any"), ("warning", "warning and worse"), ("critical", "critical")] {
+                    @for (value, text) in [("", "any"), ("warning", "warning and above"), ("critical", "critical")] {
                         option value=(value) selected[asked.severity == value] { (text) }
                     }
                 }

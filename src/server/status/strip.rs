@@ -1,4 +1,4 @@
-//! The last hours as a picture: what opened, resolved and terminated in each five minutes.
+//! The last hours as a picture: what opened, resolved and terminated per five minutes.
 
 use std::collections::BTreeMap;
 
@@ -41,7 +41,7 @@ pub(super) fn strip(buckets: &[Bucket], now: Timestamp) -> Option<Markup> {
     reasons.sort_by_key(|(_, times)| std::cmp::Reverse(*times));
     Some(html! {
         svg.strip viewBox={ "0 0 " (width) " " (bottom) } preserveAspectRatio="none" role="img"
-            aria-label="Incidents that opened and resolved, and terminations, in each five minutes of the last six hours" {
+            aria-label="Incidents that opened and resolved, and terminations, per five minutes over the last six hours" {
             @for bucket in buckets {
                 @let x = place(bucket, now) * WIDTH;
                 @let up = height(bucket.opened, most, OPENED);

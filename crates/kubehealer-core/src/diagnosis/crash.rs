@@ -60,7 +60,7 @@ pub fn diagnose(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opti
     {
         finding.add(
             Source::Spec,
-            format!("a restart rule of the container expects exit code {}", end.exit_code),
+            format!("a restart rule of the container matches exit code {}", end.exit_code),
             None,
         );
         if view.status.restart_count < 10 {

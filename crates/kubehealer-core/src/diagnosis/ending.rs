@@ -178,8 +178,8 @@ fn evicted(finding: Finding, message: &str) -> Finding {
             .scope("node", node.clone())
             .next_step(format!("kubectl describe node {}", text::arg(&node)))
             .next_step(match resource.as_str() {
-                "inodes" => "find what writes so many small files: on the node: df -i, and du --inodes",
-                "pids" => "find what starts so many processes; the kubelet's podPidsLimit bounds each pod",
+                "inodes" => "find what writes so many small files: run df -i and du --inodes on the node",
+                "pids" => "find what starts so many processes; the kubelet's podPidsLimit limits each pod",
                 "memory" => "set memory requests to what the pod really uses: pods above their requests are evicted first",
                 _ => "find out what fills the disk of the node: images, logs, emptyDir volumes; pods above their requests are evicted first",
             });
@@ -275,7 +275,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
     let describe = format!("kubectl describe node {}", text::arg(&node));
     match word {
         _ if code == CauseCode::NodeDiskFull => {
-            finding.next_step(describe).next_step("the kubelet cannot write on its own disk: free space on the node")
+            finding.next_step(describe).next_step("the kubelet cannot write to its own disk: free space on the node")
         }
         _ if code == CauseCode::NodeFull && message.contains("capacity: 0") => finding.next_step(describe).next_step(
             "the node no longer offers it, or does not offer it yet: after a restart its device plugin must register first",
@@ -293,7 +293,7 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
         ),
         "UnexpectedAdmissionError" if device => finding
             .next_step(describe)
-            .next_step("the device plugin on the node was restarted or has lost a device; the controller's next pod is scheduled again"),
+            .next_step("the device plugin on the node was restarted or has lost a device; the controller creates a new pod, which the scheduler places again"),
         _ => finding.next_step(describe),
     }
 }
@@ -339,7 +339,7 @@ pub fn terminating(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<
     } else if node_gone {
         finding
             .summary(format!("pod is stuck terminating: its node {node} no longer exists"))
-            .cause(CauseCode::NodeLost, format!("node {node} is not among the nodes of the cluster: no kubelet reports that the containers have stopped"))
+            .cause(CauseCode::NodeLost, format!("node {node} is not in the cluster: no kubelet reports that the containers have stopped"))
             .scope("node", node.clone())
             .next_step("the pod garbage collector removes such pods after some time; if it does not, and the node is gone for good: kubectl delete pod --grace-period=0 --force")
     } else {
@@ -445,7 +445,8 @@ fn still_there(
 fn of_kill(error: &Message, alive: &str) -> (CauseCode, String, Option<&'static str>) {
     let whole = error.lower();
     if error.has(&["cni", "network for sandbox", "networkplugin", "teardown pod", "destroy network"]) {
-        let step = "see the pod of the CNI plugin on this node, and its log: kubectl get pods -A -o wide";
+        let step =
+            "check the network plugin's pod on this node, and read its log: kubectl get pods -A -o wide";
         return (CauseCode::NetworkSetupFailed, "its network cannot be torn down".to_owned(), Some(step));
     }
     if error.has(&["unmount", "umount", "device is busy", "target is busy"])
@@ -486,8 +487,8 @@ fn unwilling(pod: &Pod, context: &Context<'_>, due: Timestamp) -> Option<Finding
     let describe = finding.kubectl_pod("describe pod");
     let mut finding = if hook {
         finding
-            .summary("the pod is being deleted, and a preStop hook of it failed")
-            .cause(CauseCode::HookFailed, "its preStop hook failed; the kubelet's event withholds the output")
+            .summary("the pod is being deleted, and one of its preStop hooks failed")
+            .cause(CauseCode::HookFailed, "its preStop hook failed; the kubelet's event omits the output")
             .next_step(describe)
             .next_step("run the hook's command by hand in the image: its work may be unfinished")
     } else {
@@ -543,8 +544,11 @@ pub fn failed_silently(pod: &Pod) -> Option<Finding> {
         return None;
     }
     let mut finding = Finding::of_pod(pod, Reason::PodFailed)
-        .summary("the pod has failed, and none of its containers says why")
-        .cause(CauseCode::Unexplained, "neither the pod nor a container has a reason".to_owned());
+        .summary("the pod has failed, and no container status shows why")
+        .cause(
+            CauseCode::Unexplained,
+            "neither the pod status nor a container status gives a reason".to_owned(),
+        );
     if !status.message.is_empty() {
         finding.cause.text = text::quote(&status.message);
     }

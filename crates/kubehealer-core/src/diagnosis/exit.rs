@@ -44,7 +44,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         return known(C::BadSystemCall, "killed by seccomp: a system call that its profile forbids");
     }
     if reason == "Unknown" && exit_code == 255 {
-        return known(C::NodeRestarted, "containerd found the container gone after a restart of its own");
+        return known(C::NodeRestarted, "containerd restarted, and the container was gone");
     }
     match exit_code {
         0 => known(C::CommandCompleted, "success"),
@@ -102,17 +102,19 @@ fn sysexit(exit_code: i32) -> &'static str {
     match exit_code {
         64 => "by convention: wrong usage",
         65 => "by convention: wrong input data",
-        66 => "by convention: no input",
+        66 => "by convention: an input file cannot be read",
+        67 => "by convention: unknown user",
+        68 => "by convention: unknown host",
         69 => "by convention: a service is unavailable",
         70 => "by convention: an internal error",
-        71 => "by convention: an error of the operating system",
-        73 => "by convention: an output cannot be created",
+        71 => "by convention: an operating system error",
+        72 => "by convention: a system file is missing",
+        73 => "by convention: an output file cannot be created",
         74 => "by convention: an input or output error",
         75 => "by convention: a temporary failure",
         76 => "by convention: a protocol error",
         77 => "by convention: permission denied",
-        78 => "by convention: a configuration error",
-        _ => "by convention: an error of the caller",
+        _ => "by convention: a configuration error",
     }
 }
 

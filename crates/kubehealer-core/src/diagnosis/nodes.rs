@@ -36,7 +36,7 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         let (code, words) = if silent {
             (CauseCode::KubeletStopped, "its kubelet has stopped posting status")
         } else {
-            (CauseCode::NodeUnready, "its kubelet says that it is not ready")
+            (CauseCode::NodeUnready, "its kubelet reports that it is not ready")
         };
         // Of a silent kubelet the message says only that it is silent.
         let why = match (silent, said.is_empty()) {
@@ -56,8 +56,9 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
             .next_step(describe.clone());
         if silent && pods > 0 {
             let pods = text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod");
-            finding =
-                finding.next_step(format!("the status of its {pods} is out of date; a drain moves them"));
+            finding = finding.next_step(format!(
+                "the status of its {pods} is out of date; if the node does not come back, drain it"
+            ));
         }
         // Of a silent kubelet the control plane has waited long enough already.
         finding = finding.grace(since, Some(if silent { SignedDuration::ZERO } else { STARTING }), look);
@@ -100,7 +101,7 @@ fn pressure(node: &Node, condition: &NodeCondition, reason: Reason, look: &mut L
         .summary(format!(
             "node {name} is short of {what} ({reason}{of}): it evicts pods and accepts no new ones"
         ))
-        .cause(CauseCode::NodePressure, format!("the kubelet says: {said}"))
+        .cause(CauseCode::NodePressure, format!("the kubelet reports: {said}"))
         .with(Source::Node, format!("{reason} True: {said}"), since)
         .scope("node", name.clone())
         .next_step(format!("kubectl describe node {}", text::arg(&name)))

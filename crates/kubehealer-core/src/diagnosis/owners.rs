@@ -417,7 +417,7 @@ impl Owners {
             finding.workload = Some(of.clone());
             if event.reason == "MissSchedule" {
                 finding = finding.next_step(
-                    "raise startingDeadlineSeconds (below 10 the controller may never be in time), or check whether the controller manager was down",
+                    "raise startingDeadlineSeconds (below 10 the controller may miss every run), or check whether the controller manager was down",
                 );
             }
             let step = finding.kubectl(&format!("describe cronjob {}", text::arg(&of.name)));
@@ -493,7 +493,7 @@ impl Owners {
             if reason == Reason::PodFailurePolicy {
                 finding.summary = format!("{}: {}", finding.summary, text::head(&said, 240));
             }
-            finding.add(Source::Owner, "its pods are gone, and their logs with them", None);
+            finding.add(Source::Owner, "its pods and their logs are gone", None);
             finding.confidence = Confidence::Probable;
         }
         let logs = finding.kubectl(&format!("logs job/{} --all-containers", text::arg(&name)));

@@ -44,7 +44,7 @@ impl OwnerLabels {
                 || !key.chars().all(fits)
                 || !key.starts_with(|c: char| c.is_ascii_alphanumeric())
             {
-                return Err(format!("{key:?} is not the key of a label, such as app.kubernetes.io/part-of"));
+                return Err(format!("{key:?} is not a valid label key, such as app.kubernetes.io/part-of"));
             }
             let mut name = key.replace(['-', '.', '/'], "_");
             if name.starts_with(|c: char| c.is_ascii_digit()) {

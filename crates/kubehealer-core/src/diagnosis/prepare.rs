@@ -288,7 +288,7 @@ fn pause_image(finding: Finding, message: &str, read: &Message) -> Finding {
         _ => finding,
     };
     finding.next_step(format!(
-        "on node {node}: the runtime's setting of the sandbox image, and crictl pull {}",
+        "on node {node}: check the runtime's sandbox image setting, and try crictl pull {}",
         text::arg(&named)
     ))
 }
@@ -319,15 +319,15 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
                 .summary("a container of the pod was started, and the kubelet makes no progress")
                 .cause(
                     CauseCode::HookFailed,
-                    "the container was started and is not shown as running, as while its postStart hook runs",
+                    "the container was started but is not shown as running: this happens while its postStart hook runs",
                 )
                 .confidence(Confidence::Possible)
-                .next_step("if the container has a postStart hook: it has not finished"),
+                .next_step("if the container has a postStart hook, the hook has not finished"),
             None,
         ),
         "Pulled" | "Created" => (
             finding
-                .summary("a container of the pod is not started although its image is there")
+                .summary("a container of the pod has not started although its image is present")
                 .cause(
                     CauseCode::RuntimeTimeout,
                     format!("the container runtime on node {node} is still creating or starting it"),

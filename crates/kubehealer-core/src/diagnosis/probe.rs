@@ -44,7 +44,7 @@ pub fn is_shell(program: &str) -> bool {
 /// A probe in words.
 pub fn describe(name: &str, probe: &Probe) -> String {
     format!(
-        "{name} probe: {}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until it acts",
+        "{name} probe: {}, initialDelaySeconds {}, periodSeconds {}, timeoutSeconds {}, failureThreshold {}: {}s until the kubelet acts",
         target(probe),
         probe.initial_delay_seconds,
         probe.period(),
@@ -147,7 +147,7 @@ const RULES: &[Rule] = &[
         any: &["no route to host", "network is unreachable"],
         with: &[],
         short: "no route to the pod",
-        hint: "the node cannot reach the pod's port: check network policies and the CNI",
+        hint: "the node cannot reach the pod's port: check network policies and the network plugin",
         may_be_slow: false,
         of_program: false,
     },
@@ -155,7 +155,7 @@ const RULES: &[Rule] = &[
         any: &["dial tcp", "failed to connect"],
         with: &SLOW,
         short: "the connection times out",
-        hint: "the node cannot reach the pod's port: check network policies and the CNI, and whether the program is stuck",
+        hint: "the node cannot reach the pod's port: check network policies and the network plugin, and whether the program is stuck",
         may_be_slow: true,
         of_program: true,
     },
@@ -211,7 +211,7 @@ const RULES: &[Rule] = &[
         any: &["tls: certificate required", "tls: bad certificate"],
         with: &["remote error"],
         short: QUOTE,
-        hint: "the server demands a client certificate, and a probe has none: serve the checks on a port without client certificates, or use a tcpSocket or exec probe",
+        hint: "the server requires a client certificate, and a probe has none: serve the checks on a port without client certificates, or use a tcpSocket or exec probe",
         may_be_slow: false,
         of_program: false,
     },
@@ -596,7 +596,7 @@ pub fn needs_longer(finding: &mut Finding, probe: &Probe, needed: SignedDuration
     finding.add(
         Source::Status,
         format!(
-            "{which} was ready after {took}, but the probe kills it at {budget}s: it is slow to start, not dead"
+            "{which} was ready after {took}, but the probe kills it at {budget}s: it is slow to start, not hung"
         ),
         None,
     );

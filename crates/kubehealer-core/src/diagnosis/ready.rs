@@ -333,7 +333,7 @@ pub fn device(view: &View<'_>, look: &mut Look) -> Option<Finding> {
             )
             .with(Source::Status, format!("{resource} {id}: Unhealthy{said}"), None)
             .scope("node", text::name(&view.pod.spec.node_name))
-            .next_step("read the log of the device plugin on the node; a new pod gets another device")
+            .next_step("read the log of the device plugin on the node; a new pod may get another device")
             .grace(None, None, look),
     )
 }
@@ -397,7 +397,7 @@ fn marked_unready(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<F
         .confidence(Confidence::Probable)
         .scope("node", node.clone())
         .with(Source::Status, "Ready False, and every container is ready", since)
-        .with(Source::Node, "nodes were not read: they would show whether it is the node", None)
+        .with(Source::Node, "nodes were not read: they would show whether the node is the cause", None)
         .next_step(format!("kubectl describe node {}", text::arg(&node)));
     // It is a node's reason, but one pod is never critical by itself.
     finding.severity = Severity::Warning;

@@ -228,7 +228,7 @@ static RULES: &[Rule] = &[
         about: About::Named("runtimeclass", "RuntimeClass \"", "\""),
         words: |a| format!("RuntimeClass {} does not exist", a.named("RuntimeClass \"", "\"")),
         steps: &[
-            "create the RuntimeClass (an operator may be meant to), or correct runtimeClassName: kubectl get runtimeclasses",
+            "create the RuntimeClass (an operator often does this), or correct runtimeClassName: kubectl get runtimeclasses",
         ],
     },
     Rule {
@@ -426,7 +426,7 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
     let service = service_of(message);
     if has(&["x509: ", "tls: "]) {
         steps.push(
-            "renew the webhook's certificate, and the caBundle that belongs to it (cert-manager does both)"
+            "renew the webhook's certificate, and the caBundle that belongs to it (cert-manager can do both)"
                 .to_owned(),
         );
     } else if let Some((service, space)) = &service {

@@ -292,7 +292,7 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
                 .summary(format!("pod is held back by scheduling gate {gates}"))
                 .cause(CauseCode::SchedulingGate, format!("scheduling gate {gates} has not been removed"))
                 .with(Source::Status, message, since)
-                .next_step("the controller that owns the gate (a queue, a quota system) removes it");
+                .next_step("wait for the controller that owns the gate (a queue, a quota system) to remove it, or read its log");
             Some(finding.grace(since, None, look))
         }
         "SchedulerError" => {
@@ -679,10 +679,10 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
             "the claim must exist and be bound, in a zone that the node can reach"
         }
         CauseCode::NodesUnschedulable if is_taint_of_an_end(words) => {
-            "the autoscaler is removing these nodes, and has to add others: see its log"
+            "the autoscaler is removing these nodes: check in its log that it adds others"
         }
         CauseCode::NodesUnschedulable => {
-            "when the maintenance is over, for each of them: kubectl uncordon NODE"
+            "when the maintenance is over, uncordon each of these nodes: kubectl uncordon NODE"
         }
         CauseCode::NodeUnready if is_taint_of_a_start(words) => {
             "an agent removes this taint when it is ready on the node: check its pods: kubectl get pods -A -o wide; if the agent was removed, remove the taint: kubectl taint nodes NODE KEY-"

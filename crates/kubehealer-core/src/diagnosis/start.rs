@@ -74,7 +74,7 @@ fn invalid_name(finding: Finding, view: &View<'_>, message: &str) -> Finding {
 fn never_pulled(finding: Finding, view: &View<'_>) -> Finding {
     let image = text::name(view.image);
     let why = format!(
-        "image {image} is not on node {} (or not for this pod's credentials), and imagePullPolicy Never forbids pulling it",
+        "image {image} is not on node {} (or this pod may not use it), and imagePullPolicy Never forbids pulling it",
         text::name(&view.pod.spec.node_name)
     );
     finding
@@ -364,7 +364,7 @@ fn not_read(finding: Finding, who: &str, message: &str) -> Finding {
     let node = finding.node.clone();
     let said = text::quote(message);
     finding
-        .summary(format!("{who}: the kubelet has not read yet what it needs from the API server"))
+        .summary(format!("{who}: the kubelet has not yet read what it needs from the API server"))
         .cause(
             CauseCode::RuntimeTimeout,
             format!("the kubelet could not read it from the API server in time: {said}"),

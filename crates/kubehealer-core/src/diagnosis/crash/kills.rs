@@ -159,7 +159,7 @@ pub(super) fn killed_by_kubelet(
             if event.is_none() && view.waiting().is_none_or(|w| w.reason != "PostStartHookError") {
                 finding.confidence = Confidence::Possible;
                 finding.cause.text = format!(
-                    "killed (exit code {}); it has a postStart hook, and a failed hook gets the container killed",
+                    "killed (exit code {}); it has a postStart hook, and the kubelet kills the container if the hook fails",
                     end.exit_code
                 );
                 finding.add(
@@ -173,7 +173,7 @@ pub(super) fn killed_by_kubelet(
             }
             let step = finding.kubectl_pod("describe pod");
             finding.next_step(step).next_step(
-                "run the hook's command by hand in the image; the kubelet's events withhold its output",
+                "run the hook's command by hand in the image; the kubelet's events omit its output",
             )
         }
     }
@@ -198,7 +198,9 @@ pub(super) fn unexplained_kill(
             why.push_str("; the node itself was out of memory at that time and killed processes");
             sure = Confidence::Probable;
         } else {
-            why.push_str("; the kernel killed a process on the node for a memory limit at that time");
+            why.push_str(
+                "; at that time the kernel killed a process on the node because it reached a memory limit",
+            );
         }
     } else if let Some((name, _)) = suspect {
         why.push_str(&format!(
@@ -227,7 +229,7 @@ pub(super) fn unexplained_kill(
     if !context.sources.events {
         finding.add(
             Source::Event,
-            "events were not read: they would name a probe, a hook or an eviction as the killer",
+            "events were not read: they would show whether a probe, a hook or an eviction killed it",
             None,
         );
     }

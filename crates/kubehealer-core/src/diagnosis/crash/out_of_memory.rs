@@ -63,10 +63,10 @@ pub(super) fn out_of_memory(
             )
             .confidence(Confidence::Probable),
         code => finding
-            .summary(format!("{kind} {container}: exit code {code}; a process in it was OOM-killed{place} before{recovered}"))
+            .summary(format!("{kind} {container}: exit code {code}; a process in it was OOM-killed{place} earlier{recovered}"))
             .cause(
                 CauseCode::ChildMemoryLimitReached,
-                format!("a child process was OOM-killed{place} some time before; the container itself exited with code {code}"),
+                format!("a child process was OOM-killed{place} earlier; the container itself exited with code {code}"),
             )
             .confidence(Confidence::Possible),
     };
@@ -95,7 +95,7 @@ fn with_steps(finding: Finding, view: &View<'_>, advice: &str) -> Finding {
     let volumes = in_memory(view);
     if !volumes.is_empty() {
         finding = finding.next_step(format!(
-            "what is written to emptyDir {volumes} (medium: Memory) counts as memory of the container: measure it (df), set a sizeLimit and leave room for it in the memory limit, or use the disk"
+            "files in emptyDir {volumes} (medium: Memory) count towards the container's memory: measure them (df), set a sizeLimit and leave room for it in the memory limit, or use an emptyDir on disk"
         ));
     }
     finding.next_step(step)
@@ -119,7 +119,7 @@ fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
             "give the container a memory request near what it uses, and a limit: without them it is among the first that the kernel kills when the node is short; or make it use less"
         }
         Some(0..60) => {
-            "it dies soon after each start, so the limit is far below what it needs to run at all: raise it, or lower the program's heap"
+            "it was killed within a minute of its start: the limit is probably too low for it to run at all; raise the limit, or reduce the program's heap size"
         }
         Some(3600..) => {
             "it ran for a long time before: look for a leak or for growing load; a higher limit alone only delays the next kill"
@@ -152,7 +152,7 @@ fn add_facts(
     match (uptime(end), view.end_before().filter(|e| e.reason == "OOMKilled").and_then(uptime)) {
         (Some(last), Some(before)) => {
             let words = format!(
-                "ran {} until it was killed, and {} the time before",
+                "ran {} until it was killed, and {} in the run before",
                 text::duration(last),
                 text::duration(before)
             );

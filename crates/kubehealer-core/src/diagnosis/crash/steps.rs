@@ -179,7 +179,7 @@ fn of_resource(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["cuda out of memory", "cuda error: out of memory", "hip out of memory", "cudamalloc"]) {
-        "the GPU's memory is full, not the container's: use a smaller batch or model, a GPU with more memory, or stop what else uses this GPU (nvidia-smi)"
+        "the GPU's memory is full, not the container's: use a smaller batch or model, a GPU with more memory, or stop other programs that use this GPU (nvidia-smi)"
     } else if has(&["inotify", "file watchers"]) {
         "raise fs.inotify.max_user_instances and max_user_watches (sysctl) on the node"
     } else if has(&["aio-max-nr", "io_setup"]) {
@@ -191,7 +191,7 @@ fn of_resource(said: &str) -> &'static str {
     } else if has(&["/dev/shm", "shared memory limit", "shared memory segment"]) {
         "mount an emptyDir of medium Memory at /dev/shm"
     } else if has(&["no space left", "disk full", "disk is full", "enospc", "quota exceeded"]) {
-        "free space on the volume or raise its size; without a volume, free space on the node's disk"
+        "free space on the volume or expand it; without a volume, free space on the node's disk"
     } else if has(&["open files", "emfile", "nofile"]) {
         "raise the limit on open files (ulimit -n) of the container runtime, or make the program open fewer"
     } else if has(&["cannot allocate memory"]) {
@@ -216,7 +216,7 @@ fn of_configuration(said: &str) -> &'static str {
     } else if ["port", "int", "number", "colons"].iter().any(|word| lower.contains(word))
         && SERVICE_LINK.as_ref().is_some_and(|pattern| pattern.is_match(said))
     {
-        "this is the form of a variable that Kubernetes sets for a Service (NAME_PORT): set the variable in the pod, rename the Service, or set enableServiceLinks: false"
+        "Kubernetes sets a variable of this form (NAME_PORT) for a Service: set the variable in the pod, rename the Service, or set enableServiceLinks: false"
     } else {
         "correct the named setting in the ConfigMap, Secret or environment of the container"
     }
@@ -226,7 +226,7 @@ fn of_data(said: &str) -> &'static str {
     let lower = said.to_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| lower.contains(word));
     if has(&["data is newer", "downgrad"]) {
-        "use an image at least as new as the data on the volume; to go back, restore a backup from before the upgrade"
+        "use an image at least as new as the one that wrote the data on the volume; to go back, restore a backup from before the upgrade"
     } else if has(&[
         "corrupt",
         "malformed",
@@ -278,7 +278,7 @@ fn of_library(said: &str) -> &'static str {
 
 fn of_command(said: &str) -> &'static str {
     if said.contains("Windows line endings") {
-        "save the script with Unix line endings (dos2unix), and build the image or the ConfigMap again"
+        "save the script with Unix line endings (dos2unix), then rebuild the image or update the ConfigMap"
     } else if said.contains("nsenter") {
         "install the program on the node, or remove the command that calls it"
     } else {
@@ -324,11 +324,11 @@ fn of_tls(said: &str) -> &'static str {
         "not support ssl",
         "not enabled",
     ]) {
-        "one side speaks TLS and the other does not: compare scheme and port with what the server offers there"
+        "one side speaks TLS and the other does not: compare the scheme and port with what the server offers"
     } else if has(&["expired", "not yet valid", "notyetvalid"]) {
         "renew the named certificate; if it is valid, correct the clock of the node"
     } else if has(&["remote error", "alert"]) {
-        "the other side rejects the connection: its log says why; check the client's certificate and the TLS versions of both sides"
+        "the other side rejects the connection: read its log; check the client's certificate and the TLS versions of both sides"
     } else {
         "compare the server's certificate with the CA bundle and the host name that the program uses"
     }

@@ -44,7 +44,7 @@ pub const RULES: &[Rule] = &[
     rule("plain HTTP", C::RegistryTlsError)
         .fact(&[Fact::PlainHttp])
         .of(Of::Registry)
-        .only(&["let {registry} serve TLS, or name it as a plain HTTP registry in the container runtime's settings on every node (containerd: certs.d/{registry}/hosts.toml)"]),
+        .only(&["enable TLS on {registry}, or list it as a plain HTTP registry in the container runtime's settings on every node (containerd: certs.d/{registry}/hosts.toml)"]),
     rule("TLS", C::RegistryTlsError).fact(&[Fact::Tls]).of(Of::Registry),
     rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).of(Of::Node),
     rule("the node cannot store it", C::ImagePullFailed)
@@ -65,7 +65,7 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::Dns])
         .of(Of::Registry)
         .note("DNS on the node: the name does not resolve"),
-    rule("cut off", C::RegistryUnreachable).fact(&[Fact::Reset]).of(Of::Registry).only(&[CURL, "look for a proxy, firewall or MTU between the node and the registry"]),
+    rule("cut off", C::RegistryUnreachable).fact(&[Fact::Reset]).of(Of::Registry).only(&[CURL, "check the proxy, firewall and MTU between the node and the registry"]),
     rule("unreachable", C::RegistryUnreachable)
         .fact(&[Fact::Refused, Fact::Unreachable])
         .of(Of::Registry)
@@ -75,7 +75,7 @@ pub const RULES: &[Rule] = &[
         .any(&["extraction snapshot", "failed to extract layer", "mount callback failed"])
         .fact(&[Fact::TimeOut])
         .of(Of::Node)
-        .only(&["on node {node}: the load of its disk (iostat), and the log of the container runtime", "kubectl describe node {node}"]),
+        .only(&["on node {node}: check the disk load (iostat), and read the log of the container runtime", "kubectl describe node {node}"]),
     // The runtime breaks a pull off when no data have come for as long as it waits.
     rule("too slow", C::ImagePullSlow).any(&["context canceled"]).of(Of::Registry).only(&[CURL, "the runtime cancels a pull that receives no data for a time (containerd: image_pull_progress_timeout)"]),
     rule("no answer", C::RegistryUnreachable)
@@ -84,7 +84,7 @@ pub const RULES: &[Rule] = &[
         .only(&[CURL]),
     rule("registry unavailable", C::RegistryUnreachable).any(&["the registry is unavailable"]).of(Of::Registry).only(&[CURL]),
     rule("registry fails", C::RegistryError).fact(&[Fact::ServerError]).of(Of::Registry).only(&[CURL, "check the registry's status and log; the kubelet retries"]),
-    rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that took its place"]),
+    rule("old service", C::RegistryError).any(&["is deprecated and shutting down"]).of(Of::Registry).only(&["pull the image from the registry that replaced it"]),
     // Unpacking begins when all parts have come: what is not found then is missing in the node's own store.
     rule("store lacks a part", C::ImageCorrupt)
         .any(&[
@@ -103,19 +103,19 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::NotFound])
         .of(Of::Node)
         .note("in the node's own store; the registry has the image")
-        .only(&["on node {node}: crictl rmi {image}, then it is pulled again; if that does not help, the log of the container runtime"]),
+        .only(&["on node {node}: crictl rmi {image}, then it is pulled again; if that does not help, read the log of the container runtime"]),
     // The tag is there: its manifest was read before.
     rule("part missing", C::RegistryError)
         .any(&["could not fetch content descriptor", "blob unknown", "blob_unknown", "unknown blob"])
                 .of(Of::Registry)
         .note("the registry has the manifest, but not this part of the image")
-        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or a cut-off upload loses parts"]),
+        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or an incomplete upload can lose parts"]),
     rule("part not found", C::RegistryError)
         .any(&["failed to copy: httpreadseeker", "fetching blob", "reading blob"])
         .fact(&[Fact::NotFound])
         .of(Of::Registry)
         .note("the registry has the manifest, but not this part of the image")
-        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or a cut-off upload loses parts"]),
+        .only(&["push the image again, or have the registry (or mirror) fetch it again: garbage collection or an incomplete upload can lose parts"]),
     // Answers of a registry's guards, not about credentials.
     rule("firewall of the registry", C::RegistryUnauthorized)
         .any(&["is not allowed access", "/acr/firewall", "not in the allowed ip"])
@@ -124,18 +124,18 @@ pub const RULES: &[Rule] = &[
     rule("storage of the registry", C::RegistryUnauthorized)
         .any(&["blob.core.windows.net", "starport-layer-bucket", ".s3.", "cloudfront.net", "storage.googleapis.com", "r2.cloudflarestorage.com"])
         .all(&["403"])
-        .note("the storage behind the registry denies the request, not the registry itself")
-        .only(&["let the nodes read from that storage host: its firewall, private endpoint or endpoint policy; a proxy may alter the signed address"]),
+        .note("the registry's storage denies the request, not the registry itself")
+        .only(&["allow the nodes to read from that storage host (firewall, private endpoint, endpoint policy); a proxy may alter the signed URL"]),
     rule("policy of the registry", C::RegistryUnauthorized)
         .any(&["due to configured policy", "prevented by policy", "blocked by policy", "quarantined"])
-        .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
+        .only(&["correct what violates the policy, or have the registry's admins exempt the image"]),
     rule("named policy of the registry", C::RegistryUnauthorized)
         .all(&["blocked by ", " policy"])
-        .only(&["correct what the policy objects to, or have the registry's admins exempt the image"]),
+        .only(&["correct what violates the policy, or have the registry's admins exempt the image"]),
     rule("blocked on the node", C::ImagePullFailed)
         .any(&["is blocked in "])
         .of(Of::Node)
-        .only(&["on node {node}: /etc/containers/registries.conf names the blocked registries"]),
+        .only(&["on node {node}: /etc/containers/registries.conf lists the blocked registries"]),
     // The registry asked for credentials and got none: more than "may require".
     rule("no credentials", C::RegistryUnauthorized).fact(&[Fact::NoCredentials]).note("no credentials for the registry were sent"),
     rule("bad login", C::RegistryUnauthorized).any(&["invalid username/password", "incorrect username or password"]),

@@ -43,7 +43,7 @@ pub const RULES: &[Rule] = &[
         .only(&["check securityContext.seLinuxOptions, and SELinux on node {node}: getenforce"]),
     rule("user namespace", C::NodeRefused)
         .any(&["idmap", "user namespace", "userns"])
-        .note("a user namespace for the pod needs support by kernel, runtime and file system")
+        .note("user namespaces need support in kernel, runtime and file system")
         .of(Of::Node)
         .only(&["hostUsers: false needs a kernel, a runtime and file systems that support it: check node {node}"]),
     // No volume of the pod: what every container has.
@@ -72,7 +72,7 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::NotFound])
         .only(&["correct workingDir: the image does not have that directory"]),
     rule("Windows version", C::ImagePlatformMismatch).any(&["does not match the host operating system", "0xc0370101"])
-        .note("the image is for another build of Windows than the node").steps(&["use the image of the node's Windows build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build"]),
+        .note("the image's Windows build differs from the node's").steps(&["use the image for the node's Windows build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build"]),
     rule("Windows user", C::UnknownUser).any(&["the user name or password is incorrect"]),
     rule("Windows access", C::ExecutableNotPermitted).all(&["createprocess", "access is denied"]),
     rule("Windows program", C::ExecutableNotFound).any(&["the system cannot find the file specified"]),
@@ -89,16 +89,16 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .note("the node's copy of the image is damaged")
         .only(&["on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
-    rule("kernel keys", C::ResourceExhausted).all(&["session key", "quota"]).of(Of::Node).note("the node's limit on kernel keys is used up").only(&["on node {node}: raise kernel.keys.maxkeys and kernel.keys.maxbytes"]),
+    rule("kernel keys", C::ResourceExhausted).all(&["session key", "quota"]).of(Of::Node).note("the node's limit on kernel keys is reached").only(&["on node {node}: raise kernel.keys.maxkeys and kernel.keys.maxbytes"]),
     rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).note("on node {node}").of(Of::Node).none(&["/sys/fs/cgroup", "~csi/"]),
-    rule("root file system", C::RuntimeError).any(&["error creating overlay mount", "mount rootfs"]).of(Of::Node).only(&["on node {node}: dmesg: the kernel's own reason for the failed mount", "if it says nothing, the node's copy of the image may be damaged: on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
+    rule("root file system", C::RuntimeError).any(&["error creating overlay mount", "mount rootfs"]).of(Of::Node).only(&["on node {node}: dmesg may show why the mount failed", "if it shows nothing, the node's copy of the image may be damaged: on node {node}: crictl rmi {image}, then the kubelet pulls it again"]),
     rule("cgroup room", C::ResourceExhausted).any(&["/sys/fs/cgroup"]).fact(&[Fact::DiskFull]).of(Of::Node).note("the kernel has no room for another cgroup"),
     rule("stale volume", C::MountFailed)
         .all(&["creating mount source path", "file exists"])
         .of(Of::Node)
-        .note("that path is a file, or an old mount that no longer works")
-        .only(&["on node {node}: ls -ld and findmnt of that path: a file there is in the way; an old mount has to be unmounted"]),
-    rule("stale mount", C::MountFailed).fact(&[Fact::Stale]).of(Of::Node).note("an old mount is dead").only(&["on node {node}: umount that path, or restart the storage driver's pod there"]),
+        .note("that path is a file or a stale mount")
+        .only(&["on node {node}: ls -ld and findmnt of that path; move the file away, or unmount the stale mount"]),
+    rule("stale mount", C::MountFailed).fact(&[Fact::Stale]).of(Of::Node).note("the mount is broken").only(&["on node {node}: umount that path, or restart the storage driver's pod there"]),
     rule("mount propagation", C::MountFailed)
         .any(&["is not a shared mount", "not a shared or slave mount"])
         .of(Of::Node)
@@ -116,17 +116,17 @@ pub const RULES: &[Rule] = &[
     rule("memory limit too low", C::MemoryLimitReached).any(&["unable to set memory limit to", "container init was oom-killed", "memory limit too low"]).note("too low even to start the container"),
     rule("memory limit busy", C::MemoryLimitReached).any(&["memory.max", "memory.limit_in_bytes"]).all(&["device or resource busy"]).note("too low even to start the container"),
     rule("capability", C::InvalidConfiguration).any(&["unknown capability", "invalid capability"]).only(&["correct capabilities in the securityContext of the container"]),
-    rule("processes or memory", C::ResourceExhausted).fact(&[Fact::MemoryExhausted]).of(Of::Node).note("of the node, or the pod's own limit on processes").only(&["kubectl describe node {node}", "on node {node}: pids and memory: sysctl kernel.pid_max, free -m"]),
+    rule("processes or memory", C::ResourceExhausted).fact(&[Fact::MemoryExhausted]).of(Of::Node).note("the node's memory or PIDs, or the pod's PID limit").only(&["kubectl describe node {node}", "on node {node}: check PIDs and memory: sysctl kernel.pid_max, free -m"]),
     rule("freezer", C::RuntimeError).any(&["unable to freeze"]).of(Of::Node).note("cgroup freezer").only(&[ON_NODE, "update runc on the node"]),
     rule("sysctl", C::NodeRefused)
         .any(&["/proc/sys/"])
         .of(Of::Node)
-        .only(&["check securityContext.sysctls: the kernel of node {node} must have that sysctl (uname -r), and the pod may set only those of its own namespaces", SECURITY]),
+        .only(&["check securityContext.sysctls: the kernel of node {node} must have that sysctl (uname -r), and the pod may set only namespaced sysctls", SECURITY]),
     rule("image volume", C::MountFailed).any(&["imagevolumemountfailed"]),
     rule("read-only mount point", C::MountFailed)
         .any(&["mountpoint"])
         .fact(&[Fact::ReadOnly])
-        .note("the image does not have that path, and it lies on a read-only file system")
+        .note("the image does not have that path, and it is on a read-only file system")
         .only(&["create the path in the image, or mount the parent directory as an emptyDir"]),
     rule("read-only root", C::FileNotFound)
         .any(&[": mkdir /", "mkdirat "])
@@ -138,7 +138,7 @@ pub const RULES: &[Rule] = &[
         .any(&["mounting", "mountpoint", "failed to mount", "mount "])
         .all(&["not a directory"])
         .note("one is a file, the other a directory")
-        .only(&["mount single files with subPath, and check that the key of the ConfigMap or Secret is a file: volumeMounts of container {container}"]),
+        .only(&["mount single files with subPath, and check that the ConfigMap or Secret has that key: volumeMounts of container {container}"]),
     rule("mount", C::MountFailed).any(&["error mounting", "mounting \"", "mountpoint", "failed to mount", "to rootfs at"]),
     rule("architecture", C::ExecFormatError).any(&["exec format error"]).note("built for another CPU architecture, or a script without #! line"),
     // Only what is said of the program itself: the runtime opens, writes and makes much else before it.

@@ -13,12 +13,12 @@ pub const RULES: &[Rule] = &[
     rule("memory limit", C::MemoryLimitReached)
         .any(&["memory limit too low", "container init was oom-killed"])
         .note("too low even for the pod's sandbox")
-        .only(&["raise the memory limit: some MiB are needed to start a container at all; check the unit (Mi, not Ki or m)"]),
+        .only(&["raise the memory limit: a container needs a few MiB just to start; check the unit (Mi, not Ki or m)"]),
     rule("handler", C::SandboxFailed)
         .any(&["runtime handler", "no runtime for", "unknown runtime handler"])
         .of(Of::RuntimeClass)
         .note("RuntimeClass: node {node} does not have this runtime handler")
-        .only(&[CLASS, "set its handler up in the config of the container runtime on node {node} (for nvidia: the container toolkit), and restart the runtime"]),
+        .only(&[CLASS, "set up its handler in the config of the container runtime on node {node} (for nvidia: the container toolkit), and restart the runtime"]),
     rule("shim", C::SandboxFailed)
         .any(&["exec: \"containerd-shim-", "failed to create shim: not found"])
         .of(Of::RuntimeClass)
@@ -54,8 +54,8 @@ pub const RULES: &[Rule] = &[
     rule("Windows version", C::ImagePlatformMismatch)
         .any(&["operating system does not match", "does not match the host operating system", "0xc0370101"])
         .of(Of::Node)
-        .note("the image is for another build of Windows than the node")
-        .only(&["use the image (the pause image too) of the node's Windows build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build"]),
+        .note("the image's Windows build differs from the node's")
+        .only(&["use the image (the pause image too) for the node's Windows build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build"]),
     // Addresses
     rule("no address of the cloud", C::NetworkSetupFailed)
         .any(&["privateipv4address"])
@@ -127,13 +127,13 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::Expired])
         .all(&["get \"https://"])
         .of(Of::Node)
-        .only(&["renew the certificate of the server that the message names (of an API server of kubeadm: kubeadm certs check-expiration); if it is valid, correct the clock of node {node}"]),
+        .only(&["renew the certificate of the server that the message names (for a kubeadm API server: kubeadm certs check-expiration); if it is valid, correct the clock of node {node}"]),
     // The plugin is the client: it is the one that looks at a certificate.
     rule("server not trusted", C::NetworkSetupFailed)
         .any(&["x509: ", "failed to verify certificate"])
         .all(&["get \"https://"])
         .of(Of::Node)
-        .note("the network plugin does not accept the certificate of the server that it asks")
+        .note("the network plugin does not trust the server's certificate")
         .only(&["restart the network plugin's pod on node {node}: it writes a new kubeconfig with the CA of the API server to /etc/cni/net.d", PLUGIN]),
     rule("plugin refused", C::NetworkSetupFailed)
         .any(&["plugin type=", "networkplugin cni", "cni network", "cni request", "calico", "flannel", "cilium", "multus", "network for sandbox", "pod network"])
@@ -145,12 +145,12 @@ pub const RULES: &[Rule] = &[
         .any(&[":443/api", ":443/apis/", ":6443/api"])
         .fact(&[Fact::TimeOut, Fact::Refused, Fact::Unreachable])
         .of(Of::Node)
-        .note("the network plugin does not reach the API server from node {node}")
+        .note("the network plugin cannot reach the API server from node {node}")
         .only(&["from node {node}: curl -k https://{peer}/healthz; check kube-proxy and the firewall", PLUGIN]),
     rule("control plane late", C::NetworkSetupFailed)
         .any(&["timed out waiting for annotations", "timed out waiting for ovs port binding", "waiting for ovn"])
         .of(Of::Node)
-        .note("the network plugin's control plane has not set the pod up in time"),
+        .note("the network plugin's control plane did not set up the pod in time"),
     rule("agent silent", C::NetworkSetupFailed)
         .any(&["127.0.0.1:", "[::1]:", "localhost:", "dial unix", ".sock", "api client timeout"])
         .fact(&[Fact::TimeOut, Fact::Refused, Fact::NotFound])

@@ -6,7 +6,7 @@ use crate::diagnosis::cause::CauseCode as C;
 
 const DRIVER: &str =
     "check that the driver's node pod runs on node {node}: kubectl get csinodes,pods -A -o wide";
-const HOLDER: &str = "find the pod that still holds the volume: kubectl get volumeattachments; delete it first, or if its node is dead, delete that pod by force or taint the node out-of-service";
+const HOLDER: &str = "find the pod that still uses the volume: kubectl get volumeattachments; delete that pod first; if its node is shut down, taint the node out-of-service or force-delete that pod";
 const DRIVER_LOG: &str = "read the log of the storage driver's pod on node {node} and of its controller";
 
 /// First match wins. The codes are those of a mount; an attachment has its own.
@@ -18,10 +18,10 @@ pub const RULES: &[Rule] = &[
     rule("in use", C::VolumeMountFailed)
         .any(&["is still being used", "volumeinuse", "resource 'volume' is in use"])
         .only(&[HOLDER]),
-    rule("detaching", C::VolumeMountFailed).any(&["volume attachment is being deleted"]).note("its last attachment has not been taken back yet").only(&["kubectl get volumeattachments"]),
+    rule("detaching", C::VolumeMountFailed).any(&["volume attachment is being deleted"]).note("its last attachment has not been removed yet").only(&["kubectl get volumeattachments"]),
     rule("ownership", C::VolumeMountFailed)
         .any(&["setting volume ownership", "is taking longer than expected"])
-        .note("changing the owner of all files takes long")
+        .note("changing the owner of every file is slow")
         .only(&["set securityContext.fsGroupChangePolicy: OnRootMismatch"]),
     rule("driver not registered", C::VolumeMountFailed).all(&["driver name ", "not found in the list of registered csi drivers"])
         .note("the CSI driver is not registered on the node").only(&[DRIVER]),
@@ -39,15 +39,15 @@ pub const RULES: &[Rule] = &[
     rule("held on the node", C::VolumeMountFailed)
         .any(&["apparently in use by the system"])
         .note("another program on the node holds the device, for example multipathd")
-        .only(&["on node {node}: lsblk shows who holds it; leave the driver's devices out of /etc/multipath.conf"]),
+        .only(&["on node {node}: lsblk shows what uses it; blacklist the driver's devices in /etc/multipath.conf"]),
     rule("file system damaged", C::VolumeMountFailed)
         .any(&["'fsck' found errors", "run fsck manually"])
         .note("fsck found errors on the file system that it could not correct")
-        .only(&["repair it with fsck (e2fsck) while it is mounted nowhere, after a snapshot; or restore a backup"]),
+        .only(&["take a snapshot, then repair it with fsck (e2fsck) while it is not mounted anywhere; or restore a backup"]),
     rule("file system needs repair", C::VolumeMountFailed)
         .any(&["structure needs cleaning"])
         .note("the kernel found errors in the file system")
-        .only(&["on node {node}: dmesg; repair it with fsck (xfs_repair) while it is mounted nowhere, after a snapshot; or restore a backup"]),
+        .only(&["on node {node}: dmesg; take a snapshot, then repair it with fsck (xfs_repair) while it is not mounted anywhere; or restore a backup"]),
     rule("other zone", C::VolumeMountFailed)
         .any(&["not in the same availability zone", "zonemismatch", "nodeaffinity check failed"])
         .note("the volume is on another node or zone")
@@ -70,30 +70,30 @@ pub const RULES: &[Rule] = &[
     rule("local ports", C::VolumeMountFailed).any(&["locate an available port"]).note("the driver has no local port left").only(&["restart the driver's pod on node {node}: it holds ports of mounts that are gone"]),
     rule("stale", C::VolumeMountFailed)
         .fact(&[Fact::Stale])
-        .note("an old mount on the node is dead")
+        .note("the node's mount is broken")
         .only(&["on node {node}: umount the path, or restart the driver's pod; then delete the pod"]),
-    rule("NFS version", C::VolumeMountFailed).any(&["protocol not supported", "requested nfs version"]).only(&["set nfsvers in the mountOptions to one that the server has"]),
+    rule("NFS version", C::VolumeMountFailed).any(&["protocol not supported", "requested nfs version"]).only(&["set nfsvers in the mountOptions to a version that the server supports"]),
     rule("rpc.statd", C::VolumeMountFailed).any(&["rpc.statd"]).only(&["install the NFS client on the nodes (nfs-common, nfs-utils), or mount with nolock or nfsvers=4"]),
     rule("token", C::VolumeMountFailed)
         .any(&["failed to fetch token", "serviceaccounts/token"])
         .note("the kubelet gets no token for the pod's ServiceAccount")
-        .only(&["check that the ServiceAccount is still there, and the log of the kubelet on node {node}"]),
+        .only(&["check that the ServiceAccount still exists, and read the log of the kubelet on node {node}"]),
     rule("mount's catch-all, network file system", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
         .all(&["nfs"])
-        .note("mount lists possible reasons; the kernel log of the node says which one it is")
+        .note("mount lists possible reasons; the node's kernel log may show which")
         .only(&["on node {node}: check that mount.nfs is installed (package nfs-common or nfs-utils), and dmesg"]),
     // mount(8) prints all that it could be; which of them, only the kernel says.
     rule("mount's catch-all", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
-        .note("mount lists possible reasons; the kernel log of the node says which one it is")
+        .note("mount lists possible reasons; the node's kernel log may show which")
         .only(&[
-            "on node {node}: dmesg: the kernel's own reason for the failed mount (unknown features, damaged superblock, unknown type)",
-            "on node {node}: blkid on the device, and whether its kernel knows the file system that mkfs made: uname -r",
+            "on node {node}: dmesg may show why the mount failed (unknown features, damaged superblock, unknown type)",
+            "on node {node}: run blkid on the device, and check whether the node's kernel supports that file system: uname -r",
         ]),
     rule("share refused", C::VolumeMountFailed)
         .any(&["mount error(13)"])
-        .only(&["check the account key or password in the volume's Secret, and the firewall of the storage account: it answers EACCES in both cases"]),
+        .only(&["check the account key or password in the volume's Secret, and the firewall of the storage account: the server answers EACCES in both cases"]),
     rule("share silent", C::VolumeMountFailed)
         .any(&["mount error(115)", "mount error(110)", "mount error(112)", "mount error(113)"])
         .note("the SMB server does not answer")
@@ -117,7 +117,7 @@ pub const RULES: &[Rule] = &[
         .fact(&[Fact::Forbidden, Fact::Unauthorized, Fact::Permission, Fact::NoCredentials])
         .only(&["check the credentials and permissions of the storage driver, or of the pod's identity"]),
     rule("disk full", C::VolumeMountFailed).fact(&[Fact::DiskFull]).only(&["check the disk of node {node} (df -h), or of the storage system"]),
-    rule("read-only", C::VolumeMountFailed).fact(&[Fact::ReadOnly]).only(&["choose a path that node {node} may write to; if all of its disk is read-only: dmesg"]),
+    rule("read-only", C::VolumeMountFailed).fact(&[Fact::ReadOnly]).only(&["choose a path that is writable on node {node}; if its whole disk is read-only: dmesg"]),
     rule("I/O error", C::VolumeMountFailed).fact(&[Fact::IoError]).only(&["check the health of the storage system, and the kernel's log on node {node}"]),
     rule("unreachable NFS", C::VolumeMountFailed)
         .any(&["mount.nfs", "-t nfs", "nfs4"])
@@ -132,5 +132,5 @@ pub const RULES: &[Rule] = &[
         .note("no event says why")
         .only(&[DRIVER_LOG]),
     rule("time-out", C::VolumeMountFailed).fact(&[Fact::TimeOut]).only(&[DRIVER_LOG]),
-    rule("gone", C::VolumeMountFailed).any(&["code = notfound", "image not found", "invalidvolume.notfound"]).only(&["the storage system no longer has the volume: restore it, or make a new claim"]),
+    rule("gone", C::VolumeMountFailed).any(&["code = notfound", "image not found", "invalidvolume.notfound"]).only(&["the storage system no longer has the volume: restore it, or create a new claim"]),
 ];
