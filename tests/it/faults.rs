@@ -234,7 +234,7 @@ fn faults() -> Vec<(&'static str, Vec<Trouble>, bool)> {
 #[tokio::test(start_paused = true)]
 async fn no_fault_is_met_with_more_requests_than_the_pace_nor_with_a_log_line_each() {
     let mut table = String::from(
-        "| fault | what `/readyz` and the log say | steady watch not ready after | requests a minute, at most | well again after | lost |\n\
+        "| fault | what `/readyz` and the log say | steady watch not ready after | requests a minute, at most | up to date again after | lost |\n\
          |---|---|---|---|---|---|\n",
     );
     let mut failures = Vec::new();

@@ -166,7 +166,7 @@ macro_rules! reasons {
 // `UPDATE_GENERATED=1 cargo test --test it generated::`, which writes the docs and the alert rules anew.
 reasons! {
     CrashLoopBackOff "CrashLoopBackOff" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
-        "status: the container waits with that reason; or its last two runs were shorter than 10 minutes each, and it has terminated again or has been running for less than 10 minutes. The signal or exit code is the cause";
+        "status: the container waits with that reason; or it has terminated at least twice, the last run was shorter than 10 minutes, and it has not run for 10 minutes since. The signal or exit code is the cause";
     OOMKilled "OOMKilled" Container Crash Warning 0 [] Maybe "ContainerOOMKilled"
         "status: reason `OOMKilled` of the last termination; confirmed with exit code 137; probable with any other code except 0 and 143 (a child process was killed, then the main process exited); info with 0 and 143 (only a child process was killed). Exit code 137 alone is not enough. Node events `SystemOOM` and `OOMKilling` add evidence";
     CompletedLoop "CompletedLoop" Container Crash Warning 0 [down] Maybe "ContainerCrashLooping"
