@@ -488,7 +488,7 @@ fn restart_rules_are_read_as_the_kubelet_reads_them() {
         R::CrashLoopBackOff,
         C::ApplicationError,
         Severity::Info,
-        &["expects exit code 42"],
+        &["matches exit code 42"],
     );
     let (a, b) = ends(42);
     warns(&look(&app_with(rule("Restart"), a, b, 12)), R::CrashLoopBackOff, C::ApplicationError, &[]);
