@@ -48,6 +48,15 @@ def test_the_flags_of_a_command_exist(command):
     assert run.returncode == 0 and "Usage:" in run.stdout, run.stderr
 
 
+def test_one_version_is_named_everywhere():
+    """The image that the documents pull is of the program's own version, and so is the chart."""
+    version = re.search(r'^version = "(.+)"$', (ROOT / "Cargo.toml").read_text(), flags=re.M)[1]
+    texts = "".join(document.read_text() for document in DOCUMENTS)
+    assert set(re.findall(r"kubehealer/kubehealer:(\d[\w.-]*)", texts)) == {version}
+    chart = (ROOT / "charts/kubehealer/Chart.yaml").read_text()
+    assert re.findall(r"^(?:appV|v)ersion: (.+)$", chart, flags=re.M) == [version] * 2
+
+
 TEMPLATES = sorted({w for c in COMMANDS for w in c if w.startswith("jsonpath=")})
 
 

@@ -281,7 +281,7 @@ reasons! {
         "status: still there a minute after `deletionTimestamp`, which includes the grace period; finalizer, lost node and running containers are distinguished";
     FailedPreStopHook "FailedPreStopHook" Pod Terminate Info 0 [] Maybe "PodDisrupted"
         "event: `FailedPreStopHook` or `ExceededGracePeriod`, after the pod was deleted";
-    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] Maybe "PodResizeFailing"
+    ResizeDeferred "ResizeDeferred" Pod Resize Info 600 [] Maybe "PodDisrupted"
         "status: condition `PodResizePending`";
     ResizeInfeasible "ResizeInfeasible" Pod Resize Warning 0 [] Maybe "PodResizeFailing"
         "status: condition `PodResizePending`";
