@@ -21,7 +21,7 @@ pub use markdown::{escape as escape_markdown, markdown};
 pub use page::{glossary, page};
 pub use part::{Part, part};
 pub use table::{findings, sources, table};
-pub use text::{age, count, cut, span, thousands, wrap};
+pub use text::{adds_to, age, count, cut, span, thousands, wrap};
 
 #[derive(Clone, Copy, Debug)]
 pub struct Look<'a> {

@@ -107,6 +107,8 @@ pub struct Sources {
 struct Rules {
     counters: RuleCounters,
     loaded: usize,
+    /// What they raise.
+    reasons: Vec<String>,
     loaded_at: Option<Timestamp>,
     refused: u64,
     /// The newest version that was read is the one in force.
@@ -175,8 +177,14 @@ impl Sources {
         let mut own = self.rules.lock();
         own.counters.reloaded(rules);
         own.loaded = rules.len();
+        own.reasons = rules.reasons().map(str::to_owned).collect();
         own.loaded_at = Some(now);
         own.newest = true;
+    }
+
+    /// The reasons that the rules in force raise.
+    pub fn rule_reasons(&self) -> Vec<String> {
+        self.rules.lock().reasons.clone()
     }
 
     /// A new version of the rules was refused.

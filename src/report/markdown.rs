@@ -2,8 +2,8 @@
 
 use super::Look;
 use super::groups::groups;
-use super::table::name;
-use super::text::{age, count};
+use super::table::{below_summary, headline, name};
+use super::text::age;
 use crate::diagnosis::Severity;
 use crate::redact::clean;
 
@@ -15,11 +15,8 @@ pub fn markdown(look: &Look<'_>) -> String {
         "" => String::new(),
         name => format!("cluster {}, ", escape(name)),
     };
-    let mut out = format!(
-        "## KubeHealer: {cluster}{} of {} unhealthy\n\nObserved at {now}.\n",
-        survey.summary.unhealthy_pods,
-        count(survey.summary.pods, "pod")
-    );
+    let mut out =
+        format!("## KubeHealer: {cluster}{}\n\nObserved at {now}.\n", headline(survey).trim_end_matches('.'));
     let groups = groups(survey, false);
     if !groups.is_empty() {
         out.push_str("\n| severity | reason | pods | workload | cause |\n|---|---|---|---|---|\n");
@@ -54,7 +51,7 @@ pub fn markdown(look: &Look<'_>) -> String {
         if let Some(mute) = group.mute() {
             out.push_str(&format!("{}\n\n", escape(&mute)));
         }
-        out.push_str(&format!("**Cause**: {}\n", escape(&first.cause.text)));
+        out.push_str(&format!("**Cause**: {}\n", escape(&below_summary(first, &first.cause))));
         if !first.evidence.is_empty() {
             out.push_str("\n**Evidence**\n\n");
         }

@@ -98,8 +98,7 @@ fn clean_all(value: &mut Value) {
 /// The causes from this one on, at most so many, as far as both forms fit into so many characters. At least one, cut if it must be.
 pub fn part(survey: &Survey, style: &Style, from: usize, most: usize, room: usize) -> Part {
     let paint = Paint { on: style.colour };
-    let mut text = String::new();
-    headline(&mut text, survey, paint);
+    let mut text = format!("{}\n", paint.bold(&headline(survey)));
     let groups = groups(survey, style.wide);
     let mut causes = Vec::new();
     let mut room_of_json = room;

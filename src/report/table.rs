@@ -4,9 +4,9 @@ use anstyle::{AnsiColor, Style as Ansi};
 use jiff::Timestamp;
 
 use super::groups::{Group, groups};
-use super::text::{age, count, pad, thousands, width, wrap};
+use super::text::{adds_to, age, count, pad, thousands, width, wrap};
 use super::{Look, Style};
-use crate::diagnosis::{Evidence, Finding, Severity, Stage, Survey};
+use crate::diagnosis::{Cause, Evidence, Finding, Severity, Stage, Survey};
 use crate::redact::clean;
 
 /// From this width on the cause stands beside the names, below under them.
@@ -38,8 +38,7 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     if !look.cluster.is_empty() {
         out.push_str(&format!("{}\n", paint.bold(&clean(&format!("Cluster {}", look.cluster)))));
     }
-    headline(&mut out, look.survey, paint);
-    out.push('\n');
+    out.push_str(&format!("{}\n\n", paint.bold(&headline(look.survey))));
     out.push_str(&findings(look, style));
     out
 }
@@ -84,7 +83,7 @@ impl Paint {
         if self.on { format!("{style}{text}{style:#}") } else { text.to_owned() }
     }
 
-    fn bold(self, text: &str) -> String {
+    pub(super) fn bold(self, text: &str) -> String {
         self.with(Ansi::new().bold(), text)
     }
 
@@ -102,8 +101,14 @@ impl Paint {
     }
 }
 
-/// How it stands, in one line.
-pub(super) fn headline(out: &mut String, survey: &Survey, paint: Paint) {
+/// The cause, below the summary: its text only where that says more.
+pub(super) fn below_summary(finding: &Finding, cause: &Cause) -> String {
+    let code = format!("{} ({})", cause.code, finding.confidence.as_str());
+    if adds_to(&finding.summary, &cause.text) { format!("{code}: {}", cause.text) } else { code }
+}
+
+/// How many pods are unhealthy, and the findings by severity, in one sentence.
+pub(super) fn headline(survey: &Survey) -> String {
     let summary = survey.summary;
     let pods = count(summary.pods, "pod");
     let mut counts = Vec::new();
@@ -119,16 +124,14 @@ pub(super) fn headline(out: &mut String, survey: &Survey, paint: Paint) {
     if summary.muted > 0 {
         counts.push(format!("{} of these muted", thousands(summary.muted)));
     }
-    let text = match (summary.pods, summary.critical + summary.warning) {
+    match (summary.pods, summary.critical + summary.warning) {
         (0, 0) => "No pods found.".to_owned(),
         (_, 0) => format!("No problems found in {pods}."),
         _ if summary.unhealthy_pods == 0 => {
             format!("{pods}; problems of workloads or nodes: {}.", counts.join(", "))
         }
         _ => format!("{} of {pods} unhealthy: {}.", thousands(summary.unhealthy_pods), counts.join(", ")),
-    };
-    out.push_str(&paint.bold(&text));
-    out.push('\n');
+    }
 }
 
 /// One row each. Nothing is cut: what does not fit into its column goes on in the next line. Narrow screens have the cause below, and
@@ -252,10 +255,7 @@ pub(super) fn details(out: &mut String, group: &Group<'_>, now: Timestamp, style
     }
     field("summary", wrap(&clean(&first.summary), columns));
     let cause = group.problem.map_or(&first.cause, |p| &p.cause);
-    let code = format!("{} ({})", cause.code, first.confidence.as_str());
-    // Where the first line names the cause in the same words, they are not repeated.
-    let said = cause.text.is_empty() || first.summary.contains(&cause.text);
-    field("cause", wrap(&if said { code } else { format!("{code}: {}", clean(&cause.text)) }, columns));
+    field("cause", wrap(&clean(&below_summary(first, cause)), columns));
     if group.findings.len() > 1 {
         field("pods", wrap(&pods(group), columns));
     }

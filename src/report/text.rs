@@ -2,6 +2,8 @@
 //!
 //! Must not know what a text says.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -33,6 +35,15 @@ pub fn cut(text: &str, columns: usize) -> String {
 /// The text filled up with blanks.
 pub(super) fn pad(text: &str, columns: usize) -> String {
     format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// Whether a text has a word that the sentence above it does not have.
+pub fn adds_to(sentence: &str, text: &str) -> bool {
+    let words = |text: &str| -> HashSet<String> {
+        let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
+        text.split_whitespace().map(bare).filter(|word| !word.is_empty()).collect()
+    };
+    !words(text).is_subset(&words(sentence))
 }
 
 /// The text in lines of at most `columns`, broken between words; a word that is longer than a line is broken too.

@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kubehealer::daemon::Running;
 use kubehealer::diagnosis::OwnerLabels;
+use kubehealer::rules::RuleSet;
 use kubehealer::simulator::Cluster;
 use kubehealer::simulator::kubelet::{self, Termination};
 use serde_json::{Value, json};
@@ -200,6 +202,19 @@ async fn errors_say_what_is_wrong_in_words() {
         assert_eq!(problem["status"], status);
         assert!(problem["detail"].as_str().unwrap().contains(words), "{path}: {problem}");
     }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_reason_of_a_rule_is_known_before_the_rule_matches() {
+    let rule = "rules:\n- name: slow\n  when: \"false\"\n  raise: {reason: TooSlow, severity: warning, summary: it is too slow}\n";
+    let mut settings = settings(&cluster());
+    settings.rules = Arc::new(RuleSet::load(&[("rules.yaml".into(), rule.into())]).unwrap());
+    let running = start(settings).await;
+    assert_eq!(ask(running.address, "incidents?reason=TooSlow").await["total"], 0);
+    let other = answer(running.address, "/api/v1/incidents?reason=TooSlaw", "").await;
+    assert_eq!(other.status, 400);
+    assert!(other.body.contains("did you mean TooSlow"), "{}", other.body);
     running.stop().await;
 }
 

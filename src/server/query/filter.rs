@@ -109,11 +109,12 @@ pub struct Filter {
 }
 
 impl Filter {
-    /// Why nothing can have the reason that is asked for, if so. Reasons of the user's rules are known by what they have raised.
+    /// Why nothing can have the reason that is asked for, if so. Rules raise reasons of their own, and those of earlier rules may be open still.
     pub fn unknown_reason(&self, shown: &Shown) -> Option<BadFilter> {
         let wanted = self.reason.as_ref().filter(|wanted| Reason::of(wanted).is_none())?;
         let mut known: BTreeSet<String> =
             Reason::ALL.iter().map(|reason| reason.as_str().to_owned()).collect();
+        known.extend(shown.metrics.sources.rule_reasons());
         let mut add = |seen: &Seen<'_>| {
             if !known.contains(seen.compact.reason.as_str()) {
                 known.insert(seen.compact.reason.as_str().to_owned());

@@ -1,7 +1,6 @@
 //! One incident: what is wrong, what to do, and how that is known.
 
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use jiff::Timestamp;
 use maud::{Markup, html};
@@ -11,6 +10,7 @@ use super::strip::strip;
 use super::{address, ago, brief_name, clock, count, page, sentence, severity};
 use crate::diagnosis::{Change, Evidence, Finding, Source};
 use crate::redact::clean;
+use crate::report::adds_to;
 use crate::runbooks;
 use crate::server::Shown;
 use crate::server::query::{Asked, Detail};
@@ -136,15 +136,6 @@ fn head(detail: &Detail, now: Timestamp) -> Markup {
 /// A pod that nothing owns is its own workload.
 fn is_bare_pod(finding: &Finding) -> bool {
     finding.workload.as_ref().is_some_and(|workload| workload.kind == "Pod" && workload.name == finding.pod)
-}
-
-/// Whether a text has a word that the sentence above it does not have.
-fn adds_to(sentence: &str, text: &str) -> bool {
-    let words = |text: &str| -> HashSet<String> {
-        let bare = |word: &str| word.trim_matches(|c: char| !c.is_alphanumeric()).to_owned();
-        text.split_whitespace().map(bare).filter(|word| !word.is_empty()).collect()
-    };
-    !words(text).is_subset(&words(sentence))
 }
 
 fn next_steps(shown: &Shown, finding: &Finding) -> Markup {
