@@ -29,7 +29,12 @@ pub use sources::{OWNERS, Sources};
 pub const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Labels that Prometheus, or the rules, set.
-const OF_PROMETHEUS: [&str; 6] = ["cluster", "job", "instance", "alertname", "le", "quantile"];
+const OF_PROMETHEUS: [&str; 7] = ["cluster", "job", "instance", "alertname", "alertstate", "le", "quantile"];
+
+/// Labels whose names no owner label may have.
+fn taken_labels() -> impl Iterator<Item = &'static str> {
+    LIMITED.iter().flat_map(|family| family.labels.iter().copied()).chain(OF_PROMETHEUS)
+}
 
 pub struct Metrics {
     registry: Registry,
@@ -72,8 +77,7 @@ impl Metrics {
         owner_labels: &OwnerLabels,
         cluster_name: &str,
     ) -> std::result::Result<Self, String> {
-        let own = LIMITED.iter().flat_map(|family| family.labels.iter().copied());
-        let taken: Vec<&str> = own.chain(OF_PROMETHEUS).collect();
+        let taken: Vec<&str> = taken_labels().collect();
         if let Some(name) = owner_labels.names().find(|name| taken.contains(name)) {
             return Err(name.to_owned());
         }
@@ -117,5 +121,25 @@ impl Metrics {
                 "series above --max-series are dropped and counted in kubehealer_series_dropped_total"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_refuses_the_owner_labels_that_the_daemon_refuses() {
+        let schema: serde_json::Value =
+            serde_json::from_str(include_str!("../charts/kubehealer/values.schema.json")).unwrap();
+        let pattern = schema["properties"]["ownerLabels"]["items"]["not"]["pattern"].as_str().unwrap();
+        let refused = regex::Regex::new(pattern).unwrap();
+        for name in taken_labels() {
+            for separator in ["_", "-", ".", "/"] {
+                let key = name.replace('_', separator);
+                assert!(refused.is_match(&key), "the chart takes {key}");
+            }
+        }
+        assert!(!refused.is_match("team") && !refused.is_match("app.kubernetes.io/part-of"));
     }
 }

@@ -675,18 +675,23 @@ def test_says_what_is_wrong_where_and_what_to_do(alert, tmp_path):
 NOT_FOUND = "image not found: registry.example.com/payments/api:4.9.9"
 
 
-def said_of_api(tmp_path, *sentences, more=()):
+def said_of_api(tmp_path, *sentences, more=(), until=40):
     named = {"namespace": "payments", "workload": "api", "container": "api"}
     pods = [incident("ImagePullBackOff", pod=f"api-{n}", **named) for n in range(10)]
-    inputs = all_of(workload_pods(10, namespace="payments", workload="api"), *pods)(between(BEGIN, 40), 40, A)
+    inputs = all_of(workload_pods(10, namespace="payments", workload="api"), *pods)(between(BEGIN, until), 40, A)
     for instance, sentence in zip((A, B), sentences):
-        inputs.append(info("ImagePullBackOff", sentence, between(BEGIN, 40), 40, instance, **named))
+        inputs.append(info("ImagePullBackOff", sentence, between(BEGIN, until), 40, instance, **named))
     inputs += more
     return texts("ContainerImagePullFailing", inputs, 20, tmp_path)["summary"]
 
 
 def test_a_page_says_why_in_the_words_of_the_finding(tmp_path):
     assert said_of_api(tmp_path, NOT_FOUND) == f"Deployment/api in payments: {NOT_FOUND}; 10 of 10 pods"
+
+
+def test_a_page_says_why_while_kubehealer_is_away(tmp_path):
+    more = [alive(between(0, 18), 40, A)]
+    assert said_of_api(tmp_path, NOT_FOUND, more=more, until=18) == f"Deployment/api in payments: {NOT_FOUND}; 10 of 10 pods"
 
 
 def test_a_page_says_that_the_previous_revision_still_serves(tmp_path):

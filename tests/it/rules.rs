@@ -109,6 +109,7 @@ rules:
     let raised = applied.findings.iter().find(|f| f.reason.as_str() == "KilledWithoutLimit").unwrap();
     assert_eq!(raised.severity, Severity::Critical);
     assert_eq!(raised.summary, "cart was killed 3 times");
+    assert_eq!(raised.brief(), raised.summary, "what a list and an alert show");
     assert_eq!(raised.container, "cart");
     assert_eq!(raised.workload.as_ref().unwrap().kind, "Deployment");
     assert_eq!(raised.next_steps, ["kubectl -n payments describe pod cart-7d9f-x2x"]);

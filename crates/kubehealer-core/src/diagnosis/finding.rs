@@ -251,8 +251,11 @@ impl Finding {
     }
 
     /// What is wrong in the fewest words, for a line beside who it is about and the reason: the first line without its
-    /// subject, where it has more than that, else the cause.
+    /// subject, where it has more than that, else the cause. What a user's rule says stays whole.
     pub fn brief(&self) -> &str {
+        if self.cause.code == CauseCode::UserRule {
+            return &self.summary;
+        }
         self.summary.split_once(": ").map_or(&self.cause.text, |(_, what)| what)
     }
 
