@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::sync::Arc;
 
-use foldhash::HashMap;
+use foldhash::{HashMap, HashSet};
 use jiff::Timestamp;
 use parking_lot::{RwLock, RwLockReadGuard};
 use prometheus::Result;
@@ -114,6 +114,11 @@ const PROBLEM_PODS: Family = Family::gauge(
     "Pods with open incidents that share a cause, if there are at least two.",
     &["cause", "scope_kind", "scope"],
 );
+const PROBLEM_WORKLOADS: Family = Family::gauge(
+    "kubehealer_problem_workloads",
+    "Workloads of the pods in kubehealer_problem_pods.",
+    &["cause", "scope_kind", "scope"],
+);
 const LOST: Family = Family::gauge(
     "kubehealer_namespace_series_dropped",
     "Series of a namespace that --max-series dropped from this scrape, over all metrics; for at most 100 namespaces.",
@@ -130,7 +135,7 @@ const STALE_UPDATES: Family = Family::counter(
 );
 
 /// The metrics whose series are limited in number.
-pub const LIMITED: [&Family; 10] = [
+pub const LIMITED: [&Family; 11] = [
     &UNHEALTHY,
     &UNHEALTHY_SINCE,
     &INCIDENT_INFO,
@@ -141,6 +146,7 @@ pub const LIMITED: [&Family; 10] = [
     &OLD_REVISION_READY_PODS,
     &TERMINATIONS,
     &PROBLEM_PODS,
+    &PROBLEM_WORKLOADS,
 ];
 
 /// One scrape of the incidents.
@@ -339,13 +345,23 @@ impl Scrape<'_> {
         })
     }
 
-    fn problems(&mut self, causes: HashMap<(CauseCode, Scope), u64>) -> Result<()> {
-        let mut problems: Vec<_> = causes.into_iter().filter(|(_, pods)| *pods > 1).collect();
-        problems.sort_unstable_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        self.family(&PROBLEM_PODS, |scrape, family| {
+    fn problems(&mut self, causes: HashMap<(CauseCode, Scope), Reach>) -> Result<()> {
+        let mut problems: Vec<_> = causes.into_iter().filter(|(_, reach)| reach.pods > 1).collect();
+        problems.sort_unstable_by(|a, b| b.1.pods.cmp(&a.1.pods).then_with(|| a.0.cmp(&b.0)));
+        self.problem(&PROBLEM_PODS, &problems, |reach| reach.pods)?;
+        self.problem(&PROBLEM_WORKLOADS, &problems, |reach| reach.workloads.len() as u64)
+    }
+
+    fn problem(
+        &mut self,
+        family: &'static Family,
+        problems: &[((CauseCode, Scope), Reach)],
+        count: fn(&Reach) -> u64,
+    ) -> Result<()> {
+        self.family(family, |scrape, family| {
             for chunk in problems.chunks(CHUNK) {
-                for ((cause, scope), pods) in chunk {
-                    family.add(&[cause.as_str(), scope.kind, &scope.name], *pods as f64);
+                for ((cause, scope), reach) in chunk {
+                    family.add(&[cause.as_str(), scope.kind, &scope.name], count(reach) as f64);
                 }
                 family.write(scrape.out)?;
             }
@@ -614,8 +630,15 @@ struct Counts {
     /// In the order in which their first pods became unhealthy.
     workloads: Vec<UnhealthyWorkload>,
     places: HashMap<Arc<WorkloadKey>, usize>,
-    causes: HashMap<(CauseCode, Scope), u64>,
+    causes: HashMap<(CauseCode, Scope), Reach>,
     sentences: Sentences,
+}
+
+/// How many pods have a cause, and which workloads.
+#[derive(Default)]
+struct Reach {
+    pods: u64,
+    workloads: HashSet<Arc<WorkloadKey>>,
 }
 
 impl Counts {
@@ -641,7 +664,9 @@ impl Counts {
             if let Some(scope) = f.scope.as_deref()
                 && before().all(|b| (b.cause, b.scope.as_deref()) != (f.cause, Some(scope)))
             {
-                *self.causes.entry((f.cause, scope.clone())).or_default() += 1;
+                let reach = self.causes.entry((f.cause, scope.clone())).or_default();
+                reach.pods += 1;
+                reach.workloads.insert(Arc::clone(workload_key));
             }
         }
     }

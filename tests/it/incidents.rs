@@ -212,6 +212,9 @@ fn a_budget_on_series_leaves_the_workloads_whole_and_counts_what_it_drops() {
     assert!(text.contains("kubehealer_open_incidents 50\n"));
     let problems: Vec<&str> = text.lines().filter(|l| l.starts_with("kubehealer_problem_pods{")).collect();
     assert!(problems.len() == 1 && problems[0].ends_with("} 50"), "one image for all: {problems:?}");
+    let workloads: Vec<&str> =
+        text.lines().filter(|l| l.starts_with("kubehealer_problem_workloads{")).collect();
+    assert!(workloads.len() == 1 && workloads[0].ends_with("} 1"), "of one workload: {workloads:?}");
 }
 
 /// A pod without a controller that cannot get its image.

@@ -788,7 +788,7 @@ fn a_container_that_is_not_ready_is_given_time() {
     )
     .unwrap();
     quiet(&look(&slow));
-    // What a silent node says of its containers is old.
+    // What a silent node says of its containers is old. What was overdue before is still open: nobody saw it recover.
     let node: Node = decode(
         &json!({"metadata": {"name": "node-a"}, "status": {"conditions": [{"type": "Ready", "status": "Unknown", "lastTransitionTime": ago(100)}]}}),
     );
@@ -797,7 +797,9 @@ fn a_container_that_is_not_ready_is_given_time() {
         node: Some(&node),
         ..Context::pod_only()
     };
-    quiet(&diagnosis::diagnose(&app_with(spec, running(3500), json!({}), 0), &context, now()));
+    quiet(&diagnosis::diagnose(&starting(150), &context, now()));
+    let overdue = diagnosis::diagnose(&app_with(spec, running(3500), json!({}), 0), &context, now());
+    warns(&overdue, R::ReadinessProbeFailed, C::ReadinessProbe, &[]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Containers that run and do not serve: readiness, init containers and sidecars that hold the pod up, sick devices,
 //! readiness gates.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 
 use super::cause::CauseCode;
 use super::container::{AfterEnd, View, views};
@@ -94,13 +94,10 @@ fn never_started(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Opt
     if view.status.started == Some(true) || view.status.ready {
         return None;
     }
-    if context.node.is_some_and(|n| !n.is_ready()) {
-        return None;
-    }
     let started = view.running_since()?;
     // What fails as it should is killed by then, and is a matter of its end.
     let due = SignedDuration::from_secs(probes::longest_run(view, probe).saturating_add(60));
-    if look.within(started, due) {
+    if look.within(started, due) || is_old(context, started, due) {
         return None;
     }
     let container = text::name(view.name);
@@ -127,10 +124,6 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
     }
     let spec = view.spec?;
     let probe = spec.readiness_probe.as_deref()?;
-    // What a silent node says of its containers is frozen.
-    if context.node.is_some_and(|n| !n.is_ready()) {
-        return None;
-    }
     let started = view.running_since()?;
     let ready = view.pod.status.condition(&ConditionType::Ready).filter(|c| c.is_false());
     // The node controller sets Ready alone. When the kubelet comes back, it asks anew, and ContainersReady has the time of that.
@@ -150,11 +143,9 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
         0
     };
     let patience = probe.period().saturating_mul(probe.threshold()).saturating_mul(3);
-    let grace = patience.max(60).saturating_add(startup);
-    if look.within(
-        started,
-        SignedDuration::from_secs(i64::from(probe.initial_delay_seconds.max(0)) + probe.period()),
-    ) {
+    let grace = SignedDuration::from_secs(patience.max(60).saturating_add(startup));
+    let first = SignedDuration::from_secs(i64::from(probe.initial_delay_seconds.max(0)) + probe.period());
+    if look.within(started, first) || is_old(context, since, grace) {
         return None;
     }
     let container = text::name(view.name);
@@ -176,11 +167,14 @@ fn not_ready(view: &View<'_>, context: &Context<'_>, look: &mut Look) -> Option<
         finding.add(Source::Log, verdict.line, None);
     }
     let describe = finding.kubectl_pod("describe pod");
-    Some(finding.next_step(step).next_step(describe).grace(
-        Some(since),
-        Some(SignedDuration::from_secs(grace)),
-        look,
-    ))
+    Some(finding.next_step(step).next_step(describe).grace(Some(since), Some(grace), look))
+}
+
+/// Whether the node became silent before `grace` was over: what it says of its containers has not changed since then.
+/// What was overdue before is still open.
+fn is_old(context: &Context<'_>, since: Timestamp, grace: SignedDuration) -> bool {
+    let due = since.checked_add(grace).unwrap_or(Timestamp::MAX);
+    context.node.is_some_and(|node| node.was_silent_before(due))
 }
 
 /// What the container's own log says, where the probe only shows that the program is not well.

@@ -1,5 +1,6 @@
 //! The slim Node: its conditions and whether it takes pods.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::pod::{ResourceQuantity, quantities_as_map};
@@ -156,6 +157,12 @@ impl Node {
     /// How much of a resource pods may request of it; none where it does not offer it.
     pub fn allocatable(&self, resource: &str) -> Option<&str> {
         self.status.allocatable.iter().find(|e| e.key == resource).map(|e| e.value.string.as_str())
+    }
+
+    /// Whether it became not ready before this time, and still is: what it says of its containers is older than that.
+    pub fn was_silent_before(&self, due: Timestamp) -> bool {
+        let Some(ready) = self.condition("Ready").filter(|_| !self.is_ready()) else { return false };
+        ready.last_transition_time.get().is_none_or(|at| at < due)
     }
 
     /// Whether the node says it is ready. A node that says nothing counts as ready: absence proves nothing.

@@ -452,6 +452,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<klog>[iwef]\d{{4}} [\d:.]+\s+\d+ [\w./-]+:\d+\]|[iwef]\d{{6}} [\d:.]+ \d+ [\w./@-]+:\d+|[iwef] [\w./-]+\.(?:cc|cpp|cu|h):\d+\])",
             r"|(?P<redis>\d+:[mscx] \d+ [a-z]{{3}} \d{{4}} [\d:.]+ [#*.-])\s",
             r"|(?P<ruby>[diwefa], \[[^\]]{{1,60}}\]\s)",
+            r"|\[(?P<tornado>[diwec]) (?:\d{{6}}|\d{{4}}-\d\d-\d\d) \d\d:\d\d:\d\d[^\]]{{0,60}}\]:?",
             r"|[\[<(|]\s*(?:[\w-]+:)?(?P<bracket>{names})\s*[\]>)|]:?",
             // What is left of `[time: LEVEL/Process]`.
             r"|(?P<process>{names})/[\w-]+\]",
@@ -519,7 +520,7 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
                 headed |= !indented;
                 break;
             }
-        } else if let Some(klog) = found.name("klog").or_else(|| found.name("ruby")) {
+        } else if let Some(klog) = ["klog", "ruby", "tornado"].iter().find_map(|name| found.name(name)) {
             level = Level::of(klog.as_str().get(..1).unwrap_or_default());
         } else if let Some(ceph) = found.name("ceph") {
             level = if ceph.as_str().ends_with("-1 ") { Level::Error } else { Level::Chatter };
@@ -529,7 +530,7 @@ fn head(line: &str, timed: bool) -> (Level, bool, &str) {
         let next = rest.get(whole..).unwrap_or_default();
         // A line that is nothing but a header keeps its last word.
         if next.trim().is_empty() {
-            if found.name("dotnet").is_some() {
+            if found.name("dotnet").or_else(|| found.name("tornado")).is_some() {
                 return (level, true, "");
             }
             break;
@@ -745,6 +746,8 @@ mod tests {
         ),
         ("FEHLER:  Datenbank »shop« existiert nicht", Level::Error, "Datenbank »shop« existiert nicht|"),
         ("I, [2026-11-30T09:57:57.000000 #1]  INFO -- : Raven", Level::Chatter, "Raven|"),
+        ("[W 2026-11-30 09:58:26.900 JupyterHub app:1831] No admins", Level::Warning, "No admins|"),
+        ("[E 261130 09:58:26 web:2271]", Level::Error, "|"),
     ];
 
     #[test]

@@ -107,7 +107,7 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refus(?:ed|es|ing)|exhausted|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
         r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|exited [1-9]\d*|timed? ?out|timeout|expired|exceeded|",
-        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:\w+ ){1,4}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
+        r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:[\w/-]+ ){1,5}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
     ))
 });
 
@@ -115,7 +115,7 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"\.py:\d+: \w*Warning: |\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
-        r"previous error|tls handshake error from|future versions?|in (?:a|the) future|not recommended)|(?:[,;.:-] ?|\b(?:so|and|then|instead) )(?:using|setting it to) ",
+        r"previous error|tls handshake error from|(?:is going to|will) be (?:used|applied|assumed)|future versions?|in (?:a|the) future|not recommended)|(?:[,;.:-] ?|\b(?:so|and|then|instead) )(?:using|setting it to) ",
     ))
 });
 
