@@ -140,6 +140,36 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
 }
 
 #[test]
+fn what_people_call_a_failure_leads_to_its_reasons_and_causes() {
+    for (said, first) in [
+        ("out of memory", "OOMKilled"),
+        ("dns", "DependencyNameNotResolved"),
+        ("no such host", "DependencyNameNotResolved"),
+        ("connection refused", "DependencyUnreachable"),
+        ("disk full", "NodeDiskFull"),
+        ("certificate", "RegistryTlsError"),
+        ("no space left", "NodeDiskFull"),
+        ("no space left on device", "NodeDiskFull"),
+        ("0/2 nodes", "Unschedulable"),
+        ("0/2 nodes are available: 2 Insufficient cpu.", "Unschedulable"),
+        ("secret does not exist", "MissingSecret"),
+    ] {
+        let run = kubehealer(&["explain", said]);
+        assert_eq!(run.code, 0, "{said}: {}", run.err);
+        let mut lines = run.out.lines().filter(|line| !line.is_empty());
+        assert!(lines.next().unwrap().contains(said), "{said}: {}", run.out);
+        let row = lines.next().unwrap();
+        assert!(row.trim_start().starts_with(&format!("{first} ")), "{said}: {}", run.out);
+        assert!(run.out.contains(&format!("More: kubehealer explain {first}")), "{said}: {}", run.out);
+    }
+    let denied = kubehealer(&["explain", "permission denied"]);
+    assert!(denied.out.starts_with("PermissionDenied: a cause"), "{}{}", denied.out, denied.err);
+    assert!(kubehealer(&["explain", "crash loop back-off"]).out.starts_with("CrashLoopBackOff\n"));
+    let quota = kubehealer(&["explain", "quota"]);
+    assert!(quota.err.contains("did you mean QuotaExceeded?"), "{}{}", quota.out, quota.err);
+}
+
+#[test]
 fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_lines() {
     let explain = |words: &[&str]| {
         let run = kubehealer(&[&["explain"], words].concat());
