@@ -234,8 +234,15 @@ pub fn targets(words: &[String]) -> Result<Vec<Target>, String> {
         {
             names.iter().map(|name| format!("{kind}/{name}").parse()).collect()
         }
-        _ => words.iter().map(|word| word.parse()).collect(),
+        _ => words.iter().flat_map(|word| listed(word)).map(str::parse).collect(),
     }
+}
+
+/// The names in a word, which may be a whole cell of a report: `namespace/a, namespace/b and 2 more (9 pods)`.
+fn listed(word: &str) -> Vec<&str> {
+    let names = word.split_once(" (").map_or(word, |(names, _)| names);
+    let names = names.split_once(" and ").map_or(names, |(names, _)| names);
+    if names.contains(", ") { names.split(", ").collect() } else { vec![word] }
 }
 
 /// The names that come near to one that nothing has: the best three.

@@ -96,7 +96,7 @@ pub(super) struct Args {
     /// Show the details of every row of the table, not only the first ten
     #[arg(long)]
     all: bool,
-    /// Exit with 1 if there is a finding of this severity or worse
+    /// Exit with 1 if there is a finding of this severity or worse, of those that --reason and --severity select
     #[arg(long, value_name = "SEVERITY", value_parser = severity())]
     fail_on: Option<Severity>,
     /// Watch: show the report again whenever something changes, until Ctrl-C
@@ -253,7 +253,7 @@ pub(super) struct Looked {
     flags: ClusterFlags,
     pub(super) seen: Seen,
     pub(super) survey: Survey,
-    /// The worst of all findings, shown or not.
+    /// The worst of the findings that are shown.
     worst: Option<Severity>,
 }
 
@@ -281,8 +281,8 @@ impl Looked {
         for (rule, counts) in counters.iter().filter(|(_, counts)| counts.ignored > 0) {
             seen.notes.push(format!("ignored by the rule {rule}: {}", count(counts.ignored, "finding")));
         }
-        let worst = survey.findings.iter().map(|f| f.severity).max();
         args.choose(&mut survey, &mut seen.notes);
+        let worst = survey.findings.iter().map(|f| f.severity).max();
         flags.add_to(&mut survey);
         Self { cluster: cluster.to_owned(), error: String::new(), flags, seen, survey, worst }
     }
@@ -400,7 +400,9 @@ impl Args {
             Survey { summary: survey.summary, ..Survey::of(wanted, survey.summary.pods, survey.observed_at) };
         if !others.is_empty() {
             let hidden = count(others.len() as u64, "finding");
-            notes.push(format!("{hidden} hidden by --severity or --reason"));
+            // A gate that passes says what it has not judged.
+            let gate = if self.fail_on.is_some() { ", also from --fail-on" } else { "" };
+            notes.push(format!("{hidden} hidden by --severity or --reason{gate}"));
         }
     }
 

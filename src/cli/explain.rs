@@ -18,14 +18,15 @@ Examples:
   kubehealer explain OOMKilled              the runbook of a reason
   kubehealer explain MissingSecret          a cause
   kubehealer explain ContainerCrashLooping  an alert
-  kubehealer explain exit 137               an exit code; also SIGKILL, Pending, Init:Error, FailedMount";
+  kubehealer explain exit 137               an exit code; also SIGKILL, Pending, Init:Error, FailedMount
+  kubehealer explain out of memory          reasons and causes by what they mean";
 
 /// Print the runbook for a reason, or list all reasons; or what a cause, an alert, an exit code or a word of kubectl means.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {
-    /// A reason, cause, alert, severity, confidence, exit code, signal, STATUS of a pod or reason of an event, in upper or lower case;
-    /// without it, all reasons are listed
+    /// A reason, cause, alert, severity, confidence, exit code, signal, STATUS of a pod or reason of an event, in upper or lower case, or
+    /// what an error says; without it, all reasons are listed
     #[arg(value_name = "WORD", add = ArgValueCandidates::new(completions::words))]
     words: Vec<String>,
     #[command(flatten)]
@@ -57,7 +58,70 @@ pub(super) fn text(wanted: &str, style: &Style) -> Result<String, Trouble> {
     if wanted.is_empty() {
         return Ok(list(style));
     }
-    runbook(wanted, style).or_else(|| short(wanted, style)).ok_or_else(|| unknown(wanted))
+    let named = runbook(wanted, style).or_else(|| short(wanted, style));
+    named
+        .or_else(|| by_meaning(wanted, style))
+        .or_else(|| in_one_word(wanted, style))
+        .ok_or_else(|| unknown(wanted))
+}
+
+/// What people say of a failure, where no name and no meaning below has these words.
+const SAID: &[(&str, &[&str])] = &[
+    ("out of memory", &["OOMKilled", "OutOfmemory", "HeapExhausted", "InsufficientResources"]),
+    ("dns", &["DependencyNameNotResolved", "RegistryNameNotResolved"]),
+    ("no such host", &["DependencyNameNotResolved", "RegistryNameNotResolved"]),
+    ("no space left", &["NodeDiskFull", "ResourceExhausted", "Evicted"]),
+    ("disk full", &["NodeDiskFull", "ResourceExhausted", "Evicted"]),
+    ("nodes are available", &["Unschedulable"]),
+];
+
+/// Reasons and causes whose meaning has these words.
+fn by_meaning(wanted: &str, style: &Style) -> Option<String> {
+    const SHOWN: usize = 6;
+    let lower = wanted.to_lowercase();
+    let words: Vec<&str> = lower.split_whitespace().collect();
+    // The scheduler counts nodes: `0/2 nodes`.
+    let counts = |word: &str| {
+        word.split_once('/').is_some_and(|(n, m)| n.parse::<u32>().and(m.parse::<u32>()).is_ok())
+    };
+    let is_scheduler =
+        matches!(words.as_slice(), [count, nodes, ..] if counts(count) && nodes.starts_with("node"));
+    let said = if is_scheduler { "nodes are available" } else { &lower };
+    let said =
+        SAID.iter().filter(|(text, _)| said.contains(text) && (text.contains(' ') || words.contains(text)));
+    let mut fitting: Vec<&str> = said.flat_map(|(_, names)| *names).copied().collect();
+    if fitting.is_empty() && lower.len() > 3 && !names().any(|name| name.to_lowercase().contains(&lower)) {
+        let meanings = CauseCode::ALL.iter().map(|code| (code.as_str(), code.meaning()));
+        let meanings = meanings.chain(runbooks::names().map(|name| (name, meaning(name))));
+        let fits = |text: &str| {
+            words.iter().all(|word| text.split(|c: char| !c.is_alphanumeric()).any(|t| same_word(word, t)))
+        };
+        fitting.extend(meanings.filter(|(_, text)| fits(&text.to_lowercase())).map(|(name, _)| name));
+    }
+    fitting.truncate(SHOWN);
+    let first = fitting.first()?;
+    let list = report::glossary(fitting.iter().map(|name| (*name, meaning(name))), style);
+    Some(format!("Reasons and causes for {wanted:?}:\n\n{list}\nMore: kubehealer explain {first}\n"))
+}
+
+/// What a reason or a cause means.
+fn meaning(name: &str) -> &'static str {
+    match (runbooks::runbook(name), CauseCode::of(name)) {
+        (Some(runbook), _) => runbooks::meaning(runbook),
+        (None, code) => code.map_or("", CauseCode::meaning),
+    }
+}
+
+/// Whether two words are forms of one: `refused` and `refuses`.
+fn same_word(a: &str, b: &str) -> bool {
+    let common = a.bytes().zip(b.bytes()).take_while(|(a, b)| a == b).count();
+    a == b || common > 3 && common + 2 >= a.len().max(b.len())
+}
+
+/// A name that is written in several words: `permission denied`.
+fn in_one_word(wanted: &str, style: &Style) -> Option<String> {
+    let bare: String = wanted.chars().filter(|c| c.is_alphanumeric()).collect();
+    if bare == wanted { None } else { runbook(&bare, style).or_else(|| short(&bare, style)) }
 }
 
 fn runbook(wanted: &str, style: &Style) -> Option<String> {
@@ -252,8 +316,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     names.chain(alerts().map(|(name, ..)| name)).chain(others.copied())
 }
 
-/// Nothing is called so: what comes near?
-fn unknown(wanted: &str) -> Trouble {
+/// The names that come near to what nothing is called: the best three.
+fn near(wanted: &str) -> Vec<&'static str> {
     let lower = wanted.to_lowercase();
     let words = names().map(|name| (name, name)).chain(SAME.iter().copied());
     let mut near: Vec<(f64, &str)> = words
@@ -272,8 +336,12 @@ fn unknown(wanted: &str) -> Trouble {
             names.push(name);
         }
     }
+    names
+}
+
+fn unknown(wanted: &str) -> Trouble {
     let what = format!("explain: {wanted:?} is not a known word");
-    match names.as_slice() {
+    match near(wanted).as_slice() {
         [] => Trouble::new(what, "kubehealer explain lists all reasons"),
         names => Trouble::new(what, crate::select::did_you_mean(names)),
     }
@@ -289,6 +357,9 @@ mod tests {
         let usual = USUAL.iter().flat_map(|(_, reasons)| reasons.iter());
         for name in usual.chain(words::WORDS.iter().flat_map(|word| word.reasons)) {
             assert!(Reason::of(name).is_some(), "{name}");
+        }
+        for name in SAID.iter().flat_map(|(_, names)| *names) {
+            assert!(!meaning(name).is_empty(), "{name}");
         }
         for step in words::WORDS.iter().flat_map(|word| word.look) {
             let cause = step.strip_prefix("see the cause ");

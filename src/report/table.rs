@@ -1,5 +1,7 @@
 //! The table: made for a person at night, in 80 columns, using 200 well.
 
+use std::collections::BTreeSet;
+
 use anstyle::{AnsiColor, Style as Ansi};
 use jiff::Timestamp;
 
@@ -25,6 +27,8 @@ pub(super) const FACTS: usize = 6;
 const LABEL: usize = 10;
 /// Names that the details list of pods that fail alike.
 pub(super) const NAMES: usize = 4;
+/// Namespaces that are named of a failure that several have.
+const PLACES: usize = 3;
 /// Lines below the headline that scroll it away; then the worst are repeated at the end.
 const LONG: usize = 58;
 /// How many are repeated.
@@ -111,26 +115,27 @@ pub(super) fn below_summary(finding: &Finding, cause: &Cause) -> String {
 pub(super) fn headline(survey: &Survey) -> String {
     let summary = survey.summary;
     let pods = count(summary.pods, "pod");
-    let mut counts = Vec::new();
-    for (number, text) in [
-        (summary.critical, format!("{} critical", thousands(summary.critical))),
-        (summary.warning, count(summary.warning, "warning")),
-        (summary.info, format!("{} info", thousands(summary.info))),
-    ] {
-        if number > 0 {
-            counts.push(text);
-        }
-    }
-    if summary.muted > 0 {
-        counts.push(format!("{} of these muted", thousands(summary.muted)));
-    }
+    let info = (summary.info > 0).then(|| format!("{} info", thousands(summary.info)));
+    let muted = (summary.muted > 0).then(|| format!("{} of these muted", thousands(summary.muted)));
+    let problems = [
+        (summary.critical > 0).then(|| format!("{} critical", thousands(summary.critical))),
+        (summary.warning > 0).then(|| count(summary.warning, "warning")),
+    ];
+    let problems = problems.into_iter().flatten();
     match (summary.pods, summary.critical + summary.warning) {
         (0, 0) => "No pods found.".to_owned(),
         (_, 0) => format!("No problems found in {pods}."),
+        // All that is worse than information is about workloads or nodes; the rest may be about pods.
         _ if summary.unhealthy_pods == 0 => {
-            format!("{pods}; problems of workloads or nodes: {}.", counts.join(", "))
+            let problems = problems.collect::<Vec<_>>().join(", ");
+            let also = info.map(|info| format!("also {info}"));
+            let rest: String = also.into_iter().chain(muted).map(|text| format!("; {text}")).collect();
+            format!("0 of {pods} unhealthy; workloads and nodes: {problems}{rest}.")
         }
-        _ => format!("{} of {pods} unhealthy: {}.", thousands(summary.unhealthy_pods), counts.join(", ")),
+        _ => {
+            let counts: Vec<String> = problems.chain(info).chain(muted).collect();
+            format!("{} of {pods} unhealthy: {}.", thousands(summary.unhealthy_pods), counts.join(", "))
+        }
     }
 }
 
@@ -180,7 +185,7 @@ fn rows(out: &mut String, groups: &[Group<'_>], style: &Style, paint: Paint) {
     }
 }
 
-/// Who fails, one subject by name, several by number.
+/// Who fails. What is printed is accepted as a target again.
 pub(super) fn subject(group: &Group<'_>) -> String {
     let Some(first) = group.findings.first() else { return String::new() };
     if group.findings.len() == 1 {
@@ -201,13 +206,22 @@ pub(super) fn subject(group: &Group<'_>) -> String {
             format!("{namespace}/{kind}/{name}{container}{pods}")
         }
         _ => {
-            let namespaces: std::collections::BTreeSet<&str> =
+            let namespaces: BTreeSet<&str> =
                 group.findings.iter().map(|f| f.namespace.as_str()).filter(|n| !n.is_empty()).collect();
-            let place = match namespaces.first() {
-                Some(namespace) if namespaces.len() == 1 => (*namespace).to_owned(),
-                _ => count(namespaces.len(), "namespace"),
+            let places: BTreeSet<String> = match namespaces.is_empty() {
+                true => group.findings.iter().map(|f| name(f)).collect(),
+                false => namespaces.into_iter().map(|namespace| format!("namespace/{namespace}")).collect(),
             };
-            format!("{place}, {}{pods}", count(workloads.len(), "workload"))
+            let more = match places.len().saturating_sub(PLACES) {
+                0 => String::new(),
+                more => format!(" and {more} more"),
+            };
+            let places = places.into_iter().take(PLACES).collect::<Vec<_>>().join(", ");
+            let counts = [(workloads.len(), "workload"), (group.pods().len(), "pod")];
+            let counts: Vec<String> =
+                counts.into_iter().filter(|(n, _)| *n > 0).map(|(n, one)| count(n, one)).collect();
+            let counts = if counts.is_empty() { String::new() } else { format!(" ({})", counts.join(", ")) };
+            format!("{places}{more}{counts}")
         }
     };
     clean(&text).into_owned()
@@ -355,8 +369,7 @@ fn footer(out: &mut String, look: &Look<'_>, groups: &[Group<'_>], style: &Style
 /// What was looked at and what was not, one paragraph a line.
 pub fn sources(look: &Look<'_>) -> String {
     let snapshot = look.snapshot;
-    let namespaces: std::collections::BTreeSet<&str> =
-        snapshot.pods.iter().map(|p| p.metadata.namespace.as_str()).collect();
+    let namespaces: BTreeSet<&str> = snapshot.pods.iter().map(|p| p.metadata.namespace.as_str()).collect();
     let mut seen =
         vec![format!("{} in {}", count(snapshot.pods.len(), "pod"), count(namespaces.len(), "namespace"))];
     let mut lacking = Vec::new();

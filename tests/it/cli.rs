@@ -140,6 +140,36 @@ fn every_reason_is_explained_and_a_misspelt_one_is_guessed() {
 }
 
 #[test]
+fn what_people_call_a_failure_leads_to_its_reasons_and_causes() {
+    for (said, first) in [
+        ("out of memory", "OOMKilled"),
+        ("dns", "DependencyNameNotResolved"),
+        ("no such host", "DependencyNameNotResolved"),
+        ("connection refused", "DependencyUnreachable"),
+        ("disk full", "NodeDiskFull"),
+        ("certificate", "RegistryTlsError"),
+        ("no space left", "NodeDiskFull"),
+        ("no space left on device", "NodeDiskFull"),
+        ("0/2 nodes", "Unschedulable"),
+        ("0/2 nodes are available: 2 Insufficient cpu.", "Unschedulable"),
+        ("secret does not exist", "MissingSecret"),
+    ] {
+        let run = kubehealer(&["explain", said]);
+        assert_eq!(run.code, 0, "{said}: {}", run.err);
+        let mut lines = run.out.lines().filter(|line| !line.is_empty());
+        assert!(lines.next().unwrap().contains(said), "{said}: {}", run.out);
+        let row = lines.next().unwrap();
+        assert!(row.trim_start().starts_with(&format!("{first} ")), "{said}: {}", run.out);
+        assert!(run.out.contains(&format!("More: kubehealer explain {first}")), "{said}: {}", run.out);
+    }
+    let denied = kubehealer(&["explain", "permission denied"]);
+    assert!(denied.out.starts_with("PermissionDenied: a cause"), "{}{}", denied.out, denied.err);
+    assert!(kubehealer(&["explain", "crash loop back-off"]).out.starts_with("CrashLoopBackOff\n"));
+    let quota = kubehealer(&["explain", "quota"]);
+    assert!(quota.err.contains("did you mean QuotaExceeded?"), "{}{}", quota.out, quota.err);
+}
+
+#[test]
 fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_lines() {
     let explain = |words: &[&str]| {
         let run = kubehealer(&[&["explain"], words].concat());
@@ -268,6 +298,16 @@ fn the_exit_code_tells_whether_something_is_at_or_above_the_limit() {
     assert_eq!(code(&["--fail-on", "warning"]), 1);
     assert_eq!(code(&["--fail-on", "info"]), 1);
     assert_eq!(code(&["web-b6cf745ff", "-n", "shop", "--fail-on", "info"]), 0, "a healthy workload");
+    // What --reason and --severity leave out is not judged either.
+    assert_eq!(code(&["--reason", "OOMKilled", "--fail-on", "warning"]), 1);
+    assert_eq!(code(&["--reason", "OOMKilled", "--fail-on", "critical"]), 0);
+    let args =
+        ["diagnose", "-f", FINAL, "--reason", "Evicted", "--severity", "critical", "--fail-on", "info"];
+    let run = kubehealer(&args);
+    assert_eq!(run.code, 0, "{}", run.out);
+    assert!(run.out.contains("hidden by --severity or --reason, also from --fail-on"), "{}", run.out);
+    let help = kubehealer(&["diagnose", "--help"]).out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help.contains("of those that --reason and --severity select"), "{help}");
 }
 
 #[test]
@@ -495,6 +535,34 @@ fn names_are_accepted_as_reports_kubectl_and_people_write_them() {
         "{}",
         run.err
     );
+}
+
+#[test]
+fn whatever_stands_in_the_column_where_is_accepted_as_it_is_printed() {
+    let mut wide = command();
+    wide.args(["diagnose", "-f", FINAL]).env("COLUMNS", "300");
+    let table = run(wide.output().unwrap()).out;
+    let mut lines = table.lines().skip_while(|line| !line.starts_with("SEVERITY"));
+    let head = lines.next().unwrap();
+    let (from, to) = (head.find("WHERE").unwrap(), head.find("CAUSE").unwrap());
+    let places: Vec<&str> = lines
+        .take_while(|line| !line.is_empty())
+        .filter_map(|line| Some(line.get(from..to)?.trim()))
+        .collect();
+    let places: Vec<&str> = places.into_iter().filter(|place| !place.is_empty()).collect();
+    let several = ["namespace/payments (2 workloads, 2 pods)"];
+    assert!(places.len() > 50 && several.iter().all(|place| places.contains(place)), "{places:?}");
+    for place in several.into_iter().chain(places.iter().copied().filter(|place| place.contains('('))) {
+        let run = kubehealer(&["diagnose", "-f", FINAL, place]);
+        assert!(run.code == 0 && !run.out.starts_with("No pods"), "{place}: {}{}", run.err, run.out);
+    }
+    let run = kubehealer(&[
+        "diagnose",
+        "-f",
+        FINAL,
+        "namespace/ml, namespace/shop and 2 more (9 workloads, 12 pods)",
+    ]);
+    assert!(run.code == 0 && run.out.contains("in 2 namespaces"), "{}{}", run.err, run.out);
 }
 
 #[test]

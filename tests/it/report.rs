@@ -62,6 +62,31 @@ fn finding(
     }
 }
 
+#[test]
+fn the_headline_does_not_count_what_pods_inform_of_among_the_problems_of_workloads() {
+    let mut job = finding(
+        Reason::BackoffLimitExceeded,
+        "",
+        "",
+        "nightly",
+        CauseCode::TooManyFailures,
+        "its pods failed",
+    );
+    job.workload = Some(WorkloadRef { kind: "Job".to_owned(), name: "nightly".to_owned() });
+    let mut failed =
+        finding(Reason::Error, "nightly-1", "report", "nightly", CauseCode::LoggedError, "exit code 3");
+    failed.severity = Severity::Info;
+    let survey = Survey::of(vec![job, failed.clone(), failed], 5, at("10:00:00"));
+    let snapshot = Snapshot::default();
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    let style = Style { width: 80, colour: false, wide: false, all: false };
+    let table = report::table(&look, &style);
+    assert!(
+        table.starts_with("0 of 5 pods unhealthy; workloads and nodes: 1 warning; also 2 info.\n"),
+        "{table}"
+    );
+}
+
 /// One of each kind: an out-of-memory kill, one bad image in two Deployments, a workload, a node, one that recovered.
 fn findings() -> Vec<Finding> {
     let mut findings = vec![];
