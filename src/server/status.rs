@@ -46,10 +46,16 @@ pub(super) async fn list(visit: Visit, asked: Params<Asked>) -> Response {
     let asked = asked.map(|Query(asked)| asked).map_err(|rejection| super::api::why_unreadable(&rejection));
     let question = format!("page {asked:?}");
     let render = move |shown: &Shown| {
-        let list = asked.map_err(Failure::Query).and_then(|asked| index::list(shown, &asked));
+        let (asked, list) = match asked {
+            Ok(asked) => {
+                let list = index::list(shown, &asked);
+                (asked, list)
+            }
+            Err(why) => (Asked::default(), Err(Failure::Query(why))),
+        };
         match list {
             Ok(page) => (StatusCode::OK, page),
-            Err(why) => (StatusCode::BAD_REQUEST, refused(shown, &why)),
+            Err(why) => (StatusCode::BAD_REQUEST, index::refused(shown, &asked, &why)),
         }
     };
     answer(visit, question, render).await
@@ -239,16 +245,6 @@ enum Failure {
     Filter(#[from] BadFilter),
     #[error(transparent)]
     Token(#[from] BadToken),
-}
-
-/// The page of a list that cannot be shown.
-fn refused(shown: &Shown, failure: &Failure) -> String {
-    let main = html! {
-        main.page #main {
-            p.card.none { (clean(&failure.to_string())) ". " a href="./" { "Show all" } }
-        }
-    };
-    page(shown, "./", "Not shown", &main).into_string()
 }
 
 /// The address of the first page of a list like this one. `root` is the way to `/`.

@@ -170,7 +170,8 @@ async fn groups_hold_every_incident_once_widest_first_and_open_to_their_pods() {
 async fn errors_say_what_is_wrong_in_words() {
     let running = daemon(&cluster()).await;
     let to = running.address;
-    let long = "a".repeat(201);
+    let long = "é".repeat(401);
+    let words = "a+".repeat(41);
     for (path, status, words) in [
         ("groups?severity=bad", 400, "unknown severity"),
         ("groups?sort=bad", 400, "severity, newest, oldest, name"),
@@ -186,7 +187,8 @@ async fn errors_say_what_is_wrong_in_words() {
         ("incidents?reason=OOM", 400, "no incident has the reason \"OOM\"; did you mean OOMKilled"),
         ("groups?continue=x", 400, "invalid continue token"),
         ("incidents?group=x", 400, "not a group id"),
-        (&format!("incidents?q={long}"), 400, "at most 8 words and 200 bytes"),
+        (&format!("incidents?q={long}"), 400, "at most 40 words and 400 characters"),
+        (&format!("incidents?q={words}"), 400, "at most 40 words and 400 characters"),
         ("history?namespace=x", 400, "valid parameters: limit and continue"),
         ("incidents/0123456789abcdef", 404, "incident has the id 0123456789abcdef"),
         ("incidents/%1b%5b31m", 404, "no open or recently resolved incident"),

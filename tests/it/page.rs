@@ -107,6 +107,12 @@ async fn each_parameter_filters_and_stays_in_the_form_and_in_the_links() {
         let (status, page) = get(running.address, &format!("/{query}"), "").await;
         assert_eq!((status, page.contains("Show all")), (400, true), "{query}: {page}");
     }
+    // What was typed can be corrected: the form stays.
+    let query = format!("?q={}&namespace=shop&sort=newest", "word+".repeat(41));
+    let page = list(&running, &query).await;
+    let (form, rest) = page.split_once("</form>").unwrap();
+    assert!(form.contains("word word") && form.contains("name=\"namespace\" value=\"shop\""), "{page}");
+    assert!(form.contains("value=\"newest\" selected") && rest.contains("q is too long"), "{page}");
     running.stop().await;
 }
 

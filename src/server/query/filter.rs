@@ -15,9 +15,9 @@ use crate::select;
 use crate::server::Shown;
 use crate::server::page::{self, Wanted};
 
-/// Bytes of a search at most, and its words.
-const MAX_SEARCH: usize = 200;
-const MAX_WORDS: usize = 8;
+/// Characters of a search at most, and its words: a sentence that the page shows must fit.
+const MAX_SEARCH: usize = 400;
+const MAX_WORDS: usize = 40;
 
 /// The parameters as they come in a query. Empty ones are as good as none: a form sends them.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -65,9 +65,9 @@ impl Asked {
             BadFilter(format!("{:?} is not a group id: use one from /api/v1/groups", self.group))
         })?;
         let words: Vec<&str> = self.q.split_whitespace().collect();
-        if self.q.len() > MAX_SEARCH || words.len() > MAX_WORDS {
+        if self.q.chars().count() > MAX_SEARCH || words.len() > MAX_WORDS {
             return Err(BadFilter(format!(
-                "q is too long: at most {MAX_WORDS} words and {MAX_SEARCH} bytes"
+                "q is too long: at most {MAX_WORDS} words and {MAX_SEARCH} characters"
             )));
         }
         let word = |word: &&str| RegexBuilder::new(&regex::escape(word)).case_insensitive(true).build();

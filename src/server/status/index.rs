@@ -68,6 +68,19 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
     Ok(page(shown, "./", &title, &main).into_string())
 }
 
+/// The page of a list that cannot be shown. The form stays, so that what was typed can be corrected.
+pub(super) fn refused(shown: &Shown, asked: &Asked, why: &Failure) -> String {
+    let overview = Overview::new(shown);
+    let main = html! {
+        main.page #main {
+            h1.unseen { "Open incidents" }
+            (form(asked, asked.sort().unwrap_or(Sort::Severity), overview.values()))
+            p.card.none role="alert" { (clean(&why.to_string())) ". " a href="./" data-stays { "Show all" } }
+        }
+    };
+    page(shown, "./", "Not shown", &main).into_string()
+}
+
 /// How many there are by severity; each is a filter.
 fn tiles(asked: &Asked, counts: Counts) -> Markup {
     let severities = [
