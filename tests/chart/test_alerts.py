@@ -56,6 +56,7 @@ def problem(scope_kind, scope, cause, pods, workloads=2):
     def make(value, minutes, instance):
         labels = {**TARGET, "instance": instance, "cause": cause, "scope_kind": scope_kind, "scope": scope}
         out = [series("kubehealer_problem_pods", labels, lambda m: value(m) and pods, minutes)]
+        out.append(series("kubehealer_problem_workloads", labels, lambda m: value(m) and workloads, minutes))
         for number in range(pods):
             named = {"pod": f"pod-{number}", "workload": f"workload-{number % workloads}", "cause": cause}
             out += unhealthy("Other", value, minutes, instance=instance, **named)
@@ -462,6 +463,10 @@ def test_few_pods_are_no_common_cause(tmp_path):
     # One workload alone has alerts of its own.
     silent("NodeCorrelatedFailures", problem("node", "node-a", "DiskPressure", 9, workloads=1)(between(5, 60), 60, A), 60, tmp_path)
     silent("SharedCauseFailures", problem("image", "cart:v2", "ImageNotFound", 9, workloads=1)(between(5, 60), 60, A), 60, tmp_path)
+    # Another workload with the same cause, about another image.
+    other = incident("Other", pod="api-1", workload="api", cause="ImageNotFound")
+    make = all_of(problem("image", "cart:v2", "ImageNotFound", 9, workloads=1), other)
+    silent("SharedCauseFailures", make(between(5, 60), 60, A), 60, tmp_path)
     # What is the node's affair is told by the node's alert.
     silent("SharedCauseFailures", problem("node", "node-a", "DiskPressure", 50)(between(5, 60), 60, A), 60, tmp_path)
 

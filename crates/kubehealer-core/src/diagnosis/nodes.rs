@@ -33,7 +33,9 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         let since = ready.last_transition_time.get();
         let silent = ready.status == "Unknown";
         let said = text::quote(&ready.message);
-        let (code, words) = if silent {
+        let (code, words) = if silent && ready.reason == "NodeStatusNeverUpdated" {
+            (CauseCode::KubeletStopped, "its kubelet has never posted status")
+        } else if silent {
             (CauseCode::KubeletStopped, "its kubelet has stopped posting status")
         } else {
             (CauseCode::NodeUnready, "its kubelet reports that it is not ready")
@@ -41,7 +43,7 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         // Of a silent kubelet the message says only that it is silent.
         let why = match (silent, said.is_empty()) {
             (true, true) | (false, true) => words.to_owned(),
-            (true, false) => format!("its kubelet has stopped posting status: {said}"),
+            (true, false) => format!("{words}: {said}"),
             (false, false) => unreadiness(&ready.message),
         };
         let mut finding = of_node(node, Reason::NodeNotReady)

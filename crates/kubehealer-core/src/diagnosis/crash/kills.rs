@@ -196,6 +196,7 @@ pub(super) fn unexplained_kill(
         if node {
             finding.cause.code = CauseCode::NodePressure;
             why.push_str("; the node itself was out of memory at that time and killed processes");
+            finding.summary.push_str("; the node was out of memory");
             sure = Confidence::Probable;
         } else {
             why.push_str(

@@ -122,6 +122,12 @@ fn of_setting(said: &str) -> String {
         return RESOLV_CONF.to_owned();
     }
     if let Some(group) = captured(&KIND, 1) {
+        // Groups of Kubernetes itself have no CRD.
+        if !group.contains('.') || group.ends_with(".k8s.io") {
+            return format!(
+                "kubectl api-resources --api-group={group}: if the cluster no longer serves this version, update the program to a release that uses a served one"
+            );
+        }
         return format!(
             "kubectl api-resources --api-group={group}: install the CRD in the version that the program needs"
         );
