@@ -69,7 +69,9 @@ async fn a_list_leads_to_its_groups_and_they_to_their_incidents_without_a_script
     assert!(incident.contains(alerts), "{incident}");
     let related = link(&incident, "../runbooks/").replace("../", "/");
     assert_eq!(get(running.address, &related, "").await.0, 200, "{related}");
-    for path in ["/incidents/0000000000000000", "/incidents/x", "/runbooks/x"] {
+    for path in
+        ["/incidents/0000000000000000", "/incidents/x", "/runbooks/x", "/incidents/%ff", "/runbooks/%ff"]
+    {
         let (status, page) = get(running.address, path, "").await;
         assert_eq!((status, page.contains("All incidents")), (404, true), "{path}: {page}");
     }

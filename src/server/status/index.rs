@@ -30,6 +30,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
     let pages = |of_groups: bool, limit: usize| Wanted {
         after: asked.after.clone().filter(|_| of_groups != one_group),
         limit: Some(asked.limit.unwrap_or(limit)),
+        ..asked.page()
     };
     let overview = Overview::new(shown);
     let groups = query::groups(&overview, &filter, sort, &pages(true, GROUPS))?;
@@ -37,7 +38,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
         true => Some(query::incidents(&overview, &filter, sort, &pages(false, INCIDENTS))?),
         false => None,
     };
-    let history = query::history(shown, &Wanted { after: None, limit: Some(1) })?;
+    let history = query::history(shown, &Wanted { limit: Some(1), ..Wanted::default() })?;
     let next = incidents.as_ref().map_or(&groups.next, |list| &list.next);
     let total = groups.counts.total();
     let main = html! {
