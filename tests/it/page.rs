@@ -187,6 +187,16 @@ async fn a_page_says_each_thing_once() {
         Some(list(&running, "").await).filter(|page| page.contains("data-open=\"0\""))
     })
     .await;
+    // Its group is over too.
+    let incident =
+        get(running.address, &format!("/{}", link(&page.replace("api/v1/incidents", ""), "incidents/")), "")
+            .await
+            .1;
+    let group = list(&running, &link(&incident, "group=").replace("../", "")).await;
+    assert!(
+        group.contains("This problem has resolved. ") && !group.contains("matches this filter"),
+        "{group}"
+    );
     let over = page.split("id=\"resolved\"").nth(1).unwrap();
     assert_eq!(over.matches("<li").count(), 1, "{over}");
     assert!(over.contains("shop / StatefulSet/web, 3 incidents"), "{over}");
