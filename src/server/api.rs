@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
@@ -205,8 +206,12 @@ pub(super) async fn incident(
     State(server): Served,
     Extension(from): Extension<Client>,
     headers: HeaderMap,
-    Path(id): Path<String>,
+    id: Result<Path<String>, PathRejection>,
 ) -> Response {
+    // Bytes that are not UTF-8.
+    let Ok(Path(id)) = id else {
+        return bad("the id of the incident is not valid: use one from /api/v1/incidents");
+    };
     let Ok(id) = id.parse::<IncidentId>() else { return problem(StatusCode::NOT_FOUND, unknown(&id)) };
     let shown = Arc::clone(&server.shown);
     let render = move || match query::incident(&shown, id) {
@@ -227,14 +232,14 @@ fn unknown(id: &str) -> String {
 pub(super) struct Pages {
     #[serde(default, deserialize_with = "page::limit")]
     limit: Option<usize>,
-    #[serde(rename = "continue")]
+    #[serde(default, rename = "continue", deserialize_with = "page::token")]
     after: Option<String>,
 }
 
 /// The page that is asked for of a list with such keys.
 fn page_of<K: Ord + Serialize + DeserializeOwned>(asked: Params<Pages>) -> Result<Wanted, Box<Response>> {
     let wanted = match asked {
-        Ok(Query(Pages { limit, after })) => Wanted { limit, after },
+        Ok(Query(Pages { limit, after })) => Wanted { limit, after, order: "" },
         Err(rejection) => return Err(Box::new(unreadable(&rejection, "limit and continue"))),
     };
     Page::<K, ()>::new(&wanted).map_err(|why| Box::new(bad(why)))?;

@@ -28,6 +28,8 @@ pub struct Wanted {
     pub after: Option<String>,
     /// Items at most.
     pub limit: Option<usize>,
+    /// How the list is sorted, if there is a choice. A key of one order says nothing about a place in another.
+    pub order: &'static str,
 }
 
 /// The `limit` of a query, where an empty one is as good as none. What is out of bounds is refused rather than changed: nobody would
@@ -41,16 +43,28 @@ pub fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Err
     number.map(Some).ok_or_else(|| D::Error::custom(format_args!("must be a number from 1 to {MAX_ITEMS}")))
 }
 
-/// A token that this server has not made.
+/// The `continue` of a query, where an empty one is as good as none.
+pub fn token<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(Some(String::deserialize(from)?).filter(|token| !token.is_empty()))
+}
+
+/// A token that leads to no page of this list.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("invalid continue token: take it unchanged from the page before, or leave it out to start again")]
-pub struct BadToken;
+pub enum BadToken {
+    #[error("invalid continue token: take it unchanged from the page before, or leave it out to start again")]
+    Unknown,
+    #[error(
+        "the continue token is of a list with another sort: use the same sort, or leave the token out to start again"
+    )]
+    OtherOrder,
+}
 
 /// Picks the items of one page out of all, which may come in any order. It holds no more than a page.
 #[derive(Debug)]
 pub struct Page<K, T> {
     after: Option<K>,
     limit: usize,
+    order: &'static str,
     kept: BTreeMap<K, T>,
     /// All items that were offered, those of other pages too.
     pub total: usize,
@@ -61,13 +75,14 @@ impl<K: Ord + Serialize + DeserializeOwned, T> Page<K, T> {
     /// The page that is asked for.
     pub fn new(wanted: &Wanted) -> Result<Self, BadToken> {
         let decode = |token: &String| {
-            let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken)?;
-            serde_json::from_slice(&bytes).map_err(|_| BadToken)
+            let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| BadToken::Unknown)?;
+            let (order, key): (String, K) = serde_json::from_slice(&bytes).map_err(|_| BadToken::Unknown)?;
+            if order == wanted.order { Ok(key) } else { Err(BadToken::OtherOrder) }
         };
         let after = wanted.after.as_ref().map(decode).transpose()?;
         // A page without items would have no key to go on from.
         let limit = wanted.limit.unwrap_or(ITEMS).clamp(1, MAX_ITEMS);
-        Ok(Self { after, limit, kept: BTreeMap::new(), total: 0, has_more: false })
+        Ok(Self { after, limit, order: wanted.order, kept: BTreeMap::new(), total: 0, has_more: false })
     }
 
     /// An item of the list. `key` is its own alone.
@@ -89,7 +104,7 @@ impl<K: Ord + Serialize + DeserializeOwned, T> Page<K, T> {
 
     /// The items in order, and the token of the next page, if there is one. `size` is what an item takes, see [`MAX_BYTES`].
     pub fn done(self, size: impl Fn(&T) -> usize) -> (Vec<T>, Option<String>) {
-        let Self { kept, mut has_more, .. } = self;
+        let Self { kept, mut has_more, order, .. } = self;
         let (mut items, mut last, mut bytes) = (Vec::with_capacity(kept.len()), None, 0);
         for (key, item) in kept {
             bytes += size(&item);
@@ -100,7 +115,7 @@ impl<K: Ord + Serialize + DeserializeOwned, T> Page<K, T> {
             items.push(item);
             last = Some(key);
         }
-        let token = last.filter(|_| has_more).and_then(|key| serde_json::to_vec(&key).ok());
+        let token = last.filter(|_| has_more).and_then(|key| serde_json::to_vec(&(order, key)).ok());
         (items, token.map(|key| URL_SAFE_NO_PAD.encode(key)))
     }
 }
@@ -110,7 +125,8 @@ mod tests {
     use super::*;
 
     fn page(items: &[u32], after: Option<String>, limit: usize, size: usize) -> (Vec<u32>, Option<String>) {
-        let mut page = Page::<u32, u32>::new(&Wanted { after, limit: Some(limit) }).unwrap();
+        let mut page =
+            Page::<u32, u32>::new(&Wanted { after, limit: Some(limit), ..Wanted::default() }).unwrap();
         items.iter().for_each(|n| page.offer(*n, || *n));
         page.done(|_| size)
     }
@@ -150,8 +166,8 @@ mod tests {
         assert_eq!(page(&items, None, 0, 1).0, [0]);
         assert_eq!(page(&items, None, usize::MAX, 1).0.len(), MAX_ITEMS);
         for token in ["", "x", "!!", "bnVsbA", &"a".repeat(10_000)] {
-            let wanted = Wanted { after: Some(token.to_owned()), limit: None };
-            assert_eq!(Page::<u32, u32>::new(&wanted).unwrap_err(), BadToken, "{token}");
+            let wanted = Wanted { after: Some(token.to_owned()), ..Wanted::default() };
+            assert_eq!(Page::<u32, u32>::new(&wanted).unwrap_err(), BadToken::Unknown, "{token}");
         }
     }
 }

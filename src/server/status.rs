@@ -13,6 +13,7 @@ mod strip;
 use std::sync::Arc;
 
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Extension, Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -61,8 +62,11 @@ pub(super) async fn list(visit: Visit, asked: Params<Asked>) -> Response {
     answer(visit, question, render).await
 }
 
-pub(super) async fn incident(visit: Visit, Path(id): Path<String>) -> Response {
-    let id = id.parse::<IncidentId>().ok();
+/// A path of bytes that are not UTF-8 leads nowhere, as any other that is not known.
+type Part = Result<Path<String>, PathRejection>;
+
+pub(super) async fn incident(visit: Visit, id: Part) -> Response {
+    let id = id.ok().and_then(|Path(id)| id.parse::<IncidentId>().ok());
     let render = move |shown: &Shown| match id.and_then(|id| query::incident(shown, id)) {
         Some(detail) => (StatusCode::OK, incident::incident(shown, &detail)),
         None => (StatusCode::NOT_FOUND, incident::unknown(shown)),
@@ -70,8 +74,8 @@ pub(super) async fn incident(visit: Visit, Path(id): Path<String>) -> Response {
     answer(visit, format!("page of {id:?}"), render).await
 }
 
-pub(super) async fn runbook(visit: Visit, Path(reason): Path<String>) -> Response {
-    let reason = crate::runbooks::names().find(|name| *name == reason);
+pub(super) async fn runbook(visit: Visit, reason: Part) -> Response {
+    let reason = reason.ok().and_then(|Path(reason)| crate::runbooks::names().find(|name| *name == reason));
     let render = move |shown: &Shown| match reason.and_then(|reason| incident::of_reason(shown, reason)) {
         Some(page) => (StatusCode::OK, page),
         None => (StatusCode::NOT_FOUND, incident::unknown_reason(shown)),

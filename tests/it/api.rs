@@ -76,12 +76,15 @@ async fn each_filter_gives_what_matches_and_exact_counts_however_small_the_page(
         ("q=warning", PODS),
         ("q=StatefulSet/app-01", 100),
         ("q=BACK-OFF+kubectl", PODS),
+        // As the page and the API name a workload and a pod.
+        ("q=ns-3%2FStatefulSet/app-003", of(|n| n % 7 == 3 && n / 10 == 3)),
+        ("q=ns-3/app-003-x", of(|n| n % 7 == 3 && n / 10 == 3)),
         ("q=app-x-", 0),
         // No pattern, and no word across two texts.
         ("q=app.003", 0),
         ("q=%5Ba-z%5D", 0),
         // A form sends its empty fields as well.
-        ("namespace=&severity=&reason=&owner=&node=&q=&group=&sort=", PODS),
+        ("namespace=&severity=&reason=&owner=&node=&q=&group=&sort=&continue=", PODS),
     ] {
         let list = ask(to, &format!("incidents?{query}&limit=2")).await;
         assert_eq!(list["total"], wanted, "{query}");
@@ -191,6 +194,7 @@ async fn errors_say_what_is_wrong_in_words() {
         (&format!("incidents?q={words}"), 400, "at most 40 words and 400 characters"),
         ("history?namespace=x", 400, "valid parameters: limit and continue"),
         ("incidents/0123456789abcdef", 404, "incident has the id 0123456789abcdef"),
+        ("incidents/%ff", 400, "the id of the incident is not valid"),
         ("incidents/%1b%5b31m", 404, "no open or recently resolved incident"),
         ("nonsense", 404, "openapi.json"),
     ] {

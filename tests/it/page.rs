@@ -69,7 +69,9 @@ async fn a_list_leads_to_its_groups_and_they_to_their_incidents_without_a_script
     assert!(incident.contains(alerts), "{incident}");
     let related = link(&incident, "../runbooks/").replace("../", "/");
     assert_eq!(get(running.address, &related, "").await.0, 200, "{related}");
-    for path in ["/incidents/0000000000000000", "/incidents/x", "/runbooks/x"] {
+    for path in
+        ["/incidents/0000000000000000", "/incidents/x", "/runbooks/x", "/incidents/%ff", "/runbooks/%ff"]
+    {
         let (status, page) = get(running.address, path, "").await;
         assert_eq!((status, page.contains("All incidents")), (404, true), "{path}: {page}");
     }
@@ -185,6 +187,16 @@ async fn a_page_says_each_thing_once() {
         Some(list(&running, "").await).filter(|page| page.contains("data-open=\"0\""))
     })
     .await;
+    // Its group is over too.
+    let incident =
+        get(running.address, &format!("/{}", link(&page.replace("api/v1/incidents", ""), "incidents/")), "")
+            .await
+            .1;
+    let group = list(&running, &link(&incident, "group=").replace("../", "")).await;
+    assert!(
+        group.contains("This problem has resolved. ") && !group.contains("matches this filter"),
+        "{group}"
+    );
     let over = page.split("id=\"resolved\"").nth(1).unwrap();
     assert_eq!(over.matches("<li").count(), 1, "{over}");
     assert!(over.contains("shop / StatefulSet/web, 3 incidents"), "{over}");

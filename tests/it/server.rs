@@ -183,6 +183,20 @@ async fn without_a_limit_a_page_is_bounded_and_says_that_more_is_there() {
         let (status, why) = get(to, &format!("/api/v1/{path}"), "").await;
         assert_eq!((status, why.contains("invalid continue token")), (400, true), "{path}: {why}");
     }
+    // A form sends its empty fields as well.
+    for path in ["incidents", "groups", "problems", "history", "diagnosis"] {
+        let (status, why) = get(to, &format!("/api/v1/{path}?limit=&continue="), "").await;
+        assert_eq!(status, 200, "{path}: {why}");
+    }
+    // A place in one order is none in another.
+    for path in ["incidents", "groups"] {
+        let list = async |query: &str| get(to, &format!("/api/v1/{path}?limit=1{query}"), "").await;
+        let first: Value = serde_json::from_str(&list("").await.1).unwrap();
+        let token = format!("&continue={}", first["continue"].as_str().unwrap());
+        assert_eq!(list(&format!("{token}&sort=severity")).await.0, 200, "the usual one");
+        let (status, why) = list(&format!("{token}&sort=name")).await;
+        assert_eq!((status, why.contains("is of a list with another sort")), (400, true), "{path}: {why}");
+    }
     let (status, why) = get(to, "/api/v1/diagnosis?bad=1", "").await;
     assert_eq!((status, why.contains("valid parameters: limit and continue")), (400, true), "{why}");
     running.stop().await;

@@ -35,7 +35,7 @@ pub struct Asked {
     pub sort: String,
     #[serde(deserialize_with = "page::limit")]
     pub limit: Option<usize>,
-    #[serde(rename = "continue")]
+    #[serde(rename = "continue", deserialize_with = "page::token")]
     pub after: Option<String>,
 }
 
@@ -90,7 +90,9 @@ impl Asked {
     }
 
     pub fn page(&self) -> Wanted {
-        Wanted { after: self.after.clone(), limit: self.limit }
+        // A sort that is not known is refused elsewhere.
+        let order = self.sort().unwrap_or(Sort::Severity).as_str();
+        Wanted { after: self.after.clone(), limit: self.limit, order }
     }
 }
 
@@ -189,9 +191,10 @@ fn write_names(text: &mut String, seen: &Seen<'_>) -> std::fmt::Result {
     {
         writeln!(text, "{one}")?;
     }
-    writeln!(text, "{}\n{}\n{}\n{}", seen.namespace(), seen.pod(), seen.node(), seen.id)?;
+    let namespace = seen.namespace();
+    writeln!(text, "{namespace}/{}\n{}\n{}", seen.pod(), seen.node(), seen.id)?;
     if let Some(workload) = seen.workload() {
-        writeln!(text, "{}/{}", workload.kind, workload.name)?;
+        writeln!(text, "{namespace}/{}/{}", workload.kind, workload.name)?;
     }
     if let Some(scope) = &compact.scope {
         writeln!(text, "{} {}", scope.kind, scope.name)?;

@@ -30,6 +30,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
     let pages = |of_groups: bool, limit: usize| Wanted {
         after: asked.after.clone().filter(|_| of_groups != one_group),
         limit: Some(asked.limit.unwrap_or(limit)),
+        ..asked.page()
     };
     let overview = Overview::new(shown);
     let groups = query::groups(&overview, &filter, sort, &pages(true, GROUPS))?;
@@ -37,7 +38,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
         true => Some(query::incidents(&overview, &filter, sort, &pages(false, INCIDENTS))?),
         false => None,
     };
-    let history = query::history(shown, &Wanted { after: None, limit: Some(1) })?;
+    let history = query::history(shown, &Wanted { limit: Some(1), ..Wanted::default() })?;
     let next = incidents.as_ref().map_or(&groups.next, |list| &list.next);
     let total = groups.counts.total();
     let main = html! {
@@ -57,7 +58,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
                     ol.groups #groups {
                         @for g in &groups.items { (group(g, asked, incidents.as_ref(), now)) }
                     }
-                    @if groups.items.is_empty() { (nothing(shown, asked)) }
+                    @if groups.items.is_empty() { (nothing(shown, &overview, &filter, asked)) }
                     (pages_links(asked, next.as_deref()))
                 }
                 (beside(&overview, &filter, &history.buckets, now))
@@ -123,7 +124,7 @@ fn form(asked: &Asked, sort: Sort, values: &Values) -> Markup {
             label {
                 "Severity"
                 select name="severity" {
-                    @for (value, text) in [("", "any"), ("warning", "warning and above"), ("critical", "critical")] {
+                    @for (value, text) in [("", "any"), ("info", "info and above"), ("warning", "warning and above"), ("critical", "critical")] {
                         option value=(value) selected[asked.severity == value] { (text) }
                     }
                 }
@@ -283,10 +284,17 @@ fn object(finding: &Finding) -> String {
     }
 }
 
-fn nothing(shown: &Shown, asked: &Asked) -> Markup {
-    let is_plain = address("./", asked, |a| a.sort.clear()) == "./";
+fn nothing(shown: &Shown, overview: &Overview<'_>, filter: &Filter, asked: &Asked) -> Markup {
+    let is = |clear: fn(&mut Asked)| address("./", asked, clear) == "./";
+    let is_plain = is(|a| a.sort.clear());
+    let is_group = is(|a| (a.sort, a.group) = (String::new(), String::new()));
     html! {
-        @if !is_plain {
+        @if is_group && !is_plain {
+            p.card.none {
+                @if !query::resolved(overview, filter).is_empty() { "This problem has resolved. " }
+                "No incident of this group is open. " a href="./" data-stays { "Show all" }
+            }
+        } @else if !is_plain {
             p.card.none { "No open incident matches this filter. " a href="./" data-stays { "Show all" } }
         } @else if shown.ready().is_err() {
             p.card.none { "No open incidents are known yet." }

@@ -33,6 +33,12 @@
     }
     let at = now.firstChild;
     for (const child of [...next.childNodes]) {
+      // A field that is moved loses the focus: what is not wanted goes instead.
+      while (at && child.id && known.has(child.id) && at !== known.get(child.id) && !at.id) {
+        const gone = at;
+        at = at.nextSibling;
+        gone.remove();
+      }
       const same = child.id ? known.get(child.id) : at && !at.id && at.nodeName === child.nodeName ? at : null;
       if (!same) now.insertBefore(child, at);
       else if (same === at) at = at.nextSibling;
@@ -69,7 +75,7 @@
   }
   function stale(why) {
     const state = byId("fresh");
-    const text = "Stale since " + answered.toTimeString().slice(0, 8) + ": " + why;
+    const text = "Stale since " + answered.toISOString().slice(11, 19) + " UTC: " + why;
     if (!state.classList.contains("stale")) say(text);
     state.classList.add("stale");
     state.textContent = text;
@@ -93,9 +99,13 @@
         }
         const next = new DOMParser().parseFromString(await response.text(), "text/html");
         if (mine !== turn) return;
-        const focused = document.activeElement && document.activeElement.id;
+        const focused = document.activeElement;
         for (const id of ["about", "notes", "main"]) morph(byId(id), next.getElementById(id));
-        if (focused && byId(focused) !== document.activeElement) byId(focused)?.focus({ preventScroll: true });
+        // A row that has moved has lost the focus. A link that was made again is found by where it leads.
+        if (focused !== document.activeElement) {
+          const again = focused.isConnected ? focused : byId(focused.id) || [...document.links].find((link) => link.href === focused.href);
+          again?.focus({ preventScroll: true });
+        }
         document.title = next.title;
         announce(byId("main").dataset.open);
         tag = response.headers.get("etag");
@@ -112,18 +122,26 @@
   // A page that nobody looks at asks for nothing. Those that are looked at ask at the same moments, by the clock, so that they share
   // an answer; the longer one takes, the less often.
   let timer = null;
-  function look() {
+  function look(every = period) {
     if (timer || document.hidden) return;
     timer = setTimeout(() => {
       timer = null;
       load(location.href);
-    }, period - (Date.now() % period));
+    }, every - (Date.now() % every));
+  }
+  // A stream that breaks off may be all that tells that the daemon is gone. Once the page is stale, it is asked for as usual.
+  function broken() {
+    if (byId("fresh").classList.contains("stale")) return;
+    clearTimeout(timer);
+    timer = null;
+    look(SOONEST);
   }
   let events = null;
   function listen() {
     events?.close();
     events = document.hidden ? null : new EventSource(document.body.dataset.root + "api/v1/events");
-    events?.addEventListener("change", look);
+    events?.addEventListener("change", () => look());
+    events?.addEventListener("error", broken);
   }
   function wait() {
     const period = events?.readyState === EventSource.OPEN ? WITH_EVENTS : WITHOUT_EVENTS;
@@ -147,7 +165,10 @@
   function take(url) {
     if (form) {
       const given = new URL(url, location.href).searchParams;
-      for (const field of form.elements) if (field.name) field.value = given.get(field.name) || "";
+      for (const field of form.elements) {
+        if (field.name) field.value = given.get(field.name) || "";
+        if (field.selectedIndex < 0) field.selectedIndex = 0;
+      }
     }
     load(new URL(url, location.href).href);
   }
