@@ -212,6 +212,10 @@ mod tests {
         ("lock-held", "account app is already locked"),
         ("env-not-set", "Column \"USER_ID\" not found"),
         ("data-checksum", "verifying github.com/acme/lib@v1.2.3: checksum mismatch: go.sum: h1:def="),
+        (
+            "file-missing-after",
+            "cannot stat \"/data/cache/reset\": stat /data/cache/reset: input/output error",
+        ),
     ];
 
     /// Hints that follow from the words of their pattern alone, whatever else is there.
