@@ -316,8 +316,8 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
     names.chain(alerts().map(|(name, ..)| name)).chain(others.copied())
 }
 
-/// The names that come near to what nothing is called: the best three.
-fn near(wanted: &str) -> Vec<&'static str> {
+/// Nothing is called so: what comes near?
+fn unknown(wanted: &str) -> Trouble {
     let lower = wanted.to_lowercase();
     let words = names().map(|name| (name, name)).chain(SAME.iter().copied());
     let mut near: Vec<(f64, &str)> = words
@@ -336,12 +336,8 @@ fn near(wanted: &str) -> Vec<&'static str> {
             names.push(name);
         }
     }
-    names
-}
-
-fn unknown(wanted: &str) -> Trouble {
     let what = format!("explain: {wanted:?} is not a known word");
-    match near(wanted).as_slice() {
+    match names.as_slice() {
         [] => Trouble::new(what, "kubehealer explain lists all reasons"),
         names => Trouble::new(what, crate::select::did_you_mean(names)),
     }

@@ -788,7 +788,7 @@ fn a_container_that_is_not_ready_is_given_time() {
     )
     .unwrap();
     quiet(&look(&slow));
-    // What a silent node says of its containers is old. What was overdue before is still open: nobody saw it recover.
+    // The status that a silent node last posted is old. A readiness that was overdue before that is still reported.
     let node: Node = decode(
         &json!({"metadata": {"name": "node-a"}, "status": {"conditions": [{"type": "Ready", "status": "Unknown", "lastTransitionTime": ago(100)}]}}),
     );
