@@ -176,9 +176,11 @@ pub async fn run(settings: Settings) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Whoever asks a second time does not want to wait any longer.
+/// Whoever asks a second time does not want to wait any longer. `timeout` of GNU coreutils asks twice within a
+/// millisecond: the process, and then its whole group.
 pub fn end_at_once_with_the_next_signal() {
     tokio::spawn(async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
         end_signal().await;
         std::process::exit(130);
     });
