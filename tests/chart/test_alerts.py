@@ -573,8 +573,8 @@ def errors(value):
 def test_watch_errors_that_go_on_fire_and_resolve(tmp_path):
     one = [{"severity": "warning", "resource": "events"}]
     inputs = errors(lambda m: 0 if m < 5 else 2 * (min(m, 35) - 5))
-    tests = [firing("KubeHealerWatchErrors", minute, []) for minute in [*range(0, 15), *range(46, 60)]]
-    tests += [firing("KubeHealerWatchErrors", minute, one) for minute in range(19, 43)]
+    tests = [firing("KubeHealerWatchErrors", minute, []) for minute in [*range(0, 15), *range(39, 60)]]
+    tests += [firing("KubeHealerWatchErrors", minute, one) for minute in range(19, 36)]
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
 

@@ -1,11 +1,29 @@
 """The edge of every alert's threshold: what heals before it pages nobody, what does not pages, whatever restarts meanwhile."""
 
+import math
 import re
 
 import promtool
 import pytest
 from promtool import firing, gap, run, series
-from test_alerts import A, B, BEGIN, INCIDENTS, OTHERS, RULES, alive, errors, kept, labels_of, own, scenario
+from test_alerts import (
+    BEGIN,
+    INCIDENTS,
+    LOOP,
+    OTHERS,
+    RULES,
+    A,
+    B,
+    alive,
+    all_of,
+    errors,
+    incident,
+    kept,
+    labels_of,
+    oom_kill,
+    own,
+    scenario,
+)
 
 STEP = 10 / 60  # one sample, in minutes
 ALERTS = [*INCIDENTS, *OTHERS]
@@ -215,6 +233,41 @@ def test_what_a_shard_showed_is_held_until_all_shards_of_the_new_number_are_ther
     fires(alert, inputs, at, at + 6, minutes, tmp_path)
 
 
+# --- A loop of OOM kills: it begins with the third kill within an hour, and ends when the first is an hour old
+
+
+def kills(times, minutes, *instances):
+    """As each instance shows them: (address, from, until)."""
+    make = all_of(oom_kill(times), incident("OOMKilled"))
+    return [one for address, begin, end in instances for one in make(open_(begin, end), minutes, address)]
+
+
+@pytest.mark.parametrize("third", [64, 65 - STEP, 65, 65 + STEP])
+def test_three_kills_within_an_hour_are_paged_until_the_first_is_an_hour_old(third, tmp_path):
+    one = [labels_of("ContainerOOMKillLoop", LOOP)]
+    inputs = kills([5, 40, third], 90, (A, 5, 90))
+    # The subquery samples whole minutes.
+    seen = math.ceil(third - 1e-6)
+    tests = [firing("ContainerOOMKillLoop", n * STEP, one if third < 65 and seen <= n * STEP < 65 else []) for n in range(90 * 6)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_two_kills_are_no_loop_while_kubehealer_is_away_or_restarts_or_a_replica_is_late(tmp_path):
+    for instances in [[(A, 5, 20)], [(A, 5, 20), (B, 22, 60)], [(A, 5, 60), (B, 5.5, 60)]]:
+        inputs = kills([5, 15], 60, *instances)
+        inputs += [alive(open_(begin, end), 60, address) for address, begin, end in instances]
+        tests = [firing("ContainerOOMKillLoop", n * STEP, []) for n in range(60 * 6)]
+        assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def test_a_loop_of_kills_holds_while_kubehealer_restarts(tmp_path):
+    inputs = kills([5, 10, 15], 60, (A, 5, 20), (B, 22, 60))
+    inputs += [alive(open_(0, 20), 60, A), alive(open_(22, 60), 60, B)]
+    one = [labels_of("ContainerOOMKillLoop", LOOP)]
+    tests = [firing("ContainerOOMKillLoop", n * STEP, one) for n in range(15 * 6, 60 * 6)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
 # --- KubeHealer's own: begin at minute 5, end ten seconds before, at, and ten seconds after the threshold
 
 OWN = {
@@ -231,11 +284,6 @@ OWN = {
         17,
         {"resource": "pods"},
     ),
-    "KubeHealerWatchErrors": (
-        lambda fault: errors(lambda m: 0 if m < 5 else 60 * 2 * (m - 5) if fault(m) else 1000),
-        10,
-        {"resource": "events"},
-    ),
     "KubeHealerEvidenceMissing": (
         lambda fault: [own("kubehealer_source_available", lambda m: 0 if fault(m) else 1, 45, source="events")],
         15,
@@ -250,7 +298,7 @@ OWN = {
 
 
 @pytest.mark.parametrize("late", [-STEP, 0, STEP])
-@pytest.mark.parametrize("alert", [name for name in OWN if name != "KubeHealerWatchErrors"])
+@pytest.mark.parametrize("alert", OWN)
 def test_kubehealers_own_alerts_walk_the_edge(alert, late, tmp_path):
     make, wait, labels = OWN[alert]
     one = [{**labels, "severity": RULES[alert]["labels"]["severity"]}]
@@ -259,3 +307,64 @@ def test_kubehealers_own_alerts_walk_the_edge(alert, late, tmp_path):
     inputs = make(open_(5, at + late))
     tests = [firing(alert, n * STEP, one if late > 0 and n == round(at / STEP) else []) for n in range(40 * 6)]
     assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+@pytest.mark.parametrize("alert", [name for name in OWN if name not in ("KubeHealerDown", "KubeHealerInstanceDown")])
+@pytest.mark.parametrize("heals", [False, True])
+def test_kubehealers_own_alerts_outlast_its_restart_only_if_the_fault_does(alert, heals, tmp_path):
+    make, wait, labels = OWN[alert]
+    away, back = 5 + wait - 0.5, 5 + wait + 0.5
+    first, second = make(open_(5, 40)), make(open_(5, back if heals else 40))
+    inputs = [cut(one, lambda m: m < away) for one in first]
+    inputs += [{**cut(one, lambda m: m >= back), "series": one["series"].replace(A, B)} for one in second]
+    one = [{**labels, "severity": RULES[alert]["labels"]["severity"]}]
+    again = back + wait + 2 * STEP
+    tests = [firing(alert, n * STEP, []) for n in range(round((40 if heals else back) / STEP))]
+    tests += [firing(alert, n * STEP, one) for n in range(round(again / STEP), 40 * 6)] if not heals else []
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
+def cut(one, there):
+    """The same series with the samples of some minutes only."""
+    values = [value if there(at * STEP) else "_" for at, value in enumerate(one["values"].split(" "))]
+    gone = next((at for at in range(1, len(values)) if values[at] == "_" and values[at - 1] != "_"), None)
+    if gone is not None:
+        values[gone] = "stale"
+    return {**one, "values": " ".join(values)}
+
+
+def errors_until(end, begin=5):
+    """One error every 20 seconds."""
+    return errors(lambda m: max(0, round(3 * (min(m, end) - begin))))
+
+
+# More than three errors within ten minutes from a little more than a minute after the first, and then for ten minutes.
+@pytest.mark.parametrize(("end", "fires"), [(12, False), (13, False), (16.5, True), (40, True)])
+def test_watch_errors_walk_the_edge(end, fires, tmp_path):
+    one = [{"severity": "warning", "resource": "events"}]
+    tests = [firing("KubeHealerWatchErrors", n * STEP, []) for n in range(16 * 6)]
+    tests += [firing("KubeHealerWatchErrors", n * STEP, one if fires else []) for n in range(17 * 6, 18 * 6)]
+    # Three minutes after the last error it is over.
+    tests += [firing("KubeHealerWatchErrors", n * STEP, []) for n in range(round((end + 3) * 6) + 1, 60 * 6)]
+    assert run(tmp_path, [{"input_series": errors_until(end), "promql_expr_test": tests}]) == ""
+
+
+def test_watch_errors_across_a_restart_of_kubehealer_are_paged_and_those_before_it_are_not(tmp_path):
+    one = [{"severity": "warning", "resource": "events"}]
+    before = cut(errors_until(60)[0], lambda m: m < 12)
+    after = {**cut(errors_until(60, 12.5)[0], lambda m: m >= 13), "series": before["series"].replace(A, B)}
+    quiet = {**cut(errors(lambda m: 0)[0], lambda m: m >= 13), "series": before["series"].replace(A, B)}
+    for second, end in ((after, one), (quiet, [])):
+        tests = [firing("KubeHealerWatchErrors", n * STEP, end) for n in range(28 * 6, 60 * 6)]
+        tests += [firing("KubeHealerWatchErrors", n * STEP, []) for n in range(60 * 6 if second is quiet else 15 * 6)]
+        assert run(tmp_path, [{"input_series": [before, second], "promql_expr_test": tests}]) == ""
+
+
+def test_dropped_series_are_told_at_once_across_a_restart_and_for_a_quarter_of_an_hour(tmp_path):
+    dropped = lambda begin, end: own("kubehealer_series_dropped_total", lambda m: max(0, round(6 * (min(m, end) - begin))), 60)
+    first = cut(dropped(5, 60), lambda m: m < 10)
+    second = {**cut(dropped(12, 20), lambda m: m >= 12), "series": first["series"].replace(A, B)}
+    one = [{"severity": "warning"}]
+    tests = [firing("KubeHealerSeriesDropped", n * STEP, []) for n in [*range(31), *range(36 * 6, 60 * 6)]]
+    tests += [firing("KubeHealerSeriesDropped", n * STEP, one) for n in range(32, 34 * 6)]
+    assert run(tmp_path, [{"input_series": [first, second], "promql_expr_test": tests}]) == ""
