@@ -175,7 +175,7 @@ impl Wire {
         if !pages.tokens.insert(hasher.finish()) {
             return Err(Failure::new(
                 Kind::Protocol,
-                "the list never ends: the API server repeats a continue token",
+                "the list has no end: the API server repeats a continue token",
             ));
         }
         if pages.tokens.len() as u32 > MAX_PAGES {

@@ -202,11 +202,13 @@ impl Answers {
             // Nobody waits for it any more.
             None => Arc::strong_count(cell) > 1,
         });
-        match all.get(&question) {
-            Some(cell) => Ok(Arc::clone(cell)),
-            None if all.len() >= QUESTIONS => Err(Busy),
-            None => Ok(Arc::clone(all.entry(question).or_default())),
+        if all.len() >= QUESTIONS && !all.contains_key(&question) {
+            // What is ready costs nothing but a rendering more, if somebody asks for it again.
+            let ready = all.iter().filter_map(|(question, cell)| Some((cell.get()?.made, question)));
+            let oldest = ready.min_by_key(|(made, _)| *made).map(|(_, question)| question.clone());
+            all.remove(&oldest.ok_or(Busy)?);
         }
+        Ok(Arc::clone(all.entry(question).or_default()))
     }
 
     async fn make(
@@ -335,6 +337,19 @@ mod tests {
         drop(first);
         tokio::time::advance(FRESH).await;
         assert_eq!(ask("4", HERE).await.status(), StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_that_asks_many_questions_keeps_nobody_out() {
+        let answers = Answers::new();
+        let ask = async |question: String, from: IpAddr| {
+            answers.answer(question, from, &HeaderMap::new(), || Rendered::json(vec![b' '])).await.status()
+        };
+        for question in 0..2 * QUESTIONS {
+            assert_eq!(ask(question.to_string(), HERE).await, StatusCode::OK);
+        }
+        assert_eq!(ask("another".to_owned(), [10, 0, 0, 1].into()).await, StatusCode::OK);
+        assert!(answers.by_question.lock().unwrap().len() <= QUESTIONS);
     }
 
     #[tokio::test(start_paused = true)]

@@ -134,7 +134,7 @@ def test_owner_labels_and_cluster_name_reach_the_program_and_the_rules(tmp_path)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("values", [{"ownerLabels": ["a b"]}, {"ownerLabels": "team"}, {"ownerLabels": list("abcdefghi")}, {"ownerLabels": ["container.type"]}, {"ownerLabels": ["workload/kind"]}, {"clusterName": 1}, {"alertmanagerUrl": "am"}])
+@pytest.mark.parametrize("values", [{"ownerLabels": ["a b"]}, {"ownerLabels": ["team/"]}, {"ownerLabels": ["a/b/c"]}, {"ownerLabels": "team"}, {"ownerLabels": list("abcdefghi")}, {"ownerLabels": ["container.type"]}, {"ownerLabels": ["workload/kind"]}, {"clusterName": 1}, {"alertmanagerUrl": "am"}])
 def test_refuses_owner_labels_and_names_that_are_none(values):
     assert sh("helm4", "template", "rel", str(CHART), *values_of(values)).returncode != 0
 

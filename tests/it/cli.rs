@@ -203,7 +203,7 @@ fn causes_alerts_exit_codes_and_the_words_of_kubectl_are_explained_in_a_few_line
         assert!(line(word).contains("critical: a whole workload or node is down"), "{word}");
     }
     for word in ["confirmed", "Probable", "possible", "likely"] {
-        assert!(line(word).contains("possible: one reading among others"), "{word}");
+        assert!(line(word).contains("possible: one of several explanations"), "{word}");
     }
     let init = line("Init:Error");
     assert!(init.contains("depends on the pod's restartPolicy") && !init.contains("will not be"), "{init}");

@@ -184,10 +184,10 @@ fn list() -> String {
     title(&mut list, "Help");
     help(&mut list, kubehealer::cli::Cli::command());
     title(&mut list, "Status page");
-    let strings = regex::Regex::new(r#""([^"\n]* [^"\n]*)""#).unwrap();
-    for text in strings.captures_iter(&read(&root().join("src/server/status/page.js"))) {
-        writeln!(list, "{}", &text[1]).unwrap();
-    }
+    let strings = regex::Regex::new(r#""([^"\n]*)""#).unwrap();
+    let page = read(&root().join("src/server/status/page.js"));
+    let texts = strings.captures_iter(&page).filter(|text| text[1].contains(' '));
+    texts.for_each(|text| writeln!(list, "{}", &text[1]).unwrap());
     for folder in ["src", "crates/kubehealer-core/src", "crates/kubehealer-rules/src"] {
         for file in files(folder, &["rs"]) {
             let name = file.strip_prefix(root()).unwrap().to_string_lossy().into_owned();

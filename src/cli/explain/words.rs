@@ -224,7 +224,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["critical", "warning", "info"],
         "the severities of KubeHealer",
-        "critical: a whole workload or node is down. warning: somebody should look. info: worth knowing; it makes no pod unhealthy, and it \
+        "critical: a whole workload or node is down. warning: something fails and needs attention. info: worth knowing; it makes no pod unhealthy, and it \
          may still recover on its own.",
         &["kubehealer diagnose -A --severity critical", "kubehealer diagnose -A --fail-on warning"],
         &[],
@@ -232,7 +232,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["confirmed", "probable", "possible"],
         "how sure KubeHealer is of a cause",
-        "confirmed: the API says so. probable: the most likely reading. possible: one reading among others. It is about the cause, not \
+        "confirmed: the API says so. probable: the most likely explanation. possible: one of several explanations. It is about the cause, not \
          about the failure: that something fails is certain. Events and logs that could not be read make a cause less sure.",
         &["kubehealer diagnose -n NAMESPACE POD -o wide, which shows all evidence"],
         &[],

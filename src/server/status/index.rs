@@ -117,6 +117,7 @@ fn form(asked: &Asked, sort: Sort, values: &Values) -> Markup {
     html! {
         form.filter #filter method="get" action="./" role="search" {
             input type="hidden" name="group" value=(asked.group);
+            @if let Some(limit) = asked.limit { input type="hidden" name="limit" value=(limit); }
             label.words {
                 "Search"
                 input type="search" name="q" value=(clean(&asked.q)) placeholder="pod, message, image ..." autocomplete="off";

@@ -73,6 +73,13 @@
     state.classList.remove("stale");
     state.textContent = "Live";
   }
+  // Paper is not live.
+  function label(text) {
+    const state = byId("fresh");
+    if (!state.classList.contains("stale")) state.textContent = text;
+  }
+  addEventListener("beforeprint", () => label("As of " + answered.toISOString().slice(0, 19).replace("T", " ") + " UTC"));
+  addEventListener("afterprint", () => label("Live"));
   function stale(why) {
     const state = byId("fresh");
     const text = "Stale since " + answered.toISOString().slice(11, 19) + " UTC: " + why;
@@ -162,7 +169,7 @@
     const text = wanted.toString();
     return location.pathname + (text ? "?" + text : "");
   }
-  function take(url) {
+  async function take(url, y) {
     if (form) {
       const given = new URL(url, location.href).searchParams;
       for (const field of form.elements) {
@@ -170,7 +177,9 @@
         if (field.selectedIndex < 0) field.selectedIndex = 0;
       }
     }
-    load(new URL(url, location.href).href);
+    await load(new URL(url, location.href).href);
+    // A browser that goes back scrolls before the old list is there.
+    if (y !== undefined) scrollTo(0, y);
   }
   let typed = null;
   function type(delay) {
@@ -190,7 +199,7 @@
     event.preventDefault();
     type(0);
   });
-  addEventListener("popstate", () => take(location.href));
+  addEventListener("popstate", ({ state }) => take(location.href, state?.y));
 
   async function copy(button) {
     const code = button.parentElement.querySelector("code");
@@ -213,6 +222,7 @@
     const link = event.target.closest("a[data-stays]");
     if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
+    history.replaceState({ y: scrollY }, "");
     history.pushState(null, "", link.href.split("#")[0]);
     take(location.href);
   });

@@ -49,8 +49,8 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
     match exit_code {
         0 => known(C::CommandCompleted, "success"),
         1 | 2 => (C::ApplicationError, format!("exit code {exit_code}")),
-        101 => known(C::ApplicationError, "the code of a Rust panic"),
-        125 => known(C::RuntimeError, "the container tool itself failed"),
+        101 => known(C::ApplicationError, "as after a panic of a Rust program"),
+        125 => known(C::RuntimeError, "as when docker run itself fails"),
         126 => known(C::CommandNotExecutable, "the command was found but could not be executed"),
         127 => known(C::CommandNotFound, "the command was not found"),
         128 if reason == "StartError" || reason == "ContainerCannotRun" => {
@@ -60,7 +60,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         130 => known(C::Signal, "SIGINT, as by Ctrl-C"),
         131 => known(C::Signal, "SIGQUIT"),
         136 => known(C::Signal, "SIGFPE, an arithmetic error such as a division by zero"),
-        141 => known(C::Signal, "SIGPIPE: the reader of its output was gone"),
+        141 => known(C::Signal, "SIGPIPE: it wrote to a pipe or socket that was closed"),
         132 => {
             known(C::IllegalInstruction, "SIGILL, an illegal instruction: wrong CPU features or architecture")
         }

@@ -11,6 +11,7 @@ mod fields;
 mod formats;
 pub mod listens;
 mod matcher;
+mod npm;
 mod prefix;
 mod rank;
 mod record;

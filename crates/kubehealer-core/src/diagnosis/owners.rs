@@ -306,10 +306,8 @@ impl Owners {
         let new = text::name(new);
         let serving = if old_ready > 0 {
             format!("the old revision is still serving with {old_ready} of {}", deployment.wanted())
-        } else if new_ready > 0 {
-            "only part of it serves".to_owned()
         } else {
-            "no older revision serves".to_owned()
+            "no pod of an older revision is ready".to_owned()
         };
         let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
             .summary(format!("rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))

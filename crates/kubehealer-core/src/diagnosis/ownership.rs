@@ -39,11 +39,7 @@ impl OwnerLabels {
         }
         let (mut labels, mut names) = (Vec::new(), BTreeSet::new());
         for key in keys {
-            let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
-            if key.is_empty()
-                || !key.chars().all(fits)
-                || !key.starts_with(|c: char| c.is_ascii_alphanumeric())
-            {
+            if !is_label_key(key) {
                 return Err(format!("{key:?} is not a valid label key, such as app.kubernetes.io/part-of"));
             }
             let mut name = key.replace(['-', '.', '/'], "_");
@@ -74,6 +70,20 @@ impl OwnerLabels {
             Some((label.name.clone(), cut(&value, MAX_VALUE).to_owned()))
         });
         found.collect()
+    }
+}
+
+/// A name, or a prefix, a slash and a name, as Kubernetes has them.
+fn is_label_key(key: &str) -> bool {
+    let fits = |part: &str| {
+        let is_inside = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        part.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && part.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && part.chars().all(is_inside)
+    };
+    match key.split_once('/') {
+        Some((prefix, name)) => fits(prefix) && fits(name),
+        None => fits(key),
     }
 }
 
@@ -160,7 +170,16 @@ mod tests {
         let names: Vec<String> =
             keys(&["team", "app.kubernetes.io/part-of", "4x"]).unwrap().names().map(str::to_owned).collect();
         assert_eq!(names, ["team", "app_kubernetes_io_part_of", "_4x"]);
-        for bad in [&["a-b", "a.b"][..], &[""], &["a b"], &["-a"], &["a"; MAX_LABELS + 1]] {
+        for bad in [
+            &["a-b", "a.b"][..],
+            &[""],
+            &["a b"],
+            &["-a"],
+            &["team/"],
+            &["/team"],
+            &["a/b/c"],
+            &["a"; MAX_LABELS + 1],
+        ] {
             assert!(keys(bad).is_err(), "{bad:?}");
         }
     }

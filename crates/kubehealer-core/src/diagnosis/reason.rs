@@ -302,7 +302,7 @@ reasons! {
     NodeNotReady "NodeNotReady" Node Node Critical 0 [down, explained_by_node] Maybe "NodeUnhealthy"
         "node: condition `Ready`: immediately if the kubelet has stopped reporting; after two minutes if the kubelet itself reports it (a new node's network comes up last). If nodes are not watched: a warning on a pod that is not ready although all its containers are ready";
     NodeProblem "NodeProblem" Node Node Warning 120 [] Maybe "NodeUnhealthy"
-        "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has its bad status: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
+        "node: a condition of a node agent (node-problem-detector, the monitoring agent of EKS) has the status that means a problem: True for `KernelDeadlock`, `ReadonlyFilesystem` and other names of problems, False for names such as `AcceleratedHardwareReady`";
     NodeRestart "NodeRestart" Node Node Warning 0 [] Maybe "NodeUnhealthy"
         "status: most pods of a node (at least three) terminated within two minutes, the way they do when a node restarts";
     MemoryPressure "MemoryPressure" Node Node Warning 60 [] Maybe "NodeUnhealthy"

@@ -6,6 +6,7 @@
 use super::erlang;
 use super::fields;
 use super::formats::{Level, Line};
+use super::npm;
 use super::prefix;
 use super::thrown::{self, MAX_TEXT, Thrown, closes, is_chain_mark, is_frame, starts_traceback};
 use crate::redact;
@@ -212,7 +213,7 @@ impl<'a> Open<'a> {
             return true;
         }
         let detail = text.contains("DETAIL: ") && self.head.level <= Level::Error;
-        if detail {
+        if detail || self.lines.first().is_some_and(|first| npm::continues(first, line)) {
             return true;
         }
         let head = read.insert(Line::of(line));
@@ -311,7 +312,7 @@ impl<'a> Open<'a> {
             Level::Chatter if shouts_fatal(&text) => Level::Unknown,
             level => level,
         };
-        let text = erlang::read(&text).unwrap_or(text);
+        let text = npm::read(&self.lines).or_else(|| erlang::read(&text)).unwrap_or(text);
         Record {
             first: self.first,
             lines: self.lines.len(),

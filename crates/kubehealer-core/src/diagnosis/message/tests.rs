@@ -33,6 +33,14 @@ const SAMPLES: &[(&str, &str)] = &[
     ),
     // Runtimes.
     (
+        "failed to create containerd task: failed to create shim task: failed to mount rootfs component &{overlay overlay [index=off workdir=/var/lib/x/work upperdir=/var/lib/x/upper lowerdir=/var/lib/y/fs:/var/lib/z/fs]}: no such file or directory: unknown",
+        "failed to mount rootfs component &{overlay overlay [index=off workdir=... upperdir=... lowerdir=...]}: no such file or directory",
+    ),
+    (
+        r#"failed to create containerd task: failed to create shim task: failed to mount rootfs component: mount source: "overlay", target: "/run/rootfs", fstype: overlay, flags: 0, data: "workdir=/a/work,upperdir=/a/fs,lowerdir=/b/fs:/c/fs,index=off", err: invalid argument"#,
+        r#"failed to mount rootfs component: mount source: "overlay", target: "/run/rootfs", fstype: overlay, flags: 0, data: "workdir=...,upperdir=...,lowerdir=...,index=off", error: invalid argument"#,
+    ),
+    (
         "Error: container create failed: time=\"2026-11-30T09:31:44Z\" level=error msg=\"runc create failed: unable to start container process: error during container init: exec: \\\"./agent\\\": stat ./agent: no such file or directory\"\n",
         r#"exec: "./agent": stat ./agent: no such file or directory"#,
     ),

@@ -476,9 +476,18 @@ const ROOTS: &[&str] = &[
     "/var/lib/docker/overlay2/",
 ];
 
-/// Paths of the container without the runtime's own prefix.
+/// Options of an overlay mount, each with a path for every layer of the image; the error stands behind them.
+const LAYERS: &[&str] = &["workdir=", "upperdir=", "lowerdir="];
+
+/// Paths without the runtime's own prefix, and none for the layers of an image.
 pub(super) fn shorten(text: &str) -> String {
     let mut text = text.to_owned();
+    for option in LAYERS {
+        let Some(from) = text.find(option).map(|at| at + option.len()) else { continue };
+        let rest = text.get(from..).unwrap_or_default();
+        let length = rest.find([' ', '"', ',', ']', '}']).unwrap_or(rest.len());
+        text.replace_range(from..from + length, "...");
+    }
     for root in ROOTS {
         while let Some(at) = text.find(root) {
             let rest = text.get(at + root.len()..).unwrap_or_default();
