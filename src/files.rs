@@ -27,7 +27,7 @@ use crate::diagnosis::{ContainerLog, Snapshot, Undecodable};
 use documents::Collector;
 use layouts::{LogOf, Told};
 
-pub use newest::newest_time;
+pub use newest::{newest_time, not_before};
 pub use write::{Manifest, write};
 
 /// How much is read of one file, in bytes: an input without end must not eat the memory.

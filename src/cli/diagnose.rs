@@ -612,12 +612,6 @@ fn undecided(args: &Args, snapshot: &Snapshot) -> Option<Trouble> {
     })
 }
 
-/// The time by a clock, unless something has happened later: nothing can have happened after now.
-fn not_before(snapshot: &Snapshot, clock: Timestamp) -> Timestamp {
-    let limit = clock.checked_add(SignedDuration::from_hours(24)).unwrap_or(clock);
-    files::newest_time(snapshot, limit).map_or(clock, |time| time.max(clock))
-}
-
 /// The time of this machine: for what neither the cluster nor the files tell.
 #[allow(clippy::disallowed_methods, reason = "the command line's clock")]
 fn clock() -> Timestamp {
@@ -698,7 +692,7 @@ async fn look(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
         let nothing = args.narrow(&mut seen.snapshot, &targets, namespace.as_deref(), &mut notes)?;
         let mut unproven: Vec<Trouble> = nothing.into_iter().collect();
         let clock = seen.server_time.unwrap_or_else(clock);
-        let now = args.now.unwrap_or_else(|| not_before(&seen.snapshot, clock));
+        let now = args.now.unwrap_or_else(|| files::not_before(&seen.snapshot, clock));
         if !args.which.no_logs {
             let wanted = logs_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
             let (logs, lacking) = snapshot::logs(&cluster.client, wanted, &progress).await;
