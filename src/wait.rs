@@ -274,7 +274,13 @@ impl Look {
             if named.is_empty() && resource.is_none_or(|resource| store.has(resource)) {
                 let place = place.map_or(String::new(), |place| format!(" in namespace {place}"));
                 let what = if is_known { "has been deleted" } else { "not found" };
-                let hint = select::did_you_mean(&select::near_target(target, &self.names));
+                let near = select::near_target(target, &self.names);
+                let hint = match resource.filter(|_| near.is_empty() && !is_known) {
+                    Some(Resource { plural, .. }) => {
+                        format!("is it in another namespace? see: kubectl get {plural} -A")
+                    }
+                    None => select::did_you_mean(&near),
+                };
                 return Err(CouldNotLook { what: format!("{target}: {what}{place}"), hint });
             }
             if named.is_empty() {

@@ -275,6 +275,8 @@ async fn what_is_not_there_cannot_be_listed_or_goes_is_no_pass() {
     let error = follow(&cluster, &settings(&["shop/deployment/card"])).await.unwrap_err();
     assert_eq!(error.what, "deployment/card: not found in namespace shop");
     assert_eq!(error.hint, "did you mean deployment/cart?");
+    let error = follow(&cluster, &settings(&["foo/statefulset/bar"])).await.unwrap_err();
+    assert_eq!(error.hint, "is it in another namespace? see: kubectl get statefulsets -A");
     let late = cluster.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(10)).await;
