@@ -12,10 +12,19 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
+const USAGE: &str = "usage: simulated_cluster KUBECONFIG
+Answers the Kubernetes API on a free port of 127.0.0.1, and writes a kubeconfig for it to the file KUBECONFIG.
+Takes changes from standard input, one a line: {\"type\": \"MODIFIED\", \"object\": {...}}.";
+
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let Some(kubeconfig) = std::env::args().nth(1) else {
-        bail!("usage: simulated_cluster KUBECONFIG");
+    let kubeconfig = match std::env::args().nth(1) {
+        Some(flag) if matches!(flag.as_str(), "-h" | "--help") => {
+            println!("{USAGE}");
+            return Ok(());
+        }
+        Some(path) if !path.starts_with('-') => path,
+        _ => bail!("{USAGE}"),
     };
     let cluster = Cluster::new();
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -27,13 +27,13 @@ use crate::diagnosis::{ContainerLog, Snapshot, Undecodable};
 use documents::Collector;
 use layouts::{LogOf, Told};
 
-pub use newest::newest_time;
+pub use newest::{newest_time, not_before};
 pub use write::{Manifest, write};
 
 /// How much is read of one file, in bytes: an input without end must not eat the memory.
 const MAX_FILE: u64 = 4 << 30;
 /// Why a file is skipped of which nothing tells what it is.
-const UNKNOWN: &str = "neither JSON, YAML nor a container's log by its name";
+const UNKNOWN: &str = "unknown format";
 /// How much of a file tells what it is.
 const HEAD: u64 = 512;
 /// How deep directories are followed; must-gather needs 9.
@@ -86,15 +86,23 @@ pub struct Broken {
     pub hint: &'static str,
 }
 
-/// What was read and what was not, in one line: `read 14 files, skipped 2: empty (a.json), hidden (.b)`. None where nothing was skipped.
-pub fn account(dump: &Dump) -> Option<String> {
+/// What was read of these files and directories and what was not, in one line: `read 14 files, skipped 2: empty (a.json), hidden
+/// (.b)`. None where nothing was skipped.
+pub fn account(dump: &Dump, paths: &[PathBuf]) -> Option<String> {
     const NAMED: usize = 3;
     if dump.skipped.is_empty() {
         return None;
     }
-    let mut by_reason: std::collections::BTreeMap<&str, Vec<&str>> = std::collections::BTreeMap::new();
-    for skipped in &dump.skipped {
-        by_reason.entry(skipped.why).or_default().push(&skipped.place);
+    let roots: Vec<String> =
+        paths.iter().map(|path| path.display().to_string().trim_end_matches('/').to_owned()).collect();
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for Skipped { place, why } in &dump.skipped {
+        // In a directory or an archive that was given, its path within that says enough.
+        let within = roots.iter().find_map(|root| {
+            let rest = place.strip_prefix(root)?;
+            rest.strip_prefix('/').or_else(|| rest.strip_prefix(": "))
+        });
+        by_reason.entry(why).or_default().push(within.unwrap_or(place));
     }
     let reasons = by_reason.into_iter().map(|(why, places)| {
         let named = places.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
@@ -119,7 +127,7 @@ impl fmt::Display for Broken {
 }
 
 /// How to write a file that can be read.
-pub const HOW_TO_DUMP: &str = "write one with: kubehealer dump -A -o dump.tar.gz; or with: kubectl get pods,events,nodes,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs -A -o json";
+pub const HOW_TO_DUMP: &str = "to save a cluster to a file: kubehealer dump -A -o dump.tar.gz; or: kubectl get pods,events,nodes,deployments,replicasets,statefulsets,daemonsets,jobs,cronjobs -A -o json > dump.json";
 
 /// Reads files, directories, and `-` for `stdin`, all into one.
 pub fn read(paths: &[PathBuf], stdin: impl Read) -> Dump {

@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::diagnosis::{Finding, Problem, Snapshot, Sources, Summary, Survey};
 
 pub use flags::ClusterFlags;
-pub use markdown::{escape as escape_markdown, markdown};
+pub use markdown::{escape as escape_markdown, markdown, markdown_findings};
 pub use page::{glossary, page};
 pub use part::{Part, part};
 pub use table::{findings, sources, table};

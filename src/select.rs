@@ -75,6 +75,11 @@ impl Kind {
         KINDS.iter().find(|(kind, ..)| *kind == self).map_or("", |(_, name, _)| name)
     }
 
+    /// The names of all kinds, but for short ones: many words come near to those.
+    pub fn long_names() -> impl Iterator<Item = &'static str> {
+        KINDS.iter().flat_map(|(.., aliases)| *aliases).copied().filter(|alias| alias.len() > 4)
+    }
+
     /// By any of its names.
     pub fn of(alias: &str) -> Option<Self> {
         let alias = alias.to_ascii_lowercase();
@@ -264,6 +269,23 @@ pub fn near_in_any_case<'a>(wanted: &str, names: impl IntoIterator<Item = &'a st
         names.into_iter().map(|name| (name.to_ascii_lowercase(), name)).collect();
     let found = near(&wanted.to_ascii_lowercase(), names.iter().map(|(lower, _)| lower.as_str()));
     found.iter().filter_map(|near| names.iter().find(|(lower, _)| lower == near)).map(|(_, n)| *n).collect()
+}
+
+/// The targets that may be meant by one that nothing has: those of its own kind whose names come near (of any kind for a word that
+/// names none), else the workload of that name. `known` are [`names`].
+pub fn near_target<'a>(wanted: &Target, known: &'a BTreeSet<String>) -> Vec<&'a str> {
+    let all = || known.iter().filter_map(|target| Some((target.as_str(), target.split_once('/')?)));
+    let kind = wanted.kind.to_ascii_lowercase();
+    let own = || all().filter(|(_, (of, _))| wanted.is(Kind::Pod) || *of == kind);
+    let near = near(&wanted.name, own().map(|(_, (_, name))| name));
+    if near.is_empty() {
+        let same = all().filter(|(_, (of, name))| *of != "pod" && *name == wanted.name);
+        return same.map(|(target, _)| target).take(1).collect();
+    }
+    near.into_iter()
+        .filter_map(|near| own().find(|(_, (_, name))| *name == near))
+        .map(|(target, _)| target)
+        .collect()
 }
 
 /// A question with the names that [`near`] has found; empty without any.
@@ -509,20 +531,47 @@ impl Selection {
     }
 }
 
-/// All that can be asked for by kind and name, as a target is written.
-pub fn names(snapshot: &Snapshot) -> BTreeSet<String> {
+/// Leaves the events about the objects that are left, and about the owners, nodes and claims of the pods among them.
+pub fn narrow_events(snapshot: &mut Snapshot) {
     let controllers = controllers(snapshot);
+    let mut named: BTreeSet<[String; 3]> = BTreeSet::new();
+    let mut add = |kind: &str, namespace: &str, name: &str| {
+        // A node has no namespace; an event about it has one.
+        let namespace = if kind == "Node" { "" } else { namespace };
+        named.insert([kind, namespace, name].map(str::to_owned));
+    };
+    for pod in &snapshot.pods {
+        let namespace = pod.metadata.namespace.as_str();
+        owners(pod, &controllers).iter().for_each(|(kind, name)| add(kind, namespace, name));
+        let claims = pod.spec.volumes.iter().filter_map(|volume| volume.claim(&pod.metadata.name));
+        claims.for_each(|claim| add(Kind::Claim.name(), namespace, &claim));
+    }
+    owners_by_name(snapshot).keys().for_each(|(kind, namespace, name)| add(kind, namespace, name));
+    snapshot.nodes.iter().for_each(|node| add("Node", "", &node.metadata.name));
+    snapshot.events.retain(|event| {
+        let about = event.unpack().involved_object;
+        let namespace = if about.kind == "Node" { String::new() } else { about.namespace };
+        named.contains(&[about.kind, namespace, about.name])
+    });
+}
+
+/// All that can be asked for by kind and name, as a target is written; of one namespace, or of all.
+pub fn names(snapshot: &Snapshot, namespace: Option<&str>) -> BTreeSet<String> {
+    let controllers = controllers(snapshot);
+    let is_here = |meta: &ObjectMeta| namespace.is_none_or(|wanted| wanted == meta.namespace);
     let mut names = BTreeSet::new();
     let mut add = |kind: &str, name: &str| {
         names.insert(format!("{}/{name}", kind.to_ascii_lowercase()));
     };
-    for pod in &snapshot.pods {
+    for pod in snapshot.pods.iter().filter(|pod| is_here(&pod.metadata)) {
         owners(pod, &controllers).iter().for_each(|(kind, name)| add(kind, name));
     }
-    snapshot.deployments.iter().for_each(|w| add("Deployment", &w.metadata.name));
-    snapshot.stateful_sets.iter().for_each(|w| add("StatefulSet", &w.metadata.name));
-    snapshot.daemon_sets.iter().for_each(|w| add("DaemonSet", &w.metadata.name));
-    snapshot.cron_jobs.iter().for_each(|w| add("CronJob", &w.metadata.name));
+    let deployments = snapshot.deployments.iter().map(|w| ("Deployment", &w.metadata));
+    let stateful_sets = snapshot.stateful_sets.iter().map(|w| ("StatefulSet", &w.metadata));
+    let daemon_sets = snapshot.daemon_sets.iter().map(|w| ("DaemonSet", &w.metadata));
+    let cron_jobs = snapshot.cron_jobs.iter().map(|w| ("CronJob", &w.metadata));
+    let workloads = deployments.chain(stateful_sets).chain(daemon_sets).chain(cron_jobs);
+    workloads.filter(|(_, meta)| is_here(meta)).for_each(|(kind, meta)| add(kind, &meta.name));
     snapshot.nodes.iter().for_each(|n| add("Node", &n.metadata.name));
     names
 }

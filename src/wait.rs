@@ -144,7 +144,7 @@ pub async fn follow(
         let is_late = Instant::now() >= deadline;
         let mut names = BTreeSet::new();
         let narrow = |snapshot: &mut Snapshot| {
-            names = select::names(snapshot);
+            names = select::names(snapshot, None);
             selection.narrow(snapshot);
         };
         let view = watching.view(clock, narrow, revisions.as_deref().unwrap_or_default(), deadline).await?;
@@ -274,8 +274,13 @@ impl Look {
             if named.is_empty() && resource.is_none_or(|resource| store.has(resource)) {
                 let place = place.map_or(String::new(), |place| format!(" in namespace {place}"));
                 let what = if is_known { "has been deleted" } else { "not found" };
-                let near = select::near(&target.to_string(), self.names.iter().map(String::as_str));
-                let hint = select::did_you_mean(&near);
+                let near = select::near_target(target, &self.names);
+                let hint = match resource.filter(|_| near.is_empty() && !is_known) {
+                    Some(Resource { plural, .. }) => {
+                        format!("is it in another namespace? see: kubectl get {plural} -A")
+                    }
+                    None => select::did_you_mean(&near),
+                };
                 return Err(CouldNotLook { what: format!("{target}: {what}{place}"), hint });
             }
             if named.is_empty() {

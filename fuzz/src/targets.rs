@@ -166,7 +166,7 @@ fn rules(data: &[u8]) {
 fn dump(data: &[u8]) {
     let dump = files::read(&["-".into()], data);
     check_findings(&survey(&dump.snapshot, now()).findings);
-    let _ = (files::account(&dump), dump.newest_time(now()));
+    let _ = (files::account(&dump, &[]), dump.newest_time(now()));
 }
 
 /// A text as an error message. What is hidden once stays hidden.

@@ -438,11 +438,13 @@ impl Args {
         namespace: Option<&str>,
         notes: &mut Vec<String>,
     ) -> Result<Option<Trouble>, Trouble> {
-        let known = select::names(snapshot);
+        let known = select::names(snapshot, namespace);
         let meant =
             wanted.iter().flat_map(|target| select::meant(target, snapshot, namespace, &known, notes));
         let targets = meant.collect();
         let nothing = self.nothing(snapshot, namespace);
+        let namespaces: BTreeSet<String> =
+            snapshot.pods.iter().map(|pod| pod.metadata.namespace.clone()).collect();
         let selection = Selection {
             targets,
             namespace: namespace.map(str::to_owned),
@@ -457,16 +459,36 @@ impl Args {
         let place = target.namespace.as_deref().or(namespace);
         let text = place.map_or(String::new(), |n| format!(" in namespace {n}"));
         let text = format!("{target}: not found{text}");
-        let hint = match (select::near(&target.to_string(), known.iter().map(String::as_str)), place) {
-            (near, _) if !near.is_empty() => select::did_you_mean(&near),
-            (_, Some(_)) => "is it in another namespace? -A looks in all of them".to_owned(),
-            (_, None) if target.is(Kind::Pod) => "is the name right? see: kubectl get pods -A".to_owned(),
-            (_, None) => {
+        let near = select::near_target(target, &known);
+        let hint = match place {
+            _ if !near.is_empty() => select::did_you_mean(&near),
+            Some(place) if !namespaces.contains(place) => self.hint_of_place(target, place, &namespaces),
+            Some(_) => ELSEWHERE.to_owned(),
+            None if target.is(Kind::Pod) => "is the name right? see: kubectl get pods -A".to_owned(),
+            None => {
                 "are the kind and the name right? see: kubectl get deployments,statefulsets,daemonsets,jobs -A"
                     .to_owned()
             }
         };
         Err(Trouble::new(text, hint))
+    }
+
+    /// Why a target is not found in a namespace that has no pods. In `FIRST/NAME`, a kind may be meant by the first word.
+    fn hint_of_place(&self, target: &Target, place: &str, namespaces: &BTreeSet<String>) -> String {
+        let name = &target.name;
+        let is_first = target.is(Kind::Pod)
+            && self.which.targets.iter().any(|word| word.starts_with(&format!("{place}/")));
+        let kinds = if is_first { select::near(place, Kind::long_names()) } else { Vec::new() };
+        let near = select::near(place, namespaces.iter().map(String::as_str));
+        match (kinds.as_slice(), near.as_slice()) {
+            ([kind, ..], _) => format!("did you mean {kind}/{name}?"),
+            ([], [near, ..]) if is_first => format!("did you mean {near}/{name}?"),
+            ([], [near, ..]) => format!("did you mean namespace {near}?"),
+            ([], []) if is_first => format!(
+                "{place} is neither a kind nor a namespace with pods; write POD, KIND/NAME or NAMESPACE/POD"
+            ),
+            ([], []) => ELSEWHERE.to_owned(),
+        }
     }
 
     /// What is said if nothing is left of these: why, and which name was perhaps meant.
@@ -499,16 +521,12 @@ impl Args {
     }
 }
 
+/// What to do where a namespace does not have what is asked for.
+const ELSEWHERE: &str = "is it in another namespace? -A looks in all of them";
+
 fn in_files(args: &Args) -> Result<Seen, Trouble> {
     let (mut targets, how) = args.targets()?;
     args.agree(&targets)?;
-    let asked = [Kind::Service, Kind::Ingress, Kind::Autoscaler];
-    if let Some(target) = targets.iter().find(|t| asked.iter().any(|kind| t.is(*kind))) {
-        return Err(Trouble::new(
-            format_args!("{target}: {}s are not read from files", target.kind),
-            "select its pods by their labels: -l KEY=VALUE",
-        ));
-    }
     if args.file.iter().any(|path| path.as_os_str() == "-") && io::stdin().is_terminal() {
         let pipe = "kubectl get pods,events,nodes -A -o json | kubehealer diagnose -f -";
         output::note(&format!("reading from the terminal until Ctrl-D; to read from kubectl: {pipe}"));
@@ -519,7 +537,7 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
         dump.snapshot.sources.logs = false;
     }
     let found = dump.objects > 0;
-    let account = files::account(&dump);
+    let account = files::account(&dump, &args.file);
     if let Some(account) = account.as_ref().filter(|_| found) {
         output::note(account);
     }
@@ -538,6 +556,19 @@ fn in_files(args: &Args) -> Result<Seen, Trouble> {
                 account.map_or(String::new(), |account| format!(": {account}"))
             ),
             files::HOW_TO_DUMP,
+        ));
+    }
+    let asked = [Kind::Service, Kind::Ingress, Kind::Autoscaler];
+    if let Some(target) = targets.iter().find(|t| asked.iter().any(|kind| t.is(*kind))) {
+        let known =
+            select::names(&dump.snapshot, target.namespace.as_deref().or(args.which.namespace.as_deref()));
+        let near = select::near_target(target, &known);
+        return Err(Trouble::new(
+            format_args!("{target}: {}s are not read from files", target.kind),
+            match near.is_empty() {
+                true => "name its workload, or select its pods: -l KEY=VALUE".to_owned(),
+                false => select::did_you_mean(&near),
+            },
         ));
     }
     let mut notes = passed_over(&dump.snapshot);
@@ -579,12 +610,6 @@ fn undecided(args: &Args, snapshot: &Snapshot) -> Option<Trouble> {
             "the report says what is missing, and why",
         )
     })
-}
-
-/// The time by a clock, unless something has happened later: nothing can have happened after now.
-fn not_before(snapshot: &Snapshot, clock: Timestamp) -> Timestamp {
-    let limit = clock.checked_add(SignedDuration::from_hours(24)).unwrap_or(clock);
-    files::newest_time(snapshot, limit).map_or(clock, |time| time.max(clock))
 }
 
 /// The time of this machine: for what neither the cluster nor the files tell.
@@ -667,7 +692,7 @@ async fn look(args: &Args, context: Option<&str>) -> Result<Seen, Trouble> {
         let nothing = args.narrow(&mut seen.snapshot, &targets, namespace.as_deref(), &mut notes)?;
         let mut unproven: Vec<Trouble> = nothing.into_iter().collect();
         let clock = seen.server_time.unwrap_or_else(clock);
-        let now = args.now.unwrap_or_else(|| not_before(&seen.snapshot, clock));
+        let now = args.now.unwrap_or_else(|| files::not_before(&seen.snapshot, clock));
         if !args.which.no_logs {
             let wanted = logs_that_matter(&survey(&seen.snapshot, now), &seen.snapshot);
             let (logs, lacking) = snapshot::logs(&cluster.client, wanted, &progress).await;

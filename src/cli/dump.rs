@@ -8,6 +8,8 @@ use std::process::ExitCode;
 use super::diagnose::{self, Which};
 use super::{Trouble, output};
 use crate::files::{self, Manifest};
+use crate::report::count;
+use crate::select;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -16,6 +18,7 @@ Examples:
   kubehealer diagnose -f dump.tar.gz                       the same findings, anywhere
 
 A dump contains pods, events, nodes, owners, claims, and the last lines of logs of failing containers.
+With KIND/NAME or -l: those pods, and the events about them and their owners, nodes and claims.
 It never contains Secrets, ConfigMaps, values of environment variables, commands or arguments.
 Messages and logs are redacted. Names, images and labels are kept.
 
@@ -41,7 +44,11 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     if to_stdout && io::stdout().is_terminal() {
         return Err(Trouble::new("cannot write an archive to a terminal", "name a file: -o dump.tar.gz"));
     }
-    let (snapshot, now, notes) = diagnose::gather(which)?;
+    let is_part = !which.targets.is_empty() || which.selector.is_some();
+    let (mut snapshot, now, notes) = diagnose::gather(which)?;
+    if is_part {
+        select::narrow_events(&mut snapshot);
+    }
     for note in &notes {
         output::note(note);
     }
@@ -49,22 +56,44 @@ pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
     let written = if to_stdout {
         files::write(io::stdout().lock(), &snapshot, manifest)
     } else {
-        private(&output).and_then(|file| files::write(BufWriter::new(file), &snapshot, manifest))
+        private(&output).and_then(|file| {
+            let written = files::write(BufWriter::new(file), &snapshot, manifest);
+            if written.is_err() && fs::metadata(&output).is_ok_and(|meta| meta.is_file()) {
+                // Half of one helps nobody.
+                let _ = fs::remove_file(&output);
+            }
+            written
+        })
     };
     let place = if to_stdout { "standard output".to_owned() } else { output.display().to_string() };
-    if let Err(error) = written {
-        if !to_stdout {
-            // Half of one helps nobody.
-            let _ = fs::remove_file(&output);
-        }
-        return Err(Trouble::new(
-            format_args!("{place}: {error}"),
-            "is the disk full? do you have permission to write there?",
-        ));
-    }
-    let (pods, events, logs) = (snapshot.pods.len(), snapshot.events.len(), snapshot.logs.len());
-    output::note(&format!("wrote {place}: pods {pods}, events {events}, logs {logs}"));
+    written.map_err(|error| Trouble::new(format_args!("{place}: {error}"), hint(&error, &output)))?;
+    let written = [
+        count(snapshot.pods.len(), "pod"),
+        count(snapshot.events.len(), "event"),
+        count(snapshot.logs.len(), "log"),
+    ];
+    output::note(&format!("wrote {place}: {}", written.join(", ")));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What to do about an archive that could not be written.
+fn hint(error: &io::Error, output: &Path) -> String {
+    match (error.kind(), output.parent()) {
+        (io::ErrorKind::NotFound, Some(folder)) if !folder.as_os_str().is_empty() => {
+            format!("the directory {} does not exist: create it, or name another one", folder.display())
+        }
+        (io::ErrorKind::IsADirectory, _) => {
+            format!("name a file in it: -o {}", output.join("dump.tar.gz").display())
+        }
+        (io::ErrorKind::PermissionDenied, _) => {
+            "you have no permission to write there: name another place with -o".to_owned()
+        }
+        (io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded, _) => {
+            "free some space, or name another place with -o".to_owned()
+        }
+        (io::ErrorKind::BrokenPipe, _) => "the program that reads the archive has exited".to_owned(),
+        _ => String::new(),
+    }
 }
 
 /// A file that only its owner may read.

@@ -85,7 +85,7 @@ pub(super) async fn words(client: &Client, targets: &mut [Target]) -> Vec<String
         let wanted = Wanted { namespace: place.clone(), ..Wanted::default() };
         // If the cluster cannot be read, the watch that follows says why.
         let Ok(seen) = snapshot::snapshot(client, &wanted, &Progress::default()).await else { continue };
-        let (known, mut notes) = (select::names(&seen.snapshot), Vec::new());
+        let (known, mut notes) = (select::names(&seen.snapshot, place.as_deref()), Vec::new());
         let meant = select::meant(target, &seen.snapshot, place.as_deref(), &known, &mut notes);
         if let [one] = meant.as_slice() {
             *target = one.clone();

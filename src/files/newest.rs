@@ -55,6 +55,12 @@ pub fn newest_time(snapshot: &Snapshot, limit: Timestamp) -> Option<Timestamp> {
     newest.or(beyond)
 }
 
+/// The time by a clock, unless something has happened later: nothing can have happened after now.
+pub fn not_before(snapshot: &Snapshot, clock: Timestamp) -> Timestamp {
+    let limit = clock.checked_add(SignedDuration::from_hours(24)).unwrap_or(clock);
+    newest_time(snapshot, limit).map_or(clock, |time| time.max(clock))
+}
+
 /// The newest heartbeat in a text of objects, by the fields that hold one. The analyzer does not need the time of each
 /// condition, so it is taken from the text: one value per text, the newest.
 pub fn heartbeats(text: &str) -> Option<Timestamp> {
@@ -110,5 +116,24 @@ fn of_state(state: &ContainerState, add: &mut impl FnMut(Time)) {
     if let Some(end) = &state.terminated {
         add(end.started_at);
         add(end.finished_at);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::objects::from_object;
+
+    #[test]
+    fn nothing_has_happened_after_the_time_of_a_look() {
+        let at = |time: &str| -> Timestamp { time.parse().unwrap() };
+        let pod = json!({"metadata": {"name": "cart"}, "status": {"startTime": "2026-11-22T10:00:30Z"}});
+        let snapshot = Snapshot { pods: vec![from_object(&pod).unwrap()], ..Snapshot::default() };
+        for (clock, now) in [("10:00:00", "10:00:30"), ("10:01:00", "10:01:00")] {
+            let at = |time: &str| at(&format!("2026-11-22T{time}Z"));
+            assert_eq!(not_before(&snapshot, at(clock)), at(now));
+        }
     }
 }

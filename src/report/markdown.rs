@@ -2,26 +2,37 @@
 
 use super::Look;
 use super::groups::groups;
-use super::table::{below_summary, headline, name};
+use super::table::{below_summary, headline, name, seconds};
 use super::text::age;
 use crate::diagnosis::Severity;
 use crate::redact::clean;
 
 /// The report as Markdown.
 pub fn markdown(look: &Look<'_>) -> String {
-    let survey = look.survey;
-    let now = survey.observed_at;
     let cluster = match look.cluster {
         "" => String::new(),
         name => format!("cluster {}, ", escape(name)),
     };
-    let mut out =
-        format!("## KubeHealer: {cluster}{}\n\nObserved at {now}.\n", headline(survey).trim_end_matches('.'));
+    let headline = headline(look.survey);
+    format!("## KubeHealer: {cluster}{}\n\n{}", headline.trim_end_matches('.'), body(look, 1))
+}
+
+/// The same without its headline, for what has said in its own words how it stands; of one row the details say it all.
+pub fn markdown_findings(look: &Look<'_>) -> String {
+    body(look, 2)
+}
+
+/// The table if it has so many rows, the details, and the notes.
+fn body(look: &Look<'_>, least: usize) -> String {
+    let survey = look.survey;
+    let now = survey.observed_at;
+    let mut out = format!("Observed at {}.\n", seconds(now));
     let groups = groups(survey, false);
-    if !groups.is_empty() {
+    let rows = if groups.len() >= least { groups.as_slice() } else { &[] };
+    if !rows.is_empty() {
         out.push_str("\n| severity | reason | pods | workload | cause |\n|---|---|---|---|---|\n");
     }
-    for group in &groups {
+    for group in rows {
         let Some(first) = group.findings.first() else { continue };
         let workloads: Vec<String> =
             group.workloads().iter().take(3).map(|(ns, kind, name)| format!("{ns}/{kind}/{name}")).collect();
@@ -35,8 +46,9 @@ pub fn markdown(look: &Look<'_>) -> String {
             escape(first.brief()),
         ));
     }
-    // What is only worth knowing has its row.
-    for group in groups.iter().filter(|g| g.severity() > Severity::Info) {
+    // What is only worth knowing has its row, unless there is nothing else.
+    let unhealthy = groups.iter().any(|g| g.severity() > Severity::Info);
+    for group in groups.iter().filter(|g| !unhealthy || g.severity() > Severity::Info) {
         let Some(first) = group.findings.first() else { continue };
         let who = match group.findings.len() {
             1 => name(first),

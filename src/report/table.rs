@@ -43,23 +43,33 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
         out.push_str(&format!("{}\n", paint.bold(&clean(&format!("Cluster {}", look.cluster)))));
     }
     out.push_str(&format!("{}\n\n", paint.bold(&headline(look.survey))));
-    out.push_str(&findings(look, style));
+    out.push_str(&body(look, style, 1));
     out
 }
 
-/// The table without its headline: for what has said in its own words how it stands.
+/// The same without its headline, for what has said in its own words how it stands; of one row the details say it all.
 pub fn findings(look: &Look<'_>, style: &Style) -> String {
+    body(look, style, 2)
+}
+
+/// The table if it has so many rows, the details, and what was looked at.
+fn body(look: &Look<'_>, style: &Style, least: usize) -> String {
     let paint = Paint { on: style.colour };
     let groups = groups(look.survey, style.wide);
     let mut out = String::new();
     if !groups.is_empty() {
-        rows(&mut out, &groups, style, paint);
+        if groups.len() >= least {
+            rows(&mut out, &groups, style, paint);
+            out.push('\n');
+        }
         // What is only worth knowing has its row; details are for what is unhealthy, unless there is nothing else.
         let unhealthy = groups.iter().any(|g| g.severity() > Severity::Info);
         let of_interest = |g: &&Group<'_>| style.wide || !unhealthy || g.severity() > Severity::Info;
         let shown = if style.wide || style.all { usize::MAX } else { DETAILS };
-        for group in groups.iter().filter(of_interest).take(shown) {
-            out.push('\n');
+        for (number, group) in groups.iter().filter(of_interest).take(shown).enumerate() {
+            if number > 0 {
+                out.push('\n');
+            }
             details(&mut out, group, look.survey.observed_at, style, paint);
         }
         let more = groups.iter().filter(of_interest).count().saturating_sub(shown);
@@ -297,6 +307,7 @@ fn circumstances(group: &Group<'_>, first: &Finding, now: Timestamp) -> String {
     let mut parts = vec![group.severity().as_str().to_owned()];
     match first.stage {
         Stage::Active => {}
+        Stage::Pending if first.is_final() => parts.push("within its grace period".to_owned()),
         Stage::Pending => parts.push("may still recover on its own".to_owned()),
         Stage::Recovered => parts.push("recovered".to_owned()),
     }
@@ -346,7 +357,7 @@ fn pods(group: &Group<'_>) -> String {
 }
 
 /// The time to the second, which is what the API's own times have.
-fn seconds(time: Timestamp) -> Timestamp {
+pub(super) fn seconds(time: Timestamp) -> Timestamp {
     Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 

@@ -14,6 +14,7 @@ use crate::cluster::evidence::LogOf;
 use crate::cluster::snapshot;
 use crate::cluster::watch::Resource;
 use crate::diagnosis::{ContainerLog, Snapshot, Survey, survey};
+use crate::files::not_before;
 use crate::objects::Revision;
 use crate::select::{Kind, RevisionsThatMatter, logs_that_matter};
 
@@ -62,9 +63,9 @@ impl<'c> Watching<'c> {
                 return Ok(None);
             }
             self.viewed = Instant::now();
-            let now = clock();
             let mut seen = self.store.seen();
             narrow(&mut seen.snapshot);
+            let now = not_before(&seen.snapshot, clock());
             seen.snapshot.revisions = revisions.to_vec();
             self.logs.add_to(&mut seen.snapshot);
             let survey = survey(&seen.snapshot, now);

@@ -507,7 +507,54 @@ fn what_is_asked_for_is_found_by_name_kind_namespace_and_label() {
     assert!(run.err.contains("deployment/crat: not found"), "{}", run.err);
     assert!(run.err.contains("did you mean deployment/cart"), "{}", run.err);
     let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "service/cart"]);
-    assert!(run.code == 2 && run.err.contains("by their labels: -l KEY=VALUE"), "{}", run.err);
+    assert!(
+        run.code == 2 && run.err.contains("service/cart: Services are not read from files"),
+        "{}",
+        run.err
+    );
+    assert!(run.err.contains("hint: did you mean deployment/cart?\n"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", FINAL, "-n", "shop", "service/zzz"]);
+    assert!(
+        run.code == 2 && run.err.contains("hint: name its workload, or select its pods: -l KEY=VALUE\n"),
+        "{}",
+        run.err
+    );
+}
+
+#[test]
+fn a_name_that_is_not_found_is_guessed_by_its_own_letters() {
+    for (args, hint) in [
+        (
+            &["foo/bar"][..],
+            "foo is neither a kind nor a namespace with pods; write POD, KIND/NAME or NAMESPACE/POD",
+        ),
+        (
+            &["prod/cart"],
+            "prod is neither a kind nor a namespace with pods; write POD, KIND/NAME or NAMESPACE/POD",
+        ),
+        (&["deploymnt/cart"], "did you mean deployment/cart?"),
+        (&["shpo/cart"], "did you mean shop/cart?"),
+        (&["deployment", "crat"], "did you mean deployment/cart?"),
+        (&["-n", "shop", "crat"], "did you mean deployment/cart?"),
+        (&["-n", "shop", "statefulset/cart"], "did you mean deployment/cart?"),
+        (&["-n", "shpo", "cart"], "did you mean namespace shop?"),
+        (&["-n", "payments", "deployment/cart"], "is it in another namespace? -A looks in all of them"),
+    ] {
+        let run = kubehealer(&[&["diagnose", "-f", FINAL], args].concat());
+        assert!(run.code == 2 && run.err.contains(&format!("hint: {hint}\n")), "{args:?}: {}", run.err);
+    }
+    // Nobody has written the namespace of the kubeconfig.
+    let server = super::contract::Server::recorded();
+    let run = server.run(&["diagnose", "crat"], &[]);
+    assert!(run.code == 2 && run.err.contains("hint: is it in another namespace? -A looks"), "{}", run.err);
+    let run = kubehealer(&["diagnose", "-f", "charts"]);
+    assert!(
+        run.err.contains(
+            "hint: to save a cluster to a file: kubehealer dump -A -o dump.tar.gz; or: kubectl get "
+        ),
+        "{}",
+        run.err
+    );
 }
 
 #[test]

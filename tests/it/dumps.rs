@@ -1,8 +1,10 @@
 //! Dumps: what the usual tools gather, as folders and as archives; hostile archives; and what `kubehealer dump` writes.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use flate2::Compression;
@@ -244,6 +246,18 @@ fn what_each_tool_gathers_gives_the_findings_of_the_cluster_as_folder_and_as_arc
     for Layout { tool, kinds, previous, files } in layouts() {
         let server = Server::new();
         server.cluster.load(kinds.iter().map(|kind| recorded(kind)).chain([recorded("nodes")])).unwrap();
+        for (namespace, pod, container, of_previous, _) in logs() {
+            if !previous && of_previous {
+                // This tool has not gathered it. If there is no other one, that is not to be taken for an empty one.
+                server.cluster.set_log(
+                    &namespace,
+                    &pod,
+                    &container,
+                    false,
+                    Log::Failed("not gathered".to_owned()),
+                );
+            }
+        }
         for (namespace, pod, container, of_previous, log) in logs() {
             if previous || !of_previous {
                 server.cluster.set_log(&namespace, &pod, &container, of_previous, Log::Text(log.into()));
@@ -320,8 +334,8 @@ fn every_file_of_an_archive_is_read_or_said_to_be_skipped_and_why() {
         let all = skipped(&dump);
         assert_eq!(all.len(), 6, "{all:?}");
         for (name, why) in [
-            ("notes.txt", "neither JSON, YAML nor a container's log by its name"),
-            ("ci/build/logs.txt", "neither JSON, YAML nor a container's log by its name"),
+            ("notes.txt", "unknown format"),
+            ("ci/build/logs.txt", "unknown format"),
             ("empty.yaml", "empty"),
             ("__MACOSX/._pods.json", "hidden"),
             ("node.tar.xz", "compressed: unpack it first"),
@@ -330,6 +344,12 @@ fn every_file_of_an_archive_is_read_or_said_to_be_skipped_and_why() {
             assert!(all.contains(&(at(name).as_str(), why)), "{name}: {all:?}");
         }
     }
+    // On one line by their paths within the archive.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("bundle.zip");
+    fs::write(&path, zip(&files)).unwrap();
+    let account = files::account(&read(&path), std::slice::from_ref(&path)).unwrap();
+    assert!(account.contains("; unknown format (notes.txt, ci/build/logs.txt)"), "{account}");
 }
 
 #[test]
@@ -545,6 +565,14 @@ fn a_dump_of_some_pods_has_those_and_one_of_none_is_not_written() {
     assert_eq!(run.code, 0, "{}", run.err);
     let dump = read(&path);
     assert_eq!((dump.snapshot.pods.len(), dump.snapshot.logs.len()), (2, 0));
+    let about = dump.snapshot.events.iter().map(|event| event.unpack().involved_object);
+    let about: BTreeSet<String> = about.map(|object| format!("{}/{}", object.kind, object.name)).collect();
+    assert!(about.iter().any(|of| of.starts_with("Pod/cart-874c48df9-")), "{about:?}");
+    assert!(about.iter().any(|of| of == "ReplicaSet/cart-874c48df9"), "{about:?}");
+    let other = |of: &&String| !of.split_once('/').unwrap().1.starts_with("cart") && !of.starts_with("Node/");
+    assert_eq!(about.iter().find(other), None);
+    let events = dump.snapshot.events.len();
+    assert!(run.err.contains(&format!("wrote {to}: 2 pods, {events} events, 0 logs\n")), "{}", run.err);
     fs::remove_file(&path).unwrap();
     for args in [&["-n", "nosuch"][..], &["-A", "--context", "a,b"], &["-n", "shop", "deployment/crat"]] {
         let run = server.run(&[&["dump", "-o", to], args].concat(), &[]);
@@ -552,6 +580,29 @@ fn a_dump_of_some_pods_has_those_and_one_of_none_is_not_written() {
     }
     let run = server.run(&["dump", "-n", "shop", "-o", "/nonexistent/dump.tar.gz"], &[]);
     assert!(run.code == 2 && run.err.contains("/nonexistent/dump.tar.gz: "), "{}", run.err);
+    let hint = "hint: the directory /nonexistent does not exist: create it, or name another one\n";
+    assert!(run.err.contains(hint), "{}", run.err);
+    let run = server.run(&["dump", "-n", "shop", "-o", folder.path().to_str().unwrap()], &[]);
+    assert!(run.code == 2 && run.err.contains("hint: name a file in it: -o "), "{}", run.err);
+    // What it cannot open is not its own: it stays.
+    let socket = folder.path().join("socket");
+    let _listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let run = server.run(&["dump", "-n", "shop", "-o", socket.to_str().unwrap()], &[]);
+    assert!(run.code == 2 && socket.exists(), "{}", run.err);
+    // Nor is a device.
+    let full = folder.path().join("full");
+    std::os::unix::fs::symlink("/dev/full", &full).unwrap();
+    let run = server.run(&["dump", "-n", "shop", "-o", full.to_str().unwrap()], &[]);
+    assert!(run.code == 2 && full.is_symlink(), "{}", run.err);
+    assert!(run.err.contains("hint: free some space, or name another place with -o\n"), "{}", run.err);
+    let mut closed = command();
+    closed.env("KUBECONFIG", server.kubeconfig.path().join("config")).args(["dump", "-A", "-o", "-"]);
+    let mut child = closed.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{err}");
+    assert!(err.contains("hint: the program that reads the archive has exited\n"), "{err}");
 }
 
 /// Reads what a diagnosis reads.

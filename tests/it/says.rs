@@ -2,7 +2,9 @@
 //! nothing false is said, and what is to be done can be done as it stands.
 
 use jiff::SignedDuration;
-use kubehealer::diagnosis::{self, CauseCode as C, Confidence, Context, Reason as R, Snapshot, Sources};
+use kubehealer::diagnosis::{
+    self, CauseCode as C, Confidence, ContainerLog, Context, Reason as R, Snapshot, Sources,
+};
 use kubehealer::objects::Annotation;
 use serde_json::{Value, json};
 
@@ -699,6 +701,67 @@ fn what_a_pod_says_of_its_containers_is_believed_only_where_its_node_is_known() 
     let found = diagnosis::diagnose(&stuck, &context, now());
     let sure = warns(&found, R::StuckTerminating, C::ContainersNotStopped, &["container app still runs"]);
     assert_eq!(sure.confidence, Confidence::Confirmed);
+}
+
+#[test]
+fn that_no_nodes_were_seen_does_not_show_that_a_node_is_gone() {
+    let mut stuck = app(running(80_000), json!({}), 0);
+    stuck.metadata.deletion_timestamp = serde_json::from_value(json!(ago(1200))).unwrap();
+    let other = node(
+        json!([{"type": "Ready", "status": "True", "lastTransitionTime": ago(90_000)}]),
+        json!({"metadata": {"name": "node-b"}}),
+    );
+    for (nodes, is_gone) in [(vec![], false), (vec![other], true)] {
+        let found = survey(Snapshot { nodes, pods: vec![stuck.clone()], ..Snapshot::default() });
+        let f = found.findings.iter().find(|f| f.reason == R::StuckTerminating.into()).unwrap();
+        assert_eq!(f.summary.contains("its node node-a no longer exists"), is_gone, "{}", f.summary);
+    }
+}
+
+#[test]
+fn logs_that_were_not_read_are_said_once_and_an_empty_log_is_said() {
+    let mut crashed = app(json!({"waiting": {"reason": "CrashLoopBackOff"}}), end("Error", 3, 60, 5), 3);
+    crashed.metadata.owner_references =
+        serde_json::from_value(json!([{"kind": "Job", "name": "nightly", "uid": "j", "controller": true}]))
+            .unwrap();
+    let job = serde_json::from_value(json!({"metadata": {"namespace": "shop", "name": "nightly", "uid": "j"}, "spec": {"backoffLimit": 2},
+        "status": {"conditions": [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "Job has reached the specified backoff limit", "lastTransitionTime": ago(5)}]}})).unwrap();
+    let sources = Sources { logs: false, ..Sources::ALL };
+    let found = diagnosis::survey(
+        &Snapshot { jobs: vec![job], pods: vec![crashed.clone()], sources, ..Snapshot::default() },
+        now(),
+    );
+    let said = |f: &diagnosis::Finding| -> Vec<String> {
+        f.evidence.iter().map(|e| e.text.clone()).chain([f.cause.text.clone()]).collect()
+    };
+    let (of_pods, of_jobs): (Vec<_>, Vec<_>) = found.findings.iter().partition(|f| !f.pod.is_empty());
+    assert!(!of_pods.is_empty() && !of_jobs.is_empty());
+    // The Job's evidence quotes what is said of its pods.
+    let texts = of_pods.iter().map(|f| said(f).join("\n")).chain(of_jobs.iter().flat_map(|f| said(f)));
+    for text in texts.filter(|text| text.contains("cause unknown")) {
+        assert_eq!(text.matches("logs were not read").count(), 1, "{text}");
+    }
+    assert_eq!(of_pods[0].cause.text, "cause unknown: exit code 3; logs were not read");
+    let log = |previous, tail: &str| ContainerLog {
+        namespace: "shop".to_owned(),
+        pod: crashed.metadata.name.clone(),
+        container: "app".to_owned(),
+        previous,
+        tail: tail.as_bytes().to_vec(),
+        reading: None,
+    };
+    for (logs, text) in [
+        (vec![log(false, ""), log(true, "\n")], "cause unknown: exit code 3; its log is empty"),
+        (vec![log(false, ""), log(true, "fatal: no route\n")], "no route (exit code 3)"),
+    ] {
+        let context = Context { sources: Sources::ALL, logs: &logs, ..Context::pod_only() };
+        let found = diagnosis::diagnose(&crashed, &context, now());
+        let f = &found.findings[0];
+        assert_eq!(f.cause.text, text);
+        assert!(f.evidence.iter().all(|e| e.text != "the log of the run that terminated is empty"));
+        let checks_command = f.next_steps[0].starts_with("it wrote nothing to its log: check its command");
+        assert_eq!(checks_command, text.contains("empty"), "{:?}", f.next_steps);
+    }
 }
 
 #[test]

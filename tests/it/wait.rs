@@ -275,6 +275,8 @@ async fn what_is_not_there_cannot_be_listed_or_goes_is_no_pass() {
     let error = follow(&cluster, &settings(&["shop/deployment/card"])).await.unwrap_err();
     assert_eq!(error.what, "deployment/card: not found in namespace shop");
     assert_eq!(error.hint, "did you mean deployment/cart?");
+    let error = follow(&cluster, &settings(&["foo/statefulset/bar"])).await.unwrap_err();
+    assert_eq!(error.hint, "is it in another namespace? see: kubectl get statefulsets -A");
     let late = cluster.clone();
     tokio::spawn(async move {
         tokio::time::sleep(Duration::from_secs(10)).await;
@@ -662,4 +664,63 @@ fn each_form_and_exit_code_of_the_command() {
     let but_time =
         |text: &str| text.lines().filter(|l| !l.starts_with("Observed")).collect::<Vec<_>>().join("\n");
     assert_eq!(but_time(&run.out), but_time(&markdown));
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_has_happened_after_the_time_of_the_outcome() {
+    let cluster = Cluster::new();
+    let start = cluster.now();
+    // A clock of the cluster that is faster than that of this process, as in `kubehealer demo`.
+    cluster.set_clock(start, 10.0);
+    tokio::spawn(scenarios::play(cluster.clone()));
+    tokio::time::sleep(Duration::from_millis(10)).await;
+    let began = tokio::time::Instant::now();
+    let clock: Clock = Arc::new(move || start + began.elapsed());
+    let client = simulator::client(&cluster);
+    let outcome =
+        wait::follow(&client, &settings(&["batch/job/nightly-report"]), &clock, |_, _| {}).await.unwrap();
+    assert_eq!(outcome.verdict, Verdict::Failed);
+    for finding in &outcome.items[0].findings {
+        let times = finding.evidence.iter().filter_map(|fact| fact.at).chain(finding.since);
+        assert_eq!(
+            times.max().filter(|at| *at > outcome.observed_at),
+            None,
+            "{}: {finding:?}",
+            outcome.observed_at
+        );
+    }
+}
+
+#[test]
+fn what_fails_is_said_once_by_each_part_of_the_output_and_not_as_if_all_were_well() {
+    let server = super::contract::Server::new();
+    deployment(&server.cluster, 2, json!({"observedGeneration": 2, "replicas": 2, "updatedReplicas": 2}));
+    let message = "rpc error: code = NotFound desc = registry.example/cart:2: not found";
+    for name in ["cart-new-1", "cart-new-2"] {
+        pod(&server.cluster, name, "new", Some(("ErrImagePull", message)));
+        let mut young = server.cluster.get("pods", "shop", name).unwrap();
+        let now = server.cluster.now().to_string();
+        young["status"]["startTime"] = now.clone().into();
+        young["status"]["conditions"][0]["lastTransitionTime"] = now.into();
+        server.cluster.apply(young).unwrap();
+    }
+    let sentence = "container cart: image not found: registry.example/cart:2";
+    let run = server.run(&["wait", "-n", "shop", "deployment/cart"], &[]);
+    assert_eq!(run.code, 1, "{}{}", run.out, run.err);
+    // How far it is; how it came out; the details.
+    assert_eq!(
+        (run.err.matches(sentence).count(), run.out.matches(sentence).count()),
+        (1, 2),
+        "{}{}",
+        run.err,
+        run.out
+    );
+    assert!(run.out.contains("\n  next steps  ") && !run.out.contains("SEVERITY"), "{}", run.out);
+    assert!(!run.out.contains("may still recover"), "{}", run.out);
+    let run = server.run(&["wait", "-n", "shop", "deployment/cart", "-o", "markdown"], &[]);
+    assert_eq!((run.code, run.out.matches(sentence).count()), (1, 2), "{}", run.out);
+    assert!(run.out.contains("\n### ") && run.out.contains("**Next steps**"), "{}", run.out);
+    assert!(!run.out.contains("No problems found") && !run.out.contains("unhealthy"), "{}", run.out);
+    let observed = run.out.lines().find_map(|line| line.strip_prefix("Observed at ")).unwrap();
+    assert_eq!(observed.len(), "2026-11-22T10:00:00Z.".len(), "{observed}");
 }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{Args, Cluster, Looked, Seen, not_before};
+use super::{Args, Cluster, Looked, Seen};
 use crate::cli::wait::clock;
 use crate::cli::{Trouble, output};
 use crate::diagnosis::Finding;
@@ -49,8 +49,8 @@ async fn follow(
         }
         is_first = false;
         notes.extend(seen.notes);
-        let now = not_before(&seen.snapshot, seen.now);
-        let seen = Seen { snapshot: seen.snapshot, now, notes, incomplete: false, unproven: Vec::new() };
+        let seen =
+            Seen { snapshot: seen.snapshot, now: seen.now, notes, incomplete: false, unproven: Vec::new() };
         screen.show(args, Looked::of(args, &rules, seen, "", flags.clone()))?;
     }
 }
@@ -157,22 +157,7 @@ fn fitting(report: &str, (columns, rows): (usize, usize)) -> (String, usize) {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::diagnosis::Snapshot;
-    use crate::objects::from_object;
-
-    #[test]
-    fn nothing_has_happened_after_the_time_of_a_look() {
-        let at = |time: &str| -> jiff::Timestamp { time.parse().unwrap() };
-        let pod = json!({"metadata": {"name": "cart"}, "status": {"startTime": "2026-11-22T10:00:30Z"}});
-        let snapshot = Snapshot { pods: vec![from_object(&pod).unwrap()], ..Snapshot::default() };
-        for (clock, now) in [("10:00:00", "10:00:30"), ("10:01:00", "10:01:00")] {
-            let at = |time: &str| at(&format!("2026-11-22T{time}Z"));
-            assert_eq!(not_before(&snapshot, at(clock)), at(now));
-        }
-    }
 
     #[test]
     fn a_long_line_is_shown_whole_and_counts_as_the_rows_that_it_takes() {

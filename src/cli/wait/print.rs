@@ -16,14 +16,14 @@ const PODS: usize = 10;
 const INDENT: &str = "  ";
 
 /// How far it is: a line for each object and, on a terminal, one for each of its pods. Elsewhere only what changed is printed, so
-/// those of its pods that fail will do.
+/// those of its pods that fail will do. What the object's line says is not said again of its pods.
 pub(super) fn progress(items: &[Item], elapsed: Duration, live: bool) -> Vec<String> {
     let mut lines = Vec::new();
     for item in items {
         let (mark, age) = (mark(item.state), output::span(elapsed));
         let head = format!("{mark} {item}: {}", item.text);
         lines.push(if live { format!("{head} ({age})") } else { head });
-        let shown = item.pods.iter().filter(|pod| live || !pod.ready);
+        let shown = item.pods.iter().filter(|pod| (live || !pod.ready) && pod.text != item.text);
         lines.extend(shown.take(PODS).map(|pod| format!("    pod {}: {}", pod.name, pod.text)));
         if item.pods.len() > PODS && live {
             lines.push(format!("    and {} more pods", item.pods.len() - PODS));
@@ -118,7 +118,7 @@ pub(super) fn markdown(outcome: &Outcome, flags: &ClusterFlags) -> String {
     for item in &outcome.items {
         out.push_str(&format!("- {}\n", report::escape_markdown(&sentence(outcome, item))));
     }
-    let details = details(outcome, flags, report::markdown);
+    let details = details(outcome, flags, report::markdown_findings);
     if details.is_empty() { out } else { format!("{out}\n{details}") }
 }
 

@@ -287,6 +287,8 @@ pub struct LogVerdict {
 pub struct LogReading {
     /// Whether the log is not there any more.
     pub gone: bool,
+    /// Whether it has not one line.
+    pub empty: bool,
     /// None where it says nothing.
     pub verdict: Option<LogVerdict>,
     /// The addresses on which the program says that it listens.
@@ -297,7 +299,8 @@ impl LogReading {
     /// Of the raw end of a log, for an end with this exit code.
     pub fn of(log: &[u8], exit_code: Option<i32>) -> Self {
         let tail = LogTail::from_bytes(log);
-        Self { gone: tail.gone(), verdict: classify(&tail, exit_code), listens: listens::of(tail.lines()) }
+        let verdict = classify(&tail, exit_code);
+        Self { gone: tail.gone(), empty: tail.is_empty(), verdict, listens: listens::of(tail.lines()) }
     }
 }
 

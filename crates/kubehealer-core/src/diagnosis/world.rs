@@ -107,8 +107,10 @@ impl World {
         now: Timestamp,
     ) -> PodDiagnosis {
         let node = self.node(&pod.spec.node_name);
+        // A cluster with pods has nodes: if there are none, as in a recording of pods, they were not read.
+        let sources = Sources { nodes: self.sources.nodes && !self.nodes.is_empty(), ..self.sources };
         let context = Context {
-            sources: self.sources,
+            sources,
             events: evidence.events,
             claim_events: evidence.claim_events,
             logs: evidence.logs,

@@ -16,10 +16,13 @@ pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context
     // present one.
     let order = if view.is_running() { [true, false] } else { [false, true] };
     let mut gone = false;
+    let mut empty = false;
     for previous in order {
         let log = context.logs.iter().find(|l| l.container == view.name && l.previous == previous);
         let Some(reading) = log.map(|l| l.read(finding.exit_code)) else { continue };
         gone |= reading.gone;
+        // The other one, of another run, says nothing about it.
+        empty |= reading.empty && previous == view.is_running();
         let Some(verdict) = &reading.verdict else { continue };
         let present_run = view.is_running() && !previous;
         if present_run && !verdict.specific {
@@ -33,29 +36,41 @@ pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context
         }
         return;
     }
-    if gone {
-        finding.add(Source::Log, "the log of the run that terminated is gone", None);
-        unknown(finding, view, "its log is gone");
-    } else if !context.sources.logs && is_open(finding.cause.code) {
-        finding.add(Source::Log, "logs were not read: they may show why", None);
-        unknown(finding, view, "logs were not read");
+    let (why, fact) = if gone {
+        ("its log is gone", "the log of the run that terminated is gone")
+    } else if empty {
+        ("its log is empty", "the log of the run that terminated is empty")
+    } else if !context.sources.logs {
+        ("logs were not read", "logs were not read: they may show why")
+    } else {
+        return;
+    };
+    if !(gone || is_open(finding.cause.code)) {
+        return;
+    }
+    let step = if empty && !gone { NO_LOG.to_owned() } else { super::log_command(finding, view) };
+    if !unknown(finding, why) {
+        finding.add(Source::Log, fact, None);
+    } else if !finding.next_steps.contains(&step) {
+        finding.next_steps.insert(0, step);
     }
 }
 
-/// Says that a bare exit code is no cause, and how to get one.
-fn unknown(finding: &mut Finding, view: &View<'_>, why: &str) {
-    let Some(code) = finding.exit_code else { return };
+/// What to do about a program that exits without a word.
+const NO_LOG: &str =
+    "it wrote nothing to its log: check its command and arguments, and whether it logs to a file";
+
+/// Says of a bare exit code that it is no cause, and why there is none. Gives false where the cause is another.
+fn unknown(finding: &mut Finding, why: &str) -> bool {
+    let Some(code) = finding.exit_code else { return false };
     let bare = finding.cause.code == CauseCode::ApplicationError
         && finding.cause.text == exit::meaning(code, "Error").1;
     if !bare {
-        return;
+        return false;
     }
     finding.cause.text = format!("cause unknown: exit code {code}; {why}");
     finding.confidence = finding.confidence.min(Confidence::Possible);
-    let step = super::log_command(finding, view);
-    if !finding.next_steps.contains(&step) {
-        finding.next_steps.insert(0, step);
-    }
+    true
 }
 
 /// Adds the termination message, which is the program's own word on why it terminated; with `FallbackToLogsOnError` it is
