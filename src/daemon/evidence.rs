@@ -215,7 +215,7 @@ impl Worker {
                 let mut read = ContainerLog { namespace, pod, container, previous, tail, reading: None };
                 // Here rather than where it is looked at: there the watch would wait for it.
                 read.settle(exit_code);
-                let is_telling = read.reading.as_ref().is_some_and(|reading| reading.verdict.is_some());
+                let is_telling = read.read(exit_code).verdict.is_some();
                 logs.push(read);
                 if is_telling {
                     break;

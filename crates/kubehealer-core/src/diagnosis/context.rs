@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::container::View;
 use super::finding::ContainerType;
-use super::logs::LogReading;
+use super::logs::{LogReading, LogTail, listens};
 use crate::objects::{Event, Node};
 
 /// Which sources could be read. A finding whose cause may lie in one that could not says so.
@@ -112,22 +112,44 @@ pub struct ContainerLog {
     /// The last bytes, any encoding; neither cleaned nor redacted. Empty once it is read.
     pub tail: Vec<u8>,
     /// What it says, if it was read already.
-    pub reading: Option<LogReading>,
+    pub reading: Option<SettledLog>,
+}
+
+/// All that a finding may need of a log whose text is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SettledLog {
+    /// What it says about the end.
+    pub reading: LogReading,
+    /// The addresses on which the program says that it listens.
+    pub listens: Vec<String>,
 }
 
 impl ContainerLog {
     /// Reads it, for an end with this exit code, and lets the text go: a log may be larger than all else that is known of a
     /// pod, and reading it takes longer than all else of a look.
     pub fn settle(&mut self, exit_code: Option<i32>) {
-        self.reading = Some(self.read(exit_code).into_owned());
+        if self.reading.is_some() {
+            return;
+        }
+        let tail = LogTail::from_bytes(&self.tail);
+        let (reading, listens) = (LogReading::of(&tail, exit_code), listens::of(tail.lines()));
+        self.reading = Some(SettledLog { reading, listens });
         self.tail = Vec::new();
     }
 
     /// What it says about an end with this exit code.
     pub fn read(&self, exit_code: Option<i32>) -> Cow<'_, LogReading> {
         match &self.reading {
-            Some(reading) => Cow::Borrowed(reading),
-            None => Cow::Owned(LogReading::of(&self.tail, exit_code)),
+            Some(settled) => Cow::Borrowed(&settled.reading),
+            None => Cow::Owned(LogReading::of(&LogTail::from_bytes(&self.tail), exit_code)),
+        }
+    }
+
+    /// The addresses on which the program says in it that it listens.
+    pub fn listens(&self) -> Cow<'_, [String]> {
+        match &self.reading {
+            Some(settled) => Cow::Borrowed(&settled.listens),
+            None => Cow::Owned(listens::of(LogTail::from_bytes(&self.tail).lines())),
         }
     }
 }

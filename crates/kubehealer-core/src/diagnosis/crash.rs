@@ -194,7 +194,7 @@ fn add_probe(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
         if probe::is_refused(said)
             && let Some(log) = logs.next()
         {
-            probe::compare_with_log(finding, said, &log.read(finding.exit_code).listens);
+            probe::compare_with_log(finding, said, &log.listens());
         }
     }
 }

@@ -282,7 +282,7 @@ pub struct LogVerdict {
     pub rule: &'static str,
 }
 
-/// What is read from a log about one end of its container: all that a finding needs of it.
+/// What is read from a log about one end of its container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogReading {
     /// Whether the log is not there any more.
@@ -291,16 +291,12 @@ pub struct LogReading {
     pub empty: bool,
     /// None where it says nothing.
     pub verdict: Option<LogVerdict>,
-    /// The addresses on which the program says that it listens.
-    pub listens: Vec<String>,
 }
 
 impl LogReading {
-    /// Of the raw end of a log, for an end with this exit code.
-    pub fn of(log: &[u8], exit_code: Option<i32>) -> Self {
-        let tail = LogTail::from_bytes(log);
-        let verdict = classify(&tail, exit_code);
-        Self { gone: tail.gone(), empty: tail.is_empty(), verdict, listens: listens::of(tail.lines()) }
+    /// For an end with this exit code.
+    pub fn of(tail: &LogTail, exit_code: Option<i32>) -> Self {
+        Self { gone: tail.gone(), empty: tail.is_empty(), verdict: classify(tail, exit_code) }
     }
 }
 

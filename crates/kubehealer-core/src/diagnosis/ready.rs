@@ -288,7 +288,7 @@ fn unhealthy(
             if probes::is_refused(said)
                 && let Some(log) = context.logs.iter().find(|l| l.container == view.name && !l.previous)
             {
-                probes::compare_with_log(finding, said, &log.read(None).listens);
+                probes::compare_with_log(finding, said, &log.listens());
             }
             if of_program {
                 add_log(finding, view, context);

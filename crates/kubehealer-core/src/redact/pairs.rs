@@ -3,8 +3,10 @@
 
 use std::sync::LazyLock;
 
+use aho_corasick::AhoCorasick;
 use regex::Regex;
 
+use super::tokens::automaton;
 use super::{HOLE, harmless, mixed, pattern};
 
 /// A name and what parts it from its value: `key=`, `"key": `, `key := `, `:key=>`, `config["key"] = `, `\"key\":\"`,
@@ -109,6 +111,8 @@ const SECRET_ENDS: &str = "secret secrets token tokens pwd apikey accesskey secr
     salasana lösenord losenord adgangskode passord jelszo jelszó şifre sifre parola lozinka heslo пароль секрет токен 密码 密碼 口令 \
     令牌 密钥 秘密 パスワード トークン 비밀번호 암호 matkhau";
 
+static ENDS: LazyLock<AhoCorasick> = LazyLock::new(|| automaton(SECRET_ENDS.split(' ')));
+
 /// The same, as the last word of a name only: longer words end in them, too.
 const SECRET_WORDS: &str =
     "pass sig sas userpass pw psk cvv pin clave parol totp hotp geheim creds community authpass passwd";
@@ -123,6 +127,8 @@ pub(super) const SERVICES: &str = "adafruit adobe airtable airbrake algolia alib
     percy plaid plivo pusher rapidapi razorpay rollbar segment sendbird sentry shodan sinch snyk sonar sparkpost splunk squarespace \
     statuspage sumologic telegram travis trello twilio twitch twitter typeform unsplash uptimerobot vercel virustotal wakatime yandex \
     zendesk zoho zoom wandb stripe sendgrid signalfx lightstep honeycomb scalyr quay tencent huawei ovh vultr hetzner scaleway";
+
+static IN_SERVICES: LazyLock<AhoCorasick> = LazyLock::new(|| automaton(SERVICES.split(' ')));
 
 /// Last words that make a key's value a name, a place, a number or a time, not the secret.
 const HARMLESS_ENDS: &str = "name names ref file path dir url uri endpoint type count ttl expiry expires length len size limit id \
@@ -156,14 +162,11 @@ pub(super) fn secret_key(key: &str) -> Option<Kind> {
     if joined.ends_with("connectionstring") || joined.ends_with("connstr") || last == "dsn" {
         return Some(Kind::Connection);
     }
-    let by_end = SECRET_ENDS.split(' ').any(|end| joined.ends_with(end));
+    let by_end = ENDS.find_overlapping_iter(&joined).any(|end| end.end() == joined.len());
     if by_end || listed(SECRET_WORDS, &last) {
         return Some(Kind::Plain);
     }
-    let of_service = || {
-        !listed(HARMLESS_ENDS, &last)
-            && SERVICES.split(' ').any(|name| !name.is_empty() && joined.contains(name))
-    };
+    let of_service = || !listed(HARMLESS_ENDS, &last) && IN_SERVICES.is_match(&joined);
     (matches!(last.as_str(), "key" | "keys" | "session") || of_service()).then_some(Kind::Guess)
 }
 
@@ -226,9 +229,8 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     {
         return None;
     }
-    let of_service =
-        SERVICES.split(' ').any(|name| !name.is_empty() && key.to_ascii_lowercase().contains(name));
     if kind == Kind::Guess {
+        let of_service = IN_SERVICES.is_match(&key.to_ascii_lowercase());
         let mixed_only = !of_service && last_word(key) != "session";
         let run = value.split([':', '@']).next().unwrap_or_default().trim_end_matches(['.', ',', ';', ')']);
         let segment = run.split('/').next().unwrap_or_default();

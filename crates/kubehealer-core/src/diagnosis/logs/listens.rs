@@ -4,17 +4,18 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::rule::pattern;
+
 /// So many addresses of one program are kept.
 const MOST: usize = 4;
 
 /// `Server listening at http://127.0.0.1:3000`, `Tomcat started on port 8080`, `"msg":"listening","addr":":8080"`.
-static SAID: LazyLock<Option<Regex>> = LazyLock::new(|| {
+static SAID: LazyLock<Regex> = LazyLock::new(|| {
     let verb = r"(?:\b(?:listening|listens|listener|serving)\b[^\n]{0,60}?|\b(?:running|started|bound|available|accepting connections)(?: \w+){0,2}? (?:on|at|to)\b[ :]*(?:[a-z]+://)?)";
     let host = r"localhost|\*|\d{1,3}(?:\.\d{1,3}){3}|\[[0-9a-fA-F:]*\]";
-    Regex::new(&format!(
-        r#"(?i){verb}(?:(?:(?P<host>{host})|(?:^|[^\w.:\]-])):(?P<port>\d{{2,5}})|(?:[^\w.]|^)(?P<on>{host}) port (?P<second>\d{{2,5}})|\bport(?:s|\(s\))?[ =:"(]+(?P<only>\d{{2,5}}))(?:[^\d.:]|\.?$|\.\s)"#
+    pattern(&format!(
+        r#"{verb}(?:(?:(?P<host>{host})|(?:^|[^\w.:\]-])):(?P<port>\d{{2,5}})|(?:[^\w.]|^)(?P<on>{host}) port (?P<second>\d{{2,5}})|\bport(?:s|\(s\))?[ =:"(]+(?P<only>\d{{2,5}}))(?:[^\d.:]|\.?$|\.\s)"#
     ))
-    .ok()
 });
 
 /// A line that tells of a failure, or of another peer, is no such statement.
@@ -23,14 +24,13 @@ const NOT: [&str; 8] =
 
 /// The addresses, `HOST:PORT` or `:PORT`, in the order in which they are said.
 pub fn of(lines: &[String]) -> Vec<String> {
-    let Some(pattern) = SAID.as_ref() else { return Vec::new() };
     let mut found: Vec<String> = Vec::new();
     for line in lines {
         let lower = line.to_lowercase();
         if NOT.iter().any(|word| lower.contains(word)) {
             continue;
         }
-        let Some(said) = pattern.captures(line) else { continue };
+        let Some(said) = SAID.captures(line) else { continue };
         let named = |name: &str| said.name(name).map_or("", |m| m.as_str());
         let port = [named("port"), named("second"), named("only")].concat();
         if !port.parse::<u16>().is_ok_and(|port| port > 0) {

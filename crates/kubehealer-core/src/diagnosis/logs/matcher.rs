@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::AhoCorasick;
-use regex::{Captures, Regex};
+use regex_automata::meta::Regex;
+use regex_automata::util::captures::Captures;
 use regex_syntax::hir::{Hir, HirKind};
 
 use super::rule::{Rule, ascii, of_table};
@@ -70,14 +71,17 @@ impl Matcher {
                 if best.as_ref().is_some_and(|best| best.rank >= rank) {
                     continue;
                 }
-                let Some(found) = compiled.get_or_init(|| of_table(rule.find)).captures(text) else {
+                let pattern = compiled.get_or_init(|| of_table(rule.find));
+                let mut found = pattern.create_captures();
+                pattern.captures(text, &mut found);
+                let Some(words) = found.get_match().and_then(|words| text.get(words.range())) else {
                     continue;
                 };
                 if self.is_refuted(candidate, rule, whole) {
                     continue;
                 }
-                let words = found.get(0).map_or("", |words| words.as_str()).trim().to_owned();
-                best = Some(Found { rule, rank, words, hint: phrase(rule.hint, &found) });
+                let hint = phrase(rule.hint, text, &found);
+                best = Some(Found { rule, rank, words: words.trim().to_owned(), hint });
             }
         }
         best
@@ -139,7 +143,7 @@ fn fit(cause: CauseCode, exit_code: Option<i32>) -> i32 {
 }
 
 /// Fills a hint of the table.
-fn phrase(say: &str, found: &Captures<'_>) -> String {
+fn phrase(say: &str, text: &str, found: &Captures) -> String {
     let mut out = String::with_capacity(say.len() + 32);
     let mut optional: Option<(usize, bool)> = None;
     let mut rest = say;
@@ -157,8 +161,8 @@ fn phrase(say: &str, found: &Captures<'_>) -> String {
             _ => {
                 let (name, after) = next.split_once('}').unwrap_or((next, ""));
                 next = after;
-                match part(name, found) {
-                    Some(text) => out.push_str(&text),
+                match part(name, text, found) {
+                    Some(named) => out.push_str(&named),
                     None => match &mut optional {
                         Some((_, complete)) => *complete = false,
                         None => out.push_str("an unnamed one"),
@@ -173,8 +177,12 @@ fn phrase(say: &str, found: &Captures<'_>) -> String {
 }
 
 /// A particular by name.
-fn part(name: &str, found: &Captures<'_>) -> Option<String> {
-    let text = found.name(name)?.as_str().trim().trim_end_matches(['.', ',', ';', ':']).trim();
+fn part(name: &str, text: &str, found: &Captures) -> Option<String> {
+    let text = text
+        .get(found.get_group_by_name(name)?.range())?
+        .trim()
+        .trim_end_matches(['.', ',', ';', ':'])
+        .trim();
     if text.is_empty() { None } else { Some(shortened(text, MAX_PART)) }
 }
 

@@ -50,9 +50,6 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"(?:see|check|refer to) (?:the )?(?:root )?(?:cause |error |errors |log |logs |message |output |details )*(?:above|below)|root cause above|(?:see|check) the logs? at ",
         r"|failed to load all |\ball (?:specified |configured )?[\w ]{1,30} have failed(?: to \w+)?\.?$|timed out waiting for the condition|died while starting up|did not exit normally",
-        r"|\bfailed(?::| [^t\n:][^\n]{0,38})? (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
-        r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
-        r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
         r"|^initiali[sz]ation (?:issues?|problems?|errors?|failures?)(?: (?:during|in|of) [\w-]+)?[.!]*$",
         r"|^\*{3} ?(?:program crashed: |caught signal \()|^-{3,} ?(?:begin|end) dump of |^-{3} (?:logging levels|pthread id)",
         r"|^exception during \w+[:.!]*$|^(?:[\w-]+ ){0,3}(?:exited|terminated|stopped|died) unexpectedly[.!]*$|\*\*\* ?aborting after|cannot be respawned",
@@ -68,6 +65,16 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:[\w-]+ ){1,3}failed to (?:start|boot|initiali[sz]e)[.!]*$|^http: server closed$|^crasher: initial call|^(?:[\w ]+: )?\{error,failed_to_\w+\}$",
         r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
         r"|^failed (?:running|executing) [\x22'`]?[\w-]+[\x22'`]?\.?$|\bsee (?:the )?(?:previous|preceding|earlier) (?:messages?|errors?|logs?|lines?|output)|^ray::[\w.]+\(\) \(pid=\d+|^cannot print extra info for|^fatal python error: aborted$|^\(systemexit\) exit$|terminated with exit code|^error command failed|exited too early|^shutting down due to",
+    ))
+});
+
+/// The same, for a text that ends in a number: apart from the others, since how far each of its gaps has come multiplies
+/// with all that they may be in the middle of.
+static STATUS: LazyLock<Regex> = LazyLock::new(|| {
+    test(concat!(
+        r"\bfailed(?::| [^t\n:][^\n]{0,38})? (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
+        r"|\b(?:exit(?:ed|ing)?|finished|terminated|returned|ended|completed|stopped|jvm)\b[^\n]{0,40} (?:with |status |code |exit )+(?:code |status )?:?=?\(?-?\d+\)?\.?$",
+        r"|^(?:[\w ./'-]{0,60}:? )?(?:exit status|exit code|status code|code|status)[ :=]+\d+\.?$",
     ))
 });
 
@@ -401,7 +408,8 @@ fn part(record: &Record) -> Part {
     let root =
         record.thrown.iter().rev().map(|thrown| thrown.message.as_str()).find(|message| !message.is_empty());
     let inner = root.unwrap_or(if record.error.is_empty() { text } else { record.error.as_str() });
-    if HOLLOW.is_match(inner) {
+    let ends_in_number = inner.trim_end_matches(['.', ')']).ends_with(|c: char| c.is_ascii_digit());
+    if HOLLOW.is_match(inner) || ends_in_number && STATUS.is_match(inner) {
         return Part::Hollow;
     }
     if serious {

@@ -338,7 +338,7 @@ fn frame_follows(lines: &[String]) -> bool {
 
 /// A line of one sign: the beginning or the end of a text that is set off.
 fn is_rule(text: &str) -> bool {
-    text.len() >= 5 && ["=", "-", "*", "#", "_"].iter().any(|sign| text.replace(sign, "").is_empty())
+    text.len() >= 5 && ["=", "-", "*", "#", "_"].iter().any(|sign| text.trim_start_matches(sign).is_empty())
 }
 
 /// Whether the same line comes again within some lines, and nothing begins anew before.
