@@ -287,6 +287,24 @@ def test_a_filter_is_typed_and_survives_reload_and_back(many, tab):
     assert len(seen) == len(set(seen)) == INCIDENTS / PER_WORKLOAD / NAMESPACES
 
 
+def test_back_leads_to_the_row_that_was_opened(many, tab):
+    url, _ = many
+    tab.goto(url + "/?limit=40")
+    row = rows(tab).filter(has=tab.locator("a[data-stays]")).last
+    row.scroll_into_view_if_needed()
+    before = tab.evaluate("scrollY")
+    assert before > 1000
+    row.locator("h3 a").click()
+    expect(tab.locator(".pods")).to_have_count(1)
+    tab.evaluate("scrollTo(0, 0)")
+    tab.go_back()
+    expect(tab.locator(".pods")).to_have_count(0)
+    tab.wait_for_function(f"Math.abs(scrollY - {before}) < 50")
+    # What is typed keeps the length of the page.
+    tab.locator("[name=q]").fill("app")
+    expect(tab).to_have_url(re.compile(r"[?&]limit=40(&|$)"))
+
+
 def test_incidents_open_change_and_resolve_in_an_open_page_that_is_being_used(many, tab):
     url, cluster = many
     deployment = Deployment(cluster, "live", "search", 1)
@@ -512,6 +530,9 @@ def test_what_is_printed_has_the_runbook_and_no_buttons(demo, tab):
     if tab.locator(".pods a").count():
         tab.locator(".pods a").first.click()
     expect(tab.get_by_role("button", name="Copy").first).to_be_visible()
+    # Paper says of when it is.
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(tab.locator("#fresh")).to_have_text(re.compile(r"^As of 20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC$"))
     tab.emulate_media(media="print")
     expect(tab.get_by_role("button")).to_have_count(0)
     expect(tab.get_by_role("heading", name="What it means")).to_be_visible()
