@@ -147,18 +147,30 @@ fn next_steps(shown: &Shown, finding: &Finding) -> Markup {
             ol.steps {
                 @for step in &finding.next_steps {
                     @let text = shown.page.flags.with(step);
-                    @let is_command = ["kubectl ", "kubehealer "].iter().any(|program| text.starts_with(program));
+                    @let (says, command) = command_of(&text);
                     li {
-                        @if is_command {
-                            code { (clean(&text)) }
+                        @if !says.is_empty() { span { (clean(says)) } }
+                        @if !command.is_empty() {
+                            code { (clean(command)) }
                             button.scripted-only data-does="copy" { "Copy" }
-                        } @else {
-                            span { (clean(&text)) }
                         }
                     }
                 }
             }
         }
+    }
+}
+
+/// What a step says, and the command that it is or ends with: one that can be copied as it stands.
+fn command_of(step: &str) -> (&str, &str) {
+    let programs = ["kubectl ", "kubehealer "];
+    if programs.iter().any(|program| step.starts_with(program)) {
+        return ("", step);
+    }
+    let at = programs.iter().find_map(|program| Some(step.find(&format!(": {program}"))? + 2));
+    match at.and_then(|at| step.split_at_checked(at)) {
+        Some((says, command)) if !command.contains("; ") && !command.contains(", ") => (says, command),
+        _ => (step, ""),
     }
 }
 
@@ -295,5 +307,19 @@ mod tests {
             "container web: Secret tls does not exist",
             "Secret tls was not found in namespace shop"
         ));
+    }
+
+    #[test]
+    fn a_command_is_told_from_the_sentence_that_it_ends() {
+        for (step, wanted) in [
+            ("kubectl describe nodes", ("", "kubectl describe nodes")),
+            ("add nodes: kubectl describe nodes", ("add nodes: ", "kubectl describe nodes")),
+            ("add nodes; kubectl describe nodes shows what they have", ("", "")),
+            ("find out why: kubectl get nodes, kubectl describe nodes", ("", "")),
+            ("compare with kubectl get nodes --show-labels", ("", "")),
+        ] {
+            let wanted = if wanted == ("", "") { (step, "") } else { wanted };
+            assert_eq!(command_of(step), wanted);
+        }
     }
 }

@@ -55,7 +55,7 @@ const TAINTS: &str = "give the pod a toleration, or use nodes without the taint:
 const CONTROL_PLANE: &str = "control-plane nodes do not accept such pods: add worker nodes, or find out why they do not join: kubectl get nodes; in a cluster without worker nodes, remove the taint";
 
 /// Where no node could have what the pod requests, even if it were empty.
-const TOO_LARGE: &str = "lower the requests, or add nodes that are large enough: more of the same size do not help; kubectl describe nodes shows what they have";
+const TOO_LARGE: &str = "lower the requests, or add nodes that are large enough: more of the same size do not help; what they have: kubectl describe nodes";
 
 /// Where a cloud's nodes wait for its controller.
 const UNINITIALIZED: &str = "the cloud controller manager removes this taint when it has initialized the node: check its pods and their log: kubectl get pods -A -o wide";
@@ -644,7 +644,7 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
     let claims = finding.kubectl("get pvc");
     let advice = match code {
         CauseCode::InsufficientResources => {
-            "lower the requests, free capacity, or add nodes; kubectl describe nodes shows what is allocated"
+            "lower the requests, free capacity, or add nodes; what is allocated: kubectl describe nodes"
         }
         CauseCode::NodeSelectorMismatch => {
             "compare the pod's nodeSelector and affinity with kubectl get nodes --show-labels"
