@@ -116,30 +116,29 @@ SUBJECTS = {
     **{name: WORKLOAD for name in POD_ALERTS},
     "JobFailed": JOB,
 }
-# Minutes from the beginning of the fault until the alert fires, for the alerts on incidents of a class of reasons. An age is followed
-# by a minute of `for`.
+# Minutes from the beginning of the fault until the alert fires, for the alerts on incidents of a class of reasons.
 INCIDENTS = {
     "ContainerCrashLooping": 10,
-    "ContainerImagePullFailing": 11,
-    "ContainerConfigError": 6,
+    "ContainerImagePullFailing": 10,
+    "ContainerConfigError": 5,
     "ContainerStartFailing": 10,
     "ContainerProbeKilling": 10,
-    "ContainerInitStuck": 16,
-    "ContainerFailed": 6,
+    "ContainerInitStuck": 15,
+    "ContainerFailed": 5,
     "ContainerRestartsFrequent": 10,
-    "ContainerDeviceUnhealthy": 6,
-    "PodNotReady": 16,
-    "PodUnschedulable": 16,
-    "PodStuckCreating": 16,
-    "PodStuckTerminating": 16,
-    "PodRejected": 6,
-    "PodFailed": 2,
-    "PodResizeFailing": 16,
+    "ContainerDeviceUnhealthy": 5,
+    "PodNotReady": 15,
+    "PodUnschedulable": 15,
+    "PodStuckCreating": 15,
+    "PodStuckTerminating": 15,
+    "PodRejected": 5,
+    "PodFailed": 1,
+    "PodResizeFailing": 15,
     "PodEvicted": 0,
-    "PodDisrupted": 11,
-    "WorkloadCannotCreatePods": 6,
-    "WorkloadRolloutStuck": 2,
-    "JobFailed": 2,
+    "PodDisrupted": 10,
+    "WorkloadCannotCreatePods": 5,
+    "WorkloadRolloutStuck": 1,
+    "JobFailed": 1,
 }
 # The others: what happens, minutes until it fires, labels.
 OTHERS = {
@@ -324,7 +323,7 @@ def test_a_replaced_pod_with_the_same_fault_does_not_fire_again(tmp_path):
 @pytest.mark.parametrize("alert", ["ContainerImagePullFailing", "ContainerConfigError"])
 def test_pods_that_are_replaced_before_they_are_old_enough_are_paged(alert, tmp_path):
     # As a CronJob does with concurrencyPolicy Replace, or one rollout after another: none of them gets to the threshold.
-    minutes, life = 60, INCIDENTS[alert] - 1
+    minutes, life = 60, INCIDENTS[alert]
     reason, inputs = reasons(alert)[0], []
     for number in range(minutes // life):
         begin = BEGIN + number * life
@@ -341,7 +340,7 @@ def test_pods_that_are_replaced_are_one_page(alert, tmp_path, monkeypatch):
     # less, and there is none for a third of the time.
     monkeypatch.setattr(promtool, "step", 10)
     minutes, begin, number, inputs = 90, BEGIN, 0, []
-    reason, age = reasons(alert)[0], INCIDENTS[alert] - 1
+    reason, age = reasons(alert)[0], INCIDENTS[alert]
     while begin < minutes:
         number += 1
         life, pause = (4, 100 / 60) if begin > 50 else (age - 10 / 60, 1 if number % 5 == 0 else 10 / 60)
@@ -474,9 +473,12 @@ def test_one_oom_kill_of_the_only_pod_does_not_make_it_down(tmp_path):
     silent("WorkloadDown", make(between(5, 60), 60, A), 60, tmp_path)
 
 
-def test_three_oom_kills_of_the_only_pod_that_a_quarter_of_an_hour_does_not_hold_do_not_make_it_down(tmp_path):
-    make = all_of(workload_pods(1), oom_kill([5, 15, 21]), incident("OOMKilled"))
-    silent("WorkloadDown", make(between(5, 60), 60, A), 60, tmp_path)
+def test_an_oom_loop_at_the_longest_back_off_stays_down(tmp_path):
+    # A minute of running, five of back-off.
+    make = all_of(workload_pods(1), oom_kill(range(5, 90, 6)), incident("OOMKilled"))
+    inputs = make(between(5, 90), 90, A)
+    tests = [firing("WorkloadDown", minute, [labels_of("WorkloadDown", WORKLOAD)]) for minute in range(24, 90)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
 def test_an_oom_loop_of_the_only_pod_makes_it_down(tmp_path):
@@ -575,7 +577,7 @@ def errors(value):
 def test_watch_errors_that_go_on_fire_and_resolve(tmp_path):
     one = [{"severity": "warning", "resource": "events"}]
     inputs = errors(lambda m: 0 if m < 5 else 2 * (min(m, 35) - 5))
-    tests = [firing("KubeHealerWatchErrors", minute, []) for minute in [*range(0, 15), *range(39, 60)]]
+    tests = [firing("KubeHealerWatchErrors", minute, []) for minute in [*range(0, 15), *range(41, 60)]]
     tests += [firing("KubeHealerWatchErrors", minute, one) for minute in range(19, 36)]
     assert run(tmp_path, [{"interval": "1m", "input_series": inputs, "promql_expr_test": tests}]) == ""
 
