@@ -750,6 +750,14 @@ def test_a_page_says_that_the_previous_revision_still_serves(tmp_path):
     assert said_of_api(tmp_path, NOT_FOUND, more=[older]) == wanted
 
 
+def test_a_shard_that_knows_a_part_of_the_workload_does_not_tell_its_size(tmp_path):
+    named = {"namespace": "payments", "workload": "api", "container": "api"}
+    pods = [incident("ImagePullBackOff", pod=f"api-{n}", **named) for n in range(10)]
+    inputs = all_of(workload_pods(6, namespace="payments", workload="api"), *pods)(between(BEGIN, 40), 40, A)
+    wanted = "Deployment/api in payments: cannot get its image; 10 pods"
+    assert texts("ContainerImagePullFailing", inputs, 20, tmp_path)["summary"] == wanted
+
+
 def test_two_replicas_that_say_different_things_do_not_make_the_text_flap(tmp_path):
     for sentences in ((NOT_FOUND, "cannot pull image"), ("cannot pull image", NOT_FOUND)):
         assert said_of_api(tmp_path, *sentences) == "Deployment/api in payments: cannot pull image; 10 of 10 pods"

@@ -213,6 +213,10 @@ REFUSED = {
         {"prometheusRule": {"enabled": True, "alerts": {"PodEvicted": {"labels": {"namespace": "ops"}}}}},
         "PodEvicted: the label namespace",
     ),
+    "a cluster among the labels, by which the rules find their own alerts again": (
+        {"prometheusRule": {"enabled": True, "additionalRuleLabels": {"cluster": "prod"}}},
+        "the label cluster",
+    ),
     "a name of an alert among the labels": (
         {"prometheusRule": {"enabled": True, "alerts": {"PodEvicted": {"labels": {"alertname": "Mine"}}}}},
         "PodEvicted: the label alertname",
