@@ -311,15 +311,15 @@ mod tests {
 
     #[test]
     fn a_command_is_told_from_the_sentence_that_it_ends() {
-        for (step, wanted) in [
-            ("kubectl describe nodes", ("", "kubectl describe nodes")),
-            ("add nodes: kubectl describe nodes", ("add nodes: ", "kubectl describe nodes")),
-            ("add nodes; kubectl describe nodes shows what they have", ("", "")),
-            ("find out why: kubectl get nodes, kubectl describe nodes", ("", "")),
-            ("compare with kubectl get nodes --show-labels", ("", "")),
+        let command = "kubectl describe nodes";
+        assert_eq!(command_of(command), ("", command));
+        assert_eq!(command_of("add nodes: kubectl describe nodes"), ("add nodes: ", command));
+        for sentence in [
+            "add nodes; kubectl describe nodes shows what they have",
+            "find out why: kubectl get nodes, kubectl describe nodes",
+            "compare with kubectl get nodes --show-labels",
         ] {
-            let wanted = if wanted == ("", "") { (step, "") } else { wanted };
-            assert_eq!(command_of(step), wanted);
+            assert_eq!(command_of(sentence), (sentence, ""));
         }
     }
 }
