@@ -304,10 +304,12 @@ pub struct Failure {
     pub kind: Kind,
     /// What is wrong and what to do. One line, clean.
     pub text: String,
-    /// How long the server asks to wait.
+    /// How long the server asks to wait; two minutes at most.
     pub retry_after: Option<Duration>,
 }
 
+/// The longest pause that a server may ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(120);
 /// What the server says of itself is cut to this length, bytes.
 const MAX_MESSAGE: usize = 400;
 
@@ -398,7 +400,7 @@ impl Failure {
             _ => (Kind::Protocol, said("the answer is not from a Kubernetes API server")),
         };
         let from_body = u64::try_from(status.retry_after).ok().filter(|s| *s > 0).map(Duration::from_secs);
-        Self { kind, text, retry_after: retry_after.or(from_body) }
+        Self { kind, text, retry_after: retry_after.or(from_body).map(|pause| pause.min(MAX_RETRY_AFTER)) }
     }
 
     /// Of an answer that is no success.

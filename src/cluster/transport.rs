@@ -47,9 +47,13 @@ pub const MAX_PAGE: usize = 4 << 20;
 /// What is longer than this is read by one of the watches at a time, so that all together fit into the memory limit.
 pub(super) const LONG: usize = 256 << 10;
 /// Pages of one list at most.
-const MAX_PAGES: u32 = 10_000;
-/// A page with at least so many bytes brings objects, so that the next one need not wait.
+const MAX_PAGES: usize = 2_000;
+/// Before the last page of a list, an API server sends only full ones. No object takes less than so many bytes ...
+const OBJECT: usize = 64;
+/// ... and no page worth asking for at once less than so many. A page with less is short ...
 const FULL_PAGE: usize = 1 << 10;
+/// ... and the next one waits. So many may be short in one list.
+const MAX_SHORT: usize = 20;
 
 /// Paces the requests of one watch: some at once, then one every two seconds.
 #[derive(Debug)]
@@ -78,8 +82,12 @@ impl Pace {
 struct Pages {
     /// Hashes of the `continue` tokens.
     tokens: HashSet<u64>,
-    /// The last page brought objects.
+    /// The last page was full.
     is_full: bool,
+    /// How many were not, before the last.
+    short: usize,
+    /// A list had no end, and none has ended since: every page waits.
+    is_endless: bool,
 }
 
 /// What a transport and the reader of its stream tell each other.
@@ -163,28 +171,34 @@ impl Wire {
         sleep_until(next).await;
     }
 
-    /// Follows the pages of a list. Says whether the next one is to be paced: those that bring objects are not.
+    /// Follows the pages of a list. Says whether the next one is to be paced: those after a full one are not.
     fn turn_page(&self, token: Option<&str>) -> Result<bool, Failure> {
         let mut pages = self.pages.lock();
         let Some(token) = token else {
-            *pages = Pages::default();
+            *pages = Pages { is_endless: pages.is_endless, ..Pages::default() };
             return Ok(true);
         };
         let mut hasher = DefaultHasher::new();
         token.hash(&mut hasher);
-        if !pages.tokens.insert(hasher.finish()) {
-            return Err(Failure::new(
-                Kind::Protocol,
-                "the list has no end: the API server repeats a continue token",
-            ));
-        }
-        if pages.tokens.len() as u32 > MAX_PAGES {
-            return Err(Failure::new(
-                Kind::Protocol,
-                format!("the list does not end after {MAX_PAGES} pages"),
-            ));
-        }
-        Ok(!std::mem::take(&mut pages.is_full))
+        let is_new = pages.tokens.insert(hasher.finish());
+        let is_full = std::mem::take(&mut pages.is_full);
+        pages.short += usize::from(!is_full);
+        let why = if !is_new {
+            "the list has no end: the API server repeats a continue token".to_owned()
+        } else if pages.short > MAX_SHORT {
+            format!("the list has no end: {MAX_SHORT} pages before the last are not full")
+        } else if pages.tokens.len() > MAX_PAGES {
+            format!("the list does not end after {MAX_PAGES} pages")
+        } else {
+            return Ok(!is_full || pages.is_endless);
+        };
+        pages.is_endless = true;
+        Err(Failure::new(Kind::Protocol, why))
+    }
+
+    /// A list has ended.
+    pub(super) fn listed(&self) {
+        self.pages.lock().is_endless = false;
     }
 }
 
@@ -300,7 +314,7 @@ impl Transport {
                     return Err(Failure::new(Kind::Protocol, text));
                 }
             };
-            wire.pages.lock().is_full = body.len() >= FULL_PAGE;
+            wire.pages.lock().is_full = body.len() >= FULL_PAGE.max(OBJECT * page as usize);
             match envelope::list(body, encoding, &wire.resource) {
                 Ok(list) => {
                     wire.health.alive();

@@ -12,7 +12,7 @@ use futures::StreamExt as _;
 use kube::runtime::watcher::{self, Event, InitialListStrategy, watcher};
 use tokio::sync::Notify;
 use tokio::task::yield_now;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tracing::{debug, info, warn};
 
 use super::client::{Failure, Kind};
@@ -253,8 +253,8 @@ const TURN: u32 = 32;
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The same while there is no connection: that costs no server anything, and it is to be noticed soon when it is back.
 const MAX_OUTAGE_PAUSE: Duration = Duration::from_secs(2);
-/// The longest pause that a server may ask for.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(300);
+/// If a resourceVersion expires again within this time, everything is listed again only after a pause.
+const CALM: Duration = Duration::from_secs(60);
 /// How often a request may be refused before everything is listed again.
 const REFUSED_RESUMES: u32 = 4;
 /// How often a streaming list may fail before it is tried by pages: half as often, so that both take turns.
@@ -306,7 +306,7 @@ impl Watch {
         let wire = Arc::new(Wire::new(self.resource, self.health(), &self.settings, turn));
         let client = transport::client(client, Arc::clone(&wire));
         let api = lean::api::<T>(client, &self.resource, self.scope.namespace.as_deref());
-        let mut supervisor = Supervisor { pauses: pauses(), refused: 0, has_expired: false };
+        let mut supervisor = Supervisor { pauses: pauses(), refused: 0, expired: None };
         let mut passed = 0;
         loop {
             let streams = wire.streaming.load(Relaxed) && supervisor.refused < REFUSED_LISTS;
@@ -320,6 +320,9 @@ impl Watch {
                 };
                 match event {
                     Some(Ok(event)) => {
+                        if matches!(event, Event::InitDone) {
+                            wire.listed();
+                        }
                         self.pass(event, &mut list, &mut sink);
                         passed = (passed + 1) % TURN;
                         if passed == 0 {
@@ -402,26 +405,33 @@ struct Supervisor {
     pauses: ExponentialBackoff,
     /// How often it was refused since it worked last.
     refused: u32,
-    /// The resourceVersion has expired since it worked last.
-    has_expired: bool,
+    /// When the resourceVersion expired last.
+    expired: Option<Instant>,
 }
 
 impl Supervisor {
     /// Logs and waits. Says whether everything is to be listed again: where kube-runtime would resume for ever from what the
     /// server refuses.
     async fn failed(&mut self, health: &WatchHealth, failure: &Failure, is_listed: bool) -> bool {
-        if health.take_progress() {
-            *self = Self { pauses: pauses(), refused: 0, has_expired: false };
-        }
         let is_expired = failure.kind == Kind::Expired;
+        let has_worked = health.take_progress();
+        // An event between two expiries is no progress if everything has to be listed again right after it.
+        let expires_again =
+            is_expired && self.expired.is_some_and(|last| !has_worked || last.elapsed() < CALM);
+        if has_worked && !expires_again {
+            *self = Self { pauses: pauses(), refused: 0, expired: None };
+        }
         // A list has to come from somewhere: a server may fail at one way of listing and not at the other. Nor is a watch that
         // keeps breaking to be resumed: its bookmarks may have skipped events.
         self.refused += u32::from(matches!(failure.kind, Kind::Refused | Kind::Server | Kind::Protocol));
-        let pause = if is_expired && !std::mem::replace(&mut self.has_expired, true) {
+        if is_expired {
+            self.expired = Some(Instant::now());
+        }
+        let pause = if is_expired && !expires_again {
             Duration::ZERO
         } else {
             let longest = if failure.kind == Kind::Unreachable { MAX_OUTAGE_PAUSE } else { MAX_PAUSE };
-            let asked = failure.retry_after.unwrap_or_default().min(MAX_RETRY_AFTER);
+            let asked = failure.retry_after.unwrap_or_default();
             self.pauses.next().unwrap_or(MAX_PAUSE).min(longest).max(asked)
         };
         let ((resource, namespace), kind) = (health.names(), failure.kind.as_str());

@@ -3,7 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "readiness is asked as the daemon asks it")]
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -422,22 +422,80 @@ async fn a_version_that_expired_while_the_server_refused_is_listed_as_soon_as_it
     assert!(answered.elapsed() <= Duration::from_secs(2), "{:?}", answered.elapsed());
 }
 
+/// A server with answers of its own: what `answer` makes of the query and the number of the request, with this status.
+fn server(
+    status: u16,
+    answer: impl Fn(&str, u64) -> String + Clone + Send + 'static,
+) -> (kube::Client, Arc<AtomicU64>) {
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let service = tower::service_fn(move |request: Request<kube::client::Body>| {
+        let text = answer(request.uri().query().unwrap_or_default(), count.fetch_add(1, Relaxed));
+        let head = http::Response::builder().status(status).header("content-type", "application/json");
+        let head = if status == 429 { head.header("retry-after", u64::MAX) } else { head };
+        std::future::ready(Ok::<_, std::convert::Infallible>(
+            head.body(http_body_util::Full::new(Bytes::from(text))).unwrap(),
+        ))
+    });
+    (kube::Client::new(service, "default"), asked)
+}
+
+const POD: &str = r#"{"kind":"Pod","apiVersion":"v1","metadata":{"namespace":"shop","name":"web","uid":"1","resourceVersion":"7"}}"#;
+
+#[tokio::test(start_paused = true)]
+async fn a_list_with_ever_new_continue_tokens_is_given_up_and_not_asked_for_in_a_loop() {
+    let endless = || {
+        server(200, |_, n| {
+            let meta = format!(r#"{{"resourceVersion":"7","continue":"{}{n}"}}"#, "t".repeat(1200));
+            format!(r#"{{"kind":"PodList","apiVersion":"v1","metadata":{meta},"items":[{POD}]}}"#)
+        })
+    };
+    let (client, asked) = endless();
+    let running = run(client, WatchScope::default(), Settings { page: 500, ..BY_PAGES });
+    sleep(Duration::from_secs(600)).await;
+    assert!((50..350).contains(&asked.load(Relaxed)), "{} in ten minutes", asked.load(Relaxed));
+    let unready = running.health.ready(jiff::Timestamp::now()).unwrap_err();
+    assert!(unready.contains("the list has no end"), "{unready}");
+
+    let (client, asked) = endless();
+    let seen = snapshot::snapshot(&client, &Wanted::default(), &Progress::default()).await;
+    assert!(seen.unwrap_err().text.contains("the list has no end"));
+    assert!(asked.load(Relaxed) < 200, "{}", asked.load(Relaxed));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_version_that_expires_after_each_event_is_listed_again_ever_more_slowly() {
+    let event = format!(r#"{{"type":"MODIFIED","object":{POD}}}"#);
+    let gone = r#"{"type":"ERROR","object":{"kind":"Status","status":"Failure","code":410,"reason":"Expired","message":"too old"}}"#;
+    let watch = format!("{event}\n{gone}\n");
+    let list = format!(
+        r#"{{"kind":"PodList","apiVersion":"v1","metadata":{{"resourceVersion":"7"}},"items":[{POD}]}}"#
+    );
+    let (client, asked) =
+        server(200, move |query, _| if query.contains("watch=true") { watch.clone() } else { list.clone() });
+    let running = run(client, WatchScope::default(), BY_PAGES);
+    sleep(Duration::from_secs(600)).await;
+    assert!((20..150).contains(&asked.load(Relaxed)), "{} in ten minutes", asked.load(Relaxed));
+    drop(running);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_half_an_eternity_is_no_reason_to_panic() {
+    let (client, _) = server(429, |_, _| String::new());
+    let seen = snapshot::snapshot(&client, &Wanted::default(), &Progress::default()).await;
+    assert_eq!(seen.unwrap_err().kind, Kind::Throttled);
+}
+
 #[tokio::test(start_paused = true)]
 async fn errors_of_which_each_has_another_text_are_logged_once() {
     let log = Arc::default();
     let guard = capture(&log, "kubehealer=info");
-    let count = std::sync::atomic::AtomicU64::new(0);
-    let server = tower::service_fn(move |_: Request<kube::client::Body>| {
-        let text = format!(
-            r#"{{"kind":"Status","status":"Failure","code":500,"message":"etcdserver: request {} timed out"}}"#,
-            count.fetch_add(1, Relaxed)
-        );
-        let answer = http::Response::builder().status(500).header("content-type", "application/json");
-        std::future::ready(Ok::<_, std::convert::Infallible>(
-            answer.body(http_body_util::Full::new(bytes::Bytes::from(text))).unwrap(),
-        ))
+    let (client, _) = server(500, |_, n| {
+        format!(
+            r#"{{"kind":"Status","status":"Failure","code":500,"message":"etcdserver: request {n} timed out"}}"#
+        )
     });
-    let running = run(kube::Client::new(server, "default"), WatchScope::default(), Settings::default());
+    let running = run(client, WatchScope::default(), Settings::default());
     sleep(Duration::from_secs(600)).await;
     assert!(running.health.errors().any(|(kind, n)| kind == "server" && n > 10));
     drop((guard, running));
