@@ -350,13 +350,7 @@ const STEPS: &[Row] = &[
         &["check the Secret that the credentials come from, and that the account still exists"],
     ),
     (C::DependencyError, &["read the log of the service that answered with the error"]),
-    (
-        C::LockHeld,
-        &[
-            "find the other process or pod that holds the lock; if a dead process left it behind, remove it",
-            "kubectl -n {namespace} get pods",
-        ],
-    ),
+    (C::LockHeld, &["find the other process or pod that holds the lock", "kubectl -n {namespace} get pods"]),
     (
         C::DataIncompatible,
         &[

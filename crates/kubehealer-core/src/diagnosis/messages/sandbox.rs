@@ -95,7 +95,7 @@ pub const RULES: &[Rule] = &[
         .any(&["already has an ip address different from"])
         .of(Of::Node)
         .note("the bridge on node {node} has an address of an earlier network")
-        .only(&["on node {node}: ip link delete cni0 (the bridge), which the network plugin creates again; then delete the pod"]),
+        .only(&[PLUGIN]),
     rule("attachment definition", C::NetworkSetupFailed)
         .any(&["network-attachment-definition"])
         .fact(&[Fact::NotFound])

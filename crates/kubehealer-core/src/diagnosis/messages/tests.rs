@@ -419,7 +419,7 @@ const VOLUME: Samples = &[
         "Unable to attach or mount volumes: unmounted volumes=[data], unattached volumes=[data]: timed out waiting for the condition",
     ),
     ("time-out", "rpc error: code = DeadlineExceeded desc = context deadline exceeded"),
-    ("gone", "rpc error: code = NotFound desc = volume pvc-7e is gone"),
+    ("gone", "InvalidVolume.NotFound: The volume vol-7e does not exist"),
 ];
 
 const SANDBOX: Samples = &[

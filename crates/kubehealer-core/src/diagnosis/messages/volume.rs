@@ -99,7 +99,7 @@ pub const RULES: &[Rule] = &[
         .note("the SMB server does not answer")
         .only(&["check that node {node} reaches the server (address, firewall, port 445)"]),
     rule("share missing", C::VolumeMountFailed).any(&["mount error(2)"]).note("the server has no such share or path").only(&["check the name of the share"]),
-    rule("local path missing", C::VolumeMountFailed).all(&["path \"", "does not exist"]).only(&["create that path (or mount its disk) on node {node}, or correct the PersistentVolume"]),
+    rule("local path missing", C::VolumeMountFailed).all(&["path \"", "does not exist"]).none(&["rpc error", "device path", "/dev/", "globalmount"]).only(&["create that path (or mount its disk) on node {node}, or correct the PersistentVolume"]),
     rule("host path", C::VolumeMountFailed).any(&["hostpath type check failed"]).only(&["check hostPath.path and type against node {node}; with containerd there is no /var/run/docker.sock"]),
     rule("path on the server", C::VolumeMountFailed).any(&["mount.nfs", "mounting"]).all(&["no such file or directory"]).only(&["check the path of the volume on its server"]),
     rule("not read yet", C::VolumeMountFailed)
@@ -132,5 +132,5 @@ pub const RULES: &[Rule] = &[
         .note("no event says why")
         .only(&[DRIVER_LOG]),
     rule("time-out", C::VolumeMountFailed).fact(&[Fact::TimeOut]).only(&[DRIVER_LOG]),
-    rule("gone", C::VolumeMountFailed).any(&["code = notfound", "image not found", "invalidvolume.notfound"]).only(&["the storage system no longer has the volume: restore it, or create a new claim"]),
+    rule("gone", C::VolumeMountFailed).any(&["image not found", "invalidvolume.notfound"]).only(&["check in the storage system whether the volume still exists", DRIVER_LOG]),
 ];
