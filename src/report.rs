@@ -20,7 +20,7 @@ pub use flags::ClusterFlags;
 pub use markdown::{escape as escape_markdown, markdown, markdown_findings};
 pub use page::{glossary, page};
 pub use part::{Part, part};
-pub use table::{findings, sources, table};
+pub use table::{findings, sources, table, tables};
 pub use text::{adds_to, age, count, cut, span, thousands, wrap};
 
 #[derive(Clone, Copy, Debug)]

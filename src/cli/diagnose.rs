@@ -334,7 +334,7 @@ impl Args {
         let joined = |one: &dyn Fn(&Look<'_>) -> String| read().map(one).collect::<Vec<_>>().join("\n");
         let is_list = self.which.context.len() > 1;
         match self.output {
-            Format::Table | Format::Wide => joined(&|look| report::table(look, &style)),
+            Format::Table | Format::Wide => report::tables(&looks, &style),
             Format::Json if is_list => report::json_list(&looks),
             Format::Yaml if is_list => report::yaml_list(&looks),
             Format::Json => joined(&report::json),

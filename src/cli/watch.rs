@@ -197,12 +197,13 @@ fn set_of(name: Option<&str>) -> String {
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
-    let format = match args.log_format {
+    let log_format = args.log_format;
+    let settings = args.settings()?;
+    let format = match log_format {
         LogFormat::Text => logging::LogFormat::Text,
         LogFormat::Json => logging::LogFormat::Json,
-        LogFormat::OtelJson => logging::LogFormat::OtelJson,
+        LogFormat::OtelJson => logging::LogFormat::OtelJson { cluster: settings.cluster_name.clone() },
     };
-    let settings = args.settings()?;
     logging::init(format, LevelFilter::INFO, BoxMakeWriter::new(std::io::stderr));
     super::blocking(daemon::run(settings))??;
     Ok(ExitCode::SUCCESS)

@@ -19,7 +19,7 @@ use crate::redact::clean;
 use crate::report::wrap;
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// For people.
     Text,
@@ -28,7 +28,10 @@ pub enum LogFormat {
     /// One JSON object a line.
     Json,
     /// One JSON object a line: OpenTelemetry's log record, with `k8s.pod.name` and the like as attributes.
-    OtelJson,
+    OtelJson {
+        /// `k8s.cluster.name` of each line, whatever it is about; empty if the cluster has no name.
+        cluster: String,
+    },
 }
 
 /// Begins to write log lines, as `RUST_LOG` says (from `least` on if it says nothing). What must never be logged stays off
@@ -51,7 +54,7 @@ pub fn init(format: LogFormat, least: LevelFilter, writer: BoxMakeWriter) {
         LogFormat::Text => lines.with_ansi(colour).with_target(false).try_init(),
         LogFormat::Brief => lines.with_ansi(colour).event_format(Brief { columns }).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
-        LogFormat::OtelJson => lines.event_format(OtelJson).try_init(),
+        LogFormat::OtelJson { cluster } => lines.event_format(OtelJson::of(&cluster)).try_init(),
     };
     if let Some(error) = wrong {
         let example = "warn,kubehealer=debug";
@@ -60,7 +63,21 @@ pub fn init(format: LogFormat, least: LevelFilter, writer: BoxMakeWriter) {
 }
 
 /// A log record as OpenTelemetry's data model has it, one a line.
-pub struct OtelJson;
+pub struct OtelJson {
+    /// Who writes it: attributes that all lines have.
+    resource: Value,
+}
+
+impl OtelJson {
+    fn of(cluster: &str) -> Self {
+        let mut resource =
+            json!({"service.name": "kubehealer", "service.version": env!("CARGO_PKG_VERSION")});
+        if !cluster.is_empty() {
+            resource["k8s.cluster.name"] = cluster.into();
+        }
+        Self { resource }
+    }
+}
 
 #[allow(clippy::disallowed_methods, reason = "the time of the line itself")]
 impl<S, N> FormatEvent<S, N> for OtelJson
@@ -83,7 +100,7 @@ where
             "severity_number": severity_number(level),
             "body": record.body,
             "attributes": record.attributes,
-            "resource": {"service.name": "kubehealer", "service.version": env!("CARGO_PKG_VERSION")},
+            "resource": self.resource,
             "scope": {"name": event.metadata().target()},
         });
         writeln!(writer, "{line}")
@@ -307,8 +324,10 @@ mod tests {
     fn a_line_has_the_names_of_the_semantic_conventions() {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber =
-            tracing_subscriber::fmt().event_format(OtelJson).with_writer(move || writer.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .event_format(OtelJson::of("eu-1"))
+            .with_writer(move || writer.clone())
+            .finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(
                 event = "opened",
@@ -336,5 +355,6 @@ mod tests {
             "kubehealer.reason": "OOMKilled",
         });
         assert_eq!(line["attributes"], attributes);
+        assert_eq!(line["resource"]["k8s.cluster.name"], "eu-1");
     }
 }

@@ -47,6 +47,21 @@ pub fn table(look: &Look<'_>, style: &Style) -> String {
     out
 }
 
+/// Several clusters, one after another. What is said of the first ones may have scrolled away, so the end has a line for each.
+pub fn tables(looks: &[Look<'_>], style: &Style) -> String {
+    let read = |look: &&Look<'_>| look.error.is_empty();
+    let mut out = looks.iter().filter(read).map(|look| table(look, style)).collect::<Vec<_>>().join("\n");
+    if looks.len() > 1 {
+        out.push_str(&format!("\n{}\n", Paint { on: style.colour }.bold("All clusters:")));
+        for look in looks {
+            let how =
+                if look.error.is_empty() { headline(look.survey) } else { "Could not be read.".to_owned() };
+            out.push_str(&format!("{}: {how}\n", clean(look.cluster)));
+        }
+    }
+    out
+}
+
 /// The same without its headline, for what has said in its own words how it stands; of one row the details say it all.
 pub fn findings(look: &Look<'_>, style: &Style) -> String {
     body(look, style, 2)
@@ -80,9 +95,12 @@ fn body(look: &Look<'_>, style: &Style, least: usize) -> String {
         out.push('\n');
     }
     footer(&mut out, look, &groups, style);
-    if let Some(worst) = groups.get(..WORST).filter(|_| groups.len() > WORST && out.lines().count() > LONG) {
-        out.push_str(&format!("\n{}\n", paint.bold("Worst first:")));
-        rows(&mut out, worst, style, paint);
+    if groups.len() > WORST && out.lines().count() > LONG {
+        let worst: Vec<Group<'_>> = groups.into_iter().filter(|g| !g.is_muted()).take(WORST).collect();
+        if !worst.is_empty() {
+            out.push_str(&format!("\n{}\n", paint.bold("Worst first:")));
+            rows(&mut out, &worst, style, paint);
+        }
     }
     out
 }

@@ -292,6 +292,16 @@ def test_a_loop_of_kills_holds_while_kubehealer_restarts(tmp_path):
     assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
 
 
+def test_a_loop_of_kills_ends_five_minutes_after_kubehealer_is_gone_from_its_cluster(tmp_path):
+    inputs = kills([5, 10, 15], 60, (A, 5, 20)) + [alive(open_(0, 20), 60, A)]
+    # Another cluster's KubeHealer is no evidence for this one.
+    inputs += [alive(open_(0, 60), 60, B, cluster="other")]
+    one = [labels_of("ContainerOOMKillLoop", LOOP)]
+    tests = [firing("ContainerOOMKillLoop", n * STEP, one) for n in range(15 * 6, 24 * 6)]
+    tests += [firing("ContainerOOMKillLoop", n * STEP, []) for n in range(25 * 6 + 1, 60 * 6)]
+    assert run(tmp_path, [{"input_series": inputs, "promql_expr_test": tests}]) == ""
+
+
 # --- KubeHealer's own: begin at minute 5, end ten seconds before, at, and ten seconds after the threshold
 
 OWN = {

@@ -542,7 +542,14 @@ async fn several_contexts_are_looked_at_and_each_finding_says_whose_it_is() {
     let table = look("us,eu", &["--fail-on", "warning"]).await;
     let places = ["Cluster us", "Cluster eu", "ImagePullBackOff"].map(|word| table.out.find(word).unwrap());
     assert!(places.is_sorted() && table.code == 2, "{}\n{}", table.code, table.out);
+    let end: Vec<&str> = table.out.lines().rev().take(3).collect();
+    assert!(
+        end[2] == "All clusters:" && end[1].starts_with("us: ") && end[0].starts_with("eu: 1 of "),
+        "{}",
+        table.out
+    );
     let gone = look("eu,gone", &[]).await;
+    assert!(gone.out.ends_with("\ngone: Could not be read.\n"), "{}", gone.out);
     assert!(
         gone.code == 2 && gone.out.contains("ImagePullBackOff") && gone.err.contains("gone: "),
         "{}",

@@ -3,8 +3,8 @@
 
 use jiff::Timestamp;
 use kubehealer::diagnosis::{
-    Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, Problem, Reach, Reason, Scope, Severity,
-    Snapshot, Source, Sources, Stage, Summary, Survey, WorkloadRef,
+    Cause, CauseCode, Confidence, ContainerType, Evidence, Finding, Mute, Problem, Reach, Reason, Scope,
+    Severity, Snapshot, Source, Sources, Stage, Summary, Survey, WorkloadRef,
 };
 use kubehealer::objects::Pod;
 use kubehealer::report::{self, Look, Style};
@@ -275,6 +275,25 @@ fn names_and_causes_are_never_cut_and_ten_rows_are_shown_in_detail() {
         let all = report::table(&look, &Style { width, wide: false, colour: false, all: true });
         assert_eq!(all.matches("  next steps  ").count(), 12, "at {width}");
     }
+}
+
+#[test]
+fn what_is_muted_is_not_repeated_among_the_worst_at_the_end() {
+    let of = |n| {
+        let pod = format!("w{n:02}-1");
+        let cause = format!("key {n} is not in its ConfigMap");
+        finding(Reason::CreateContainerConfigError, &pod, "agent", &pod, CauseCode::LoggedError, &cause)
+    };
+    let mut findings: Vec<_> = (0..12).map(of).collect();
+    findings[0].severity = Severity::Critical;
+    findings[0].muted = Some(Mute { until: at("12:00:00"), reason: String::new() });
+    let survey = survey(findings);
+    let snapshot = snapshot();
+    let look = Look { cluster: "", error: "", survey: &survey, snapshot: &snapshot, notes: &[] };
+    let text = report::table(&look, &Style { width: 120, wide: false, colour: false, all: false });
+    let (_, end) = text.split_once("Worst first:").unwrap_or_else(|| panic!("{text}"));
+    let named: Vec<bool> = (0..5).map(|n| end.contains(&format!("w{n:02}-1"))).collect();
+    assert_eq!(named, [false, true, true, true, false], "{end}");
 }
 
 #[test]

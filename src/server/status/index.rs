@@ -325,7 +325,7 @@ fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Tim
     html! {
         aside aria-label="The last hours" {
             section.card {
-                h2 { "Last 6 hours, whole cluster" }
+                h2 { "Last 6 hours, all watched pods" }
                 @match history {
                     Some(picture) => (picture),
                     None => p.quiet { "Nothing opened, resolved or terminated since KubeHealer started. What was open at its start is not counted." },
