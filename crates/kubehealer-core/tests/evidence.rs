@@ -287,3 +287,36 @@ fn the_cause_stands_before_the_stuck_rollout() {
     assert_eq!(reasons, ["Unschedulable", "ProgressDeadlineExceeded"]);
     assert_eq!(found.findings[1].severity, Severity::Critical);
 }
+
+#[test]
+fn a_sandbox_that_is_replaced_all_the_time_is_said_with_the_kubelets_last_warning() {
+    let mut pod = pending("", json!({"nodeName": "n"}));
+    pod["status"] = json!({"phase": "Running", "startTime": "2026-11-22T11:30:00Z",
+        "conditions": [{"type": "PodReadyToStartContainers", "status": "False", "lastTransitionTime": "2026-11-22T11:59:40Z"}],
+        "containerStatuses": [{"name": "app", "restartCount": 3, "state": {"waiting": {"reason": "ContainerCreating"}},
+            "lastState": {"terminated": {"exitCode": 0, "finishedAt": "2026-11-22T11:59:39Z"}}}]});
+    let changed = |times| {
+        let mut event =
+            event("kubelet", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+        event["type"] = json!("Normal");
+        event["count"] = json!(times);
+        event["firstTimestamp"] = json!("2026-11-22T11:40:00Z");
+        event["lastTimestamp"] = json!("2026-11-22T11:59:41Z");
+        event["eventTime"] = Value::Null;
+        event
+    };
+    let warning = event(
+        "kubelet",
+        "Unhealthy",
+        "Readiness probe failed: failure in a Windows system call (0xc0370105)",
+    );
+    let pulled = event("kubelet", "Pulled", "Container image \"app:1\" already present on machine");
+    let found = first(vec![pod.clone()], vec![], vec![changed(31), pulled.clone(), warning]);
+    assert_eq!(found.reason.as_str(), "FailedCreatePodSandBox");
+    for said in ["re-created its sandbox 31 times", "failure in a Windows system call (0xc0370105)"] {
+        assert!(found.summary.contains(said), "{}", found.summary);
+    }
+    // After a restart of the node it is replaced, which is no failure.
+    let quiet = look(vec![pod], vec![], vec![changed(2), pulled], Snapshot::default());
+    assert!(quiet.findings.iter().all(|f| f.reason.as_str() != "FailedCreatePodSandBox"));
+}

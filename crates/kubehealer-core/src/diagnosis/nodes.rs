@@ -20,6 +20,9 @@ const STARTING: SignedDuration = SignedDuration::from_secs(120);
 /// Fewer pods than this prove nothing about their node.
 const FEWEST: usize = 3;
 
+/// The taint that the cloud's node controller sets when the machine of a silent node is stopped (k8s.io/cloud-provider/api).
+const SHUT_DOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
+
 /// Looks at one node. `pods` is how many pods run on it, as [`runs`] tells.
 pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
     let name = text::name(&node.metadata.name);
@@ -33,7 +36,10 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         let since = ready.last_transition_time.get();
         let silent = ready.status == "Unknown";
         let said = text::quote(&ready.message);
-        let (code, words) = if silent && ready.reason == "NodeStatusNeverUpdated" {
+        let shut_down = silent && node.spec.taints.iter().any(|taint| taint.key == SHUT_DOWN);
+        let (code, words) = if shut_down {
+            (CauseCode::NodeShutDown, "the cloud provider reports that its machine is shut down")
+        } else if silent && ready.reason == "NodeStatusNeverUpdated" {
             (CauseCode::KubeletStopped, "its kubelet has never posted status")
         } else if silent {
             (CauseCode::KubeletStopped, "its kubelet has stopped posting status")
@@ -42,6 +48,7 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
         };
         // Of a silent kubelet the message says only that it is silent.
         let why = match (silent, said.is_empty()) {
+            _ if shut_down => words.to_owned(),
             (true, true) | (false, true) => words.to_owned(),
             (true, false) => format!("{words}: {said}"),
             (false, false) => unreadiness(&ready.message),
@@ -56,7 +63,10 @@ pub fn diagnose(node: &Node, pods: usize, look: &mut Look) -> Vec<Finding> {
             )
             .scope("node", name.clone())
             .next_step(describe.clone());
-        if silent && pods > 0 {
+        if shut_down {
+            finding =
+                finding.next_step("start its machine again, or delete the node if it does not come back");
+        } else if silent && pods > 0 {
             let pods = text::count(i64::try_from(pods).unwrap_or(i64::MAX), "pod");
             finding = finding.next_step(format!(
                 "the status of its {pods} is out of date; if the node does not come back, drain it"

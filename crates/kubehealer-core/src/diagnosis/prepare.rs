@@ -26,6 +26,9 @@ const RETRY: SignedDuration = SignedDuration::from_secs(180);
 /// An event may be so much older than the state that it explains.
 const EARLY: SignedDuration = SignedDuration::from_secs(120);
 
+/// A sandbox is replaced once or twice when its node restarts.
+const RECREATED: i32 = 4;
+
 /// Looks at a pod that is bound to a node and of which no container has been created.
 pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
     if pod.spec.node_name.is_empty() || matches!(pod.status.phase.as_str(), "Failed" | "Succeeded") {
@@ -61,6 +64,9 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
     }
     // With a sandbox it is most likely a pull, which may well take that long; an event would tell.
     let pulling = sandbox.is_some_and(|c| c.is_true()) && !context.sources.events;
+    if let Some(finding) = recreated(pod, context, look) {
+        return Some(finding);
+    }
     if let Some(pull) = slow_pull(pod, context, look) {
         return pull;
     }
@@ -291,6 +297,33 @@ fn pause_image(finding: Finding, message: &str, read: &Message) -> Finding {
         "on node {node}: check the runtime's sandbox image setting, and try crictl pull {}",
         text::arg(&named)
     ))
+}
+
+/// A sandbox that the kubelet keeps on replacing, without an error of its creation. Each time it says so in a `SandboxChanged` event
+/// (kuberuntime's `computePodActions`), and the containers begin anew, so no state lasts.
+fn recreated(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Finding> {
+    let event = context.newest_event(|e| e.reason == "SandboxChanged" && e.times() >= RECREATED)?;
+    let now = look.now;
+    if event.last_seen().is_none_or(|at| now.duration_since(at) > RETRY) {
+        return None;
+    }
+    let times = event.times();
+    let mut why = format!("the kubelet has killed and re-created its sandbox {times} times");
+    let warning = context.newest_event(|e| e.is_warning() && e.last_seen() >= event.first_seen());
+    if let Some(warning) = warning {
+        why.push_str(&format!("; its last warning: {}", text::quote(text::uncombined(&warning.message))));
+    }
+    let mut finding = Finding::of_pod(pod, Reason::FailedCreatePodSandBox)
+        .summary(format!("pod cannot start: {why}"))
+        .cause(CauseCode::SandboxFailed, why)
+        .confidence(Confidence::Probable);
+    finding.add_event(event);
+    if let Some(warning) = warning {
+        finding.add_event(warning);
+    }
+    let names = Names::of(&finding);
+    let finding = finding.scope("node", text::name(&pod.spec.node_name)).steps_of_its_cause(&names);
+    Some(finding.grace(event.first_seen(), None, look)).filter(Finding::is_active)
 }
 
 /// What the newest event about a container says of a pod that has a sandbox: a pull that has neither ended nor failed, or a

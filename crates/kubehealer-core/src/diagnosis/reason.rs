@@ -226,7 +226,7 @@ reasons! {
     VolumeNotReady "VolumeNotReady" Pod Prepare Warning 120 [down] Maybe "PodStuckCreating"
         "event: `FailedMount`, `FailedAttachVolume`, `FailedMapVolume` while there is no sandbox";
     FailedCreatePodSandBox "FailedCreatePodSandBox" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
-        "event: `FailedCreatePodSandBox`, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox";
+        "event: `FailedCreatePodSandBox`, `NetworkNotReady` or `FailedCreatePodContainer` while there is no sandbox, or `SandboxChanged` four times";
     FailedPrepareDynamicResources "FailedPrepareDynamicResources" Pod Prepare Warning 60 [down] Maybe "PodStuckCreating"
         "event: `FailedPrepareDynamicResources` or `FailedResourceClaimCreation` while there is no sandbox";
     PodNotStarted "PodNotStarted" Pod Prepare Warning 300 [down, explained_by_node] Maybe "PodStuckCreating"
