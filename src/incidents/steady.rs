@@ -203,8 +203,23 @@ pub fn steady(finding: &Finding) -> Box<str> {
     let words: Vec<&str> = text.split_whitespace().collect();
     let text = words.join(" ");
     let text = text.trim_end_matches([',', ':', ';', ' ']);
-    let shown = redact::cut(text, MAX - "…".len() - 1);
-    if shown.len() < text.len() && text.len() > MAX { format!("{shown} …").into() } else { text.into() }
+    if text.len() > MAX { shortened(text).into() } else { text.into() }
+}
+
+/// What fails stands at the beginning, and why at the end, where wrapped errors have their innermost one: the middle goes.
+fn shortened(text: &str) -> String {
+    const GAP: &str = " … ";
+    let head = redact::cut(text, (MAX - GAP.len()) / 2);
+    let from = text.len() - (MAX - GAP.len()) / 2;
+    let tail = text
+        .char_indices()
+        .find(|&(at, _)| at >= from)
+        .and_then(|(at, _)| text.get(at..))
+        .unwrap_or_default();
+    // Whole words, unless one is all there is.
+    let head = head.rsplit_once(' ').map_or(head, |(words, _)| words);
+    let tail = tail.split_once(' ').map_or(tail, |(_, words)| words);
+    format!("{head}{GAP}{tail}")
 }
 
 #[cfg(test)]
@@ -417,9 +432,25 @@ mod tests {
     }
 
     #[test]
-    fn a_long_sentence_is_cut_at_a_word() {
-        let long = said(&format!("container api: {}", "wörter ".repeat(100)));
-        assert!(long.len() <= MAX && long.ends_with("wörter …"), "{long}");
+    fn a_long_sentence_keeps_what_fails_and_why_in_whole_words() {
+        let long = said(&format!("container api: {}", "wörter ".repeat(60)));
+        assert!(long.len() <= MAX && long.len() > MAX - 30, "{long}");
+        assert!(long.starts_with("wörter wörter") && long.ends_with("wörter wörter"), "{long}");
+        assert_eq!(long.matches(" … ").count(), 1, "{long}");
+        let pull = "container api: cannot pull image registry.example.com/team/private/settlement/service:1.4.0: failed to resolve image: \
+                    pull access denied, repository does not exist or may require authorization: authorization failed: \
+                    no basic auth credentials (no credentials for the registry were sent)";
+        let shown = said(pull);
+        assert!(
+            shown.starts_with("cannot pull image registry.example.com/team/private/settlement"),
+            "{shown}"
+        );
+        assert!(
+            shown.ends_with("no basic auth credentials (no credentials for the registry were sent)"),
+            "{shown}"
+        );
+        let word = said(&format!("container api: {}", "ö".repeat(150)));
+        assert!(word.len() <= MAX && word.starts_with('ö') && word.ends_with('ö'), "{word}");
     }
 
     #[test]
