@@ -24,7 +24,7 @@ pub struct PullError {
 
 /// Reads a waiting message or an event's text. None if it holds no error: the kubelet forgets the cause when it restarts.
 pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
-    let message = Message::read(cause_of(message)?);
+    let message = Message::of_image(cause_of(message)?, image);
     let rule = messages::find(messages::image::RULES, &message);
     let code = rule.map_or(CauseCode::ImagePullFailed, |r| r.code);
     let mut registry = registry_of(image);
@@ -226,6 +226,23 @@ mod tests {
             ("something quite new", C::ImagePullFailed),
         ] {
             assert_eq!(code(message), Some(expected), "{message}");
+        }
+    }
+
+    /// Images, tags and digests that are called like an error.
+    #[test]
+    fn names_decide_nothing() {
+        for (image, message) in [
+            ("enix/x509-certificate-exporter:9", "docker.io/enix/x509-certificate-exporter:9: not found"),
+            ("a/timeout-proxy:2", "reading manifest 2 in docker.io/a/timeout-proxy: manifest unknown"),
+            ("quay.io/a/app:401", "reading manifest 401 in quay.io/a/app: manifest unknown"),
+            ("unauthorized:503-alpine", "docker.io/library/unauthorized:503-alpine: not found"),
+            ("signature:1", "manifest for signature:1 not found: manifest unknown: manifest unknown"),
+            ("signature", "manifest for signature not found: manifest unknown: manifest unknown"),
+            ("a@sha256:404503429cc", "manifest for a@sha256:404503429cc not found: manifest unknown"),
+        ] {
+            let code = classify(image, "node-a", message).map(|e| e.code);
+            assert_eq!(code, Some(CauseCode::ImageNotFound), "{message}");
         }
     }
 

@@ -4,6 +4,8 @@
 
 use super::cause::CauseCode;
 use super::finding::{Finding, WorkloadRef};
+use super::message::Words;
+use super::messages;
 use super::reason::{Reason, Severity};
 use super::text;
 use crate::objects::ObjectMeta;
@@ -322,11 +324,9 @@ static UNKNOWN: Rule = Rule {
 };
 
 fn rule_for(message: &str) -> &'static Rule {
-    let lower = message.to_lowercase();
-    let fits = |r: &&Rule| {
-        r.all.iter().all(|w| lower.contains(w))
-            && (r.any.is_empty() || r.any.iter().any(|w| lower.contains(w)))
-    };
+    let (lower, words) = (message.to_lowercase(), Words::of(message, &[]));
+    let has = |word: &&str| messages::mentions(&lower, &words, word);
+    let fits = |r: &&Rule| r.all.iter().all(has) && (r.any.is_empty() || r.any.iter().any(has));
     RULES.iter().find(fits).unwrap_or(&UNKNOWN)
 }
 
@@ -614,6 +614,16 @@ mod tests {
         let said = "pods of Deployment cart cannot be created (0 of 3 ready): something entirely new: widget 7 is out of phase";
         assert_eq!(finding.summary, said);
         assert_eq!(finding.cause.code, CauseCode::CreateRefused);
+    }
+
+    #[test]
+    fn names_decide_nothing() {
+        for message in [
+            "pods \"timeout-api-1\" is forbidden: something new",
+            "pods \"etcdserver-0\" is forbidden: volume /var/timeout is odd",
+        ] {
+            assert!(std::ptr::eq(rule_for(message), &raw const UNKNOWN), "{message}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Takes a message apart at the joints of its wrappers.
 
 use super::Part;
+use super::names::Words;
 use super::unwrap;
 
 /// An error, and the others that came in the same list.
@@ -101,7 +102,7 @@ fn list(items: &[&str], depth: u8) -> Error {
     let mut read: Vec<Error> = items.iter().take(MOST).map(|item| self::read(item, depth + 1)).collect();
     let mut best = (0, i32::MIN);
     for (at, error) in read.iter().enumerate() {
-        let weight = unwrap::weight(&super::join(&error.parts).to_lowercase());
+        let weight = unwrap::weight(&Words::of(&super::join(&error.parts), &[]));
         if weight > best.1 {
             best = (at, weight);
         }

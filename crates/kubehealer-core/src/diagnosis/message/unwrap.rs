@@ -1,6 +1,7 @@
 //! What is known of wrappers: which parts of a chain say nothing, and what errors look like inside others.
 
 use super::Part;
+use super::names::Words;
 
 /// A part that begins so says only through whose hands the error went.
 const WRAPPERS: &[&str] = &[
@@ -111,7 +112,7 @@ const AFTERMATH: &[&str] = &[
     "failed (delete)",
     "failed to destroy",
     "failed to delete",
-    "\"killpodsandbox\"",
+    "killpodsandboxerror",
 ];
 
 /// Words of an answer that a fallback gives.
@@ -147,9 +148,9 @@ const DECISIVE: &[&str] = &[
     "read-only file system",
 ];
 
-/// How well an error of a list (in lower case) explains the others.
-pub(super) fn weight(lower: &str) -> i32 {
-    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+/// How well an error of a list explains the others.
+pub(super) fn weight(error: &Words) -> i32 {
+    let has = |words: &[&str]| words.iter().any(|w| error.have(w));
     let mut weight = 0;
     if has(AFTERMATH) {
         weight -= 8;

@@ -29,7 +29,7 @@ pub const RULES: &[Rule] = &[
         .only(&["install it on node {node}", ON_NODE]),
     // Profiles, devices and working directories are missing with the words of a missing program.
     rule("seccomp", C::NodeRefused)
-        .any(&["seccomp"])
+        .any(&["seccomp", "/seccomp/"])
         .of(Of::Node)
         .only(&["put the profile into the kubelet's seccomp directory (/var/lib/kubelet/seccomp) on node {node}, or name another one in securityContext.seccompProfile"]),
     rule("AppArmor", C::NodeRefused)
@@ -62,7 +62,7 @@ pub const RULES: &[Rule] = &[
         "select device driver",
         "no such device",
     ]),
-    rule("device hook", C::DeviceAllocationFailed).of(Of::Node).all(&["hook", "nvidia"]),
+    rule("device hook", C::DeviceAllocationFailed).of(Of::Node).all(&["hook"]).any(&["nvidia", "/nvidia"]),
     rule("working directory forbidden", C::PermissionDenied)
         .any(&["chdir to cwd", "working directory"])
         .fact(&[Fact::Permission])

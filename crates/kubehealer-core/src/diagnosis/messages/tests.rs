@@ -489,7 +489,6 @@ const SANDBOX: Samples = &[
         "plugin busy",
         "plugin type=\"cilium-cni\" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] too many requests",
     ),
-    ("plugin busy, agent", "unable to create endpoint: putEndpointIdTooManyRequests"),
     (
         "plugin refused",
         "plugin type=\"calico\" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized",
@@ -712,7 +711,6 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("sandbox", "not initialised", "the runtime says so"),
     ("sandbox", "plugin not installed", "the paths are in the message"),
     ("sandbox", "plugin busy", "what status 429 means"),
-    ("sandbox", "plugin busy, agent", "what status 429 means"),
     ("sandbox", "clock", "both times are in the message"),
     ("sandbox", "server not trusted", "only a client looks at a certificate"),
     ("sandbox", "API server unreachable", "it is the path of its API"),

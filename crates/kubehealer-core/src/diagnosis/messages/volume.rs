@@ -80,7 +80,8 @@ pub const RULES: &[Rule] = &[
         .only(&["check that the ServiceAccount still exists, and read the log of the kubelet on node {node}"]),
     rule("mount's catch-all, network file system", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
-        .all(&["nfs"])
+        .all(&[":/"])
+        .none(&["-t ceph"])
         .note("mount lists possible reasons; the node's kernel log may show which")
         .only(&["on node {node}: check that mount.nfs is installed (package nfs-common or nfs-utils), and dmesg"]),
     // mount(8) prints all that it could be; which of them, only the kernel says.
