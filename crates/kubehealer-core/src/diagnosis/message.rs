@@ -267,7 +267,9 @@ fn tidy(text: &str) -> String {
             continue;
         }
         let temporary = word.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
-        if is_id(&word) {
+        // A label of a host name is no id of an attempt.
+        let of_host = out.ends_with('.') && c == '.';
+        if is_id(&word) && !of_host {
             out.push('*');
         } else if temporary > 0 && word.len() - temporary >= 8 && !word.contains('-') {
             out.push_str(word.get(..temporary).unwrap_or_default());

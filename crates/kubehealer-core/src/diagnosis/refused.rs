@@ -161,7 +161,10 @@ static RULES: &[Rule] = &[
         code: CauseCode::AdmissionDenied,
         about: About::Namespace,
         words: |a| format!("violates PodSecurity{}", of_pod_security(a.message)),
-        steps: &["set these fields in the pod template, or change the level of the namespace", "NAMESPACE"],
+        steps: &[
+            "set these fields in the pod template; a lower level of the namespace would allow this to all of its pods",
+            "NAMESPACE",
+        ],
     },
     Rule {
         all: &["security context constraint"],
@@ -432,7 +435,7 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
     } else if let Some((service, space)) = &service {
         if lower.contains(&format!("service \"{service}\" not found")) {
             steps.push(format!("kubectl -n {} get service {}", text::arg(space), text::arg(service)));
-            steps.push(format!("reinstall the webhook's server, or delete its configuration: {WEBHOOKS}"));
+            steps.push(format!("reinstall the webhook's server; only if its checks are no longer wanted, delete its configuration: {WEBHOOKS}"));
             return steps;
         }
         if has(&["address is not allowed"]) {

@@ -668,11 +668,11 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
             "compare the zone or node of the volume with the nodes: kubectl describe pv"
         }
         CauseCode::VolumeUnavailable if words.contains("ReadWriteOncePod") => {
-            "another pod uses the claim, and only one pod at a time may use it: delete that pod first"
+            "another pod uses the claim, and only one pod at a time may use it: that pod must terminate first"
         }
         CauseCode::VolumeUnavailable if words.contains("not found") => {
             finding = finding.next_step(claims);
-            "create the claim, or correct its name in the pod"
+            "correct the claim's name in the pod, or find out why what installs the workload (a chart, an operator) has not created the claim"
         }
         CauseCode::VolumeUnavailable => {
             finding = finding.next_step(claims).next_step("kubectl get storageclass");

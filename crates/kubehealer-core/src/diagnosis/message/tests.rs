@@ -65,6 +65,14 @@ const SAMPLES: &[(&str, &str)] = &[
 (extra info: {"SystemType":"Container","Name":"e20e69aa106e"})"#,
         "hcsshim::CreateComputeSystem *: The container operating system does not match the host operating system.",
     ),
+    (
+        r#"failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting "/var/lib/kubelet/pods/814a2116-90ba-42a9-a7d6-53ff904b1f67/volume-subpaths/config/search/2" to rootfs at "/etc/search.yml": mount /var/lib/kubelet/pods/814a2116-90ba-42a9-a7d6-53ff904b1f67/volume-subpaths/config/search/2:/etc/search.yml (via /proc/self/fd/6), flags: 0x5001: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type: unknown"#,
+        r#"error mounting "/var/lib/kubelet/pods/*/volume-subpaths/config/search/2" to rootfs at "/etc/search.yml": not a directory"#,
+    ),
+    (
+        r#"Error response from daemon: OCI runtime create failed: container_linux.go:380: starting container process caused: process_linux.go:545: container init caused: rootfs_linux.go:76: mounting "/srv/nginx.conf" to rootfs at "/etc/nginx/nginx.conf" caused: mount through procfd: not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"#,
+        r#"mounting "/srv/nginx.conf" to rootfs at "/etc/nginx/nginx.conf": not a directory"#,
+    ),
     // Networks.
     (
         r#"Failed to create pod sandbox: rpc error: code = Unknown desc = [failed to set up sandbox container "305370681065d9971a93f2276ab367f20244091295ee5b0bec615fc2f57658db" network for pod "a": networkPlugin cni failed to set up pod "a_b" network: failed to parse Kubernetes args: pod does not have label vpc.amazonaws.com/PrivateIPv4Address, failed to clean up sandbox container "305370681065d9971a93f2276ab367f20244091295ee5b0bec615fc2f57658db" network for pod "a": networkPlugin cni failed to teardown pod "a_b" network: failed to parse Kubernetes args: pod does not have label vpc.amazonaws.com/PrivateIPv4Address]"#,

@@ -90,6 +90,7 @@ const EPILOGUES: &[&str] = &[
     "refer to",
     "see \"",
     "run '",
+    "are you trying to mount",
     "for more information",
     "in some cases useful info",
     "attempting to ",
@@ -432,6 +433,19 @@ pub(super) fn decisive(parts: &[Part]) -> Vec<&Part> {
         at += 1;
         keep
     });
+    // runc tells a mount a second time, by the call that failed: what was to be mounted where stands in front.
+    if kept.len() > 2 && kept.iter().any(|p| p.text.contains("\" to rootfs at \"")) {
+        let last = kept.len() - 1;
+        let mut at = 0;
+        kept.retain(|p| {
+            let call =
+                ["mount through procfd", "mount src=", "0x", "data"].iter().any(|w| p.text.starts_with(w))
+                    || (p.text.starts_with("mount ") && p.text.contains("flags"));
+            let keep = at == last || !call;
+            at += 1;
+            keep
+        });
+    }
     let looked_up = kept.iter().position(|p| p.text.starts_with("lookup "));
     if let Some(found) = looked_up {
         let mut at = 0;
@@ -489,6 +503,7 @@ pub(super) fn shorten(text: &str) -> String {
         let length = rest.find([' ', '"', ',', ']', '}']).unwrap_or(rest.len());
         text.replace_range(from..from + length, "...");
     }
+    text = without_queries(&text);
     for root in ROOTS {
         while let Some(at) = text.find(root) {
             let rest = text.get(at + root.len()..).unwrap_or_default();
@@ -501,6 +516,29 @@ pub(super) fn shorten(text: &str) -> String {
         }
     }
     text
+}
+
+/// URLs without a long query: the signature of a download says nothing, and the error stands behind it.
+fn without_queries(text: &str) -> String {
+    const LONG: usize = 40;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, url)) = rest.split_once("://") {
+        let end = url.find(|c: char| c.is_whitespace() || "\"'\\)]}>".contains(c)).unwrap_or(url.len());
+        let (url, after) = url.split_at(end);
+        let path = url.split_once('?').filter(|(_, query)| query.len() > LONG).map(|(path, _)| path);
+        out.push_str(before);
+        out.push_str("://");
+        out.push_str(path.unwrap_or(url));
+        if path.is_some() {
+            out.push_str("?...");
+            // The colon of the sentence.
+            out.push_str(url.ends_with(':').then_some(":").unwrap_or_default());
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A path or a quoted name.

@@ -268,6 +268,10 @@ const RUNTIME: Samples = &[
         "error mounting \"/var/lib/kubelet/pods/1/volume-subpaths/conf/app/0\" to rootfs at \"/etc/app.yml\": mount src=/x, dst=/etc/app.yml: not a directory: unknown",
     ),
     (
+        "mount, path on the node",
+        "error mounting \"/etc/localtime\" to rootfs at \"/etc/localtime\": mount src=/etc/localtime, dst=/etc/localtime: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type: unknown",
+    ),
+    (
         "mount",
         "error mounting \"/x\" to rootfs at \"/mnt/data/config.php\": open /mnt/data/config.php: permission denied",
     ),
@@ -568,6 +572,7 @@ fn steps_and_notes_of_rules_have_names_that_are_known() {
         "path",
         "class",
         "server",
+        "url",
     ];
     let names = all.iter().fold(Names::default(), |names, name| names.with(name, Some("x".to_owned())));
     for rule in [image::RULES, runtime::RULES, volume::RULES, sandbox::RULES].into_iter().flatten() {
@@ -690,6 +695,7 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("runtime", "read-only root", "the runtime makes only what is not there"),
     ("runtime", "file in the way", "what ENOTDIR of mkdir means"),
     ("runtime", "mount, file and directory", "what ENOTDIR of mount means"),
+    ("runtime", "mount, path on the node", "what ENOTDIR of mount means"),
     ("runtime", "architecture", "what the kernel's ENOEXEC may mean"),
     ("runtime", "sandbox gone", "process 0 is none"),
     ("runtime", "sandbox not running", "the runtime says so"),
