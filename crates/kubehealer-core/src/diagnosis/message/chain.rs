@@ -51,10 +51,15 @@ pub(super) fn read(text: &str, depth: u8) -> Error {
         return error;
     }
     while !rest.is_empty() {
-        if let Some((inner, after)) = unwrap::log_record(rest) {
-            error.take(read(&inner, depth + 1));
+        if let Some((records, after)) = records(rest, depth) {
+            error.take(records);
             (rest, joint) = (after, ": ");
             continue;
+        }
+        if let Some((mirrors, after)) = unwrap::mirrors(rest) {
+            error.others.extend(items_of(mirrors).iter().map(|item| read(item, depth + 1).parts));
+            error.take(read(after, depth + 1));
+            return error;
         }
         if let Some((said, after)) = unwrap::json(rest) {
             error.take(read(&said, depth + 1));
@@ -113,6 +118,21 @@ fn list(items: &[&str], depth: u8) -> Error {
     let mut lead = read.remove(best.0);
     lead.others.extend(read.into_iter().map(|e| e.parts));
     lead
+}
+
+/// Log records: the program ends with the last error; what it warned of before is beside it.
+fn records(text: &str, depth: u8) -> Option<(Error, &str)> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    while let Some((record, after)) = unwrap::log_record(rest) {
+        all.push(record);
+        rest = after;
+    }
+    let lead = all.iter().rposition(|record| record.is_error).or(all.len().checked_sub(1))?;
+    let lead = all.remove(lead);
+    let mut error = read(&lead.said, depth + 1);
+    error.others.extend(all.iter().take(MOST).map(|record| read(&record.said, depth + 1).parts));
+    Some((error, rest))
 }
 
 /// What a bracketed list at the beginning has in it, and what follows.

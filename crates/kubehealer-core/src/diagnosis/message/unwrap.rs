@@ -113,6 +113,8 @@ const AFTERMATH: &[&str] = &[
     "failed (delete)",
     "failed to destroy",
     "failed to delete",
+    "unmount",
+    "umount",
     "killpodsandboxerror",
 ];
 
@@ -263,6 +265,9 @@ fn mount_command(text: &str) -> String {
         .strip_prefix("Running scope as unit")
         .and_then(|o| o.split_once('\n'))
         .map_or(output, |(_, o)| o);
+    // mount.nfs tries one version after the other: the last attempt decides.
+    let last = output.rmatch_indices(": trying text-based options").next();
+    let output = last.and_then(|(at, _)| output.get(at..)?.split_once('\n')).map_or(output, |(_, o)| o);
     let told = format!("mount: {target}: ");
     let output = output.trim();
     format!("{before}: mount {}: {}", words.join(" "), output.strip_prefix(told.as_str()).unwrap_or(output))
@@ -286,23 +291,68 @@ fn without(text: &str, mark: &str) -> String {
     format!("{before}{}", rest.get(end..).unwrap_or_default())
 }
 
-/// The message of a log record that was passed on as an error: `time=".." level=error msg=".."`.
-pub(super) fn log_record(text: &str) -> Option<(String, &str)> {
-    let begins = text.starts_with("time=") || text.starts_with("level=") || text.starts_with("msg=");
-    let at = text.find("msg=\"").filter(|at| begins && *at < 120)?;
-    let from = text.get(at + 5..)?;
+/// A log record that was passed on as an error: `time=".." level=error msg=".." error=".."`.
+pub(super) struct LogRecord {
+    /// What it says: its message, and the error behind it.
+    pub(super) said: String,
+    /// Whether its level is that of an error.
+    pub(super) is_error: bool,
+}
+
+/// The log record at the beginning, and what follows it.
+pub(super) fn log_record(text: &str) -> Option<(LogRecord, &str)> {
+    if !["time=", "level=", "msg="].iter().any(|key| text.starts_with(key)) {
+        return None;
+    }
+    let mut record = LogRecord { said: String::new(), is_error: false };
+    let mut rest = text;
+    let mut seen = Vec::new();
+    // A field that comes again belongs to the next record.
+    while let Some((key, behind)) =
+        rest.trim_start().split_once('=').filter(|(key, _)| is_key(key) && !seen.contains(key))
+    {
+        let (value, after) = value(behind);
+        match key {
+            "level" => record.is_error = matches!(value.as_str(), "error" | "fatal" | "panic"),
+            "msg" => record.said = value,
+            "error" if record.said.is_empty() => record.said = value,
+            "error" => record.said = format!("{}: {value}", record.said),
+            _ => {}
+        }
+        seen.push(key);
+        rest = after;
+    }
+    (!record.said.is_empty()).then_some((record, rest.trim_start()))
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.len() < 32 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// The value of a field, in quotes or up to the next space, and what follows it.
+fn value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let (value, after) = text.split_at(end);
+        return (value.to_owned(), after);
+    };
     let mut escaped = false;
-    let end = from.char_indices().find(|(_, c)| {
+    let end = quoted.char_indices().find(|(_, c)| {
         let closes = *c == '"' && !escaped;
         escaped = *c == '\\' && !escaped;
         closes
     });
-    let (inner, after) = match end {
-        Some((end, _)) => (from.get(..end)?, from.get(end + 1..)?),
-        None => (from, ""),
-    };
-    let after = after.trim().trim_start_matches("error=").trim_matches('"');
-    Some((unescape(inner), after))
+    match end.map(|(at, _)| quoted.split_at(at)) {
+        Some((inner, after)) => (unescape(inner), after.get(1..).unwrap_or_default()),
+        // The end of a long message is cut off, and the quote with it.
+        None => (unescape(quoted), ""),
+    }
+}
+
+/// What CRI-O says of an image that it looked for at mirrors first: their errors, and that of the registry itself, which was
+/// asked last.
+pub(super) fn mirrors(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix("(Mirrors also failed: [")?.split_once("]): ")
 }
 
 /// What a JSON body at the beginning, or one behind few words, says.
