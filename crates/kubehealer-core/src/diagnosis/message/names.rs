@@ -90,7 +90,7 @@ fn blank(text: &str, known: &[&str]) -> String {
         let token = rest.get(..end).unwrap_or_default();
         let bare = token.trim_end_matches([':', '.', '!', '?']);
         let named = known.contains(&bare) && BEFORE_NAMES.contains(&previous);
-        let called = CALLS.contains(&previous) && token.ends_with(':');
+        let called = CALLS.contains(&previous) && token.ends_with(':') && bare != "executable";
         if named || called || is_name(bare) {
             out.push_str(token.get(bare.len()..).unwrap_or_default());
         } else {
