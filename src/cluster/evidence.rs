@@ -57,6 +57,12 @@ pub async fn claim_events(
     list(client, namespace, Resource::EVENTS, &ListParams::default().fields(&selector).limit(EVENTS)).await
 }
 
+/// The events about a NodeClaim, which has no namespace: they are in `default`.
+pub async fn node_claim_events(client: &BoundedClient, claim: &str) -> Result<Vec<Event>, Failure> {
+    let selector = format!("involvedObject.kind=NodeClaim,involvedObject.name={claim}");
+    list(client, "default", Resource::EVENTS, &ListParams::default().fields(&selector).limit(EVENTS)).await
+}
+
 /// Pods with this label, a hundred of them at most.
 pub async fn pods_with(
     client: &BoundedClient,

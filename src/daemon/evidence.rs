@@ -68,6 +68,8 @@ pub(super) struct Job {
     pub(super) events: bool,
     /// Claims that the pod waits for, whose events are wanted.
     pub(super) claims: Vec<String>,
+    /// Whether it has no node yet, so that events about the NodeClaims that are nominated for it are wanted.
+    pub(super) unbound: bool,
     /// Whose logs, and the exit code of the run that ended.
     pub(super) logs: Vec<(LogOf, Option<i32>)>,
     /// The node whose events may say who killed a container of the pod.
@@ -123,6 +125,7 @@ impl Job {
             uids: [Some(meta.uid.clone()), mirror].into_iter().flatten().collect(),
             events: sources.events,
             claims: scheduling::awaited_claims(pod).take(evidence::MAX_CLAIMS).collect(),
+            unbound: pod.spec.node_name.is_empty(),
             logs: logs.take(LOGS).collect(),
             ..Self::of_workload(uid_of(pod), &meta.namespace, &meta.name, &meta.uid)
         }
@@ -137,6 +140,7 @@ impl Job {
             uids: vec![uid_text.to_owned()],
             events: true,
             claims: Vec::new(),
+            unbound: false,
             logs: Vec::new(),
             node: None,
             siblings: None,
@@ -176,16 +180,17 @@ impl Worker {
 
     async fn work(&mut self, job: Job) {
         self.surroundings(&job).await;
+        let mut of_claims = Vec::new();
         if job.events && self.may_ask(0) {
             let events = evidence::events(&self.client, &job.namespace, &job.name, &job.uids);
             let events = within(events).await;
             if let Some(events) = self.result(0, events) {
+                of_claims = self.of_node_claims(&job, &events).await;
                 let events = Packed::new(&Events { items: events });
                 self.engine.evidence(job.uid, |e| e.events = events);
             }
             tokio::time::sleep(PAUSE).await;
         }
-        let mut of_claims = Vec::new();
         for claim in &job.claims {
             if !self.may_ask(0) {
                 break;
@@ -194,7 +199,7 @@ impl Worker {
             of_claims.extend(self.result(0, events).unwrap_or_default());
             tokio::time::sleep(PAUSE).await;
         }
-        if !job.claims.is_empty() {
+        if !job.claims.is_empty() || !of_claims.is_empty() {
             let events = Packed::new(&Events { items: of_claims });
             self.engine.evidence(job.uid, |e| e.claim_events = events);
         }
@@ -225,6 +230,22 @@ impl Worker {
         if !logs.is_empty() {
             self.engine.evidence(job.uid, |e| e.logs = logs);
         }
+    }
+
+    /// What is said of the nodes that are being made for a pod. Who may not read it has lost nothing but a detail.
+    async fn of_node_claims(&self, job: &Job, events: &[Event]) -> Vec<Event> {
+        let mut claims: Vec<&str> =
+            events.iter().filter(|_| job.unbound).filter_map(scheduling::nominated).collect();
+        claims.dedup();
+        let mut found = Vec::new();
+        for claim in claims.into_iter().rev().take(evidence::MAX_CLAIMS) {
+            let events = within(evidence::node_claim_events(&self.client, claim)).await;
+            let result = if events.is_ok() { "ok" } else { "failed" };
+            self.engine.metrics.sources.count_evidence("node_events", result);
+            found.extend(events.unwrap_or_default());
+            tokio::time::sleep(PAUSE).await;
+        }
+        found
     }
 
     /// What is known about a node, or about the pods of a revision: asked for once in a while, whatever fails of them. Who may

@@ -724,7 +724,7 @@ fn a_pod_without_a_node_says_who_keeps_it_waiting() {
     // A claim that one pod at a time may use is bound already.
     let rwop = "0/3 nodes are available: 3 node has pod using PersistentVolumeClaim with the same name and ReadWriteOncePod access mode.";
     let f = warns(&look(&pending("Unschedulable", rwop, 900)), R::Unschedulable, C::VolumeUnavailable, &[]);
-    assert!(f.next_steps[0].contains("delete that pod first"), "{:?}", f.next_steps);
+    assert!(f.next_steps[0].contains("that pod must terminate first"), "{:?}", f.next_steps);
 }
 
 fn of_claim(reason: &str, message: &str, at: i64) -> Event {
@@ -817,7 +817,12 @@ fn an_autoscaler_that_cannot_help_is_quoted_and_not_waited_for() {
         "Node scale up in zones europe-west1-b associated with this pod failed: GCE quota exceeded.";
     let found = look_with(&pod, &[event("FailedScaleUp", refused, 40)]);
     let f = warns(&found, R::Unschedulable, C::InsufficientResources, &["GCE quota exceeded"]);
-    assert!(f.cause.text.contains("the autoscaler adds no node"), "{}", f.cause.text);
+    assert!(f.cause.text.contains("the autoscaler cannot add a node"), "{}", f.cause.text);
+    // It fails in the second in which it is asked for.
+    let triggered = event("TriggeredScaleUp", "pod triggered scale-up: [{pool-1 1->2 (max: 5)}]", 40);
+    let stockout = refused.replace("GCE quota exceeded", "GCE out of resources");
+    let found = look_with(&pod, &[triggered, event("FailedScaleUp", &stockout, 40)]);
+    warns(&found, R::Unschedulable, C::InsufficientResources, &["cannot add a node: GCE out of resources"]);
     let mut karpenter = event(
         "FailedScheduling",
         "Failed to schedule pod, no instance type satisfied resources {\"cpu\":\"64455m\"}",
@@ -826,6 +831,51 @@ fn an_autoscaler_that_cannot_help_is_quoted_and_not_waited_for() {
     karpenter.source.component = "karpenter".to_owned();
     let f = warns(&look_with(&pod, &[karpenter]), R::Unschedulable, C::InsufficientResources, &[]);
     assert!(f.cause.text.contains("Karpenter adds no node: no instance type satisfied"), "{}", f.cause.text);
+}
+
+/// Why the cloud gives no node is said of the NodeClaim, in an event of its own.
+#[test]
+fn a_node_that_cannot_be_launched_is_why_a_pod_waits() {
+    let tainted = "0/1 nodes are available: 1 node(s) had untolerated taint {CriticalAddonsOnly: }.";
+    let mut nominated = event("Nominated", "Pod should schedule on: nodeclaim/general-x7k2p", 40);
+    nominated.kind = "Normal".to_owned();
+    for (reason, said, expected, step) in [
+        (
+            "InsufficientCapacityError",
+            "creating instance, insufficient capacity, with fleet error(s), AuthFailure.ServiceLinkedRoleCreationNotPermitted: The provided credentials do not have permission to create the service-linked role for EC2 Spot Instances.",
+            "NodeClaim general-x7k2p: AuthFailure.ServiceLinkedRoleCreationNotPermitted: The provided",
+            "create the service-linked role",
+        ),
+        (
+            "InsufficientCapacityError",
+            "creating instance, insufficient capacity, with fleet error(s), InsufficientInstanceCapacity: We currently do not have sufficient p5.48xlarge capacity in the Availability Zone you requested (us-east-1a).",
+            "NodeClaim general-x7k2p: InsufficientInstanceCapacity: We currently do not have sufficient p5.48xlarge",
+            "the cloud has no such machine",
+        ),
+        (
+            "LaunchFailed",
+            "creating instance, getting launch template configs, instance profile not found: general-role",
+            "instance profile not found: general-role",
+            "check the role or instanceProfile",
+        ),
+    ] {
+        let mut failed = event(reason, &format!("NodeClaim general-x7k2p event: {said}"), 39);
+        failed.involved_object =
+            serde_json::from_value(json!({"kind": "NodeClaim", "name": "general-x7k2p", "uid": "claim"}))
+                .unwrap();
+        failed.source.component = "karpenter".to_owned();
+        let found = survey(Snapshot {
+            pods: vec![pending("Unschedulable", tainted, 900)],
+            events: packed([nominated.clone(), failed]),
+            sources: Sources { events: true, ..Sources::NONE },
+            ..Snapshot::default()
+        });
+        let f = &found.findings[0];
+        assert!(f.summary.contains(expected), "{}", f.summary);
+        assert!(f.next_steps[0].starts_with(step), "{:?}", f.next_steps);
+        // A node that fits was asked for: the taints of others are not the matter.
+        assert!(!f.next_steps.iter().any(|s| s.contains("toleration")), "{:?}", f.next_steps);
+    }
 }
 
 #[test]

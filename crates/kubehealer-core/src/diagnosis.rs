@@ -3,6 +3,7 @@
 //! Built on what the kubelet really writes, see `docs/how-it-decides.md`. One file per family of failures; `reason` and
 //! `cause` hold the vocabulary. Must not know where objects come from, nor read a clock.
 
+mod autoscaler;
 pub mod cause;
 pub mod changes;
 pub mod container;

@@ -36,7 +36,7 @@ pub struct Context<'a> {
     pub sources: Sources,
     /// Events about this pod, matched by uid, in any order.
     pub events: &'a [Event],
-    /// Events about the claims that a pod without a node waits for, in any order.
+    /// Events about the claims and NodeClaims that a pod without a node waits for, in any order.
     pub claim_events: &'a [Event],
     /// Logs of this pod's containers.
     pub logs: &'a [ContainerLog],

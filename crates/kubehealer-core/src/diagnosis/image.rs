@@ -24,7 +24,7 @@ pub struct PullError {
 
 /// Reads a waiting message or an event's text. None if it holds no error: the kubelet forgets the cause when it restarts.
 pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
-    let message = Message::read(cause_of(message)?);
+    let message = Message::of_image(cause_of(message)?, image);
     let rule = messages::find(messages::image::RULES, &message);
     let code = rule.map_or(CauseCode::ImagePullFailed, |r| r.code);
     let mut registry = registry_of(image);
@@ -42,8 +42,27 @@ pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
         None if registry == "docker.io" => "registry-1.docker.io".to_owned(),
         None => registry.clone(),
     };
-    let names = names.with("host", message.lookup().map(|(host, _)| host).or(Some(host)));
-    let (short, text) = sentence(code, rule, image, &registry, &message, &names);
+    let other = other_host(&message, &registry, &host);
+    let url = match &other {
+        Some(other) => format!("https://{other}/"),
+        None => format!("https://{host}/v2/"),
+    };
+    let names = names
+        .with("host", message.lookup().map(|(host, _)| host).or_else(|| other.clone()).or(Some(host)))
+        .with("registry", other.clone().or_else(|| Some(registry_of(image))))
+        .with("url", Some(url));
+    let (mut short, mut text) = sentence(code, rule, image, &registry, &message, &names);
+    if let Some(other) = other.filter(|_| names_the_registry(code)) {
+        if !short.contains(&other) {
+            let lead = format!("cannot pull image {}: ", text::name(image));
+            short = short.replacen(&lead, &format!("{lead}host {other}: "), 1);
+        }
+        text = text.replacen(
+            &format!("registry {registry}: "),
+            &format!("host {other}, to which registry {registry} refers: "),
+            1,
+        );
+    }
     Some(PullError { code, short, text, rule, names })
 }
 
@@ -121,6 +140,32 @@ fn mirror_of<'m>(message: &'m str, registry: &str) -> Option<&'m str> {
     let url = message.split(['"', ' ']).find(|word| word.contains("?ns="))?;
     let host = url.split_once("://")?.1.split('/').next()?;
     Some(host).filter(|h| *h != registry)
+}
+
+/// The host that failed, where it is another one than the registry: registries give out tokens and layers from hosts of their
+/// own. A proxy stands in between, and is no such host.
+fn other_host(message: &Message, registry: &str, host: &str) -> Option<String> {
+    let failed = message.host()?;
+    let failed = failed.split([':', '@']).next().unwrap_or_default();
+    let bare = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
+    let is_own = [registry, host].iter().any(|own| bare(own) == failed) || registry.starts_with(failed);
+    let is_name = failed.contains('.') && failed.contains(|c: char| c.is_ascii_alphabetic());
+    (!is_own && is_name && !message.words().have("proxyconnect")).then(|| text::name(failed))
+}
+
+/// Causes whose text is about the registry, or what stands for it.
+fn names_the_registry(code: CauseCode) -> bool {
+    use CauseCode as C;
+    matches!(
+        code,
+        C::RegistryUnreachable
+            | C::RegistryError
+            | C::RegistryTlsError
+            | C::RegistryNameNotResolved
+            | C::RegistryUnauthorized
+            | C::RegistryRateLimited
+            | C::ImagePullSlow
+    )
 }
 
 /// Whether it is credentials that a refused pull lacks: a registry's firewall and its policies answer alike.
@@ -229,6 +274,23 @@ mod tests {
         }
     }
 
+    /// Images, tags and digests that are called like an error.
+    #[test]
+    fn names_decide_nothing() {
+        for (image, message) in [
+            ("enix/x509-certificate-exporter:9", "docker.io/enix/x509-certificate-exporter:9: not found"),
+            ("a/timeout-proxy:2", "reading manifest 2 in docker.io/a/timeout-proxy: manifest unknown"),
+            ("quay.io/a/app:401", "reading manifest 401 in quay.io/a/app: manifest unknown"),
+            ("unauthorized:503-alpine", "docker.io/library/unauthorized:503-alpine: not found"),
+            ("signature:1", "manifest for signature:1 not found: manifest unknown: manifest unknown"),
+            ("signature", "manifest for signature not found: manifest unknown: manifest unknown"),
+            ("a@sha256:404503429cc", "manifest for a@sha256:404503429cc not found: manifest unknown"),
+        ] {
+            let code = classify(image, "node-a", message).map(|e| e.code);
+            assert_eq!(code, Some(CauseCode::ImageNotFound), "{message}");
+        }
+    }
+
     #[test]
     fn the_cause_behind_a_back_off_is_read_and_a_bare_back_off_has_none() {
         let bare = r#"Back-off pulling image "127.0.0.1:5999/a:b""#;
@@ -243,6 +305,39 @@ mod tests {
     fn of_several_credentials_the_last_answer_counts() {
         let message = r#"[rpc error: code = Unknown desc = unauthorized: a, rpc error: code = NotFound desc = x: not found]"#;
         assert_eq!(code(message), Some(CauseCode::ImageNotFound));
+    }
+
+    /// Tokens and layers come from other hosts than the manifest: the one that failed is named, not the registry.
+    #[test]
+    fn the_host_that_failed_is_named() {
+        for (image, message, host) in [
+            (
+                "a/app:1",
+                "failed to authorize: failed to fetch anonymous token: Get \"https://auth.docker.io/token?scope=repository%3Aa%2Fapp%3Apull&service=registry.docker.io\": dial tcp 52.1.2.3:443: i/o timeout",
+                "auth.docker.io",
+            ),
+            (
+                "x.azurecr.io/app:1",
+                "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"https://weumanaged37.blob.core.windows.net/b34a/docker/registry/v2/blobs/sha256/5a/5a6b/data?se=2026&sig=REDACTED\": dial tcp 20.1.2.3:443: i/o timeout",
+                "weumanaged37.blob.core.windows.net",
+            ),
+            (
+                "europe-docker.pkg.dev/p/r/app:1",
+                "failed to copy: httpReadSeeker: failed open: failed to do request: Get \"https://storage.googleapis.com/x/y\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                "storage.googleapis.com",
+            ),
+        ] {
+            let error = classify(image, "node-a", message).unwrap();
+            assert!(error.short.contains(host), "{}", error.short);
+            assert!(error.text.starts_with(&format!("host {host}, ")), "{}", error.text);
+            assert_eq!(error.names.sentence("{registry} {url}"), Some(format!("{host} https://{host}/")));
+        }
+        // The registry itself, by the name of its API.
+        let own =
+            classify("a/app:1", "node-a", "Head \"https://registry-1.docker.io/v2/a/app/manifests/1\": EOF");
+        let own = own.unwrap();
+        assert_eq!(own.names.sentence("{url}").as_deref(), Some("https://registry-1.docker.io/v2/"));
+        assert!(own.text.starts_with("registry docker.io: "), "{}", own.text);
     }
 
     #[test]

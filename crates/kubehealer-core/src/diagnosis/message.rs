@@ -12,7 +12,10 @@
 //! It interprets nothing: what a message means is said by the tables of rules.
 
 mod chain;
+mod names;
 mod unwrap;
+
+pub(super) use names::Words;
 
 use super::text;
 use crate::redact;
@@ -40,6 +43,7 @@ pub(super) struct Part {
 pub struct Message {
     parts: Vec<Part>,
     lower: String,
+    words: Words,
     /// The other errors of its list, each in its decisive words.
     others: Vec<Vec<Part>>,
 }
@@ -47,6 +51,11 @@ pub struct Message {
 impl Message {
     /// Takes a message apart.
     pub fn read(message: &str) -> Self {
+        Self::of_image(message, "")
+    }
+
+    /// Takes a message about an image apart: its name and its tag are not taken for words.
+    pub fn of_image(message: &str, image: &str) -> Self {
         // Before anything is cut: half of a secret is known to no pattern.
         let message = redact::redact_text(message);
         let error = chain::read(&unwrap::prepare(redact::cut(&message, MAX_READ)), 0);
@@ -57,8 +66,12 @@ impl Message {
             .filter(|p| !p.text.is_empty())
             .collect();
         let parts = decided(parts);
-        let lower = join(&parts).to_lowercase();
-        Self { parts, lower, others: error.others }
+        let whole = join(&parts);
+        let path = image.split_once('@').map_or(image, |(path, _)| path);
+        let last = path.rsplit('/').next().unwrap_or_default();
+        let (name, tag) = last.split_once(':').unwrap_or((last, ""));
+        let words = Words::of(&whole, &[last, name, tag]);
+        Self { parts, lower: whole.to_lowercase(), words, others: error.others }
     }
 
     /// The innermost part.
@@ -99,7 +112,12 @@ impl Message {
         words.iter().any(|word| self.lower.contains(word))
     }
 
-    /// The leading error in lower case, wrappers included: what rules are matched against.
+    /// The leading error without its names: what rules are matched against.
+    pub fn words(&self) -> &Words {
+        &self.words
+    }
+
+    /// The leading error in lower case, wrappers and names included.
     pub fn lower(&self) -> &str {
         &self.lower
     }
@@ -249,7 +267,9 @@ fn tidy(text: &str) -> String {
             continue;
         }
         let temporary = word.rfind(|c: char| !c.is_ascii_digit()).map_or(0, |at| at + 1);
-        if is_id(&word) {
+        // A label of a host name is no id of an attempt.
+        let of_host = out.ends_with('.') && c == '.';
+        if is_id(&word) && !of_host {
             out.push('*');
         } else if temporary > 0 && word.len() - temporary >= 8 && !word.contains('-') {
             out.push_str(word.get(..temporary).unwrap_or_default());

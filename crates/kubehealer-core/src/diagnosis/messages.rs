@@ -11,7 +11,7 @@ pub mod sandbox;
 pub mod volume;
 
 use super::cause::CauseCode;
-use super::message::Message;
+use super::message::{Message, Words};
 use generic::Fact;
 
 /// What a cause is about.
@@ -115,12 +115,17 @@ impl Rule {
     }
 
     fn matches(&self, message: &Message) -> bool {
-        let lower = message.lower();
-        (self.any.is_empty() || self.any.iter().any(|w| lower.contains(w)))
-            && self.all.iter().all(|w| lower.contains(w))
-            && self.none.iter().all(|w| !lower.contains(w))
-            && (self.facts.is_empty() || self.facts.iter().any(|f| f.holds(lower)))
+        let has = |word: &&str| mentions(message.lower(), message.words(), word);
+        (self.any.is_empty() || self.any.iter().any(has))
+            && self.all.iter().all(has)
+            && !self.none.iter().any(has)
+            && (self.facts.is_empty() || self.facts.iter().any(|f| f.holds(message.words())))
     }
+}
+
+/// Whether a message has the word of a rule. One with a part of a path, a URL or a quoted name is looked for in names as well.
+pub fn mentions(lower: &str, words: &Words, word: &str) -> bool {
+    if word.contains(['/', '"', '\'', '.', '\\']) { lower.contains(word) } else { words.have(word) }
 }
 
 /// The first rule of a table that a message matches.

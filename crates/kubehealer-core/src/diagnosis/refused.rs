@@ -4,6 +4,8 @@
 
 use super::cause::CauseCode;
 use super::finding::{Finding, WorkloadRef};
+use super::message::Words;
+use super::messages;
 use super::reason::{Reason, Severity};
 use super::text;
 use crate::objects::ObjectMeta;
@@ -159,7 +161,10 @@ static RULES: &[Rule] = &[
         code: CauseCode::AdmissionDenied,
         about: About::Namespace,
         words: |a| format!("violates PodSecurity{}", of_pod_security(a.message)),
-        steps: &["set these fields in the pod template, or change the level of the namespace", "NAMESPACE"],
+        steps: &[
+            "set these fields in the pod template; a lower level of the namespace would allow this to all of its pods",
+            "NAMESPACE",
+        ],
     },
     Rule {
         all: &["security context constraint"],
@@ -322,11 +327,9 @@ static UNKNOWN: Rule = Rule {
 };
 
 fn rule_for(message: &str) -> &'static Rule {
-    let lower = message.to_lowercase();
-    let fits = |r: &&Rule| {
-        r.all.iter().all(|w| lower.contains(w))
-            && (r.any.is_empty() || r.any.iter().any(|w| lower.contains(w)))
-    };
+    let (lower, words) = (message.to_lowercase(), Words::of(message, &[]));
+    let has = |word: &&str| messages::mentions(&lower, &words, word);
+    let fits = |r: &&Rule| r.all.iter().all(has) && (r.any.is_empty() || r.any.iter().any(has));
     RULES.iter().find(fits).unwrap_or(&UNKNOWN)
 }
 
@@ -432,7 +435,7 @@ fn steps_of_webhook(message: &str) -> Vec<String> {
     } else if let Some((service, space)) = &service {
         if lower.contains(&format!("service \"{service}\" not found")) {
             steps.push(format!("kubectl -n {} get service {}", text::arg(space), text::arg(service)));
-            steps.push(format!("reinstall the webhook's server, or delete its configuration: {WEBHOOKS}"));
+            steps.push(format!("reinstall the webhook's server; only if its checks are no longer wanted, delete its configuration: {WEBHOOKS}"));
             return steps;
         }
         if has(&["address is not allowed"]) {
@@ -614,6 +617,16 @@ mod tests {
         let said = "pods of Deployment cart cannot be created (0 of 3 ready): something entirely new: widget 7 is out of phase";
         assert_eq!(finding.summary, said);
         assert_eq!(finding.cause.code, CauseCode::CreateRefused);
+    }
+
+    #[test]
+    fn names_decide_nothing() {
+        for message in [
+            "pods \"timeout-api-1\" is forbidden: something new",
+            "pods \"etcdserver-0\" is forbidden: volume /var/timeout is odd",
+        ] {
+            assert!(std::ptr::eq(rule_for(message), &raw const UNKNOWN), "{message}");
+        }
     }
 
     #[test]

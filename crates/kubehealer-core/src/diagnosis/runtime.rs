@@ -79,3 +79,16 @@ pub fn by_rule(finding: Finding, rule: &Rule, names: &Names) -> Finding {
 pub fn on_node(node: &str) -> String {
     format!("on node {}: read the logs of the kubelet and the container runtime", text::name(node))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_decide_nothing() {
+        for program in ["/opt/seccomp-tool", "apparmor-web", "selinux-init", "/bin/userns", "/app/timeout"] {
+            let message = format!("exec: \"{program}\": stat {program}: no such file or directory: unknown");
+            assert_eq!(error(&message).0, CauseCode::ExecutableNotFound, "{message}");
+        }
+    }
+}

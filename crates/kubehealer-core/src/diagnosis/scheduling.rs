@@ -1,5 +1,6 @@
 //! Pods without a node: the scheduler's sentence taken apart into counts per constraint.
 
+use super::autoscaler::{self, LONGEST, Scaling, autoscalers, scaling};
 use super::cause::CauseCode;
 use super::context::{Context, oldest_first};
 use super::devices;
@@ -38,12 +39,13 @@ pub struct FitError {
 const AUTOSCALER: SignedDuration = SignedDuration::from_secs(300);
 
 /// What the scheduler says of devices that are asked for by claim.
-const DEVICES: [&str; 7] = [
+const DEVICES: [&str; 8] = [
     "resourceclaim",
     "ResourceClaim",
     "resource claim",
     "allocate all claims",
     "dynamic resource",
+    "resource driver",
     "DynamicResources",
     "device class",
 ];
@@ -198,6 +200,12 @@ fn kind(words: &str) -> CauseCode {
     }
 }
 
+/// The NodeClaims that Karpenter has nominated for a pod without a node, by the events about the pod.
+pub fn nominated(event: &Event) -> Option<&str> {
+    let to = event.message.split_once("nodeclaim/").filter(|_| event.reason == "Nominated")?.1;
+    to.split([' ', ',']).next().filter(|name| !name.is_empty())
+}
+
 /// The claims that a pod without a node may wait for, by name, where its scheduler says that it waits for one.
 pub fn awaited_claims(pod: &Pod) -> impl Iterator<Item = String> {
     let of_volumes = |message: &str| kind_of_all(message).contains(&CauseCode::VolumeUnavailable);
@@ -327,7 +335,8 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         "Unschedulable" => {
             let mut finding = describe(unschedulable(pod, &condition.message));
             finding.evidence.insert(0, super::Evidence { source: Source::Status, text: message, at: since });
-            let of_condition = |e: &Event| e.reason == "FailedScheduling" && !is_other_scheduler(e);
+            let of_condition =
+                |e: &Event| e.reason == "FailedScheduling" && !autoscaler::is_other_scheduler(e);
             if let Some(event) = context.newest_event(of_condition) {
                 // The condition is current; the event may hold the first sentence only. It adds how long and how often.
                 let times = event.times();
@@ -342,105 +351,6 @@ pub fn diagnose(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Fin
         }
         _ => unseen(pod, context, look),
     }
-}
-
-/// Who else than the default scheduler says under its reason why there is no node: an autoscaler that makes none, or the
-/// scheduler of a cloud's own kind of nodes.
-fn is_other_scheduler(event: &Event) -> bool {
-    matches!(component(event), "karpenter" | "cluster-autoscaler") || event.reporter().contains("fargate")
-}
-
-/// Who reports an event, without the domain that some put before it.
-fn component(event: &Event) -> &str {
-    let reporter = event.reporter();
-    let name = reporter.rsplit('/').next().unwrap_or(reporter);
-    if name.contains("karpenter") { "karpenter" } else { name }
-}
-
-/// What autoscalers answer to a pod without a node.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scaling {
-    /// A node is coming.
-    Coming,
-    /// No node will come, for a reason.
-    Refused,
-}
-
-/// By whom it is reported and under which reason, a rule each.
-const SCALING: &[(&str, &str, Scaling)] = &[
-    ("", "TriggeredScaleUp", Scaling::Coming),
-    ("", "Nominated", Scaling::Coming),
-    ("", "NotTriggerScaleUp", Scaling::Refused),
-    ("", "FailedScaleUp", Scaling::Refused),
-    ("karpenter", "FailedScheduling", Scaling::Refused),
-    ("cluster-autoscaler", "FailedScheduling", Scaling::Refused),
-    ("karpenter", "NoCompatibleInstanceTypes", Scaling::Refused),
-    ("karpenter", "InsufficientCapacityError", Scaling::Refused),
-];
-
-fn scaling(event: &Event) -> Option<Scaling> {
-    let by = component(event);
-    SCALING
-        .iter()
-        .find(|(who, reason, _)| (who.is_empty() || *who == by) && *reason == event.reason)
-        .map(|r| r.2)
-}
-
-/// Adds what autoscalers say of the pod. Says whether a node is coming for it.
-fn autoscalers(finding: &mut Finding, context: &Context<'_>) -> bool {
-    let newest = |wanted: Scaling| context.newest_event(|e| scaling(e) == Some(wanted));
-    let (coming, refused) = (newest(Scaling::Coming), newest(Scaling::Refused));
-    let at = |e: Option<&Event>| e.and_then(Event::last_seen);
-    if let Some(event) = coming {
-        finding.add_event(event);
-        if at(refused) <= at(Some(event)) {
-            return true;
-        }
-    }
-    let Some(event) = refused else { return false };
-    finding.add_event(event);
-    let (who, why) = refusal(event);
-    finding.cause.text = format!("{who} adds no node: {why}; {}", finding.cause.text);
-    let summary = format!("{}; {who} adds no node: {why}", finding.summary);
-    finding.summary =
-        if summary.len() <= LONGEST { summary } else { format!("{}; {who} adds no node", finding.summary) };
-    let label =
-        why.split_once("label \"").and_then(|(_, rest)| rest.split_once("\" does not have known values"));
-    if let Some((label, _)) = label {
-        let label = text::name(label);
-        finding.next_steps.push(format!("give the template of a NodePool the label {label}, or correct the pod's nodeSelector and affinity: kubectl describe nodepools"));
-        return false;
-    }
-    let advice = if who == "Karpenter" && why.contains("tolerate") {
-        "compare the pod's tolerations with the taints of the NodePools: kubectl describe nodepools"
-    } else if who == "Karpenter" {
-        "compare the pod's requirements with those and the limits of the NodePools: kubectl describe nodepools"
-    } else {
-        "see the limits and the log of the autoscaler: kubectl -n kube-system describe configmap cluster-autoscaler-status"
-    };
-    finding.next_steps.push(advice.to_owned());
-    false
-}
-
-/// The longest first line that a second fact is added to, in bytes.
-const LONGEST: usize = 280;
-
-/// Which autoscaler adds no node, and why in its own words.
-fn refusal(event: &Event) -> (&'static str, String) {
-    let said = text::uncombined(&event.message);
-    if component(event) != "karpenter" {
-        let why = said.split_once(": ").map_or(said, |(_, why)| why);
-        return ("the autoscaler", text::quote(why));
-    }
-    let why = said.strip_prefix("Failed to schedule pod, ").unwrap_or(said);
-    // What the DaemonSets of a node take is in the message for the reader of a log.
-    let mut why = why.to_owned();
-    while let Some((before, rest)) = why.split_once("daemonset overhead={")
-        && let Some((_, after)) = rest.split_once("}, ")
-    {
-        why = format!("{before}{after}");
-    }
-    ("Karpenter", text::quote(&why))
 }
 
 /// Several volumes that no one node has in reach. Karpenter says it outright: of the zones that the volumes allow none is
@@ -629,12 +539,13 @@ fn named_by_taint(finding: &mut Finding, fit: &FitError, words: &str) {
 }
 
 /// Nodes that the pod is not meant for anyway (taints, cordons) are seldom the matter where others fail for a reason that can
-/// be mended; nor are sick nodes, where well ones fail for another.
+/// be mended; nor are sick nodes, where well ones fail for another. What a node lacks is looked at only when it matches the
+/// pod's selector: the nodes that the pod is meant for are those that lack something.
 fn rank(constraint: &Constraint) -> u8 {
     match constraint.code {
         _ if is_ruled_out_before(&constraint.words) => 2,
         CauseCode::UntoleratedTaint | CauseCode::NodesUnschedulable => 2,
-        CauseCode::NodeUnready | CauseCode::NodePressure => 1,
+        CauseCode::NodeUnready | CauseCode::NodePressure | CauseCode::NodeSelectorMismatch => 1,
         _ => 0,
     }
 }
@@ -668,11 +579,11 @@ fn advise(mut finding: Finding, code: CauseCode, words: &str) -> Finding {
             "compare the zone or node of the volume with the nodes: kubectl describe pv"
         }
         CauseCode::VolumeUnavailable if words.contains("ReadWriteOncePod") => {
-            "another pod uses the claim, and only one pod at a time may use it: delete that pod first"
+            "another pod uses the claim, and only one pod at a time may use it: that pod must terminate first"
         }
         CauseCode::VolumeUnavailable if words.contains("not found") => {
             finding = finding.next_step(claims);
-            "create the claim, or correct its name in the pod"
+            "correct the claim's name in the pod, or find out why what installs the workload (a chart, an operator) has not created the claim"
         }
         CauseCode::VolumeUnavailable => {
             finding = finding.next_step(claims).next_step("kubectl get storageclass");

@@ -348,9 +348,9 @@ fn as_root(finding: Finding, who: &str, message: &str) -> Finding {
     let said = message.split_once(" (pod: ").map_or(message, |(said, _)| said);
     let why = text::quote(&text::normalise(said));
     let step = if said.contains("runAsUserName") {
-        "set securityContext.windowsOptions.runAsUserName to ContainerUser, or drop runAsNonRoot if the program needs root"
+        "set securityContext.windowsOptions.runAsUserName to ContainerUser, or, only if the program needs root, drop runAsNonRoot: the container may then run as root"
     } else if said.contains("runAsUser breaks") {
-        "set runAsUser to a number other than 0 where the pod or the container sets it, or drop runAsNonRoot if the program needs root"
+        "set runAsUser to a number other than 0 where the pod or the container sets it, or, only if the program needs root, drop runAsNonRoot: the container may then run as root"
     } else {
         "set runAsUser to a number other than 0, or build the image with a numeric USER"
     };

@@ -7,7 +7,7 @@ use super::message::Message;
 use super::text;
 
 /// The names that a step may have in it: `{namespace}`, `{pod}`, `{container}`, `{image}`, `{registry}`, `{node}`, `{host}`,
-/// `{peer}`, `{path}`, `{name}`, `{volume}`, `{claim}`, `{class}`, `{server}`.
+/// `{peer}`, `{path}`, `{name}`, `{volume}`, `{claim}`, `{class}`, `{server}`, `{url}`.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     known: Vec<(&'static str, String)>,
@@ -129,8 +129,8 @@ const STEPS: &[Row] = &[
         C::RegistryRateLimited,
         &["pull with credentials or through a mirror, or wait: the kubelet keeps retrying"],
     ),
-    (C::RegistryUnreachable, &["from node {node}: curl -v https://{registry}/v2/"]),
-    (C::RegistryError, &["from node {node}: curl -v https://{registry}/v2/"]),
+    (C::RegistryUnreachable, &["from node {node}: curl -v {url}"]),
+    (C::RegistryError, &["from node {node}: curl -v {url}"]),
     (
         C::RegistryNameNotResolved,
         &[
@@ -140,7 +140,7 @@ const STEPS: &[Row] = &[
     (
         C::RegistryTlsError,
         &[
-            "give the container runtime on the nodes the CA that signed the certificate of {registry} (containerd: certs.d/{registry}/hosts.toml), or replace the certificate",
+            "give the container runtime on the nodes the CA that signed the certificate of {registry} (containerd: certs.d/{registry}/hosts.toml, or the CA certificates of the node's system), or replace the certificate",
         ],
     ),
     (
@@ -173,10 +173,7 @@ const STEPS: &[Row] = &[
     ),
     (C::ImageNotPresent, &["load the image onto the node, or set imagePullPolicy: IfNotPresent"]),
     (C::ImagePullFailed, &[NODE_LOG]),
-    (
-        C::ImagePullSlow,
-        &["from node {node}: curl -v https://{registry}/v2/ and check how fast layers arrive"],
-    ),
+    (C::ImagePullSlow, &["from node {node}: curl -v {url} and check how fast layers arrive"]),
     // Configuration and start
     (
         C::MissingConfigMap,
@@ -491,6 +488,7 @@ mod tests {
             "claim",
             "class",
             "server",
+            "url",
         ];
         for code in CauseCode::ALL {
             let rows = STEPS.iter().filter(|(of, _)| of == code).count();

@@ -170,7 +170,8 @@ pub fn survey_with(snapshot: &Snapshot, now: Timestamp, rules: &mut Judge<'_>) -
     snapshot.nodes.iter().for_each(|node| drop(world.put_node(node.clone())));
     let mut findings = Vec::new();
     for pod in &snapshot.pods {
-        let (events, claim_events, logs) = (seen.events_of_pod(pod), seen.claim_events(pod), seen.logs(pod));
+        let (events, logs) = (seen.events_of_pod(pod), seen.logs(pod));
+        let claim_events = seen.claim_events(pod, &events);
         let starts = seen.starts(pod);
         let change = seen.change(pod);
         let evidence = Evidence {
@@ -226,6 +227,10 @@ impl<'s> Seen<'s> {
                 let claim = [about.namespace.clone(), about.name.clone()];
                 claim_events.entry(claim).or_default().push(packed);
             }
+            // A NodeClaim has no namespace, and pods name it without its uid.
+            if kind == "NodeClaim" {
+                claim_events.entry([String::new(), about.name.clone()]).or_default().push(packed);
+            }
             if !about.uid.is_empty() {
                 events.entry(about.uid.clone()).or_default().push(packed);
             }
@@ -260,9 +265,15 @@ impl<'s> Seen<'s> {
         uids.flat_map(|uid| self.events.get(uid).into_iter().flatten()).map(|event| event.unpack()).collect()
     }
 
-    fn claim_events(&self, pod: &Pod) -> Vec<Event> {
-        let of = |claim: String| self.claim_events.get(&[pod.metadata.namespace.clone(), claim]);
-        let events = scheduling::awaited_claims(pod).filter_map(of).flatten();
+    /// Those about the claims of a pod without a node, and about the NodeClaims that are nominated for it.
+    fn claim_events(&self, pod: &Pod, events: &[Event]) -> Vec<Event> {
+        let claims = scheduling::awaited_claims(pod).map(|claim| [pod.metadata.namespace.clone(), claim]);
+        let pending = events.iter().filter(|_| pod.spec.node_name.is_empty());
+        let mut nodes: Vec<&str> = pending.filter_map(scheduling::nominated).collect();
+        nodes.sort_unstable();
+        nodes.dedup();
+        let nodes = nodes.into_iter().map(|claim| [String::new(), claim.to_owned()]);
+        let events = claims.chain(nodes).filter_map(|claim| self.claim_events.get(&claim)).flatten();
         events.map(|event| event.unpack()).collect()
     }
 

@@ -1,6 +1,7 @@
 //! Takes a message apart at the joints of its wrappers.
 
 use super::Part;
+use super::names::Words;
 use super::unwrap;
 
 /// An error, and the others that came in the same list.
@@ -50,10 +51,15 @@ pub(super) fn read(text: &str, depth: u8) -> Error {
         return error;
     }
     while !rest.is_empty() {
-        if let Some((inner, after)) = unwrap::log_record(rest) {
-            error.take(read(&inner, depth + 1));
+        if let Some((records, after)) = records(rest, depth) {
+            error.take(records);
             (rest, joint) = (after, ": ");
             continue;
+        }
+        if let Some((mirrors, after)) = unwrap::mirrors(rest) {
+            error.others.extend(items_of(mirrors).iter().map(|item| read(item, depth + 1).parts));
+            error.take(read(after, depth + 1));
+            return error;
         }
         if let Some((said, after)) = unwrap::json(rest) {
             error.take(read(&said, depth + 1));
@@ -101,7 +107,7 @@ fn list(items: &[&str], depth: u8) -> Error {
     let mut read: Vec<Error> = items.iter().take(MOST).map(|item| self::read(item, depth + 1)).collect();
     let mut best = (0, i32::MIN);
     for (at, error) in read.iter().enumerate() {
-        let weight = unwrap::weight(&super::join(&error.parts).to_lowercase());
+        let weight = unwrap::weight(&Words::of(&super::join(&error.parts), &[]));
         if weight > best.1 {
             best = (at, weight);
         }
@@ -112,6 +118,21 @@ fn list(items: &[&str], depth: u8) -> Error {
     let mut lead = read.remove(best.0);
     lead.others.extend(read.into_iter().map(|e| e.parts));
     lead
+}
+
+/// Log records: the program ends with the last error; what it warned of before is beside it.
+fn records(text: &str, depth: u8) -> Option<(Error, &str)> {
+    let mut all = Vec::new();
+    let mut rest = text;
+    while let Some((record, after)) = unwrap::log_record(rest) {
+        all.push(record);
+        rest = after;
+    }
+    let lead = all.iter().rposition(|record| record.is_error).or(all.len().checked_sub(1))?;
+    let lead = all.remove(lead);
+    let mut error = read(&lead.said, depth + 1);
+    error.others.extend(all.iter().take(MOST).map(|record| read(&record.said, depth + 1).parts));
+    Some((error, rest))
 }
 
 /// What a bracketed list at the beginning has in it, and what follows.

@@ -65,6 +65,35 @@ const SAMPLES: &[(&str, &str)] = &[
 (extra info: {"SystemType":"Container","Name":"e20e69aa106e"})"#,
         "hcsshim::CreateComputeSystem *: The container operating system does not match the host operating system.",
     ),
+    (
+        r#"failed to create containerd task: failed to create shim task: OCI runtime create failed: runc create failed: unable to start container process: error during container init: error mounting "/var/lib/kubelet/pods/814a2116-90ba-42a9-a7d6-53ff904b1f67/volume-subpaths/config/search/2" to rootfs at "/etc/search.yml": mount /var/lib/kubelet/pods/814a2116-90ba-42a9-a7d6-53ff904b1f67/volume-subpaths/config/search/2:/etc/search.yml (via /proc/self/fd/6), flags: 0x5001: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type: unknown"#,
+        r#"error mounting "/var/lib/kubelet/pods/*/volume-subpaths/config/search/2" to rootfs at "/etc/search.yml": not a directory"#,
+    ),
+    (
+        r#"Error response from daemon: OCI runtime create failed: container_linux.go:380: starting container process caused: process_linux.go:545: container init caused: rootfs_linux.go:76: mounting "/srv/nginx.conf" to rootfs at "/etc/nginx/nginx.conf" caused: mount through procfd: not a directory: unknown: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type"#,
+        r#"mounting "/srv/nginx.conf" to rootfs at "/etc/nginx/nginx.conf": not a directory"#,
+    ),
+    // Of several records the last error counts, of several attempts the last one.
+    (
+        "container create failed: time=\"2026-11-30T09:31:43Z\" level=warning msg=\"unable to get oom kill count\" error=\"openat2 /sys/fs/cgroup/x/memory.events: no such file or directory\"\ntime=\"2026-11-30T09:31:44Z\" level=error msg=\"runc create failed: unable to start container process: exec: \\\"/app/run.sh\\\": permission denied\"\n",
+        r#"exec: "/app/run.sh": permission denied"#,
+    ),
+    (
+        "container create failed: time=\"2026-11-30T09:31:43Z\" level=warning msg=\"cannot toggle freezer: cgroups not configured for container\"\ntime=\"2026-11-30T09:31:43Z\" level=warning msg=\"lstat : no such file or directory\"\ntime=\"2026-11-30T09:31:44Z\" level=error msg=\"container_linux.go:380: starting container process caused: exec: \\\"serve\\\": executable file not found in $PATH\"\n",
+        r#"exec: "serve": executable file not found in $PATH"#,
+    ),
+    (
+        "rpc error: code = Unknown desc = (Mirrors also failed: [mirror.example.com:5000/team/app:1: pinging container registry mirror.example.com:5000: Get \"https://mirror.example.com:5000/v2/\": dial tcp: lookup mirror.example.com on 10.0.0.2:53: no such host]): quay.io/team/app:1: reading manifest 1 in quay.io/team/app: unauthorized: access to the requested resource is not authorized",
+        "quay.io/team/app:1: reading manifest 1 in quay.io/team/app: unauthorized: access to the requested resource is not authorized",
+    ),
+    (
+        "MountVolume.MountDevice failed for volume \"pvc-1\" : rpc error: code = Internal desc = 2 errors occurred:\n\t* failed to unmount stale target: exit status 32: umount: /var/lib/kubelet/plugins/x: not mounted.\n\t* mount failed: exit status 32: mount: /dev/sdb: can't read superblock on /dev/sdb.\n\n",
+        "mount failed: exit status 32: mount: /dev/sdb: can't read superblock on /dev/sdb.",
+    ),
+    (
+        "MountVolume.SetUp failed for volume \"data\" : mount failed: exit status 32\nMounting command: mount\nMounting arguments: -t nfs 10.0.0.5:/exports/data /var/lib/kubelet/pods/1/volumes/kubernetes.io~nfs/data\nOutput: mount.nfs: trying text-based options 'vers=4.2,addr=10.0.0.5'\nmount.nfs: mount(2): Protocol not supported\nmount.nfs: trying text-based options 'vers=4,addr=10.0.0.5'\nmount.nfs: mount(2): No such file or directory\nmount.nfs: mounting 10.0.0.5:/exports/data failed, reason given by server: No such file or directory\n",
+        "mount -t nfs 10.0.0.5:/exports/data: mount.nfs: mount(2): No such file or directory; mount.nfs: mounting 10.0.0.5:/exports/data failed, reason given by server: No such file or directory",
+    ),
     // Networks.
     (
         r#"Failed to create pod sandbox: rpc error: code = Unknown desc = [failed to set up sandbox container "305370681065d9971a93f2276ab367f20244091295ee5b0bec615fc2f57658db" network for pod "a": networkPlugin cni failed to set up pod "a_b" network: failed to parse Kubernetes args: pod does not have label vpc.amazonaws.com/PrivateIPv4Address, failed to clean up sandbox container "305370681065d9971a93f2276ab367f20244091295ee5b0bec615fc2f57658db" network for pod "a": networkPlugin cni failed to teardown pod "a_b" network: failed to parse Kubernetes args: pod does not have label vpc.amazonaws.com/PrivateIPv4Address]"#,

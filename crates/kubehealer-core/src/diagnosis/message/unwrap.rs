@@ -1,6 +1,7 @@
 //! What is known of wrappers: which parts of a chain say nothing, and what errors look like inside others.
 
 use super::Part;
+use super::names::Words;
 
 /// A part that begins so says only through whose hands the error went.
 const WRAPPERS: &[&str] = &[
@@ -55,6 +56,9 @@ const WRAPPERS: &[&str] = &[
     "failed to do request",
     "failed to get sandbox image",
     "failed to \"",
+    "failed to prepare dynamic resources",
+    "prepare dynamic resources",
+    "unprepare dynamic resources",
     "mountvolume.",
     "attachvolume.",
     "mapvolume.",
@@ -89,6 +93,7 @@ const EPILOGUES: &[&str] = &[
     "refer to",
     "see \"",
     "run '",
+    "are you trying to mount",
     "for more information",
     "in some cases useful info",
     "attempting to ",
@@ -111,7 +116,9 @@ const AFTERMATH: &[&str] = &[
     "failed (delete)",
     "failed to destroy",
     "failed to delete",
-    "\"killpodsandbox\"",
+    "unmount",
+    "umount",
+    "killpodsandboxerror",
 ];
 
 /// Words of an answer that a fallback gives.
@@ -147,9 +154,9 @@ const DECISIVE: &[&str] = &[
     "read-only file system",
 ];
 
-/// How well an error of a list (in lower case) explains the others.
-pub(super) fn weight(lower: &str) -> i32 {
-    let has = |words: &[&str]| words.iter().any(|w| lower.contains(w));
+/// How well an error of a list explains the others.
+pub(super) fn weight(error: &Words) -> i32 {
+    let has = |words: &[&str]| words.iter().any(|w| error.have(w));
     let mut weight = 0;
     if has(AFTERMATH) {
         weight -= 8;
@@ -261,6 +268,9 @@ fn mount_command(text: &str) -> String {
         .strip_prefix("Running scope as unit")
         .and_then(|o| o.split_once('\n'))
         .map_or(output, |(_, o)| o);
+    // mount.nfs tries one version after the other: the last attempt decides.
+    let last = output.rmatch_indices(": trying text-based options").next();
+    let output = last.and_then(|(at, _)| output.get(at..)?.split_once('\n')).map_or(output, |(_, o)| o);
     let told = format!("mount: {target}: ");
     let output = output.trim();
     format!("{before}: mount {}: {}", words.join(" "), output.strip_prefix(told.as_str()).unwrap_or(output))
@@ -284,23 +294,68 @@ fn without(text: &str, mark: &str) -> String {
     format!("{before}{}", rest.get(end..).unwrap_or_default())
 }
 
-/// The message of a log record that was passed on as an error: `time=".." level=error msg=".."`.
-pub(super) fn log_record(text: &str) -> Option<(String, &str)> {
-    let begins = text.starts_with("time=") || text.starts_with("level=") || text.starts_with("msg=");
-    let at = text.find("msg=\"").filter(|at| begins && *at < 120)?;
-    let from = text.get(at + 5..)?;
+/// A log record that was passed on as an error: `time=".." level=error msg=".." error=".."`.
+pub(super) struct LogRecord {
+    /// What it says: its message, and the error behind it.
+    pub(super) said: String,
+    /// Whether its level is that of an error.
+    pub(super) is_error: bool,
+}
+
+/// The log record at the beginning, and what follows it.
+pub(super) fn log_record(text: &str) -> Option<(LogRecord, &str)> {
+    if !["time=", "level=", "msg="].iter().any(|key| text.starts_with(key)) {
+        return None;
+    }
+    let mut record = LogRecord { said: String::new(), is_error: false };
+    let mut rest = text;
+    let mut seen = Vec::new();
+    // A field that comes again belongs to the next record.
+    while let Some((key, behind)) =
+        rest.trim_start().split_once('=').filter(|(key, _)| is_key(key) && !seen.contains(key))
+    {
+        let (value, after) = value(behind);
+        match key {
+            "level" => record.is_error = matches!(value.as_str(), "error" | "fatal" | "panic"),
+            "msg" => record.said = value,
+            "error" if record.said.is_empty() => record.said = value,
+            "error" => record.said = format!("{}: {value}", record.said),
+            _ => {}
+        }
+        seen.push(key);
+        rest = after;
+    }
+    (!record.said.is_empty()).then_some((record, rest.trim_start()))
+}
+
+fn is_key(key: &str) -> bool {
+    !key.is_empty() && key.len() < 32 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// The value of a field, in quotes or up to the next space, and what follows it.
+fn value(text: &str) -> (String, &str) {
+    let Some(quoted) = text.strip_prefix('"') else {
+        let end = text.find(char::is_whitespace).unwrap_or(text.len());
+        let (value, after) = text.split_at(end);
+        return (value.to_owned(), after);
+    };
     let mut escaped = false;
-    let end = from.char_indices().find(|(_, c)| {
+    let end = quoted.char_indices().find(|(_, c)| {
         let closes = *c == '"' && !escaped;
         escaped = *c == '\\' && !escaped;
         closes
     });
-    let (inner, after) = match end {
-        Some((end, _)) => (from.get(..end)?, from.get(end + 1..)?),
-        None => (from, ""),
-    };
-    let after = after.trim().trim_start_matches("error=").trim_matches('"');
-    Some((unescape(inner), after))
+    match end.map(|(at, _)| quoted.split_at(at)) {
+        Some((inner, after)) => (unescape(inner), after.get(1..).unwrap_or_default()),
+        // The end of a long message is cut off, and the quote with it.
+        None => (unescape(quoted), ""),
+    }
+}
+
+/// What CRI-O says of an image that it looked for at mirrors first: their errors, and that of the registry itself, which was
+/// asked last.
+pub(super) fn mirrors(text: &str) -> Option<(&str, &str)> {
+    text.strip_prefix("(Mirrors also failed: [")?.split_once("]): ")
 }
 
 /// What a JSON body at the beginning, or one behind few words, says.
@@ -431,6 +486,19 @@ pub(super) fn decisive(parts: &[Part]) -> Vec<&Part> {
         at += 1;
         keep
     });
+    // runc tells a mount a second time, by the call that failed: what was to be mounted where stands in front.
+    if kept.len() > 2 && kept.iter().any(|p| p.text.contains("\" to rootfs at \"")) {
+        let last = kept.len() - 1;
+        let mut at = 0;
+        kept.retain(|p| {
+            let call =
+                ["mount through procfd", "mount src=", "0x", "data"].iter().any(|w| p.text.starts_with(w))
+                    || (p.text.starts_with("mount ") && p.text.contains("flags"));
+            let keep = at == last || !call;
+            at += 1;
+            keep
+        });
+    }
     let looked_up = kept.iter().position(|p| p.text.starts_with("lookup "));
     if let Some(found) = looked_up {
         let mut at = 0;
@@ -488,6 +556,7 @@ pub(super) fn shorten(text: &str) -> String {
         let length = rest.find([' ', '"', ',', ']', '}']).unwrap_or(rest.len());
         text.replace_range(from..from + length, "...");
     }
+    text = without_queries(&text);
     for root in ROOTS {
         while let Some(at) = text.find(root) {
             let rest = text.get(at + root.len()..).unwrap_or_default();
@@ -500,6 +569,29 @@ pub(super) fn shorten(text: &str) -> String {
         }
     }
     text
+}
+
+/// URLs without a long query: the signature of a download says nothing, and the error stands behind it.
+fn without_queries(text: &str) -> String {
+    const LONG: usize = 40;
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, url)) = rest.split_once("://") {
+        let end = url.find(|c: char| c.is_whitespace() || "\"'\\)]}>".contains(c)).unwrap_or(url.len());
+        let (url, after) = url.split_at(end);
+        let path = url.split_once('?').filter(|(_, query)| query.len() > LONG).map(|(path, _)| path);
+        out.push_str(before);
+        out.push_str("://");
+        out.push_str(path.unwrap_or(url));
+        if path.is_some() {
+            out.push_str("?...");
+            // The colon of the sentence.
+            out.push_str(url.ends_with(':').then_some(":").unwrap_or_default());
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
 }
 
 /// A path or a quoted name.

@@ -1,5 +1,7 @@
 //! What means the same in every family of messages, by the words of Go, the C library, HTTP, gRPC and Windows.
 
+use crate::diagnosis::message::Words;
+
 /// A fact that a message states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fact {
@@ -53,15 +55,15 @@ pub enum Fact {
     InUse,
 }
 
-struct Words {
+struct Row {
     fact: Fact,
     all: &'static [&'static str],
     any: &'static [&'static str],
     none: &'static [&'static str],
 }
 
-const fn words(fact: Fact, any: &'static [&'static str]) -> Words {
-    Words { fact, all: &[], any, none: &[] }
+const fn words(fact: Fact, any: &'static [&'static str]) -> Row {
+    Row { fact, all: &[], any, none: &[] }
 }
 
 const SILENT: &[&str] = &[
@@ -75,7 +77,7 @@ const SILENT: &[&str] = &[
 ];
 
 /// All rows of a fact count.
-const FACTS: &[Words] = &[
+const FACTS: &[Row] = &[
     words(
         Fact::Dns,
         &[
@@ -90,22 +92,17 @@ const FACTS: &[Words] = &[
             "nxdomain",
         ],
     ),
-    Words { fact: Fact::Dns, all: &["lookup "], any: SILENT, none: &[] },
-    Words { fact: Fact::NotYetValid, all: &["current time ", " is before "], any: &[], none: &[] },
-    Words {
-        fact: Fact::NotYetValid,
-        all: &[],
-        any: &["certificate is not yet valid"],
-        none: &["expired or"],
-    },
-    Words { fact: Fact::Expired, all: &["current time ", " is after "], any: &[], none: &[] },
-    Words {
+    Row { fact: Fact::Dns, all: &["lookup "], any: SILENT, none: &[] },
+    Row { fact: Fact::NotYetValid, all: &["current time ", " is before "], any: &[], none: &[] },
+    Row { fact: Fact::NotYetValid, all: &[], any: &["certificate is not yet valid"], none: &["expired or"] },
+    Row { fact: Fact::Expired, all: &["current time ", " is after "], any: &[], none: &[] },
+    Row {
         fact: Fact::Expired,
         all: &[],
         any: &["certificate has expired", "certificate expired"],
         none: &["not yet valid"],
     },
-    Words {
+    Row {
         fact: Fact::Tls,
         all: &[],
         any: &["x509", "tls: ", "certificate ", "ssl_", "ssl error", "handshake failure"],
@@ -169,7 +166,11 @@ const FACTS: &[Words] = &[
         &[
             "not found",
             "notfound",
-            "404",
+            "404 not found",
+            "404 page not found",
+            ": 404",
+            "status 404",
+            "code 404",
             "does not exist",
             "no such file",
             "no such container",
@@ -210,11 +211,16 @@ const FACTS: &[Words] = &[
             "429 ",
             "rate exceeded",
             "rate limit",
-            "throttl",
+            "rate limited",
+            "rate limiting",
+            "rate limiter",
+            "throttled",
+            "throttling",
+            "throttle",
             "requestlimitexceeded",
         ],
     ),
-    Words {
+    Row {
         fact: Fact::Quota,
         all: &[],
         any: &["quota", "limitexceeded", "limit exceeded"],
@@ -289,23 +295,24 @@ const FACTS: &[Words] = &[
 ];
 
 impl Fact {
-    /// Whether a message (in lower case) states it.
-    pub fn holds(self, lower: &str) -> bool {
-        FACTS.iter().any(|words| words.fact == self && words.states(lower))
+    /// Whether a message states it.
+    pub fn holds(self, message: &Words) -> bool {
+        FACTS.iter().any(|row| row.fact == self && row.states(message))
     }
 }
 
-impl Words {
-    fn states(&self, lower: &str) -> bool {
-        (self.any.is_empty() || self.any.iter().any(|word| lower.contains(word)))
-            && self.all.iter().all(|word| lower.contains(word))
-            && self.none.iter().all(|word| !lower.contains(word))
+impl Row {
+    fn states(&self, message: &Words) -> bool {
+        (self.any.is_empty() || self.any.iter().any(|word| message.state(word)))
+            && self.all.iter().all(|word| message.state(word))
+            && !self.none.iter().any(|word| message.state(word))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnosis::message::Message;
 
     /// At least one message of each row, as it is written.
     const SAMPLES: &[(Fact, &str)] = &[
@@ -352,12 +359,13 @@ mod tests {
 
     #[test]
     fn every_row_has_a_message_and_every_message_its_fact() {
+        let words = |message: &str| Message::read(message).words().clone();
         for (fact, message) in SAMPLES {
-            assert!(fact.holds(&message.to_lowercase()), "{fact:?}: {message}");
+            assert!(fact.holds(&words(message)), "{fact:?}: {message}");
         }
         for (at, row) in FACTS.iter().enumerate() {
             let mut of = SAMPLES.iter().filter(|(fact, _)| *fact == row.fact);
-            assert!(of.any(|(_, message)| row.states(&message.to_lowercase())), "row {at}: {:?}", row.fact);
+            assert!(of.any(|(_, message)| row.states(&words(message))), "row {at}: {:?}", row.fact);
         }
     }
 }

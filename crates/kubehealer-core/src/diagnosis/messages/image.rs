@@ -6,7 +6,7 @@ use super::generic::Fact;
 use super::{Of, Rule, rule};
 use crate::diagnosis::cause::CauseCode as C;
 
-const CURL: &str = "from node {node}: curl -v https://{host}/v2/";
+const CURL: &str = "from node {node}: curl -v {url}";
 
 /// First match wins.
 pub const RULES: &[Rule] = &[
@@ -44,7 +44,7 @@ pub const RULES: &[Rule] = &[
     rule("plain HTTP", C::RegistryTlsError)
         .fact(&[Fact::PlainHttp])
         .of(Of::Registry)
-        .only(&["enable TLS on {registry}, or list it as a plain HTTP registry in the container runtime's settings on every node (containerd: certs.d/{registry}/hosts.toml)"]),
+        .only(&["enable TLS on {registry}, or, only in a network that you trust, list it as a plain HTTP registry in the container runtime's settings on every node (containerd: certs.d/{registry}/hosts.toml)"]),
     rule("TLS", C::RegistryTlsError).fact(&[Fact::Tls]).of(Of::Registry),
     rule("disk full", C::NodeDiskFull).fact(&[Fact::DiskFull]).of(Of::Node),
     rule("the node cannot store it", C::ImagePullFailed)

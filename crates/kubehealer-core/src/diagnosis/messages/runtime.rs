@@ -8,6 +8,9 @@ const ON_NODE: &str = "on node {node}: read the logs of the kubelet and the cont
 const SECURITY: &str =
     "check the securityContext of the container: kubectl -n {namespace} get pod {pod} -o yaml";
 
+const CREATE: &str = "if no volume holds the parent directory: create the path in the image";
+const COVERED: &str = "if a volume holds the parent directory (compare the volumeMounts): create the path within that volume, or choose another mountPath; what is mounted over the parent directory hides the data in it";
+
 /// First match wins.
 pub const RULES: &[Rule] = &[
     // What the runtime itself needs on the node is not in the image, nor should it be.
@@ -29,7 +32,7 @@ pub const RULES: &[Rule] = &[
         .only(&["install it on node {node}", ON_NODE]),
     // Profiles, devices and working directories are missing with the words of a missing program.
     rule("seccomp", C::NodeRefused)
-        .any(&["seccomp"])
+        .any(&["seccomp", "/seccomp/"])
         .of(Of::Node)
         .only(&["put the profile into the kubelet's seccomp directory (/var/lib/kubelet/seccomp) on node {node}, or name another one in securityContext.seccompProfile"]),
     rule("AppArmor", C::NodeRefused)
@@ -62,7 +65,7 @@ pub const RULES: &[Rule] = &[
         "select device driver",
         "no such device",
     ]),
-    rule("device hook", C::DeviceAllocationFailed).of(Of::Node).all(&["hook", "nvidia"]),
+    rule("device hook", C::DeviceAllocationFailed).of(Of::Node).all(&["hook"]).any(&["nvidia", "/nvidia"]),
     rule("working directory forbidden", C::PermissionDenied)
         .any(&["chdir to cwd", "working directory"])
         .fact(&[Fact::Permission])
@@ -126,19 +129,24 @@ pub const RULES: &[Rule] = &[
     rule("read-only mount point", C::MountFailed)
         .any(&["mountpoint"])
         .fact(&[Fact::ReadOnly])
-        .note("the image does not have that path, and it is on a read-only file system")
-        .only(&["create the path in the image, or mount the parent directory as an emptyDir"]),
+        .note("the path does not exist, and its parent is on a read-only file system")
+        .only(&[CREATE, COVERED]),
     rule("read-only root", C::FileNotFound)
         .any(&[": mkdir /", "mkdirat "])
         .fact(&[Fact::ReadOnly])
-        .note("the image does not have that path, and its root file system is read-only")
-        .only(&["create the directory in the image, or mount the parent directory as an emptyDir"]),
+        .note("the path does not exist, and its parent is on a read-only file system")
+        .only(&[CREATE, COVERED]),
     rule("file in the way", C::FileNotFound).any(&[": mkdir /"]).all(&["not a directory"]).note("a part of that path is a file in the image").only(&["choose another mountPath"]),
     rule("mount, file and directory", C::MountFailed)
+        .any(&["/var/lib/kubelet/pods/", "/volumes/kubernetes.io~", "/volume-subpaths/"])
+        .all(&["mount", "not a directory"])
+        .note("one is a file, the other a directory")
+        .only(&["mount single files with subPath, and check that the ConfigMap or Secret has that key: volumeMounts of container {container}"]),
+    rule("mount, path on the node", C::MountFailed)
         .any(&["mounting", "mountpoint", "failed to mount", "mount "])
         .all(&["not a directory"])
         .note("one is a file, the other a directory")
-        .only(&["mount single files with subPath, and check that the ConfigMap or Secret has that key: volumeMounts of container {container}"]),
+        .only(&["on node {node}: ls -ld of the path that is mounted; compare it with what is at the mountPath in the image", "hostPath.type File or Directory refuses what is not of that type"]),
     rule("mount", C::MountFailed).any(&["error mounting", "mounting \"", "mountpoint", "failed to mount", "to rootfs at"]),
     rule("architecture", C::ExecFormatError).any(&["exec format error"]).note("built for another CPU architecture, or a script without #! line"),
     // Only what is said of the program itself: the runtime opens, writes and makes much else before it.

@@ -30,7 +30,7 @@ pub const RULES: &[Rule] = &[
         .note("the runtime of RuntimeClass {class} needs KVM")
         .only(&[CLASS, "run such pods only on nodes with KVM: scheduling.nodeSelector of the RuntimeClass"]),
     rule("sandbox of a virtual machine", C::SandboxFailed)
-        .any(&["agent create container", "kata", "qemu", "cloud-hypervisor", "firecracker", "dragonball", "runsc", "gvisor"])
+        .any(&["agent create container", "kata", "/kata", "qemu", "/qemu", "cloud-hypervisor", "firecracker", "dragonball", "runsc", "/runsc", "gvisor"])
         .none(&["plugin type=", "networkplugin cni", "cni network"])
         .of(Of::Node)
         .note("the sandbox agent (Kata, gVisor) failed, not the container")
@@ -58,7 +58,7 @@ pub const RULES: &[Rule] = &[
         .only(&["use the image (the pause image too) for the node's Windows build, or pin the pod with a nodeSelector on node.kubernetes.io/windows-build"]),
     // Addresses
     rule("no address of the cloud", C::NetworkSetupFailed)
-        .any(&["privateipv4address"])
+        .any(&["/privateipv4address"])
         .of(Of::Node)
         .note("the pod did not get an IP address: the VPC resource controller or its webhook did not set it")
         .only(&["check the vpc-resource-controller and vpc-admission-webhook (on EKS: enable-windows-ipam in ConfigMap amazon-vpc-cni), then delete the pod"]),
@@ -102,7 +102,7 @@ pub const RULES: &[Rule] = &[
         .note("the NetworkAttachmentDefinition that the pod names does not exist")
         .only(&["kubectl -n {namespace} get network-attachment-definitions"]),
     rule("ztunnel", C::NetworkSetupFailed)
-        .any(&["ztunnel"])
+        .any(&["ztunnel", "/ztunnel"])
         .of(Of::Node)
         .only(&["a ztunnel pod must be ready on node {node}: kubectl get pods -A -l app=ztunnel -o wide", "kubectl -n istio-system get daemonset ztunnel istio-cni-node"]),
     rule("not initialised", C::NetworkSetupFailed)
@@ -115,8 +115,7 @@ pub const RULES: &[Rule] = &[
         .of(Of::Node)
         .note("the plugin's binary is not on node {node}")
         .only(&["on node {node}: ls /opt/cni/bin; the network plugin's DaemonSet installs it", PLUGIN]),
-    rule("plugin busy", C::NetworkSetupFailed).all(&["cni"]).any(&["toomanyrequests", "too many requests", "[429]"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
-    rule("plugin busy, agent", C::NetworkSetupFailed).any(&["putendpointidtoomanyrequests"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
+    rule("plugin busy", C::NetworkSetupFailed).any(&["[429]", "putendpointidtoomanyrequests"]).of(Of::Node).note("the network plugin's agent on the node is overloaded"),
     rule("clock", C::NetworkSetupFailed)
         .fact(&[Fact::NotYetValid])
         .all(&["get \"https://"])

@@ -268,6 +268,10 @@ const RUNTIME: Samples = &[
         "error mounting \"/var/lib/kubelet/pods/1/volume-subpaths/conf/app/0\" to rootfs at \"/etc/app.yml\": mount src=/x, dst=/etc/app.yml: not a directory: unknown",
     ),
     (
+        "mount, path on the node",
+        "error mounting \"/etc/localtime\" to rootfs at \"/etc/localtime\": mount src=/etc/localtime, dst=/etc/localtime: not a directory: Are you trying to mount a directory onto a file (or vice-versa)? Check if the specified host path exists and is the expected type: unknown",
+    ),
+    (
         "mount",
         "error mounting \"/x\" to rootfs at \"/mnt/data/config.php\": open /mnt/data/config.php: permission denied",
     ),
@@ -489,7 +493,6 @@ const SANDBOX: Samples = &[
         "plugin busy",
         "plugin type=\"cilium-cni\" failed (add): unable to create endpoint: [PUT /endpoint/{id}][429] too many requests",
     ),
-    ("plugin busy, agent", "unable to create endpoint: putEndpointIdTooManyRequests"),
     (
         "plugin refused",
         "plugin type=\"calico\" failed (add): error getting ClusterInformation: connection is unauthorized: Unauthorized",
@@ -569,6 +572,7 @@ fn steps_and_notes_of_rules_have_names_that_are_known() {
         "path",
         "class",
         "server",
+        "url",
     ];
     let names = all.iter().fold(Names::default(), |names, name| names.with(name, Some("x".to_owned())));
     for rule in [image::RULES, runtime::RULES, volume::RULES, sandbox::RULES].into_iter().flatten() {
@@ -691,6 +695,7 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("runtime", "read-only root", "the runtime makes only what is not there"),
     ("runtime", "file in the way", "what ENOTDIR of mkdir means"),
     ("runtime", "mount, file and directory", "what ENOTDIR of mount means"),
+    ("runtime", "mount, path on the node", "what ENOTDIR of mount means"),
     ("runtime", "architecture", "what the kernel's ENOEXEC may mean"),
     ("runtime", "sandbox gone", "process 0 is none"),
     ("runtime", "sandbox not running", "the runtime says so"),
@@ -712,7 +717,6 @@ const CERTAIN: &[(&str, &str, &str)] = &[
     ("sandbox", "not initialised", "the runtime says so"),
     ("sandbox", "plugin not installed", "the paths are in the message"),
     ("sandbox", "plugin busy", "what status 429 means"),
-    ("sandbox", "plugin busy, agent", "what status 429 means"),
     ("sandbox", "clock", "both times are in the message"),
     ("sandbox", "server not trusted", "only a client looks at a certificate"),
     ("sandbox", "API server unreachable", "it is the path of its API"),

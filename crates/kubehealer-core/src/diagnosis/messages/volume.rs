@@ -6,7 +6,7 @@ use crate::diagnosis::cause::CauseCode as C;
 
 const DRIVER: &str =
     "check that the driver's node pod runs on node {node}: kubectl get csinodes,pods -A -o wide";
-const HOLDER: &str = "find the pod that still uses the volume: kubectl get volumeattachments; delete that pod first; if its node is shut down, taint the node out-of-service or force-delete that pod";
+const HOLDER: &str = "find the node and the pod that still use the volume: kubectl get volumeattachments; it is detached when that pod has terminated; only if its node is certainly shut down, taint the node node.kubernetes.io/out-of-service";
 const DRIVER_LOG: &str = "read the log of the storage driver's pod on node {node} and of its controller";
 
 /// First match wins. The codes are those of a mount; an attachment has its own.
@@ -71,7 +71,7 @@ pub const RULES: &[Rule] = &[
     rule("stale", C::VolumeMountFailed)
         .fact(&[Fact::Stale])
         .note("the node's mount is broken")
-        .only(&["on node {node}: umount the path, or restart the driver's pod; then delete the pod"]),
+        .only(&["on node {node}: umount the path, or restart the driver's pod; the kubelet then mounts the volume again"]),
     rule("NFS version", C::VolumeMountFailed).any(&["protocol not supported", "requested nfs version"]).only(&["set nfsvers in the mountOptions to a version that the server supports"]),
     rule("rpc.statd", C::VolumeMountFailed).any(&["rpc.statd"]).only(&["install the NFS client on the nodes (nfs-common, nfs-utils), or mount with nolock or nfsvers=4"]),
     rule("token", C::VolumeMountFailed)
@@ -80,7 +80,8 @@ pub const RULES: &[Rule] = &[
         .only(&["check that the ServiceAccount still exists, and read the log of the kubelet on node {node}"]),
     rule("mount's catch-all, network file system", C::VolumeMountFailed)
         .any(&["wrong fs type, bad option", "bad superblock"])
-        .all(&["nfs"])
+        .all(&[":/"])
+        .none(&["-t ceph"])
         .note("mount lists possible reasons; the node's kernel log may show which")
         .only(&["on node {node}: check that mount.nfs is installed (package nfs-common or nfs-utils), and dmesg"]),
     // mount(8) prints all that it could be; which of them, only the kernel says.
@@ -99,7 +100,7 @@ pub const RULES: &[Rule] = &[
         .note("the SMB server does not answer")
         .only(&["check that node {node} reaches the server (address, firewall, port 445)"]),
     rule("share missing", C::VolumeMountFailed).any(&["mount error(2)"]).note("the server has no such share or path").only(&["check the name of the share"]),
-    rule("local path missing", C::VolumeMountFailed).all(&["path \"", "does not exist"]).none(&["rpc error", "device path", "/dev/", "globalmount"]).only(&["create that path (or mount its disk) on node {node}, or correct the PersistentVolume"]),
+    rule("local path missing", C::VolumeMountFailed).all(&["path \"", "does not exist"]).none(&["rpc error", "device path", "/dev/", "globalmount"]).only(&["mount the disk that belongs to that path on node {node}, or correct the PersistentVolume; an empty directory there would only hide that the disk is missing"]),
     rule("host path", C::VolumeMountFailed).any(&["hostpath type check failed"]).only(&["check hostPath.path and type against node {node}; with containerd there is no /var/run/docker.sock"]),
     rule("path on the server", C::VolumeMountFailed).any(&["mount.nfs", "mounting"]).all(&["no such file or directory"]).only(&["check the path of the volume on its server"]),
     rule("not read yet", C::VolumeMountFailed)
