@@ -3,7 +3,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use super::cause::CauseCode;
-use super::container::{STABLE, views};
+use super::container::{STABLE, View, views};
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, Finding, Source};
@@ -243,11 +243,20 @@ pub fn ended_with_node(pod: &Pod) -> Option<Timestamp> {
     if pod.metadata.deletion_timestamp.is_known() {
         return None;
     }
-    let ends = views(pod).filter_map(|v| v.newest_end());
-    ends.filter(|e| exit::is_made_up(&e.reason, e.exit_code) || matches!(e.exit_code, 137 | 143 | 255))
-        .filter(|e| e.reason != "OOMKilled" && e.reason != "RestartingAllContainers")
-        .filter_map(|e| e.finished_at.get())
+    let ends = views(pod).filter_map(|v| Some((v.newest_end()?, may_be_killed_with_node(&v))));
+    ends.filter(|(e, may_be)| exit::is_made_up(&e.reason, e.exit_code) || *may_be)
+        .filter(|(e, _)| e.reason != "OOMKilled" && e.reason != "RestartingAllContainers")
+        .filter_map(|(e, _)| e.finished_at.get())
         .max()
+}
+
+/// Whether a signal or 255 may come from the node: a container that its own probe can have killed proves nothing, for many
+/// fail at once with what they depend on, and neither does one whose run before ended alike.
+fn may_be_killed_with_node(view: &View<'_>) -> bool {
+    let Some(end) = view.newest_end() else { return false };
+    let probed = view.spec.is_some_and(|c| c.liveness_probe.is_some() || c.startup_probe.is_some());
+    let again = view.end_before().is_some_and(|before| before.exit_code == end.exit_code);
+    !again && (end.exit_code == 255 || matches!(end.exit_code, 137 | 143) && !probed)
 }
 
 /// Whether a pod is one of those that a restart of their node would end: it has begun, and is not over.
@@ -304,6 +313,32 @@ mod tests {
             reason: "SomeReason".to_owned(),
             message: "some message".to_owned(),
             ..NodeCondition::default()
+        }
+    }
+
+    #[test]
+    fn what_a_probe_or_the_program_itself_can_have_ended_is_no_sign_of_its_node() {
+        let end = |code: i32, reason: &str| serde_json::json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": "2026-11-30T10:00:00Z"}});
+        let pod = |probe: bool, last: serde_json::Value, now: serde_json::Value| -> Pod {
+            let probe =
+                if probe { serde_json::json!({"httpGet": {"port": 8080}}) } else { serde_json::Value::Null };
+            serde_json::from_value(serde_json::json!({
+                "spec": {"containers": [{"name": "a", "livenessProbe": probe}]},
+                "status": {"containerStatuses": [{"name": "a", "lastState": last, "state": now}]},
+            }))
+            .unwrap()
+        };
+        let running = || serde_json::json!({"running": {"startedAt": "2026-11-30T10:00:10Z"}});
+        for (probe, last, now, counts) in [
+            (false, end(137, "Error"), running(), true),
+            (false, end(255, "Error"), running(), true),
+            (true, end(255, "Unknown"), running(), true),
+            (true, end(137, "Error"), running(), false),
+            (true, end(143, "Error"), running(), false),
+            (false, end(255, "Error"), end(255, "Error"), false),
+        ] {
+            let words = format!("{probe} {last} {now}");
+            assert_eq!(ended_with_node(&pod(probe, last, now)).is_some(), counts, "{words}");
         }
     }
 

@@ -1,5 +1,6 @@
 //! What the container itself said of its termination: its log and its termination message.
 
+use super::exits::IF_MEANT;
 use crate::diagnosis::container::View;
 use crate::diagnosis::logs::{self, LogTail, LogVerdict};
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
@@ -139,6 +140,11 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict, own: bool) {
         // An end in order stays what it is; the log only adds why.
         finding.cause.text = format!("{}; {said}", finding.cause.text);
         finding.summary = format!("{}; {said}", finding.summary);
+        if verdict.error {
+            // It did not complete: it gave up.
+            finding.summary = finding.summary.replacen(": completes with ", ": exits with ", 1);
+            finding.next_steps.retain(|step| !step.starts_with(IF_MEANT));
+        }
         finding.confidence = finding.confidence.min(Confidence::Probable);
         return;
     }
