@@ -142,7 +142,7 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict, own: bool) {
         finding.summary = format!("{}; {said}", finding.summary);
         if verdict.error {
             // It did not complete: it gave up.
-            finding.summary = finding.summary.replacen(": completes with ", ": exits with ", 1);
+            finding.summary = finding.summary.replacen(": completes with exit code", ": exits with code", 1);
             finding.next_steps.retain(|step| !step.starts_with(IF_MEANT));
         }
         finding.confidence = finding.confidence.min(Confidence::Probable);

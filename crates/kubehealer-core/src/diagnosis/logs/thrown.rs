@@ -182,7 +182,13 @@ pub(super) fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool)
     }
     if python && thrown.len() > 1 {
         // Python prints the root first, and last what came of it.
-        if direct {
+        // An exception that names nothing is told from the one that it came of.
+        let nameless = |last: &Thrown| {
+            !last.message.contains(['\'', '"', '/', '_'])
+                && !last.message.contains(|c: char| c.is_ascii_digit())
+        };
+        let inner_names = thrown.first().is_some_and(|first| !nameless(first));
+        if direct || inner_names && thrown.last().is_some_and(nameless) {
             thrown.reverse();
         } else {
             thrown.drain(..thrown.len() - 1);
