@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use super::crash_loop::Shape;
 use super::kills::unexplained_kill;
-use super::last_words::with_message;
+use super::last_words::{IF_MEANT, with_message};
 use super::out_of_memory::out_of_memory;
 use super::{failing, log_command, spell};
 use crate::diagnosis::container::{View, uptime};
@@ -139,9 +139,6 @@ fn completed(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> Findin
     }
     finding
 }
-
-/// What a step begins with that takes the exit for the end of the work.
-pub(super) const IF_MEANT: &str = "if the work is meant to complete";
 
 /// What to do about a command that ends: a Job can replace a Deployment or a pod of its own, not what has one pod per node or
 /// an identity.

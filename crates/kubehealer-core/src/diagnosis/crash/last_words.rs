@@ -1,10 +1,12 @@
 //! What the container itself said of its termination: its log and its termination message.
 
-use super::exits::IF_MEANT;
 use crate::diagnosis::container::View;
 use crate::diagnosis::logs::{self, LogTail, LogVerdict};
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::Terminated;
+
+/// What a step begins with that takes the exit for the end of the work.
+pub(super) const IF_MEANT: &str = "if the work is meant to complete";
 
 /// Reads the log of the run that terminated, if there is one.
 pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
