@@ -161,6 +161,15 @@ const RULES: &[Rule] = &[
         of_program: false,
     },
     Rule {
+        // The kubelet's gRPC client tries again until the time is over, also where the port refuses it.
+        any: &["failed to connect service"],
+        with: &SLOW,
+        short: "failed to connect within timeoutSeconds",
+        hint: "either nothing listens on this port of the pod's address, or the connection takes too long: compare with the port and address in the program's log, then check network policies",
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
         any: &["dial tcp", "failed to connect"],
         with: &SLOW,
         short: "the connection times out",
@@ -207,6 +216,15 @@ const RULES: &[Rule] = &[
         hint: "the program closes the probe's connection: read its log, and check the probe's port",
         may_be_slow: true,
         of_program: true,
+    },
+    Rule {
+        // The first bytes of a TLS record: an alert, or a handshake.
+        any: &["malformed http response \"\\x15\\x03", "malformed http response \"\\x16\\x03"],
+        with: &[],
+        short: "the port answers with TLS",
+        hint: "the port speaks TLS: set the probe's scheme to HTTPS",
+        may_be_slow: false,
+        of_program: false,
     },
     Rule {
         any: &["malformed http", "http request to an https server"],
@@ -631,12 +649,14 @@ mod tests {
             "Get \"https://127.0.0.1:10257/healthz\": dial tcp 127.0.0.1:10257: connect: connection refused",
             "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: connection refused",
             "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: no route to host",
+            "timeout: failed to connect service \"10.1.1.1:9090\" within 1s: context deadline exceeded",
             "dial tcp 10.1.1.1:8080: i/o timeout",
             "Get \"https://10.1.1.1:8443/ready\": net/http: TLS handshake timeout",
             "Get \"http://10.1.1.1:8080/ready\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
             "Get \"https://10.1.1.1:8080/ready\": http: server gave HTTP response to HTTPS client",
             "Get \"https://10.1.1.1:50051/ready\": tls: first record does not look like a TLS handshake",
             "Get \"http://10.1.1.1:8080/ready\": EOF",
+            "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x15\\x03\\x01\\x00\\x02\\x02P\"",
             "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response",
             "Get \"https://10.1.1.1:8443/ready\": remote error: tls: certificate required",
             "Get \"https://10.1.1.1:8443/ready\": remote error: tls: handshake failure",
