@@ -75,7 +75,7 @@ pub struct Active {
     long_runs: Vec<LongRun>,
     recheck: Option<Timestamp>,
     recent: Box<[RecentTermination]>,
-    ended_with_node: Option<Timestamp>,
+    ended_with_node: Option<nodes::EndedWithNode>,
 }
 
 /// A termination of a container that is shown for a while.
@@ -98,7 +98,7 @@ pub struct ActivePod<'a> {
     pub findings: &'a [Arc<CompactFinding>],
     pub incidents: &'a [Incident],
     /// When its containers ended as they do when their node restarts, if they did and the pod goes on.
-    pub ended_with_node: Option<Timestamp>,
+    pub ended_with_node: Option<nodes::EndedWithNode>,
     recent: &'a [RecentTermination],
     packed: &'a Packed<Pod>,
 }

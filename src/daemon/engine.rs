@@ -22,6 +22,7 @@ use super::queue::Queue;
 use super::state::{ClusterState, SeenSet};
 use super::{Clock, Settings};
 use crate::cluster::watch::{Resource, Watch, WatchHealth};
+use crate::diagnosis::nodes::EndedWithNode;
 use crate::diagnosis::survey::Tally;
 use crate::diagnosis::world::Pods;
 use crate::diagnosis::{Change, Finding, Snapshot, Sources, Start, Survey, WorkloadRef, World, survey};
@@ -598,7 +599,7 @@ struct ActivePods<'e> {
     engine: &'e Engine,
     /// Those with findings, by where they belong.
     by_workload: HashMap<Arc<WorkloadKey>, Vec<Uid>>,
-    terminations: Vec<(String, Timestamp)>,
+    terminations: Vec<(String, EndedWithNode)>,
     events: HashMap<Uid, Vec<Event>>,
 }
 
@@ -627,7 +628,7 @@ impl Pods for ActivePods<'_> {
         incidents.pods_on(node) as usize
     }
 
-    fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
+    fn terminations_with_node(&self) -> Vec<(String, EndedWithNode)> {
         self.terminations.clone()
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kubehealer::cluster::watch::{Selection, Shard};
 use kubehealer::daemon::{self, Running, StartError};
-use kubehealer::diagnosis::{OwnerLabels, Snapshot, Sources, World, survey, world};
+use kubehealer::diagnosis::{OwnerLabels, Snapshot, Sources, World, nodes, survey, world};
 use kubehealer::incidents::{FirstSeen, Incidents, What};
 use kubehealer::metrics::Metrics;
 use kubehealer::objects::{CronJob, Job, Object, Pod, Workload, from_object};
@@ -331,7 +331,7 @@ impl world::Pods for NoPods<'_> {
     fn on_node(&self, _: &str) -> usize {
         0
     }
-    fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
+    fn terminations_with_node(&self) -> Vec<(String, nodes::EndedWithNode)> {
         Vec::new()
     }
     fn events_of(&self, _: &str) -> std::borrow::Cow<'_, [kubehealer::objects::Event]> {

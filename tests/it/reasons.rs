@@ -272,7 +272,7 @@ fn exit_codes_and_signals_are_named() {
         ("Error", 159, C::BadSystemCall, "SIGSYS"),
         ("seccomp killed", 159, C::BadSystemCall, "seccomp"),
         ("Error", 127, C::CommandNotFound, "not found"),
-        ("Error", 126, C::CommandNotExecutable, "could not be executed"),
+        ("Error", 126, C::CommandNotExecutable, "cannot be executed"),
         ("Error", -1, C::ApplicationError, "exit code -1"),
         ("Error", -1_073_741_819, C::SegmentationFault, "0xC0000005"),
         ("Error", 3_221_225_477, C::SegmentationFault, "access violation"),

@@ -51,25 +51,26 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
         1 | 2 => (C::ApplicationError, format!("exit code {exit_code}")),
         101 => known(C::ApplicationError, "as after a panic of a Rust program"),
         125 => known(C::RuntimeError, "as when docker run itself fails"),
-        126 => known(C::CommandNotExecutable, "the command was found but could not be executed"),
-        127 => known(C::CommandNotFound, "the command was not found"),
+        126 => known(C::CommandNotExecutable, "as when a command is found but cannot be executed"),
+        127 => known(C::CommandNotFound, "as when a command or a shared library is not found"),
         128 if reason == "StartError" || reason == "ContainerCannotRun" => {
             known(C::RuntimeError, "the container could not be started")
         }
         129 => known(C::Signal, "SIGHUP"),
         130 => known(C::Signal, "SIGINT, as by Ctrl-C"),
         131 => known(C::Signal, "SIGQUIT"),
-        136 => known(C::Signal, "SIGFPE, an arithmetic error such as a division by zero"),
-        141 => known(C::Signal, "SIGPIPE: it wrote to a pipe or socket that was closed"),
-        132 => {
-            known(C::IllegalInstruction, "SIGILL, an illegal instruction: wrong CPU features or architecture")
-        }
-        134 => known(C::Aborted, "SIGABRT: the program aborted itself"),
-        135 => known(C::BusError, "SIGBUS: memory that could not be mapped, as on a full tmpfs"),
+        136 => known(C::Signal, "SIGFPE, as after a division by zero"),
+        141 => known(C::Signal, "SIGPIPE, as after a write to a closed pipe or socket"),
+        132 => known(
+            C::IllegalInstruction,
+            "SIGILL, an illegal instruction: as on a CPU without the features that the program needs",
+        ),
+        134 => known(C::Aborted, "SIGABRT, as when a program aborts itself"),
+        135 => known(C::BusError, "SIGBUS, as when /dev/shm or a mapped file has no room"),
         137 => known(C::Killed, "SIGKILL"),
         139 => known(C::SegmentationFault, "SIGSEGV, a segmentation fault, signal 11"),
         143 => known(C::Terminated, "SIGTERM"),
-        159 => known(C::BadSystemCall, "SIGSYS: a system call that seccomp forbids"),
+        159 => known(C::BadSystemCall, "SIGSYS, as for a system call that seccomp forbids"),
         255 => known(C::ApplicationError, "-1"),
         -1 => known(C::ApplicationError, "the runtime could not read the code"),
         // Windows: an NTSTATUS, which people know and search for in hexadecimal.
@@ -80,7 +81,7 @@ pub fn meaning(exit_code: i32, reason: &str) -> (CauseCode, String) {
                 "0xC000013A" => (C::Terminated, ", Ctrl-C on Windows"),
                 "0xC0000135" => (C::LibraryNotFound, ", a DLL was not found"),
                 "0xC0000139" => (C::LibraryNotFound, ", a DLL lacks an entry point"),
-                "0xC0000142" => (C::LibraryNotFound, ", a DLL could not be initialized"),
+                "0xC0000142" => (C::ApplicationError, ", a DLL could not be initialized"),
                 "0xC00000FD" => (C::Panic, ", a stack overflow"),
                 "0xC0000409" => (C::Aborted, ", stopped by Windows for a fatal error (fail fast)"),
                 "0xC000001D" => (C::IllegalInstruction, ", an illegal instruction"),

@@ -327,12 +327,14 @@ pub fn classify(tail: &LogTail, exit_code: Option<i32>) -> Option<LogVerdict> {
         Some(found) => (found.rule.cause, true, found.rule.name),
         None => (CauseCode::LoggedError, false, if choice.error { "error-line" } else { "last-line" }),
     };
-    if let Some(concluded) = rank::conclusion(&records, choice.record) {
-        let concluded = sentence::of(concluded, None);
+    if let Some(concluded_by) = rank::conclusion(&records, choice.record) {
+        let concluded = sentence::of(concluded_by, None);
         let end = text.get(floor(&text, text.len().saturating_sub(20))..).unwrap_or_default();
         let adds = !concluded.is_empty() && !text.contains(&concluded) && !concluded.contains(end);
         if adds && concluded.len() + text.len() < MAX_QUOTE {
-            text = format!("{concluded}: {text}");
+            // With a reason of its own it may be of another matter.
+            let mark = if rank::has_reason(concluded_by) { ";" } else { ":" };
+            text = format!("{concluded}{mark} {text}");
         }
     }
     if rule == table::LEASE_LOST
@@ -378,5 +380,158 @@ fn evidence(record: &record::Record, lines: &[String], words: Option<&str>) -> S
         }
         None if raw.len() <= MAX_QUOTE && raw.contains(said.as_str()) => raw.to_owned(),
         None => said,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(log: &str) -> String {
+        classify(&LogTail::from_bytes(log.as_bytes()), Some(1))
+            .map(|verdict| verdict.text)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn what_a_program_recovered_from_does_not_lead() {
+        for (log, wanted, other) in [
+            (
+                r##"etcd 09:57:58.10 INFO  ==> Welcome to the Bitnami etcd container
+etcd 09:57:58.12 INFO  ==> ** Starting etcd setup **
+etcd 09:57:58.14 INFO  ==> Validating settings in ETCD_* env vars..
+etcd 09:57:58.15 WARN  ==> You set the environment variable ALLOW_NONE_AUTHENTICATION=yes. For safety reasons, do not use this flag in a production environment.
+etcd 09:57:58.20 INFO  ==> ** etcd setup finished! **
+{"level":"info","ts":"2026-11-30T09:57:58.301Z","caller":"etcdmain/etcd.go:73","msg":"Running: ","args":["etcd"]}
+{"level":"warn","ts":"2026-11-30T09:57:59.301Z","caller":"rafthttp/http.go:413","msg":"failed to find remote peer in cluster","local-member-id":"aa","error":"remote peer not found"}
+{"level":"warn","ts":"2026-11-30T09:57:59.401Z","caller":"etcdserver/server.go:1134","msg":"server error","error":"the member has been permanently removed from the cluster"}
+{"level":"warn","ts":"2026-11-30T09:57:59.402Z","caller":"etcdserver/server.go:1135","msg":"data-dir used by this member must be removed"}
+"##,
+                r"the member has been permanently removed",
+                "production",
+            ),
+            (
+                r##"postgresql-repmgr 09:57:58.10 INFO  ==> Welcome to the Bitnami postgresql-repmgr container
+postgresql 09:57:58.15 WARN  ==> You set the environment variable ALLOW_EMPTY_PASSWORD=yes. For safety reasons, do not use this flag in a production environment.
+postgresql 09:57:58.20 INFO  ==> ** Starting PostgreSQL setup **
+mkdir: cannot create directory '/bitnami/postgresql/data': Permission denied
+"##,
+                r"cannot create directory '/bitnami/postgresql/data'",
+                "ALLOW_EMPTY",
+            ),
+            (
+                r##"2026-11-30T09:57:58Z ERROR failed to connect to redis at redis.shop.svc:6379: dial tcp: i/o timeout (attempt 1)
+2026-11-30T09:57:59Z INFO retry succeeded: connected to redis.shop.svc:6379
+2026-11-30T09:58:00Z INFO loading configuration from /etc/app/config.yaml
+2026-11-30T09:58:01Z INFO starting scheduler
+scheduler: cannot parse cron expression "61 * * * *": end of range (61) above maximum (59)
+"##,
+                r"cannot parse cron expression",
+                "redis",
+            ),
+            (
+                r##"2026/11/30 09:57:50 nats: connect to nats://nats.mq:4222: connection refused
+2026/11/30 09:57:53 nats: connected to nats://nats.mq:4222
+2026/11/30 09:57:54 schema registry ok
+2026/11/30 09:57:54 stream ORDERS: consumer billing: max ack pending 1000 exceeds limit 500
+"##,
+                r"exceeds limit 500",
+                "refused",
+            ),
+            (
+                r##"[2026-11-30T09:57:50Z ERROR app::db] pool timed out while waiting for an open connection to pg.shop:5432
+[2026-11-30T09:57:53Z INFO  app::db] connected to pg.shop:5432 after 2 retries
+[2026-11-30T09:57:54Z ERROR app] feature flag file /etc/flags.json: expected `,` or `}` at line 4 column 2
+"##,
+                r"feature flag file /etc/flags.json",
+                "pg.shop",
+            ),
+            (
+                r##"[2026-11-30 09:57:50 +0000] [1] [INFO] Starting gunicorn 21.2.0
+[2026-11-30 09:57:51 +0000] [8] [INFO] Booting worker with pid: 8
+2026-11-30 09:57:52,100 ERROR statsd: could not resolve statsd.monitoring: Name or service not known
+[2026-11-30 09:57:53 +0000] [8] [ERROR] Exception in worker process
+Traceback (most recent call last):
+  File "/usr/lib/python3/gunicorn/arbiter.py", line 589, in spawn_worker
+    worker.init_process()
+  File "/app/shop/plans.py", line 44, in load
+    raise PlanError("tenant 7 has no plan 'gold'")
+shop.plans.PlanError: tenant 7 has no plan 'gold'
+[2026-11-30 09:57:53 +0000] [8] [INFO] Worker exiting (pid: 8)
+[2026-11-30 09:57:54 +0000] [1] [ERROR] Worker (pid:8) exited with code 3
+[2026-11-30 09:57:54 +0000] [1] [ERROR] Shutting down: Master
+[2026-11-30 09:57:54 +0000] [1] [ERROR] Reason: Worker failed to boot.
+"##,
+                r"PlanError: tenant 7 has no plan 'gold'",
+                "statsd",
+            ),
+            (
+                r##"2026-11-30 09:57:50 ERROR geo: open /plugins/geo.mmdb: no such file or directory
+2026-11-30 09:57:51 INFO cache warmed in 800ms
+2026-11-30 09:57:52 ERROR store: cannot obtain exclusive lock on /data/db.lock
+"##,
+                r"/data/db.lock",
+                "geo",
+            ),
+            (
+                r##"time="2026-11-30T09:57:50Z" level=error msg="tracing disabled" error="dial tcp: lookup otel-collector: no such host"
+time="2026-11-30T09:57:50Z" level=info msg="loading rules" dir=/rules
+time="2026-11-30T09:57:52Z" level=fatal msg="rule group invalid" file=/rules/slo.yaml error="group \"slo\", rule 3: duplicate alert name HighLatency"
+"##,
+                r"rule 3: duplicate alert name",
+                "otel",
+            ),
+            (
+                r##"Traceback (most recent call last):
+  File "/app/conf.py", line 8, in load
+    return open(path)
+FileNotFoundError: [Errno 2] No such file or directory: '/etc/shop/settings.toml'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/app/main.py", line 3, in <module>
+    conf.load()
+  File "/app/conf.py", line 11, in load
+    raise ConfigError("settings could not be loaded")
+conf.ConfigError: settings could not be loaded
+"##,
+                r"No such file or directory: '/etc/shop/settings.toml'",
+                "",
+            ),
+            (
+                r##"Exception in thread "main" kotlinx.coroutines.JobCancellationException: Parent job is Cancelling; job=StandaloneCoroutine{Cancelling}@1
+Caused by: com.acme.ConfigException: cannot load profile
+	at com.acme.Main.main(Main.kt:12)
+Caused by: java.nio.file.NoSuchFileException: /config/application.conf
+	at java.base/sun.nio.fs.UnixException.translate(UnixException.java:92)
+"##,
+                r"NoSuchFileException: /config/application.conf",
+                "Coroutine",
+            ),
+            (
+                r##"09:57:58.100 [notice] Application shop exited: Shop.Application.start(:normal, []) returned an error: shutdown: failed to start child: Shop.Repo
+    ** (EXIT) an exception was raised:
+        ** (RuntimeError) environment variable DATABASE_URL is missing.
+            (shop 0.1.0) lib/shop/repo.ex:12: Shop.Repo.init/2
+{"Kernel pid terminated",application_controller,"{application_start_failure,shop,{{shutdown,...}}}"}
+"##,
+                r"environment variable DATABASE_URL is missing",
+                "Kernel pid",
+            ),
+            (
+                r##"[2026-11-30 09:57:58] production.ERROR: SQLSTATE[42S02]: Base table or view not found: 1146 Table 'shop.sessions' doesn't exist (Connection: mysql, SQL: select * from `sessions`) {"exception":"[object] (Illuminate\\Database\\QueryException(code: 42S02): SQLSTATE[42S02] at /app/vendor/x.php:829)
+[stacktrace]
+#0 /app/vendor/y.php(783): runQueryCallback()
+"}
+"##,
+                r"Table 'shop.sessions' doesn't exist",
+                "[object]",
+            ),
+        ] {
+            let text = said(log);
+            assert!(text.contains(wanted), "{wanted:?} is not in: {text}");
+            assert!(other.is_empty() || !text.contains(other), "{other:?} is in: {text}");
+        }
     }
 }

@@ -19,6 +19,8 @@ const SAME_TIME: SignedDuration = SignedDuration::from_secs(120);
 const STARTING: SignedDuration = SignedDuration::from_secs(120);
 /// Fewer pods than this prove nothing about their node.
 const FEWEST: usize = 3;
+/// So many of them must be such as no probe can have killed.
+const FEWEST_UNPROBED: usize = 2;
 
 /// The taint that the cloud's node controller sets when the machine of a silent node is stopped (k8s.io/cloud-provider/api).
 const SHUT_DOWN: &str = "node.cloudprovider.kubernetes.io/shutdown";
@@ -246,18 +248,35 @@ fn of_node(node: &Node, reason: Reason) -> Finding {
     finding
 }
 
-/// The end of a container as a restart of its node or runtime leaves it: when, unless it is not known.
+/// That containers of a pod ended as a restart of their node or runtime leaves them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndedWithNode {
+    /// When.
+    pub at: Timestamp,
+    /// Whether no probe of their own can have had them killed: many fail at once with what they depend on.
+    pub unprobed: bool,
+}
+
+/// The end of a container as a restart of its node or runtime leaves it, if its time is known.
 /// 255 with `Unknown` is containerd's word for a task that was gone when it came back; the kubelet makes up
-/// `ContainerStatusUnknown`; where processes were killed in good order it is 137 or 143 like any other.
-pub fn ended_with_node(pod: &Pod) -> Option<Timestamp> {
+/// `ContainerStatusUnknown`; where processes were killed in good order it is 137 or 143 like any other. A run that ended as
+/// the one before did is no sign of the node.
+pub fn ended_with_node(pod: &Pod) -> Option<EndedWithNode> {
     if pod.metadata.deletion_timestamp.is_known() {
         return None;
     }
-    let ends = views(pod).filter_map(|v| v.newest_end());
-    ends.filter(|e| exit::is_made_up(&e.reason, e.exit_code) || matches!(e.exit_code, 137 | 143 | 255))
-        .filter(|e| e.reason != "OOMKilled" && e.reason != "RestartingAllContainers")
-        .filter_map(|e| e.finished_at.get())
-        .max()
+    let ends = views(pod).filter_map(|view| {
+        let end = view.newest_end()?;
+        let made_up = exit::is_made_up(&end.reason, end.exit_code);
+        let again = view.end_before().is_some_and(|before| before.exit_code == end.exit_code);
+        let killed = matches!(end.exit_code, 137 | 143 | 255) && !again;
+        let own = matches!(end.reason.as_str(), "OOMKilled" | "RestartingAllContainers");
+        let probed = view.spec.is_some_and(|c| c.liveness_probe.is_some() || c.startup_probe.is_some());
+        let unprobed = made_up || end.exit_code == 255 || !probed;
+        let at = end.finished_at.get()?;
+        ((made_up || killed) && !own).then_some(EndedWithNode { at, unprobed })
+    });
+    ends.reduce(|a, b| EndedWithNode { at: a.at.max(b.at), unprobed: a.unprobed || b.unprobed })
 }
 
 /// Whether a pod is one of those that a restart of their node would end: it has begun, and is not over.
@@ -273,14 +292,16 @@ pub fn is_down(node: &Node) -> bool {
 
 /// A node on which most containers ended at the same time, if they did. `ends` are the [`ended_with_node`] of the pods that
 /// [`runs`] tells to be on it, which are `pods`.
-pub fn restarted(node: &Node, mut ends: Vec<Timestamp>, pods: usize, look: &mut Look) -> Option<Finding> {
+pub fn restarted(node: &Node, mut ends: Vec<EndedWithNode>, pods: usize, look: &mut Look) -> Option<Finding> {
     ends.sort_unstable();
     let best = ends.iter().enumerate().map(|(at, from)| {
-        let after = ends.iter().skip(at);
-        (after.take_while(|end| end.duration_since(*from) <= SAME_TIME).count(), *from)
+        let after = ends.iter().skip(at).take_while(|end| end.at.duration_since(from.at) <= SAME_TIME);
+        let (all, unprobed) =
+            after.fold((0, 0), |(all, unprobed), end| (all + 1, unprobed + usize::from(end.unprobed)));
+        (all, unprobed, from.at)
     });
-    let (together, from) = best.max()?;
-    if together < FEWEST || together * 2 < pods {
+    let (together, unprobed, from) = best.max()?;
+    if together < FEWEST || together * 2 < pods || unprobed < FEWEST_UNPROBED {
         return None;
     }
     let name = text::name(&node.metadata.name);
@@ -315,6 +336,40 @@ mod tests {
             message: "some message".to_owned(),
             ..NodeCondition::default()
         }
+    }
+
+    #[test]
+    fn what_a_probe_or_the_program_itself_can_have_ended_is_no_sign_of_its_node() {
+        let end = |code: i32, reason: &str| serde_json::json!({"terminated": {"exitCode": code, "reason": reason, "finishedAt": "2026-11-30T10:00:00Z"}});
+        let pod = |probe: bool, last: serde_json::Value, now: serde_json::Value| -> Pod {
+            let probe =
+                if probe { serde_json::json!({"httpGet": {"port": 8080}}) } else { serde_json::Value::Null };
+            serde_json::from_value(serde_json::json!({
+                "spec": {"containers": [{"name": "a", "livenessProbe": probe}]},
+                "status": {"containerStatuses": [{"name": "a", "lastState": last, "state": now}]},
+            }))
+            .unwrap()
+        };
+        let running = || serde_json::json!({"running": {"startedAt": "2026-11-30T10:00:10Z"}});
+        for (probe, last, now, unprobed) in [
+            (false, end(137, "Error"), running(), Some(true)),
+            (false, end(255, "Error"), running(), Some(true)),
+            (true, end(255, "Unknown"), running(), Some(true)),
+            (true, end(137, "Error"), running(), Some(false)),
+            (true, end(143, "Error"), running(), Some(false)),
+            (false, end(255, "Error"), end(255, "Error"), None),
+            (false, end(137, "OOMKilled"), running(), None),
+        ] {
+            let words = format!("{probe} {last} {now}");
+            assert_eq!(ended_with_node(&pod(probe, last, now)).map(|end| end.unprobed), unprobed, "{words}");
+        }
+        let mut node = Node::default();
+        node.metadata.name = "n1".to_owned();
+        let at = |unprobed: usize| {
+            let ends = (0..5).map(|n| EndedWithNode { at: Timestamp::UNIX_EPOCH, unprobed: n < unprobed });
+            restarted(&node, ends.collect(), 6, &mut Look::at(Timestamp::UNIX_EPOCH)).is_some()
+        };
+        assert!(at(5) && at(2) && !at(1) && !at(0));
     }
 
     #[test]

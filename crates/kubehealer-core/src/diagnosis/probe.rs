@@ -136,6 +136,15 @@ const RULES: &[Rule] = &[
         of_program: true,
     },
     Rule {
+        // A probe with a host of its own is made from the node: this is the node's loopback, not the pod's.
+        any: &["dial tcp 127.", "dial tcp [::1]:"],
+        with: &["connection refused", "actively refused"],
+        short: "connection refused",
+        hint: "the probe's host is the node's own loopback address: it reaches the program only with hostNetwork: true; without it, remove host from the probe; with it, compare the port with that in the program's log",
+        may_be_slow: true,
+        of_program: true,
+    },
+    Rule {
         any: &["connection refused", "actively refused"],
         with: &[],
         short: "connection refused",
@@ -150,6 +159,15 @@ const RULES: &[Rule] = &[
         hint: "the node cannot reach the pod's port: check network policies and the network plugin",
         may_be_slow: false,
         of_program: false,
+    },
+    Rule {
+        // The kubelet's gRPC client tries again until the time is over, also where the port refuses it.
+        any: &["failed to connect service"],
+        with: &SLOW,
+        short: "failed to connect within timeoutSeconds",
+        hint: "either nothing listens on this port of the pod's address, or the connection takes too long: compare with the port and address in the program's log, then check network policies",
+        may_be_slow: true,
+        of_program: true,
     },
     Rule {
         any: &["dial tcp", "failed to connect"],
@@ -198,6 +216,15 @@ const RULES: &[Rule] = &[
         hint: "the program closes the probe's connection: read its log, and check the probe's port",
         may_be_slow: true,
         of_program: true,
+    },
+    Rule {
+        // The first bytes of a TLS record: an alert, or a handshake.
+        any: &["malformed http response \"\\x15\\x03", "malformed http response \"\\x16\\x03"],
+        with: &[],
+        short: "the port answers with TLS",
+        hint: "the port speaks TLS: set the probe's scheme to HTTPS",
+        may_be_slow: false,
+        of_program: false,
     },
     Rule {
         any: &["malformed http", "http request to an https server"],
@@ -402,10 +429,17 @@ pub fn compare_with_log(finding: &mut Finding, said: &str, listens: &[String]) {
         return;
     }
     let asked = text::between(said, "dial tcp ", ": ").and_then(|peer| peer.rsplit_once(':'));
-    let Some((_, asked)) = asked else { return };
+    let Some((host, asked)) = asked else { return };
+    // On a loopback address one that is bound to it is reached: of the node with its network, of the pod in a command.
+    let on_loopback = listens::is_loopback(&format!("{host}:"));
+    let by_kubelet = said.starts_with("Get \"") || said.starts_with("dial tcp ");
+    // A command may ask another pod.
+    if !by_kubelet && !on_loopback {
+        return;
+    }
     let of_port: Vec<&String> =
         listens.iter().filter(|a| a.rsplit_once(':').is_some_and(|(_, port)| port == asked)).collect();
-    let loopback = of_port.iter().all(|a| listens::is_loopback(a));
+    let loopback = !on_loopback && of_port.iter().all(|a| listens::is_loopback(a));
     // It did listen there, so it stopped, or that was before.
     if !of_port.is_empty() && !loopback {
         return;
@@ -612,14 +646,17 @@ mod tests {
     fn every_rule_has_a_sample_that_it_takes() {
         let samples = [
             "service unhealthy (responded with \"NOT_SERVING\")",
+            "Get \"https://127.0.0.1:10257/healthz\": dial tcp 127.0.0.1:10257: connect: connection refused",
             "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: connection refused",
             "Get \"http://10.1.1.1:8080/ready\": dial tcp 10.1.1.1:8080: connect: no route to host",
+            "timeout: failed to connect service \"10.1.1.1:9090\" within 1s: context deadline exceeded",
             "dial tcp 10.1.1.1:8080: i/o timeout",
             "Get \"https://10.1.1.1:8443/ready\": net/http: TLS handshake timeout",
             "Get \"http://10.1.1.1:8080/ready\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)",
             "Get \"https://10.1.1.1:8080/ready\": http: server gave HTTP response to HTTPS client",
             "Get \"https://10.1.1.1:50051/ready\": tls: first record does not look like a TLS handshake",
             "Get \"http://10.1.1.1:8080/ready\": EOF",
+            "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x15\\x03\\x01\\x00\\x02\\x02P\"",
             "Get \"http://10.1.1.1:8080/ready\": net/http: HTTP/1.x transport connection broken: malformed HTTP response",
             "Get \"https://10.1.1.1:8443/ready\": remote error: tls: certificate required",
             "Get \"https://10.1.1.1:8443/ready\": remote error: tls: handshake failure",
@@ -687,6 +724,36 @@ mod tests {
             let (summary, steps) = compared(listens);
             assert_eq!(summary, "refused", "{listens:?}");
             assert!(steps.contains(NOTHING_LISTENS), "{listens:?}");
+        }
+    }
+
+    #[test]
+    fn a_program_is_not_opened_to_the_network_for_a_probe_of_a_loopback_address() {
+        for (said, listens, tells) in [
+            (
+                "Get \"http://127.0.0.1:10257/healthz\": dial tcp 127.0.0.1:10257: connect: connection refused",
+                "127.0.0.1:10257",
+                "",
+            ),
+            ("dial tcp [::1]:9100: connect: connection refused", "[::1]:9100", ""),
+            (
+                "Get \"http://127.0.0.1:9099/live\": dial tcp 127.0.0.1:9099: connect: connection refused",
+                "127.0.0.1:9098",
+                "port 9099",
+            ),
+            ("check failed: dial tcp 127.0.0.1:8080: connect: connection refused", "127.0.0.1:8080", ""),
+            ("health: dial tcp 10.9.0.4:5432: connect: connection refused", "0.0.0.0:8080", ""),
+        ] {
+            let mut finding =
+                Finding::of_pod(&crate::objects::Pod::default(), super::super::Reason::LivenessProbeFailed);
+            let command: Probe = serde_json::from_str(r#"{"exec":{"command":["check"]}}"#).unwrap();
+            let by_kubelet = said.starts_with("Get") || said.starts_with("dial");
+            read(said, (!by_kubelet).then_some(&command)).tell(&mut finding);
+            compare_with_log(&mut finding, said, &[listens.to_owned()]);
+            let steps = finding.next_steps.join("\n");
+            assert!(!steps.contains("0.0.0.0") && !steps.contains("of the pod's address"), "{said}: {steps}");
+            assert!(steps.contains(tells), "{said}: {steps}");
+            assert_eq!(finding.summary.contains("listens on"), !tells.is_empty(), "{}", finding.summary);
         }
     }
 

@@ -296,7 +296,7 @@ struct AllPods<'s> {
     events: &'s EventsBy<'s, String>,
     by_workload: HashMap<(&'s str, &'s WorkloadRef), Vec<&'s Finding>>,
     on_node: HashMap<&'s str, usize>,
-    terminations: Vec<(String, Timestamp)>,
+    terminations: Vec<(String, nodes::EndedWithNode)>,
 }
 
 impl<'s> AllPods<'s> {
@@ -327,7 +327,7 @@ impl Pods for AllPods<'_> {
         self.on_node.get(node).copied().unwrap_or_default()
     }
 
-    fn terminations_with_node(&self) -> Vec<(String, Timestamp)> {
+    fn terminations_with_node(&self) -> Vec<(String, nodes::EndedWithNode)> {
         self.terminations.clone()
     }
 

@@ -70,7 +70,7 @@ pub trait Pods {
     /// How many pods run on a node, as [`nodes::runs`] tells.
     fn on_node(&self, node: &str) -> usize;
     /// When which node's pods terminated as with their node, as [`nodes::ended_with_node`] tells.
-    fn terminations_with_node(&self) -> Vec<(String, Timestamp)>;
+    fn terminations_with_node(&self) -> Vec<(String, nodes::EndedWithNode)>;
     /// The events about a workload, by its uid.
     fn events_of(&self, uid: &str) -> Cow<'_, [Event]>;
 }
@@ -159,7 +159,7 @@ impl World {
         for (name, node) in &self.nodes {
             findings.extend(nodes::diagnose(node, pods.on_node(name), &mut look));
         }
-        let mut terminations: HashMap<String, Vec<Timestamp>> = HashMap::new();
+        let mut terminations: HashMap<String, Vec<nodes::EndedWithNode>> = HashMap::new();
         for (node, at) in pods.terminations_with_node() {
             terminations.entry(node).or_default().push(at);
         }

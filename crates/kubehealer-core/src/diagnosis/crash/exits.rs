@@ -4,12 +4,13 @@ use jiff::Timestamp;
 
 use super::crash_loop::Shape;
 use super::kills::unexplained_kill;
-use super::last_words::with_message;
+use super::last_words::{IF_MEANT, with_message};
 use super::out_of_memory::out_of_memory;
 use super::{failing, log_command, spell};
 use crate::diagnosis::container::{View, uptime};
 use crate::diagnosis::{
-    CauseCode, Confidence, Context, Finding, Reason, Severity, Source, Stage, exit, probe, runtime, text,
+    CauseCode, Confidence, ContainerType, Context, Finding, Reason, Severity, Source, Stage, exit, probe,
+    runtime, text,
 };
 use crate::objects::Terminated;
 
@@ -126,14 +127,29 @@ fn completed(view: &View<'_>, end: &Terminated, context: &Context<'_>) -> Findin
     let step = log_command(&finding, view);
     let mut finding = finding
         .summary(format!("{kind} {container}: completes with exit code 0{lasted} and is restarted"))
-        .cause(CauseCode::CommandCompleted, "its command completed with exit code 0, and restartPolicy Always restarts it")
-        .next_step("if the work is meant to complete, use a Job or CronJob; if not, keep the main process in the foreground")
+        .cause(
+            CauseCode::CommandCompleted,
+            "its command completed with exit code 0, and restartPolicy Always restarts it",
+        )
+        .next_step(to_go_on(view))
         .next_step(step);
     if view.ends() < 3 {
         finding.stage = Stage::Pending;
         finding.severity = Severity::Info;
     }
     finding
+}
+
+/// What to do about a command that ends: a Job can replace a Deployment or a pod of its own, not what has one pod per node or
+/// an identity.
+fn to_go_on(view: &View<'_>) -> String {
+    let owner = view.pod.metadata.controller().map_or("", |owner| owner.kind.as_str());
+    match owner {
+        "" | "ReplicaSet" | "ReplicationController" if view.kind == ContainerType::App => {
+            format!("{IF_MEANT}, use a Job or CronJob; if not, keep the main process in the foreground")
+        }
+        _ => "the main process must keep running: keep it in the foreground, and look in its log for why it exits".to_owned(),
+    }
 }
 
 /// Waiting after an end that the kubelet no longer knows, or that it has not published yet.
@@ -192,4 +208,26 @@ pub(super) fn restarts_all(view: &View<'_>, end: &Terminated) -> Finding {
     }
     let logs = log_command(&finding, view);
     with_message(finding, end).next_step(logs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::container::views;
+    use crate::objects::Pod;
+
+    #[test]
+    fn a_job_is_proposed_only_where_it_can_take_the_place_of_the_owner() {
+        for (owner, job) in
+            [("ReplicaSet", true), ("StatefulSet", false), ("DaemonSet", false), ("Node", false)]
+        {
+            let pod = format!(
+                r#"{{"metadata":{{"ownerReferences":[{{"kind":"{owner}","name":"app","uid":"1","controller":true}}]}},
+                "spec":{{"containers":[{{"name":"a"}}]}},"status":{{"containerStatuses":[{{"name":"a"}}]}}}}"#
+            );
+            let pod: Pod = serde_json::from_str(&pod).unwrap();
+            let step = to_go_on(&views(&pod).next().unwrap());
+            assert_eq!(step.contains("Job"), job, "{owner}: {step}");
+        }
+    }
 }

@@ -5,6 +5,9 @@ use crate::diagnosis::logs::{self, LogTail, LogVerdict};
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, exit, probe, text};
 use crate::objects::Terminated;
 
+/// What a step begins with that takes the exit for the end of the work.
+pub(super) const IF_MEANT: &str = "if the work is meant to complete";
+
 /// Reads the log of the run that terminated, if there is one.
 pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context<'_>) {
     if finding.reason.known() == Some(Reason::RunContainerError) {
@@ -139,6 +142,11 @@ fn explain(finding: &mut Finding, verdict: &LogVerdict, own: bool) {
         // An end in order stays what it is; the log only adds why.
         finding.cause.text = format!("{}; {said}", finding.cause.text);
         finding.summary = format!("{}; {said}", finding.summary);
+        if verdict.error {
+            // It did not complete: it gave up.
+            finding.summary = finding.summary.replacen(": completes with exit code", ": exits with code", 1);
+            finding.next_steps.retain(|step| !step.starts_with(IF_MEANT));
+        }
         finding.confidence = finding.confidence.min(Confidence::Probable);
         return;
     }

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::crash_loop::Shape;
 use super::{log_command, spell};
-use crate::diagnosis::container::{View, is_oom, uptime};
+use crate::diagnosis::container::{View, is_oom, uptime, views};
 use crate::diagnosis::context::oldest_first;
 use crate::diagnosis::{CauseCode, Confidence, Context, Finding, Reason, Source, text};
 use crate::objects::{Event, Terminated, quantity};
@@ -94,8 +94,10 @@ fn with_steps(finding: Finding, view: &View<'_>, advice: &str) -> Finding {
     let mut finding = finding.next_step(advice);
     let volumes = in_memory(view);
     if !volumes.is_empty() {
+        // Which container mounts a volume is not read.
+        let condition = if views(view.pod).count() > 1 { "if this container writes to it: " } else { "" };
         finding = finding.next_step(format!(
-            "files in emptyDir {volumes} (medium: Memory) count towards the container's memory: measure them (df), set a sizeLimit and leave room for it in the memory limit, or use an emptyDir on disk"
+            "{condition}files in emptyDir {volumes} (medium: Memory) count towards the memory of the container that writes them: measure them (df), set a sizeLimit and leave room for it in the memory limit, or use an emptyDir on disk"
         ));
     }
     finding.next_step(step)
@@ -192,7 +194,6 @@ pub fn tells_of_memory(event: &Event) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::container::views;
 
     #[test]
     fn files_in_memory_are_named_as_what_counts_and_those_on_disk_are_not() {
@@ -203,6 +204,13 @@ mod tests {
         let view = views(&pod).next().unwrap();
         assert_eq!(in_memory(&view), "cache");
         let finding = with_steps(Finding::of_container(&view, Reason::OOMKilled), &view, "raise it");
-        assert!(finding.next_steps.iter().any(|s| s.contains("emptyDir cache (medium: Memory)")));
+        assert!(finding.next_steps.iter().any(|s| s.starts_with("files in emptyDir cache (medium: Memory)")));
+        // Another container may be the one that mounts it.
+        let pod = r#"{"spec":{"containers":[{"name":"a"},{"name":"b"}],"volumes":[{"name":"cache","emptyDir":{"medium":"Memory"}}]},
+            "status":{"containerStatuses":[{"name":"a"},{"name":"b"}]}}"#;
+        let pod: crate::objects::Pod = serde_json::from_str(pod).unwrap();
+        let view = views(&pod).next().unwrap();
+        let finding = with_steps(Finding::of_container(&view, Reason::OOMKilled), &view, "raise it");
+        assert!(finding.next_steps.iter().any(|s| s.starts_with("if this container writes to it: ")));
     }
 }

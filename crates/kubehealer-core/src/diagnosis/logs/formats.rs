@@ -463,7 +463,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             r"|(?P<colon>{names}):(?:\s|$)",
             r"|(?-i:(?P<caps>FATAL|PANIC|CRITICAL|CRIT|EMERG|ALERT|ERROR|ERRO|SEVERE|FAIL|WARNING|WARN|NOTICE|INFORMATION|INFO|DEBUG|TRACE|FATA|DEBU|LOG|SYSTEM|EROR|ERR|WRN|INF|DBG|FTL))(?:\[\d+\])?(?:\s*:|\s|\||$)",
             r"|(?P<other>\[[^\[\]\x22'/{{}}]{{0,80}}\]:?|\[[\w./ -]+:\d+\]|\d+#\d+:|<\d+(?:\.\d+)+>|\{{\}}|\{{[\w./-]+:\d+\}}|\((?:[\w ./#-]{{0,40}}(?:thread|main|worker|pool)[\w ./#-]{{0,20}})\)|\d+ ---|\d{{1,7}}\s|(?:pid|tid|thread|class)=\S+",
-            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s",
+            r"|(?:[a-z][\w$-]*\.){{1,12}}[\w$-]+(?:\[\d+\])?\s*(?:-|:)\s|(?-i:(?:[a-z]\w*::)+\w+)(?:\{{[^}}]*\}})?:|(?-i:[a-z]\w*(?:::[a-z]\w*)*)\]\s|[a-z]+(?:_[a-z]+)+:\s|[\w./-]+\.(?:go|py|rs|cc|cpp|c|h|js|ts|java|rb|scala|kt|ex|erl|sh|php|pl):\d+[\]:]?:?\s|\*\d+\s",
             // Thread and class of airlift's logger (Trino).
             r"|(?:main|[\w-]*(?:thread|pool|worker|executor)[\w-]*|[\w-]+-\d+)\s(?-i:(?:[a-z]\w*\.){{2,12}}[A-Z][\w$]*)\s)",
             r"|(?P<tag>[\w.-]{{1,40}} \d\d:\d\d:\d\d(?:[.,]\d+)?\s)",
@@ -651,6 +651,8 @@ mod tests {
             "error initializing|",
         ),
         ("[2026-11-30 09:57:05 +0000] [1] [ERROR] Worker died", Level::Error, "Worker died|"),
+        ("[2026-11-30T09:57:54Z ERROR app::db] pool timed out", Level::Error, "pool timed out|"),
+        ("[2026-11-30T09:57:54Z ERROR app] no such flag", Level::Error, "no such flag|"),
         (
             "2026-11-30 09:56:28,635 [myid:2] - ERROR [main:QuorumPeerMain@114] - Unexpected exception",
             Level::Error,

@@ -52,7 +52,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|failed to load all |\ball (?:specified |configured )?[\w ]{1,30} have failed(?: to \w+)?\.?$|timed out waiting for the condition|died while starting up|did not exit normally",
         r"|^initiali[sz]ation (?:issues?|problems?|errors?|failures?)(?: (?:during|in|of) [\w-]+)?[.!]*$",
         r"|^\*{3} ?(?:program crashed: |caught signal \()|^-{3,} ?(?:begin|end) dump of |^-{3} (?:logging levels|pthread id)",
-        r"|^exception during \w+[:.!]*$|^(?:[\w-]+ ){0,3}(?:exited|terminated|stopped|died) unexpectedly[.!]*$|\*\*\* ?aborting after|cannot be respawned",
+        r"|^exception during \w+[:.!]*$|^(?:[\w-]+ ){0,3}(?:exited|terminated|stopped|died) unexpectedly[.!]*$|\*\*\* ?aborting after|cannot be respawned|^\{?\x22?kernel pid terminated",
         r"|^(?:shutting|going|winding) down(?: [\w-]+){0,3}[.!]*$|^stopping(?: [\w-]+){1,3}[.!]*$",
         r"|(?:contains? errors?,? )?(?:aborting|exiting|giving up|terminating|quitting)(?: now| abnormally| the (?:process|program))?\s*[.!]*$",
         r"|^(?:application run failed|(?:application|server|service|daemon|program|main|boot|startup|start-up|process|app|container|setup|initiali[sz]ation|execution|command|deployment|migration|job|task|build|script|error|run|install|upgrade)(?: \w+)? (?:has )?failed(?: to (?:start|run|initiali[sz]e|execute|boot|load))?(?: with error)?)[.!]*$",
@@ -62,7 +62,7 @@ static HOLLOW: LazyLock<Regex> = LazyLock::new(|| {
         r"|^(?:problem running manager|error running (?:manager|command)|proxy or operator exited with error\.?|command failed)$",
         r"|^(?:\w+ ){0,4}(?:failed|timed out|could not|unable to|cannot) (?:to )?wait(?:ing)? for [^\n]{0,80}caches? to (?:be )?sync(?:ed)?|timed out waiting for caches? to (?:be )?sync",
         r"|root cause \(first observed failure\)|^the following diagnostic information is available|encountered a fatal error and cannot continue|^failures?:|failed \(exitcode: -?\d+\)",
-        r"|^(?:[\w-]+ ){1,3}failed to (?:start|boot|initiali[sz]e)[.!]*$|^http: server closed$|^crasher: initial call|^(?:[\w ]+: )?\{error,failed_to_\w+\}$",
+        r"|^(?:reason: )?(?:[\w-]+ ){1,3}failed to (?:start|boot|initiali[sz]e|load)[.!]*$|^http: server closed$|^crasher: initial call|^(?:[\w ]+: )?\{error,failed_to_\w+\}$",
         r"|could not create the java virtual machine|a fatal exception has occurred|configuration file \S+ contains errors$|^\S+ failed$|error occurred during initialization of vm$|boot failed$",
         r"|^failed (?:running|executing) [\x22'`]?[\w-]+[\x22'`]?\.?$|\bsee (?:the )?(?:previous|preceding|earlier) (?:messages?|errors?|logs?|lines?|output)|^ray::[\w.]+\(\) \(pid=\d+|^cannot print extra info for|^fatal python error: aborted$|^\(systemexit\) exit$|terminated with exit code|^error command failed|exited too early|^shutting down due to",
     ))
@@ -109,11 +109,48 @@ static PROGRESS: LazyLock<Regex> = LazyLock::new(|| {
     ))
 });
 
+/// What failed before works now.
+static RECOVERY: LazyLock<Regex> = LazyLock::new(|| {
+    test(
+        r"\b(?:(?:re)?connected|connection (?:\w+ ){0,2}(?:established|restored|succeeded|ok)|succeeded|succeeds|recovered|restored|available again|joined|resolved|after (?:\d+ )?retr(?:y|ies))\b",
+    )
+});
+
+/// What a process logs of an exception that nobody caught.
+static UNCAUGHT: LazyLock<Regex> = LazyLock::new(|| {
+    test(
+        r"^(?:(?:unhandled|uncaught|unexpected|fatal) )?(?:exception|error) (?:in|on) (?:[\w-]+ ){0,3}(?:process|thread|worker|main|startup|lifespan)\b",
+    )
+});
+
+/// With so many lines of that sort an error is compared.
+const MAX_RECOVERIES: usize = 12;
+
+/// Whether a later line tells of the same thing as an error: they share a name.
+fn same_matter(error: &str, later: &str) -> bool {
+    const COMMON: [&str; 20] = [
+        "connect", "retr", "fail", "error", "server", "client", "service", "succe", "attempt", "after",
+        "with", "from", "database", "host", "port", "address", "this", "that", "level", "tcp",
+    ];
+    let names = |text: &str| -> Vec<String> {
+        let words = text.split(|c: char| !c.is_alphanumeric() && !"-_.".contains(c));
+        let words = words.map(|word| word.trim_matches('.').to_ascii_lowercase());
+        let telling = |word: &String| {
+            word.len() > 3
+                && word.contains(|c: char| c.is_alphabetic())
+                && !COMMON.iter().any(|common| word.starts_with(common))
+        };
+        words.filter(telling).take(40).collect()
+    };
+    let later = names(later);
+    names(error).iter().any(|name| later.contains(name))
+}
+
 /// Words of an error, where no level says it.
 static ERROR: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"\b(?:errors?|fail(?:ed|s|ure|ures|ing)?|cannot|can't|can ?not|could not|couldn't|unable|invalid|missing|not found|no such|denied|refus(?:ed|es|ing)|exhausted|unauthorized|forbidden|unknown|unsupported|unrecogni[sz]ed|undefined|unexpected|",
-        r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|exited [1-9]\d*|timed? ?out|timeout|expired|exceeded|",
+        r"not (?:set|defined|permitted|allowed|supported|valid|exist|compatible|specified|available|writable|readable|a )|isn't|wasn't|does not|doesn't|did not|didn't|must|required|requires|exceptions?|panic|abort(?:ed)?|fatal|killed|exited [1-9]\d*|timed? ?out|timeout|expired|exceed(?:ed|s)|",
         r"corrupt(?:ed|ion)?|mismatch|incompatible|conflicts?|too (?:many|large|small|old|long|low|big|high)|no space|out of|insufficient|bad|illegal|broken|lost|crash(?:ed)?|fault|violation|no (?:[\w/-]+ ){1,5}(?:found|configured|provided|specified|available|address)|newer|older|read-only|already)\b|\w+_(?:failure|error|timeout)\w*|timeout_\w+|(?-i:\b(?:E[A-Z]{4,}|\w+(?:Error|Exception))\b)",
     ))
 });
@@ -122,7 +159,7 @@ static ERROR: LazyLock<Regex> = LazyLock::new(|| {
 static BORNE: LazyLock<Regex> = LazyLock::new(|| {
     test(concat!(
         r"\.py:\d+: \w*Warning: |\b(?:using (?:the |a )?(?:built-in |ephemeral |in-memory )?defaults?|default(?:s|ing)? to|fall(?:ing|s)? ?back|ignor(?:ed|ing)|skipp(?:ed|ing)|continuing|non-fatal|deprecat\w+|(?:will be )?removed in|will (?:be )?(?:retry|retried|try again)|retrying|next attempt|trying again|",
-        r"previous error|tls handshake error from|(?:is going to|will) be (?:used|applied|assumed)|future versions?|in (?:a|the) future|not recommended)|(?:[,;.:-] ?|\b(?:so|and|then|instead) )(?:using|setting it to) ",
+        r"previous error|tls handshake error from|(?:is going to|will) be (?:used|applied|assumed)|for safety reasons|(?:not|never) (?:\w+ ){0,4}(?:in|for) (?:a |any )?production|future versions?|in (?:a|the) future|not recommended)|(?:[,;.:-] ?|\b(?:so|and|then|instead) )(?:using|setting it to) ",
     ))
 });
 
@@ -155,18 +192,25 @@ static UNREADY: LazyLock<Regex> = LazyLock::new(|| {
 pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32>) -> Option<Choice> {
     let shapes: Vec<String> = records.iter().map(shape).collect();
     let first_error = records.iter().position(|record| {
-        record.level <= Level::Error && part(record) == Part::Candidate && !CLEANUP.is_match(&record.text)
+        // Many programs print their last error without a level.
+        let serious =
+            record.level <= Level::Error || record.level == Level::Unknown && ERROR.is_match(&record.text);
+        serious && part(record) == Part::Candidate && !CLEANUP.is_match(&record.text)
     });
     let mut best: Option<(i32, Choice)> = None;
     let mut distance = 0;
     let mut concluding = true;
     let mut weighed: BTreeSet<&str> = BTreeSet::new();
+    let mut recoveries: Vec<&str> = Vec::new();
     for (index, record) in records.iter().enumerate().rev() {
         let part = part(record);
         match part {
             Part::Noise | Part::Shutdown => continue,
             Part::Progress => {
                 distance += if PROGRESS.is_match(&record.text) { 14 } else { 3 };
+                if recoveries.len() < MAX_RECOVERIES && RECOVERY.is_match(&record.text) {
+                    recoveries.push(&record.text);
+                }
             }
             Part::Candidate | Part::Hollow => {}
         }
@@ -193,6 +237,9 @@ pub(super) fn choose(records: &[Record], lines: &[String], exit_code: Option<i32
         }
         // What fails while the program goes down follows from what brought it down.
         if first_error.is_some_and(|first| first < index) && CLEANUP.is_match(&record.text) {
+            score -= 60;
+        }
+        if record.level > Level::Fatal && recoveries.iter().any(|later| same_matter(&record.text, later)) {
             score -= 60;
         }
         let score = score - distance.min(90);
@@ -272,8 +319,23 @@ pub(super) fn conclusion(records: &[Record], explains: usize) -> Option<&Record>
     let behind = records.get(explains + 1..)?;
     let follows = |text: &str| CLEANUP.is_match(text) || SHUTDOWN.is_match(text) || BORNE.is_match(text);
     let last = behind.iter().rev().find(|record| record.level <= Level::Error)?;
-    let concludes = !follows(&last.whole()) && !REASON.is_match(&last.text);
+    // What the program went on after is not what it concludes on.
+    let went_on = behind.iter().take_while(|record| !std::ptr::eq(*record, last));
+    let went_on = went_on.filter(|record| PROGRESS.is_match(&record.text)).any(|r| part(r) == Part::Progress);
+    let concludes = !went_on && !follows(&last.whole()) && !REASON.is_match(&last.text);
     (part(last) == Part::Candidate && concludes).then_some(last)
+}
+
+/// Whether a record says itself why: by an error or an exception that came with it.
+pub(super) fn has_reason(record: &Record) -> bool {
+    !record.error.is_empty() || !record.thrown.is_empty()
+}
+
+/// Whether that names a path, an address, or something in quotes.
+fn names_reason(record: &Record) -> bool {
+    static NAME: LazyLock<Regex> = LazyLock::new(|| test(r#"['"`]\w|\w['"`]|/\w|\w:\d{2,5}\b"#));
+    let root = record.thrown.iter().rev().map(|thrown| thrown.message.as_str()).find(|m| !m.is_empty());
+    ERROR.is_match(&record.whole()) && NAME.is_match(root.unwrap_or(&record.error))
 }
 
 /// The last try to renew a lease before this record.
@@ -307,8 +369,9 @@ fn weigh(
     let whole = record.whole();
     let raw = lines.get(record.first).map_or("", String::as_str);
     let found = MATCHER.best(&whole, raw, exit_code);
-    let uncaught =
-        record.stack && !record.headed && (!record.thrown.is_empty() || record.level == Level::Fatal);
+    // A server that logs the exception of its worker has lost it: `Exception in worker process`.
+    let alone = !record.headed || UNCAUGHT.is_match(&record.text);
+    let uncaught = record.stack && alone && (!record.thrown.is_empty() || record.level == Level::Fatal);
     let bare = !record.headed && record.thrown.iter().any(|thrown| !thrown.class.is_empty());
     let reads = ERROR.is_match(&whole);
     let level = match record.level {
@@ -319,6 +382,8 @@ fn weigh(
         Level::Unknown if reads => 34,
         // An exception that is only warned of may still be the last thing that happened.
         Level::Warning if record.stack && !record.thrown.is_empty() => 36,
+        // So may a call whose error came with it.
+        Level::Warning if !record.error.is_empty() => 30,
         Level::Warning => 26,
         Level::Unknown => 6,
         Level::Chatter if reads => -20,
@@ -338,7 +403,14 @@ fn weigh(
             && !general
             && (found.is_some() || reads && has_substance(&whole))
         {
-            score += if level >= 50 { 18 } else { 10 };
+            // With a reason that names a thing, a fatal error at the end outweighs any that the program went on after.
+            score += if level >= 50 && names_reason(record) {
+                40
+            } else if level >= 50 {
+                18
+            } else {
+                10
+            };
         }
         if found.is_none() && !has_substance(&whole) {
             score -= 12;
@@ -346,6 +418,10 @@ fn weigh(
     }
     if level < 50 && BORNE.is_match(&whole) {
         score -= 45;
+        // What is only warned of is not worth more because a rule knows its words.
+        if record.level == Level::Warning {
+            score -= found.as_ref().map_or(0, |found| found.rank * 3 / 5);
+        }
     }
     if record.level == Level::Warning && MILD.is_match(&whole) {
         score -= 20;

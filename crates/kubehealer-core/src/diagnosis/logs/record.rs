@@ -310,6 +310,7 @@ impl<'a> Open<'a> {
             Level::Unknown if text.starts_with("panic:") || text.starts_with("fatal error:") => Level::Fatal,
             // A supervisor's note of what it gave up.
             Level::Chatter if shouts_fatal(&text) => Level::Unknown,
+            Level::Chatter if text.starts_with("Application ") && text.contains(" exited: ") => Level::Error,
             level => level,
         };
         let text = npm::read(&self.lines).or_else(|| erlang::read(&text)).unwrap_or(text);

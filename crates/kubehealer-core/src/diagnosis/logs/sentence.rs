@@ -32,7 +32,9 @@ pub(super) fn of(record: &Record, matched: Option<&str>) -> String {
 }
 
 fn message(record: &Record) -> String {
-    match (record.text.trim(), record.error.trim()) {
+    // Monolog prints the exception of a message once more, as an object.
+    let error = Some(record.error.trim()).filter(|error| !error.starts_with("[object] ("));
+    match (record.text.trim(), error.unwrap_or_default()) {
         (text, "") => text.to_owned(),
         ("", error) => error.to_owned(),
         (text, error) => format!("{}: {error}", text.trim_end_matches(['.', ':', ' '])),
@@ -52,8 +54,12 @@ fn thrown(record: &Record) -> String {
     if record.text.trim() != root.message {
         contexts.push(record.text.trim());
     }
-    contexts
-        .extend(all.iter().map(|thrown| thrown.message.as_str()).filter(|message| *message != root.message));
+    contexts.extend(
+        all.iter()
+            .filter(|thrown| !thrown.class.ends_with("CancellationException"))
+            .map(|thrown| thrown.message.as_str())
+            .filter(|message| *message != root.message),
+    );
     if !root.message.is_empty() && record.text.contains(&root.message) && record.text.len() <= MAX_SENTENCE {
         return record.text.clone();
     }

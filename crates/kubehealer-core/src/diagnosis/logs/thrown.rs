@@ -181,14 +181,21 @@ pub(super) fn parts(head: &str, lines: &[String]) -> (String, Vec<Thrown>, bool)
         }
     }
     if python && thrown.len() > 1 {
-        // Python prints the root first, and last what came of it.
-        if direct {
-            thrown.reverse();
-        } else {
-            thrown.drain(..thrown.len() - 1);
-        }
+        outermost_first(&mut thrown, direct);
     }
     (text, thrown, stack)
+}
+
+/// Python prints the root first, and last what came of it. Of what came up while another one was handled, the last one alone
+/// counts, unless it names nothing and the first one does.
+fn outermost_first(thrown: &mut Vec<Thrown>, direct: bool) {
+    let names =
+        |thrown: &Thrown| thrown.message.contains(|c: char| c.is_ascii_digit() || "'\"/_".contains(c));
+    if direct || thrown.first().is_some_and(names) && !thrown.last().is_some_and(names) {
+        thrown.reverse();
+    } else {
+        thrown.drain(..thrown.len() - 1);
+    }
 }
 
 /// Takes a line of the chain that Rust's error crates print below `Caused by:`, or below a bare `Error:`, mostly numbered.
