@@ -61,7 +61,7 @@ const RESOURCES: &str = "pod pods node nodes service services pv pvc event event
     endpointslices priorityclasses runtimeclass runtimeclasses csinode csinodes csidrivers resourceclaims resourceclaimtemplates \
     resourceslices validatingwebhookconfigurations mutatingwebhookconfigurations validatingadmissionpolicies \
     validatingadmissionpolicybindings hpa horizontalpodautoscaler poddisruptionbudgets rollout networkpolicies \
-    network-attachment-definitions leases secretproviderclasses nodepools scc podsecuritypolicies ingress x";
+    network-attachment-definitions leases secretproviderclasses nodepools nodeclaim nodeclaims ec2nodeclasses scc podsecuritypolicies ingress x";
 
 /// The commands in a text, each in its words. One ends with its line, or where a sentence goes on: at a comma, a semicolon, a
 /// parenthesis, a pipe or a backtick outside of quotes.

@@ -1,10 +1,11 @@
 //! Devices that a pod asks for by resource claims.
 
 use super::cause::CauseCode;
-use super::finding::Finding;
+use super::finding::{Confidence, Finding};
+use super::message::Message;
 use super::reason::Reason;
 use super::{runtime, text};
-use crate::objects::Pod;
+use crate::objects::{Event, Pod};
 
 /// Devices that a pod asks for by claims and that cannot be had.
 pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
@@ -13,7 +14,7 @@ pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
             "pod cannot start: its dynamic resources (devices) cannot be prepared: {}",
             runtime::innermost(message)
         ))
-        .cause(CauseCode::DeviceAllocationFailed, super::message::Message::read(message).detail())
+        .cause(CauseCode::DeviceAllocationFailed, Message::read(message).detail())
         .next_step(format!("kubectl -n {} get resourceclaims", text::arg(&pod.metadata.namespace)));
     if pod.spec.node_name.is_empty() {
         return finding.next_step(format!(
@@ -22,21 +23,47 @@ pub fn dynamic_resources(pod: &Pod, message: &str) -> Finding {
         ));
     }
     let node = text::name(&pod.spec.node_name);
+    let step = step_for(message, &node);
+    let mut finding = finding.scope("node", node);
+    finding.next_steps.insert(0, step);
+    finding
+}
+
+/// Whether an event is about the preparation or the release of devices that are asked for by claim.
+pub fn is_of_devices(event: &Event) -> bool {
+    event.reason.contains("PrepareDynamicResources") || event.message.contains("NodeUnprepareResources")
+}
+
+/// A pod that stays, since the kubelet finishes it only when its driver has released the devices.
+pub fn not_released(finding: Finding, event: &Event) -> Finding {
+    let said = Message::read(text::uncombined(&event.message));
+    let what = "the kubelet waits for the DRA driver to release its devices";
+    let node = finding.node.clone();
+    let step = step_for(&event.message, &node);
+    let mut finding = finding
+        .summary(format!("pod is stuck terminating: {what}: {}", said.cause()))
+        .cause(CauseCode::DeviceAllocationFailed, format!("{what}: {}", said.detail()))
+        .confidence(Confidence::Probable)
+        .scope("node", node)
+        .next_step(step);
+    finding.add_event(event);
+    finding
+}
+
+/// Where to look for the driver.
+fn step_for(message: &str, node: &str) -> String {
     let driver = match driver(message) {
         Some(driver) => format!("DRA driver {driver}"),
         None => "DRA driver".to_owned(),
     };
-    let step = if is_gone(message) {
+    if is_gone(message) {
         format!(
             "the pod of the {driver} must run on node {node} and register with the kubelet: kubectl get pods -A -o wide --field-selector spec.nodeName={}",
-            text::arg(&node)
+            text::arg(node)
         )
     } else {
         format!("read the log of the pod of the {driver} on node {node}")
-    };
-    let mut finding = finding.scope("node", node);
-    finding.next_steps.insert(0, step);
-    finding
+    }
 }
 
 /// The driver that a message names.
@@ -57,6 +84,25 @@ fn is_gone(message: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_stays_until_its_driver_releases_the_devices() {
+        let pod: Pod =
+            serde_json::from_str(r#"{"metadata":{"name":"a","namespace":"shop"},"spec":{"nodeName":"n1"}}"#)
+                .unwrap();
+        let event: Event = serde_json::from_str(
+            r#"{"reason":"FailedPrepareDynamicResources","message":"Failed to prepare dynamic resources: prepare dynamic resources: DRA driver gpu.example.com is not registered"}"#,
+        )
+        .unwrap();
+        assert!(is_of_devices(&event));
+        let finding = not_released(Finding::of_pod(&pod, Reason::StuckTerminating), &event);
+        assert!(
+            finding.summary.ends_with(": DRA driver gpu.example.com is not registered"),
+            "{}",
+            finding.summary
+        );
+        assert!(finding.next_steps[0].contains("DRA driver gpu.example.com must run on node n1"));
+    }
 
     #[test]
     fn the_driver_that_is_not_there_is_named() {

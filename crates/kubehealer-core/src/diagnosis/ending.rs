@@ -5,6 +5,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::cause::CauseCode;
 use super::container::{uptime, views};
 use super::context::Context;
+use super::devices;
 use super::draft::Look;
 use super::exit;
 use super::finding::{Confidence, ContainerType, Finding, Source};
@@ -415,6 +416,14 @@ fn still_there(
         let finding = finding.summary(format!("pod is stuck terminating: {what}: {}", error.cause()));
         let finding = finding.cause(code, error.detail());
         return step.into_iter().fold(finding, Finding::next_step).next_step(of_node);
+    }
+    // Once a container has run, its devices were prepared, and an earlier failure is over.
+    let never_ran = || views(pod).all(|view| view.newest_end().is_none());
+    if alive.is_empty()
+        && never_ran()
+        && let Some(event) = context.newest_event(devices::is_of_devices)
+    {
+        return devices::not_released(finding, event).next_step(of_node);
     }
     // Of a node that is down the pod would say the same.
     let told = if context.node.is_some() { Confidence::Confirmed } else { Confidence::Probable };

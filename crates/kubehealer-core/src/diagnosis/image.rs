@@ -52,6 +52,9 @@ pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
         .with("registry", other.clone().or_else(|| Some(registry_of(image))))
         .with("url", Some(url));
     let (mut short, mut text) = sentence(code, rule, image, &registry, &message, &names);
+    if short.len() > SHORT {
+        short = shorter(&short, image, &message, other.as_deref());
+    }
     if let Some(other) = other.filter(|_| names_the_registry(code)) {
         if !short.contains(&other) {
             let lead = format!("cannot pull image {}: ", text::name(image));
@@ -64,6 +67,37 @@ pub fn classify(image: &str, node: &str, message: &str) -> Option<PullError> {
         );
     }
     Some(PullError { code, short, text, rule, names })
+}
+
+/// The longest sentence in bytes that is shown whole everywhere: labels of metrics hold 200, with the container in front.
+const SHORT: usize = 170;
+
+/// A sentence with its decisive words near the beginning. The request is left out (the image is named), of a refusal what it may
+/// be in general, and at last the path of the image; the text of the cause has all of it.
+fn shorter(short: &str, image: &str, message: &Message, other: Option<&str>) -> String {
+    let mut short = short.to_owned();
+    for request in ["unexpected status from ", "unexpected status code ", "unexpected status: "] {
+        if let Some((before, rest)) = short.split_once(request)
+            && let Some((url, status)) = rest.split_once(": ").or_else(|| rest.split_once("?... "))
+            && (url.contains("://") || request.ends_with(": "))
+            && other.is_none_or(|other| before.contains(other))
+        {
+            short = format!("{before}{status}");
+        }
+    }
+    let general = "pull access denied, repository does not exist or may require authorization: ";
+    let (cause, last) = (message.cause(), message.innermost());
+    if short.len() > SHORT && cause.starts_with(general) && !last.is_empty() {
+        short = short.replacen(&cause, last, 1);
+    }
+    let name = text::name(image);
+    if short.len() > SHORT
+        && let Some((registry, path)) = name.split_once('/')
+        && let Some((_, last)) = path.rsplit_once('/').filter(|(left_out, _)| left_out.len() > 12)
+    {
+        short = short.replacen(&name, &format!("{registry}/.../{last}"), 1);
+    }
+    short
 }
 
 /// What failed and why, short and in full.
@@ -145,12 +179,35 @@ fn mirror_of<'m>(message: &'m str, registry: &str) -> Option<&'m str> {
 /// The host that failed, where it is another one than the registry: registries give out tokens and layers from hosts of their
 /// own. A proxy stands in between, and is no such host.
 fn other_host(message: &Message, registry: &str, host: &str) -> Option<String> {
-    let failed = message.host()?;
-    let failed = failed.split([':', '@']).next().unwrap_or_default();
-    let bare = |name: &str| name.split(':').next().unwrap_or_default().to_owned();
-    let is_own = [registry, host].iter().any(|own| bare(own) == failed) || registry.starts_with(failed);
+    let looked_up = message.lookup().map(|(name, _)| name);
+    let failed = looked_up.or_else(|| requested_host(&message.whole()))?;
+    let bare = |name: &str| name.split([':', '@']).next().unwrap_or_default().to_owned();
+    let failed = bare(&failed);
+    let is_own = [registry, host].iter().any(|own| bare(own) == failed) || registry.starts_with(&failed);
     let is_name = failed.contains('.') && failed.contains(|c: char| c.is_ascii_alphabetic());
-    (!is_own && is_name && !message.words().have("proxyconnect")).then(|| text::name(failed))
+    (!is_own && is_name && !message.words().have("proxyconnect")).then(|| text::name(&failed))
+}
+
+/// How requests are written in front of their URL.
+const REQUESTS: [&str; 8] = [
+    "Get \"",
+    "Head \"",
+    "Post \"",
+    "GET request to ",
+    "HEAD request to ",
+    "POST request to ",
+    "status code ",
+    "content at ",
+];
+
+/// The host of the request that failed last; other URLs are advice.
+fn requested_host(whole: &str) -> Option<String> {
+    let last = REQUESTS
+        .iter()
+        .filter_map(|mark| whole.rfind(&format!("{mark}http")).map(|at| at + mark.len()))
+        .max()?;
+    let url = whole.get(last..)?.split_once("://")?.1;
+    url.split(['/', '"', '?', ' ']).next().map(str::to_owned)
 }
 
 /// Causes whose text is about the registry, or what stands for it.
@@ -305,6 +362,41 @@ mod tests {
     fn of_several_credentials_the_last_answer_counts() {
         let message = r#"[rpc error: code = Unknown desc = unauthorized: a, rpc error: code = NotFound desc = x: not found]"#;
         assert_eq!(code(message), Some(CauseCode::ImageNotFound));
+    }
+
+    /// What a label of a metric holds still says why.
+    #[test]
+    fn the_decisive_words_of_a_long_sentence_are_near_its_beginning() {
+        let ecr = "123456789012.dkr.ecr.eu-central-1.amazonaws.com/platform/team-checkout/services/payments-gateway-api:2026.11.30-build-8812";
+        let gar = "europe-west3-docker.pkg.dev/acme-production/team-checkout-containers/payments/gateway-api-service:2026.11.30-8812";
+        for (image, message, words) in [
+            (
+                ecr,
+                "pull access denied, repository does not exist or may require authorization: authorization failed: no basic auth credentials",
+                "no basic auth credentials",
+            ),
+            (
+                ecr,
+                "unexpected status from HEAD request to https://123456789012.dkr.ecr.eu-central-1.amazonaws.com/v2/platform/team-checkout/services/payments-gateway-api/manifests/2026.11.30-build-8812: 403 Forbidden",
+                "403 Forbidden",
+            ),
+            (
+                gar,
+                "failed to authorize: failed to fetch oauth token: unexpected status from GET request to https://europe-west3-docker.pkg.dev/v2/token?scope=repository%3Aacme-production%2Fteam-checkout-containers%2Fpayments%3Apull&service=europe-west3-docker.pkg.dev: 403 Forbidden",
+                "403 Forbidden",
+            ),
+        ] {
+            let error = classify(image, "node-a", message).unwrap();
+            let at = error.short.find(words).unwrap_or(usize::MAX);
+            assert!(at.saturating_add(words.len()) <= SHORT, "{}", error.short);
+        }
+        // A URL of advice is no host that failed.
+        let limited = classify(
+            "a/app:1",
+            "node-a",
+            "unexpected status from HEAD request to https://registry-1.docker.io/v2/a/app/manifests/1: 429 Too Many Requests\ntoomanyrequests: You have reached your pull rate limit. https://www.docker.com/increase-rate-limit",
+        );
+        assert!(!limited.unwrap().short.contains("host "), "an advice");
     }
 
     /// Tokens and layers come from other hosts than the manifest: the one that failed is named, not the registry.

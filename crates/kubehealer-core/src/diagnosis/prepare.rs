@@ -282,7 +282,10 @@ fn pause_image(finding: Finding, message: &str, read: &Message) -> Finding {
         read.named("sandbox image \"", "\"").or_else(|| read.named("image \"", "\"")).unwrap_or_default();
     let error = image::classify(&named, &node, message);
     let code = error.as_ref().map_or(CauseCode::ImagePullFailed, |e| e.code);
-    let said = read.cause();
+    // With the host that failed, where it is not the registry.
+    let lead = format!("cannot pull image {named}: ");
+    let said =
+        error.as_ref().and_then(|e| e.short.strip_prefix(&lead)).map_or_else(|| read.cause(), str::to_owned);
     let finding = finding
         .summary(format!("pod cannot start: cannot pull the sandbox (pause) image {named}: {said}"))
         .cause(code, format!("node {node}, image {named}: {}", read.detail()))

@@ -292,9 +292,11 @@ fn config(finding: Finding, view: &View<'_>, message: &str) -> Finding {
         let of = text::between(message, "volumeMount \"", "\"")
             .map(|v| format!(" (volumeMount {})", text::name(v)));
         let of = of.unwrap_or_else(|| " of one of its volumes".to_owned());
-        return finding
+        let finding = finding
             .summary(format!("{who}: a subPath{of} cannot be prepared{}", subpath_trouble(message)))
             .cause(CauseCode::SubPathFailed, said);
+        let names = Names::of(&finding);
+        return finding.steps_of_its_cause(&names);
     }
     let (code, why) = runtime::error(message);
     let code = if code == CauseCode::RuntimeError { CauseCode::InvalidConfiguration } else { code };

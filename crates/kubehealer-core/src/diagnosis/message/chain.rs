@@ -89,7 +89,8 @@ impl Error {
     fn push(&mut self, joint: &'static str, text: &str) {
         let text = text.trim().trim_start_matches("* ").trim_matches(|c| c == ':' || c == ',').trim();
         let repeated = self.parts.last().is_some_and(|p| p.text == text);
-        if !text.is_empty() && !repeated && self.parts.len() < 64 {
+        // gRPC's own errors within others: `connection error: desc = "transport: .."`.
+        if !text.is_empty() && text != "desc =" && !repeated && self.parts.len() < 64 {
             self.parts.push(Part { joint, text: text.to_owned() });
         }
     }

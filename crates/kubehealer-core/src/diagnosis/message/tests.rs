@@ -120,6 +120,10 @@ const SAMPLES: &[(&str, &str)] = &[
         r#"AttachVolume.Attach failed for volume "pvc-1" : rpc error: code = Internal desc = Could not attach volume "vol-0123456789abcdef0" to node "i-0123456789abcdef0": operation error EC2: AttachVolume, https response error StatusCode: 403, RequestID: 8c122edf-8c4f-4582-a23e-847fed265beb, api error UnauthorizedOperation: You are not authorized to perform this operation."#,
         r#"Could not attach volume "vol-0123456789abcdef0" to node "i-0123456789abcdef0": operation error EC2: AttachVolume: UnauthorizedOperation: You are not authorized to perform this operation."#,
     ),
+    (
+        "MountVolume.MountDevice failed for volume \"pvc-1\" : rpc error: code = Internal desc = rbd: map failed with error an error (exit status 110) occurred while running rbd args: [--id csi-rbd-node -m 10.0.0.1:6789 --keyfile=***stripped*** map replicapool/csi-vol-1], rbd error output: rbd: sysfs write failed\nrbd: map failed: (110) Connection timed out\n",
+        "rbd: map failed with error an error (exit status 110) occurred while running rbd args: rbd: sysfs write failed; rbd: map failed: (110) Connection timed out",
+    ),
     // The kubelet, admission.
     (
         r#"error killing pod: [failed to "KillContainer" for "app" with KillContainerError: "rpc error: code = DeadlineExceeded desc = an error occurs during waiting for container \"7c753fe728d25aa1a9130674d250b15930c662bbd01256149c51e16ce2b5d35c\" to be killed: wait container \"7c753fe728d25aa1a9130674d250b15930c662bbd01256149c51e16ce2b5d35c\": context deadline exceeded", failed to "KillPodSandbox" for "938502c7-94e2-510c-af8f-84c73531edcb" with KillPodSandboxError: "rpc error: code = DeadlineExceeded desc = failed to stop container"]"#,

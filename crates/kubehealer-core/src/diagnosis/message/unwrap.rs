@@ -499,6 +499,10 @@ pub(super) fn decisive(parts: &[Part]) -> Vec<&Part> {
             keep
         });
     }
+    // The arguments of a command, in front of what it printed.
+    if kept.last().is_some_and(|p| !p.text.starts_with("[-")) {
+        kept.retain(|p| !p.text.starts_with("[-"));
+    }
     let looked_up = kept.iter().position(|p| p.text.starts_with("lookup "));
     if let Some(found) = looked_up {
         let mut at = 0;
@@ -585,8 +589,7 @@ fn without_queries(text: &str) -> String {
         out.push_str(path.unwrap_or(url));
         if path.is_some() {
             out.push_str("?...");
-            // The colon of the sentence.
-            out.push_str(url.ends_with(':').then_some(":").unwrap_or_default());
+            out.push_str(if url.ends_with(':') { ":" } else { "" });
         }
         rest = after;
     }

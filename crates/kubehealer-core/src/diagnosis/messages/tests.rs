@@ -305,6 +305,11 @@ const RUNTIME: Samples = &[
 
 const VOLUME: Samples = &[
     (
+        "busy",
+        "MountVolume.MountDevice failed: mount failed: exit status 32: mount: /globalmount: /dev/sdb already mounted or mount point busy.",
+    ),
+    ("machine gone", "rpc error: code = NotFound desc = Instance \"i-0123456789abcdef0\" not found"),
+    (
         "attached elsewhere",
         "Multi-Attach error Volume is already exclusively attached to one node and can't be attached to another",
     ),

@@ -40,6 +40,12 @@ pub const RULES: &[Rule] = &[
         .any(&["apparently in use by the system"])
         .note("another program on the node holds the device, for example multipathd")
         .only(&["on node {node}: lsblk shows what uses it; blacklist the driver's devices in /etc/multipath.conf"]),
+    rule("busy", C::VolumeMountFailed)
+        .any(&["already mounted or mount point busy", "device or resource busy"])
+        .only(&["on node {node}: findmnt and lsblk show what uses the device", DRIVER_LOG]),
+    rule("machine gone", C::VolumeMountFailed)
+        .all(&["instance ", "not found"])
+        .only(&["check that the machine of node {node} still exists in the cloud, and what providerID the node has: kubectl get nodes -o custom-columns=NAME:.metadata.name,ID:.spec.providerID"]),
     rule("file system damaged", C::VolumeMountFailed)
         .any(&["'fsck' found errors", "run fsck manually"])
         .note("fsck found errors on the file system that it could not correct")
@@ -57,7 +63,7 @@ pub const RULES: &[Rule] = &[
         .note("the storage system has no healthy copy of it yet")
         .only(&["check the volume in the storage system: its replicas, and the disks of their nodes"]),
     rule("too many volumes", C::VolumeMountFailed)
-        .any(&["maximum number of attachments", "attachment limit", "maximum number of data disks", "exceed the limit of attach"])
+        .any(&["maximum number of attachments", "attachment limit", "maximum number of data disks", "exceed the limit of attach", "exceeded the limit of attach", "attachmentlimitexceeded", "volumelimitexceeded"])
         .only(&["run the pod on another node, or use nodes of a size that supports more disks: kubectl get csinodes -o yaml"]),
     rule("rate limit", C::VolumeMountFailed).fact(&[Fact::RateLimited]).only(&["the driver retries; if this persists, find out what calls that API so often"]),
     rule("key", C::VolumeMountFailed).any(&["kms key", "kms.", "key vault key"]).only(&["check that the key is enabled, and that the storage driver may use it"]),
@@ -79,7 +85,7 @@ pub const RULES: &[Rule] = &[
         .note("the kubelet gets no token for the pod's ServiceAccount")
         .only(&["check that the ServiceAccount still exists, and read the log of the kubelet on node {node}"]),
     rule("mount's catch-all, network file system", C::VolumeMountFailed)
-        .any(&["wrong fs type, bad option", "bad superblock"])
+        .any(&["wrong fs type, bad option", "bad superblock", "/sbin/mount."])
         .all(&[":/"])
         .none(&["-t ceph"])
         .note("mount lists possible reasons; the node's kernel log may show which")
@@ -111,7 +117,7 @@ pub const RULES: &[Rule] = &[
         .any(&["iscsi"])
         .only(&["on node {node}: systemctl status iscsid, iscsiadm -m session, and whether the portal can be reached (port 3260)", DRIVER_LOG]),
     rule("owner or mode", C::VolumeMountFailed)
-        .any(&["chmod /", "chown /", "lchown /"])
+        .any(&["chmod /", "chown /", "lchown /", "applyfsgroup failed"])
         .fact(&[Fact::Permission])
         .only(&["check whether the file system lets the node change owners and modes (NFS root squash, SMB), and the pod's fsGroup"]),
     rule("permission", C::VolumeMountFailed)
