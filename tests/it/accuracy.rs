@@ -13,7 +13,7 @@ use kubehealer::files;
 use serde_json::Value;
 
 /// Of the learning half, so many are right today; no change may make it fewer.
-const RIGHT: usize = 509;
+const RIGHT: usize = 526;
 /// What of a summary or a cause is read.
 const CUT: usize = 300;
 

@@ -243,7 +243,9 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
     }
     let message = rejected.unwrap_or(&pod.status.message);
     // The memory and CPU managers of the kubelet fail with the same words.
-    let manager = ["[memorymanager]", "[cpumanager]"].iter().any(|name| message.contains(name));
+    let manager = ["[memorymanager]", "[cpumanager]", "not enough cpus available"]
+        .iter()
+        .any(|name| message.contains(name));
     let device = !manager && (message.contains("Allocate failed") || message.contains("devices unavailable"));
     let code = match word {
         _ if message.contains("no space left on device") => CauseCode::NodeDiskFull,
@@ -289,6 +291,9 @@ fn refused(pod: &Pod, word: &str, rejected: Option<&str>) -> Finding {
             .next_step("labels or taints of the node changed after the pod was assigned to it, or spec.nodeName was set by hand"),
         "SysctlForbidden" => finding
             .next_step("leave the sysctl out, or allow it on the nodes (kubelet: allowedUnsafeSysctls)"),
+        "UnexpectedAdmissionError" if message.contains("not enough cpus available") => finding.next_step(describe).next_step(
+            "the static CPU manager has too few whole CPUs left, and may still count those of pods that have just ended: request fewer, or wait for the next pod of the controller",
+        ),
         "UnexpectedAdmissionError" if manager => finding.next_step(describe).next_step(
             "the scheduler does not count NUMA nodes: request what fits into one NUMA node that is free, or change the kubelet's memory manager, CPU manager or topology manager policy",
         ),

@@ -476,10 +476,16 @@ pub(super) fn failed_create(
     let answer = Answer { message, said: text::quote(said), namespace: text::name(&meta.namespace) };
     let rule = rule_for(message);
     let ready = pods.map(|(ready, wanted)| format!(" ({ready} of {wanted} ready)")).unwrap_or_default();
-    let short = (rule.words)(&answer);
+    let short = match (rule.words)(&answer) {
+        empty if empty.is_empty() => "whoever denied it gave no reason".to_owned(),
+        short => short,
+    };
     let mut finding = Finding::of_object(meta, Reason::FailedCreate)
         .summary(format!("{what} of {} {} cannot be created{ready}: {short}", of.kind, of.name))
         .cause(rule.code, answer.said.clone());
+    if answer.said.is_empty() {
+        finding.cause.text = "the event ends after \"Error creating:\"".to_owned();
+    }
     finding.workload = Some(of.clone());
     let namespace = answer.namespace.clone();
     finding = match rule.about {

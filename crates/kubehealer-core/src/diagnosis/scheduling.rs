@@ -722,8 +722,10 @@ fn compare_resources(finding: &mut Finding, pod: &Pod, nodes: &[&Node]) {
     if !all_known {
         return;
     }
+    // Schedulers with plugins of their own also call quotas insufficient, which no node has.
+    let is_resource = |name: &&str| name.chars().all(|c| c.is_ascii_alphanumeric() || "-./_".contains(c));
     let short = fit.constraints.iter().filter_map(|c| c.words.strip_prefix("Insufficient "));
-    for resource in short {
+    for resource in short.filter(is_resource) {
         let name = text::name(resource);
         let size = |n: &Node| n.allocatable(resource).and_then(quantity::parse).unwrap_or(0.0);
         let having: Vec<&Node> = nodes.iter().copied().filter(|n| size(n) > 0.0).collect();

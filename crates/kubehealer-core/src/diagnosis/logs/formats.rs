@@ -450,7 +450,7 @@ static PIECE: LazyLock<Regex> = LazyLock::new(|| {
             // Dates with times, times alone, the kernel's and the JVM's seconds.
             r"(?P<time>[\[(]?(?:(?:mon|tue|wed|thu|fri|sat|sun),? )?(?:\d{{4}}[-/.]\d\d[-/.]\d\d[t _:]\d\d:\d\d:\d\d|\d\d[-/. ](?:\d\d|[a-z]{{3}})[-/. ]\d{{4}}[t :]\d\d:\d\d:\d\d|\d{{1,2}}[-/. ][a-z]{{3}} \d\d:\d\d:\d\d|\d\d-\d\d \d\d:\d\d:\d\d|[a-z]{{3}} +\d{{1,2}},? (?:\d{{4}},? )?\d\d?:\d\d:\d\d(?: [ap]m)?|\d\d/\d\d/\d\d \d\d:\d\d:\d\d|\d\d:\d\d:\d\d)(?:[.,:]\d{{1,9}})?(?: \d{{4}})?(?: ?(?:z|utc|gmt|cet|cest|[+-]\d\d:?\d\d))?[\])]?[:,]?|\[\s*\d+\.\d+s?\]|\d{{10}}(?:\.\d+)?\s|ts=\S+\s)",
             r"|(?P<klog>[iwef]\d{{4}} [\d:.]+\s+\d+ [\w./-]+:\d+\]|[iwef]\d{{6}} [\d:.]+ \d+ [\w./@-]+:\d+|[iwef] [\w./-]+\.(?:cc|cpp|cu|h):\d+\])",
-            r"|(?P<redis>\d+:[mscx] \d+ [a-z]{{3}} \d{{4}} [\d:.]+ [#*.-])\s",
+            r"|(?P<redis>\d+(?::\d+)?:[mscx] \d+ [a-z]{{3}} \d{{4}} [\d:.]+ [#*.-])\s",
             r"|(?P<ruby>[diwefa], \[[^\]]{{1,60}}\]\s)",
             r"|\[(?P<tornado>[diwec]) (?:\d{{6}}|\d{{4}}-\d\d-\d\d) \d\d:\d\d:\d\d[^\]]{{0,60}}\]:?",
             r"|[\[<(|]\s*(?:[\w-]+:)?(?P<bracket>{names})\s*[\]>)|]:?",
