@@ -161,7 +161,7 @@ fn refresh_after(took: Duration) -> u64 {
 
 type Cell = Arc<OnceCell<Arc<Rendering>>>;
 
-/// The thread on which answers are made. The C library keeps what a thread has freed for that thread: on many threads in turn the
+/// The thread on which answers are made. The GNU C library keeps what a thread has freed for that thread: on many threads in turn the
 /// answers would take several times the memory.
 #[derive(Clone, Debug)]
 struct Maker(mpsc::Sender<Box<dyn FnOnce() + Send>>);
