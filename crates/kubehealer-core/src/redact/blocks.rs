@@ -42,8 +42,9 @@ pub(super) fn hide(text: &str) -> Option<String> {
 /// front of every line.
 fn below<'t>(line: &'t str, front: &str) -> Option<&'t str> {
     let words = front.trim_end();
+    let parts = |c: char| c.is_whitespace() || "\"'`([{".contains(c);
     let begins =
-        |at: usize| words.get(..at).is_some_and(|w| w.is_empty() || w.ends_with(char::is_whitespace));
+        |at: usize| words.get(..at).is_some_and(|before| before.is_empty() || before.ends_with(parts));
     let mut prefixes = (0..words.len()).filter(|at| begins(*at)).filter_map(|at| words.get(at..));
     let prefix = prefixes.find(|prefix| line.get(..prefix.len()).is_some_and(|same| alike(same, prefix)));
     let (indent, rest) = match prefix {
