@@ -342,7 +342,7 @@ pub(super) static PASSES: [Pass; 38] = [
     // `ENV NAME X` and `ARG NAME X` of a Dockerfile, at the end of a line: a sentence goes on.
     pass(
         &["env ", "env\t", "arg "],
-        r"((?:^|[\s\x22':])(?:ENV|ARG)[ \t]+([\w.-]+)[ \t]+)(\\*[\x22'][^\x22'\\\n]+|[^\s=\\\x22'][^\s\\\x22']*?)(\\*[\x22']?(?:[:;,)]\s|[ \t]*(?:\\|\n|[\x22']|$)))",
+        r"(\b(?:ENV|ARG)[ \t]+([\w.-]+)[ \t]+)(\\*[\x22'][^\x22'\\\n]+|[^\s=\\\x22'][^\s\\\x22']*?)(\\*[\x22']?(?:[:;,)]\s|[ \t]*(?:\\|\n|[\x22']|$)))",
         |found| if sentence(group(found, 3)) { same(found) } else { named(found) },
     ),
     pass(&["private-mac"], r"(?i)(\bPrivate-MAC:\s*)([0-9a-f]{8,})()", second),
