@@ -149,8 +149,14 @@ pub fn read(paths: &[PathBuf], stdin: impl Read) -> Dump {
                 reader.root = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
                 reader.directory(path, 0);
             }
-            // A pipe is fine here, as a shell's `<(...)` is one. A device may have no end.
+            // A device may have no end.
             Ok(meta) if is_device(&meta) => reader.broke(&place, "a device, not a file", HOW_TO_DUMP),
+            // Opening a pipe that nobody writes to would wait for ever. That of a shell's `<(...)` is open.
+            Ok(meta) if is_pipe(&meta) && !is_inherited(path) => reader.broke(
+                &place,
+                "a named pipe, not a file",
+                "to read from a pipe, pass - and redirect the standard input",
+            ),
             Ok(_) => reader.file(path, true),
         }
     }
@@ -232,6 +238,21 @@ fn is_device(meta: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_device(_: &fs::Metadata) -> bool {
     false
+}
+
+#[cfg(unix)]
+fn is_pipe(meta: &fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_fifo(&meta.file_type())
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &fs::Metadata) -> bool {
+    false
+}
+
+/// Whether the path is a file that was open when this program began.
+fn is_inherited(path: &Path) -> bool {
+    path == Path::new("/dev/stdin") || path.starts_with("/dev/fd") || path.starts_with("/proc/self/fd")
 }
 
 impl Reader {
@@ -410,8 +431,14 @@ impl Reader {
         items: Option<(&'static str, &'static str)>,
     ) -> io::Result<()> {
         let most = if at.layers == 0 { MAX_FILE } else { self.limits.text };
-        let mut bytes = Vec::new();
-        if head.chain(input).take(most + 1).read_to_end(&mut bytes)? as u64 > most {
+        let bytes = match text::read(head.chain(input).take(most + 1))? {
+            Ok(bytes) => bytes,
+            Err((why, hint)) => {
+                self.broke(at.place, why, hint);
+                return Ok(());
+            }
+        };
+        if bytes.len() as u64 > most {
             let hint = if at.layers == 0 {
                 "write one file per kind or namespace, into a directory"
             } else {

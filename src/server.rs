@@ -194,7 +194,7 @@ pub fn probes(shown: Arc<Shown>) -> Router {
 /// Names first: a page that rebinds its name must not even learn that there is something.
 async fn guard(
     State(server): Served,
-    Extension(Client(from)): Extension<Client>,
+    Extension(client): Extension<Client>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -207,7 +207,7 @@ async fn guard(
         return problem(StatusCode::MISDIRECTED_REQUEST, words);
     }
     if let Some(access) = &server.access
-        && let Err(refusal) = access.check(request.headers(), request.uri().path(), from).await
+        && let Err(refusal) = access.check(request.headers(), request.uri().path(), client.0).await
     {
         return refusal;
     }
@@ -239,15 +239,16 @@ async fn file(text: &'static str, content_type: &'static str) -> Response {
 
 /// The text goes out as it is written, in chunks of which there are a few at a time. A failure breaks the answer off, so
 /// that a part of the text is never taken for the whole.
-async fn scrape(State(server): Served, Extension(Client(from)): Extension<Client>) -> Response {
-    let share = match server.scrapes.take(from, 1).await {
+async fn scrape(State(server): Served, Extension(client): Extension<Client>) -> Response {
+    let share = match server.scrapes.take(client.0, 1).await {
         Ok(share) => share,
         Err(busy) => return busy.into_response(),
     };
+    let held = client.hold();
     let (sender, receiver) = mpsc::channel(1);
     let until = Instant::now() + WHOLE;
     let writer = tokio::task::spawn_blocking(move || -> io::Result<()> {
-        let _share = share;
+        let (_share, _held) = (share, held);
         let shown = &server.shown;
         let mut out = BufWriter::with_capacity(CHUNK, Chunks(sender));
         let written = shown.metrics.write(&shown.incidents, (shown.clock)(), &mut out);

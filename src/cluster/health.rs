@@ -18,6 +18,8 @@ use crate::redact::clean;
 
 /// A watch that has failed for so long is not ready.
 const MAX_TROUBLE: Duration = Duration::from_secs(60);
+/// Objects that do not decode are worth a log line again after so long without one.
+const UNREAD_AGAIN: Duration = Duration::from_secs(600);
 /// How long a watch that has just been opened may take to show what happened before.
 const CATCH_UP: Duration = Duration::from_secs(2);
 
@@ -37,6 +39,7 @@ pub struct WatchHealth {
     errors: [AtomicU64; Kind::ALL.len()],
     relists: AtomicU64,
     undecodable: AtomicU64,
+    last_unread: Mutex<Option<Instant>>,
     /// Milliseconds since 1970; 0 for never.
     last_contact: AtomicI64,
     synced: AtomicBool,
@@ -85,6 +88,7 @@ impl WatchHealth {
             errors: Default::default(),
             relists: AtomicU64::new(0),
             undecodable: AtomicU64::new(0),
+            last_unread: Mutex::new(None),
             last_contact: AtomicI64::new(0),
             synced: AtomicBool::new(false),
             // A watch without bookmarks is only heard of when the next one begins.
@@ -206,10 +210,11 @@ impl WatchHealth {
         }
     }
 
-    /// An object did not decode. Logged at the first, the second, the fourth ...: a broken controller may write them all day.
+    /// An object did not decode. Logged when none did so lately: a broken controller may write them all day.
     pub(super) fn skipped(&self, unread: &Unread) {
         let total = self.undecodable.fetch_add(1, Relaxed) + 1;
-        if total.is_power_of_two() {
+        let before = self.last_unread.lock().replace(Instant::now());
+        if before.is_none_or(|at| at.elapsed() >= UNREAD_AGAIN) {
             let (resource, namespace) = self.names();
             let example = unread.to_string();
             let example = clean(&example);

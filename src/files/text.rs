@@ -1,5 +1,6 @@
 //! Text as shells and tools write it, and what it is if it holds no objects.
 
+use std::io::{self, Read};
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -45,8 +46,35 @@ pub(super) fn begins_as_objects(head: &[u8]) -> bool {
     BEGINNING.as_ref().is_some_and(|beginning| text.is_ok_and(|text| beginning.is_match(&text)))
 }
 
+/// What a file is instead of text, and what to do about it.
+type NoText = (&'static str, &'static str);
+
+const BINARY: NoText = ("neither JSON nor YAML, but binary", HOW_TO_DUMP);
+
+/// Reads a text to its end, and no further than to what shows that it is binary.
+pub(super) fn read(mut input: impl Read) -> io::Result<Result<Vec<u8>, NoText>> {
+    const CHUNK: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    loop {
+        let from = bytes.len();
+        if input.by_ref().take(CHUNK).read_to_end(&mut bytes)? == 0 {
+            return Ok(Ok(bytes));
+        }
+        let is_utf16 = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+        if bytes.starts_with(PROTOBUF) {
+            return Ok(decode(bytes).map(String::into_bytes));
+        }
+        if !is_utf16 && bytes.get(from..).is_some_and(|chunk| chunk.contains(&0)) {
+            return Ok(Err(BINARY));
+        }
+    }
+}
+
+/// What Kubernetes' protobuf begins with.
+const PROTOBUF: &[u8] = b"k8s\0";
+
 /// Text as shells and tools write it: UTF-8, or the UTF-16 of PowerShell's `>`.
-pub(super) fn decode(bytes: Vec<u8>) -> Result<String, (&'static str, &'static str)> {
+pub(super) fn decode(bytes: Vec<u8>) -> Result<String, NoText> {
     let utf16 = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
         let units = rest
             .chunks_exact(2)
@@ -58,11 +86,11 @@ pub(super) fn decode(bytes: Vec<u8>) -> Result<String, (&'static str, &'static s
         [0xfe, 0xff, rest @ ..] => return Ok(utf16(rest, u16::from_be_bytes)),
         _ => {}
     }
-    if bytes.starts_with(b"k8s\0") {
+    if bytes.starts_with(PROTOBUF) {
         return Err(("Kubernetes' protobuf encoding", "write it as JSON: kubectl get ... -o json"));
     }
     if bytes.contains(&0) {
-        return Err(("neither JSON nor YAML, but binary", HOW_TO_DUMP));
+        return Err(BINARY);
     }
     let text =
         String::from_utf8(bytes).unwrap_or_else(|e| String::from_utf8_lossy(e.as_bytes()).into_owned());

@@ -15,8 +15,17 @@ pub struct Shares {
     is_counting: bool,
     /// The largest share.
     most: usize,
-    /// By namespace: series of workloads, and of pods without a controller.
-    held: HashMap<String, [usize; 2]>,
+    held: HashMap<String, Held>,
+}
+
+/// What a namespace has.
+#[derive(Debug, Default)]
+struct Held {
+    workloads: usize,
+    /// Of pods without a controller.
+    bare: usize,
+    /// Series that were left out.
+    lost: u64,
 }
 
 impl Shares {
@@ -40,10 +49,11 @@ impl Shares {
     /// Ends the counting: there is room for so many series, `usize::MAX` for any number.
     pub fn divide(&mut self, room: usize) {
         self.is_counting = false;
-        let mut held: Vec<usize> =
-            self.held.drain().flat_map(|(_, held)| held).filter(|series| *series > 0).collect();
+        let held = self.held.drain().flat_map(|(_, held)| [held.workloads, held.bare]);
+        let mut held: Vec<usize> = held.filter(|series| *series > 0).collect();
         held.sort_unstable();
-        self.most = largest_share(&held, room);
+        // With more namespaces than room, those that come first have a row each.
+        self.most = largest_share(&held, room).max(1);
     }
 
     /// Counts a series; whether it is to be written. It is not where there is no `room` at all.
@@ -54,21 +64,19 @@ impl Shares {
         let value = |place: Option<usize>| place.and_then(|at| values.get(at)).copied().unwrap_or_default();
         let (namespace, is_bare) = (value(self.namespace), value(self.kind) == "Pod");
         if !self.held.contains_key(namespace) {
-            self.held.insert(namespace.to_owned(), [0, 0]);
+            self.held.insert(namespace.to_owned(), Held::default());
         }
-        let Some([workloads, bare]) = self.held.get_mut(namespace) else { return false };
+        let Some(Held { workloads, bare, lost }) = self.held.get_mut(namespace) else { return false };
         let held = if is_bare { bare } else { workloads };
         *held += 1;
-        !self.is_counting && room && *held <= self.most
+        let may = !self.is_counting && room && *held <= self.most;
+        *lost += u64::from(!self.is_counting && !may);
+        may
     }
 
-    /// How many series each namespace lost, once more than its share were taken.
+    /// How many series of each namespace were left out.
     pub fn lost(&self) -> impl Iterator<Item = (&str, u64)> {
-        let lost = |held: &[usize; 2]| held.iter().map(|n| n.saturating_sub(self.most) as u64).sum::<u64>();
-        self.held
-            .iter()
-            .map(move |(namespace, held)| (namespace.as_str(), lost(held)))
-            .filter(|(_, n)| *n > 0)
+        self.held.iter().map(|(namespace, held)| (namespace.as_str(), held.lost)).filter(|(_, n)| *n > 0)
     }
 }
 
@@ -94,6 +102,23 @@ mod tests {
         assert_eq!(largest_share(&[1, 2, 7], 10), usize::MAX);
         assert_eq!(largest_share(&[1, 2, 8], 10), 7);
         assert_eq!(largest_share(&[1, 50, 60], 11), 5);
-        assert_eq!(largest_share(&[5, 5, 5], 2), 0);
+    }
+
+    #[test]
+    fn with_more_namespaces_than_room_some_have_their_row_and_the_rest_is_counted() {
+        const THINGS: Family = Family::gauge("things", "Things.", &["namespace", "workload_kind"]);
+        let mut shares = Shares::of(&THINGS);
+        let (room, mut written) = (2, 0);
+        let series = || (0..5).flat_map(|n| [format!("ns-{n}"), format!("ns-{n}")]);
+        series().for_each(|namespace| assert!(!shares.take(&[&namespace, "Deployment"], true)));
+        shares.divide(room);
+        for namespace in series() {
+            written += usize::from(shares.take(&[&namespace, "Deployment"], written < room));
+        }
+        assert_eq!(written, room);
+        let mut lost: Vec<_> = shares.lost().map(|(namespace, n)| (namespace.to_owned(), n)).collect();
+        lost.sort();
+        let wanted = [("ns-0", 1), ("ns-1", 1), ("ns-2", 2), ("ns-3", 2), ("ns-4", 2)];
+        assert_eq!(lost, wanted.map(|(namespace, n)| (namespace.to_owned(), n)));
     }
 }

@@ -21,9 +21,15 @@ const ALLOWED: Duration = Duration::from_secs(60);
 const REFUSED: Duration = Duration::from_secs(10);
 /// ... and that the API server could not be asked.
 const FAILED: Duration = Duration::from_secs(1);
-/// How long a token that was let in has its place among the questions before those that never were.
+/// How long a token that was let in, and the address it came from, have questions of their own.
 const KNOWN: Duration = Duration::from_secs(600);
-/// Questions a second about tokens that are new, and as many about those that were allowed before.
+/// Tokens, and as many addresses, that have questions of their own.
+const MAX_KNOWN: usize = 512;
+/// Addresses for which one token vouches.
+const ADDRESSES_OF_TOKEN: usize = 4;
+/// Questions a second that each of them may ask whatever others do, and so many at once: a page with its parts.
+const RATE_OF_KNOWN: (f64, f64) = (2.0, 10.0);
+/// Questions a second about all other tokens.
 const RATE: f64 = 10.0;
 /// The part of it that one client address may use.
 const RATE_OF_ADDRESS: f64 = 5.0;
@@ -74,11 +80,24 @@ impl std::fmt::Debug for Access {
 
 struct State {
     entries: HashMap<Digest, Entry>,
-    /// The tokens that were let in, and when.
-    let_in: HashMap<Digest, Instant>,
+    known: HashMap<Who, LetIn>,
     strangers: Bucket,
-    known: Bucket,
     by_address: HashMap<IpAddr, Bucket>,
+}
+
+/// A token that was let in, or where it came from: when it is rotated, the next one comes from the same address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Who {
+    Token(Digest),
+    Address(IpAddr),
+}
+
+#[derive(Debug)]
+struct LetIn {
+    last: Instant,
+    /// The token that vouches for it: that of the address, or itself.
+    by: Digest,
+    questions: Bucket,
 }
 
 impl Access {
@@ -86,9 +105,8 @@ impl Access {
     pub fn new(review: Review) -> Self {
         let state = State {
             entries: HashMap::new(),
-            let_in: HashMap::new(),
-            strangers: Bucket::new(RATE),
-            known: Bucket::new(RATE),
+            known: HashMap::new(),
+            strangers: Bucket::new(RATE, RATE),
             by_address: HashMap::new(),
         };
         Self { review, state: Mutex::new(state) }
@@ -137,6 +155,9 @@ impl Access {
         };
         let mut entry = entry.lock().await;
         if let Some(known) = entry.as_ref().filter(|known| Instant::now() < known.until) {
+            if known.verdict == Ok(Verdict::Allowed) {
+                self.state().touch(whose, from);
+            }
             return Some(known.verdict.clone());
         }
         // For a new one this has been settled already.
@@ -154,7 +175,7 @@ impl Access {
         };
         let now = Instant::now();
         if verdict == Ok(Verdict::Allowed) {
-            self.state().let_in.insert(whose, now);
+            self.state().let_in(whose, from);
         }
         *entry = Some(Known { verdict: verdict.clone(), until: now + holds });
         Some(verdict)
@@ -174,19 +195,58 @@ impl State {
                 Ok(None) => false,
                 Ok(Some(known)) => now < known.until,
             });
-            self.let_in.retain(|_, at| now < *at + KNOWN);
         }
         Some(Arc::clone(self.entries.entry(digest).or_default()))
     }
 
-    fn may_ask(&mut self, whose: Digest, from: IpAddr) -> bool {
-        if self.let_in.get(&whose).is_some_and(|at| Instant::now() < *at + KNOWN) {
-            return self.known.take();
+    /// Notes that the API server let this token in. Where there are too many, the one that was let in longest ago gives way.
+    fn let_in(&mut self, token: Digest, from: IpAddr) {
+        self.touch(token, from);
+        self.known.retain(|_, known| Instant::now() < known.last + KNOWN);
+        for who in [Who::Token(token), Who::Address(from)] {
+            let by = self.known.values().filter(|known| known.by == token).count();
+            if self.known.contains_key(&who) || by > ADDRESSES_OF_TOKEN {
+                continue;
+            }
+            let alike = |other: &Who| matches!(other, Who::Token(_)) == matches!(who, Who::Token(_));
+            let others = self.known.iter().filter(|(other, _)| alike(other));
+            if others.clone().count() >= MAX_KNOWN
+                && let Some(oldest) = others.min_by_key(|(_, known)| known.last).map(|(other, _)| *other)
+            {
+                self.known.remove(&oldest);
+            }
+            let (rate, most) = RATE_OF_KNOWN;
+            self.known
+                .insert(who, LetIn { last: Instant::now(), by: token, questions: Bucket::new(rate, most) });
+        }
+    }
+
+    fn touch(&mut self, token: Digest, from: IpAddr) {
+        for who in [Who::Token(token), Who::Address(from)] {
+            if let Some(known) = self.known.get_mut(&who) {
+                known.last = Instant::now();
+            }
+        }
+    }
+
+    /// None if it was never let in, or too long ago.
+    fn take_own(&mut self, who: Who) -> Option<bool> {
+        let known = self.known.get_mut(&who).filter(|known| Instant::now() < known.last + KNOWN)?;
+        Some(known.questions.take())
+    }
+
+    fn may_ask(&mut self, token: Digest, from: IpAddr) -> bool {
+        if let Some(may) = self.take_own(Who::Token(token)) {
+            return may;
+        }
+        if self.take_own(Who::Address(from)) == Some(true) {
+            return true;
         }
         if self.by_address.len() >= KEPT {
             self.by_address.retain(|_, bucket| !bucket.is_full());
         }
-        let own = self.by_address.entry(from).or_insert_with(|| Bucket::new(RATE_OF_ADDRESS));
+        let own =
+            self.by_address.entry(from).or_insert_with(|| Bucket::new(RATE_OF_ADDRESS, RATE_OF_ADDRESS));
         own.take() && self.strangers.take()
     }
 }
@@ -195,24 +255,25 @@ impl State {
 #[derive(Debug)]
 struct Bucket {
     rate: f64,
+    most: f64,
     left: f64,
     at: Instant,
 }
 
 impl Bucket {
-    fn new(rate: f64) -> Self {
-        Self { rate, left: rate, at: Instant::now() }
+    fn new(rate: f64, most: f64) -> Self {
+        Self { rate, most, left: most, at: Instant::now() }
     }
 
     fn fill(&mut self) {
         let now = Instant::now();
-        self.left = (self.left + (now - self.at).as_secs_f64() * self.rate).min(self.rate);
+        self.left = (self.left + (now - self.at).as_secs_f64() * self.rate).min(self.most);
         self.at = now;
     }
 
     fn is_full(&mut self) -> bool {
         self.fill();
-        self.left >= self.rate
+        self.left >= self.most
     }
 
     fn take(&mut self) -> bool {
@@ -261,7 +322,7 @@ mod tests {
             Box::pin(async move {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 match token.as_str() {
-                    "good" => Ok(Verdict::Allowed),
+                    "good" | "good too" | "good next" => Ok(Verdict::Allowed),
                     "poor" => Ok(Verdict::Forbidden("poor".to_owned())),
                     "down" => Err("connection refused".to_owned()),
                     "slow" => std::future::pending().await,
@@ -273,9 +334,13 @@ mod tests {
     }
 
     async fn status(access: &Access, token: &str, from: IpAddr) -> u16 {
+        status_of(access, token, "/metrics", from).await
+    }
+
+    async fn status_of(access: &Access, token: &str, path: &str, from: IpAddr) -> u16 {
         let headers =
             [(header::AUTHORIZATION, format!("Bearer {token}").parse().unwrap())].into_iter().collect();
-        access.check(&headers, "/metrics", from).await.err().map_or(200, |refusal| refusal.status().as_u16())
+        access.check(&headers, path, from).await.err().map_or(200, |refusal| refusal.status().as_u16())
     }
 
     #[tokio::test(start_paused = true)]
@@ -329,6 +394,29 @@ mod tests {
         assert!((seconds * 8..=seconds * 11 + 20).contains(&asked), "{asked} in about {seconds} s");
         assert!(refused > seconds * 150, "{refused}");
         assert!(access.state().entries.len() <= KEPT + 20);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_token_that_was_let_in_is_kept_out_by_no_other_token_and_no_other_path() {
+        let (access, asked) = access();
+        let prometheus = IpAddr::from([10, 0, 0, 9]);
+        assert_eq!(status(&access, "good", prometheus).await, 200);
+        assert_eq!(status(&access, "good too", HERE).await, 200);
+        let seconds = 300;
+        for second in 0..seconds {
+            for n in 0..50u8 {
+                let from = [10, 0, 1, n].into();
+                status_of(&access, "good too", &format!("/incidents/{second}-{n}"), from).await;
+                status(&access, &format!("bad {second}-{n}"), from).await;
+            }
+            assert_eq!(status(&access, "good", prometheus).await, 200, "in second {second}");
+            tokio::time::advance(Duration::from_millis(900)).await;
+        }
+        // A rotated token is a new one, but it comes from where the old one came from.
+        assert_eq!(status(&access, "good next", prometheus).await, 200);
+        let asked = asked.load(Relaxed);
+        assert!(asked <= seconds * 20, "{asked} in about {seconds} s");
+        assert!(access.state().known.len() <= 2 * MAX_KNOWN);
     }
 
     #[tokio::test(start_paused = true)]

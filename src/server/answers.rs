@@ -7,7 +7,9 @@ use std::fmt::Display;
 use std::hash::Hasher as _;
 use std::io;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::thread;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -15,6 +17,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures::stream;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, OnceCell};
 use tokio::time::{Instant, timeout_at};
 
@@ -27,7 +30,9 @@ pub const PATIENCE: Duration = Duration::from_secs(3);
 /// How long an answer may take to be sent, whatever its client does.
 pub const WHOLE: Duration = Duration::from_secs(60);
 /// Bytes of all renderings that are being sent.
-const BYTES: usize = 16 << 20;
+const BYTES: usize = 8 << 20;
+/// After a rendering, the next one waits for as long as that took, and no longer than this: updates and scrapes need a core, too.
+const REST: Duration = Duration::from_millis(500);
 /// Requests that wait for a rendering.
 const WAITING: usize = 32;
 /// Different questions that are remembered.
@@ -156,12 +161,40 @@ fn refresh_after(took: Duration) -> u64 {
 
 type Cell = Arc<OnceCell<Arc<Rendering>>>;
 
+/// The thread on which answers are made. The GNU C library keeps what a thread has freed for that thread: on many threads in turn the
+/// answers would take several times the memory.
+#[derive(Clone, Debug)]
+struct Maker(mpsc::Sender<Box<dyn FnOnce() + Send>>);
+
+impl Maker {
+    fn new() -> Self {
+        let (sender, works) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let work = move || {
+            for work in works {
+                // What fails has sent no answer.
+                let _ = catch_unwind(AssertUnwindSafe(work));
+            }
+        };
+        let _ = thread::Builder::new().name("answers".to_owned()).spawn(work);
+        Self(sender)
+    }
+
+    /// Waits for the answer.
+    fn make(&self, render: impl FnOnce() -> Rendered + Send + 'static) -> Result<Rendered, Busy> {
+        let (sender, made) = mpsc::channel();
+        let work = move || drop(sender.send(render()));
+        self.0.send(Box::new(work)).map_err(|_| Busy)?;
+        made.recv().map_err(|_| Busy)
+    }
+}
+
 /// The answers.
 #[derive(Debug)]
 pub(super) struct Answers {
     by_question: Mutex<HashMap<String, Cell>>,
     /// One is made at a time: it takes a core.
     making: Arc<tokio::sync::Semaphore>,
+    maker: Maker,
     waiting: Arc<Budget>,
     bytes: Arc<Budget>,
 }
@@ -171,6 +204,7 @@ impl Answers {
         Self {
             by_question: Mutex::default(),
             making: Arc::new(tokio::sync::Semaphore::new(1)),
+            maker: Maker::new(),
             waiting: Budget::new(WAITING, WAITING / 2),
             bytes: Budget::new(BYTES, BYTES / 2),
         }
@@ -220,14 +254,19 @@ impl Answers {
         let turn = timeout_at(Instant::now() + PATIENCE, Arc::clone(&self.making).acquire_owned()).await;
         let turn = turn.map_err(|_| Busy)?.map_err(|_| Busy)?;
         drop(waiting);
-        let budget = Arc::clone(&self.bytes);
+        let (budget, maker) = (Arc::clone(&self.bytes), self.maker.clone());
         // Not in a task: in a storm it takes longer than an update may wait. The turn lasts until it is done, even if whoever
         // asked has gone meanwhile.
         let made = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
             let began = Instant::now();
-            let Rendered { status, content_type, bytes } = render();
-            let refresh_after = refresh_after(began.elapsed());
+            let rendered = maker.make(render);
+            let took = began.elapsed();
+            Handle::current().spawn(async move {
+                tokio::time::sleep(took.min(REST)).await;
+                drop(turn);
+            });
+            let Rendered { status, content_type, bytes } = rendered?;
+            let refresh_after = refresh_after(took);
             let share = budget.try_take(from, bytes.len())?;
             let (tag, bytes) = (tag(&bytes), bytes.into());
             let made = Instant::now();
@@ -350,6 +389,34 @@ mod tests {
         }
         assert_eq!(ask("another".to_owned(), [10, 0, 0, 1].into()).await, StatusCode::OK);
         assert!(answers.by_question.lock().unwrap().len() <= QUESTIONS);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_cannot_be_made_keeps_no_other_one_from_being_made() {
+        let answers = Answers::new();
+        let ask = |question: &str, render: fn() -> Rendered| {
+            let (question, answers) = (question.to_owned(), &answers);
+            async move { answers.answer(question, HERE, &HeaderMap::new(), render).await.status() }
+        };
+        assert_eq!(ask("1", || panic!("made to fail")).await, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(ask("2", || Rendered::json(vec![b' '])).await, StatusCode::OK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_answers_are_made_on_one_thread() {
+        let answers = Answers::new();
+        let threads = Arc::new(Mutex::new(std::collections::HashSet::new()));
+        let ask = |question: usize| {
+            let threads = Arc::clone(&threads);
+            let render = move || {
+                threads.lock().unwrap().insert(thread::current().id());
+                Rendered::json(vec![b' '])
+            };
+            let answers = &answers;
+            async move { answers.answer(question.to_string(), HERE, &HeaderMap::new(), render).await }
+        };
+        futures::future::join_all((0..10).map(ask)).await;
+        assert_eq!(threads.lock().unwrap().len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

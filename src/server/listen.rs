@@ -1,7 +1,8 @@
 //! A port and its connections: how many there may be, of whom, and how long each may take.
 //!
-//! A new connection is always taken. Where there are too many, that one is closed that has got on least: of the address that
-//! has the most, or of the newcomer's own if that has its share. So nobody keeps others out by holding connections open.
+//! A new connection is always taken. Where there are too many, that one is closed that has got on least: of the addresses that
+//! have the most, or of the newcomer's own if that has its share. So nobody keeps others out by holding connections open. What
+//! is limited in number, as scrapes are, keeps its connection.
 //!
 //! Must not know what is served.
 
@@ -10,7 +11,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -68,9 +69,28 @@ impl Limits {
     };
 }
 
-/// The address of the client of a request.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) IpAddr);
+/// The client of a request: its address.
+#[derive(Clone, Debug)]
+pub(super) struct Client(pub(super) IpAddr, Progress);
+
+impl Client {
+    /// For as long as this is held, the connection gives way to no other. Only for what is limited in number.
+    pub(super) fn hold(&self) -> Held {
+        self.1.held.fetch_add(1, Relaxed);
+        Held(self.1.clone())
+    }
+}
+
+/// See [`Client::hold`].
+#[derive(Debug)]
+pub(super) struct Held(Progress);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.note();
+        self.0.held.fetch_sub(1, Relaxed);
+    }
+}
 
 /// A port that is taken, or an address that is not ours.
 #[derive(Debug, thiserror::Error)]
@@ -204,13 +224,14 @@ async fn connection(
     // What is closed here is gone: else the system holds what nobody has taken for minutes, and counts it in no limit of ours.
     let _ = stream.set_zero_linger();
     let stream = Paced::new(stream, limits.stall, slot.progress.clone());
+    let client = Client(slot.address, slot.progress.clone());
     let work = async {
         match tls {
-            None => serve(stream, router, slot.address, limits, stop).await,
+            None => serve(stream, router, client, limits, stop).await,
             Some(tls) => {
                 // One that breaks, or speaks no TLS, is the client's affair.
                 if let Ok(Ok(stream)) = timeout(limits.head, tls.accept(stream)).await {
-                    serve(stream, router, slot.address, limits, stop).await;
+                    serve(stream, router, client, limits, stop).await;
                 }
             }
         }
@@ -224,15 +245,15 @@ async fn connection(
 async fn serve(
     stream: impl AsyncRead + AsyncWrite + Unpin,
     router: Router,
-    from: IpAddr,
+    client: Client,
     limits: Limits,
     stop: CancellationToken,
 ) {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
-        let router = router.clone();
+        let (router, client) = (router.clone(), client.clone());
         async move {
             let mut request: Request = request.map(axum::body::Body::new);
-            request.extensions_mut().insert(Client(from));
+            request.extensions_mut().insert(client);
             let answer = router.oneshot(request).await;
             Ok::<_, Infallible>(answer.unwrap_or_else(|never| match never {}))
         }
@@ -255,6 +276,8 @@ async fn serve(
 struct Progress {
     began: Instant,
     last: Arc<AtomicU64>,
+    /// How many answers keep it from giving way.
+    held: Arc<AtomicUsize>,
 }
 
 impl Progress {
@@ -297,18 +320,26 @@ impl Open {
         Some(entry)
     }
 
-    /// The address of which a connection must go before one of `newcomer` comes.
-    fn crowd(&self, newcomer: IpAddr, limits: &Limits) -> Option<IpAddr> {
-        if self.by_address.get(&newcomer).is_some_and(|count| *count >= limits.per_address) {
-            return Some(newcomer);
-        }
-        if self.by_id.len() < limits.connections {
+    /// The connection that must go before one of `newcomer` comes: the one that got on least among those of the addresses with the
+    /// most, whichever of them that is.
+    fn least(&self, newcomer: IpAddr, limits: &Limits) -> Option<u64> {
+        let most = self.by_address.values().max().copied().unwrap_or_default();
+        let of = |address: &IpAddr| self.by_address.get(address).copied().unwrap_or_default();
+        let is_own = of(&newcomer) >= limits.per_address;
+        if !is_own && self.by_id.len() < limits.connections {
             return None;
         }
-        self.by_address
-            .iter()
-            .max_by_key(|(address, count)| (**count, **address))
-            .map(|(address, _)| *address)
+        let may_go =
+            |entry: &Entry| if is_own { entry.address == newcomer } else { of(&entry.address) >= most };
+        let least = |may_go: &dyn Fn(&Entry) -> bool| {
+            let idle = self
+                .by_id
+                .iter()
+                .filter(|(_, entry)| entry.progress.held.load(Relaxed) == 0 && may_go(entry));
+            idle.min_by_key(|(id, entry)| (entry.progress.last.load(Relaxed), **id)).map(|(id, _)| *id)
+        };
+        // Of addresses that have one each, some may have only one that is held.
+        least(&may_go).or_else(|| least(&|_| true))
     }
 }
 
@@ -319,14 +350,11 @@ impl Table {
 
     fn admit(self: &Arc<Self>, address: IpAddr) -> Slot {
         let mut open = self.open();
-        if let Some(crowd) = open.crowd(address, &self.limits) {
-            let of_crowd = open.by_id.iter().filter(|(_, entry)| entry.address == crowd);
-            let last = of_crowd.min_by_key(|(id, entry)| (entry.progress.last.load(Relaxed), **id));
-            if let Some(entry) = last.map(|(id, _)| *id).and_then(|id| open.remove(id)) {
-                entry.close.cancel();
-            }
+        let least = open.least(address, &self.limits);
+        if let Some(entry) = least.and_then(|id| open.remove(id)) {
+            entry.close.cancel();
         }
-        let progress = Progress { began: self.began, last: Arc::default() };
+        let progress = Progress { began: self.began, last: Arc::default(), held: Arc::default() };
         progress.note();
         let (id, close) = (open.next, CancellationToken::new());
         open.next += 1;
@@ -478,6 +506,29 @@ mod tests {
         assert_eq!(table.open().by_id.len(), 4);
         drop((slots, more, of_others));
         assert!(table.open().by_id.is_empty() && table.open().by_address.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_many_addresses_with_one_each_the_oldest_gives_way_and_a_scrape_keeps_its_place() {
+        let table = table(4, 3);
+        let scrape = table.admit(address(1));
+        let client = Client(scrape.address, scrape.progress.clone());
+        let held = client.hold();
+        let mut slots: Vec<Slot> = Vec::new();
+        for last in (100..200).rev() {
+            slots.push(table.admit(address(last)));
+            tokio::time::advance(Duration::from_millis(10)).await;
+            // Whatever the address is, the newest have their place.
+            assert!(slots.iter().rev().take(3).all(|slot| !slot.close.is_cancelled()), "{last}");
+        }
+        assert!(!scrape.close.is_cancelled());
+        let high = table.admit(address(255));
+        let _next = table.admit(address(3));
+        assert!(!high.close.is_cancelled());
+        drop(held);
+        tokio::time::advance(Duration::from_millis(10)).await;
+        let _more: Vec<Slot> = (10..14).map(|last| table.admit(address(last))).collect();
+        assert!(scrape.close.is_cancelled());
     }
 
     #[tokio::test(start_paused = true)]

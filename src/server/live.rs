@@ -146,8 +146,8 @@ async fn tell(server: Weak<Server>, mut version: u64) {
     }
 }
 
-pub(super) async fn events(State(server): Served, Extension(Client(from)): Extension<Client>) -> Response {
-    let Ok(share) = server.live.listeners.try_take(from, 1) else {
+pub(super) async fn events(State(server): Served, Extension(client): Extension<Client>) -> Response {
+    let Ok(share) = server.live.listeners.try_take(client.0, 1) else {
         let words = "too many clients are streaming changes; poll the lists instead";
         return busy(StatusCode::SERVICE_UNAVAILABLE, words);
     };

@@ -15,7 +15,7 @@ pub const ITEMS: usize = 500;
 /// Items of a page at most.
 pub const MAX_ITEMS: usize = 5_000;
 /// Bytes that the items of a page may take as they are kept; written as JSON they take two to three times as much.
-pub const MAX_BYTES: usize = 1 << 20;
+pub const MAX_BYTES: usize = 512 << 10;
 
 /// Where a finding stands among others, worst first as `diagnose` sorts them; the number tells findings of one subject apart.
 pub type FindingKey =

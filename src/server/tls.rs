@@ -1,6 +1,7 @@
 //! TLS: a certificate and its key from files, read again when they change.
 
-use std::io;
+use std::fs;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -15,6 +16,9 @@ use tokio_rustls::TlsAcceptor;
 
 /// How often the files are looked at.
 const EVERY: Duration = Duration::from_secs(10);
+
+/// Bytes of a file that are read: a chain of certificates has a few thousand.
+const MAX_FILE: u64 = 1 << 20;
 
 /// Where certificate and key are, in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,9 @@ pub enum TlsError {
     /// A file that cannot be read.
     #[error("cannot read {path}: {why}", path = .0.display(), why = .1)]
     Read(PathBuf, io::ErrorKind),
+    /// A pipe or a device: to open it, or to read to its end, may take for ever.
+    #[error("{path} is not a regular file", path = .0.display())]
+    Irregular(PathBuf),
     /// A file without what should be in it.
     #[error("{path} has no {what} in PEM", path = .0.display(), what = .1)]
     Content(PathBuf, &'static str),
@@ -96,7 +103,15 @@ impl ResolvesServerCert for Certificate {
 }
 
 fn load(files: &Files) -> Result<CertifiedKey, TlsError> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|e| TlsError::Read(path.clone(), e.kind()));
+    let read = |path: &PathBuf| {
+        let failed = |error: io::Error| TlsError::Read(path.clone(), error.kind());
+        if !fs::metadata(path).map_err(failed)?.is_file() {
+            return Err(TlsError::Irregular(path.clone()));
+        }
+        let mut bytes = Vec::new();
+        fs::File::open(path).and_then(|file| file.take(MAX_FILE).read_to_end(&mut bytes)).map_err(failed)?;
+        Ok(bytes)
+    };
     let (cert, key) = (read(&files.cert)?, read(&files.key)?);
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&cert).collect();
     let chain = chain.ok().filter(|chain| !chain.is_empty());
@@ -153,6 +168,27 @@ mod tests {
         std::fs::remove_file(&files.cert).unwrap();
         turn().await;
         assert_eq!(current(&certificate), third);
+        // A pipe that nobody writes to does not end the reloading.
+        let made = std::process::Command::new("mkfifo").arg(&files.cert).status().unwrap();
+        assert!(made.success());
+        turn().await;
+        assert_eq!(current(&certificate), third);
+        std::fs::remove_file(&files.cert).unwrap();
+        let fourth = write(&files, "fourth");
+        turn().await;
+        assert_eq!(current(&certificate), fourth);
+    }
+
+    #[test]
+    fn only_a_regular_file_is_a_certificate_or_a_key() {
+        let dir = tempfile::tempdir().unwrap();
+        let files = Files { cert: dir.path().join("tls.crt"), key: dir.path().join("tls.key") };
+        write(&files, "first");
+        std::fs::remove_file(&files.key).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&files.key).status().unwrap();
+        assert!(made.success());
+        let why = load(&files).unwrap_err().to_string();
+        assert!(why.ends_with("tls.key is not a regular file"), "{why}");
     }
 
     #[test]

@@ -284,3 +284,42 @@ fn a_device_is_refused_in_words() {
     assert_eq!(run.code, 2);
     assert!(run.err.contains("/dev/zero: a device, not a file"), "{}", run.err);
 }
+
+#[test]
+fn a_named_pipe_is_refused_and_waited_for_by_nobody() {
+    let folder = folder(&[]);
+    let pipe = folder.path().join("pods.json");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    // Lets a program that waits end after a while.
+    let writer = pipe.clone();
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_secs(5));
+        std::fs::write(writer, "{}")
+    });
+    let run = kubehealer(&["diagnose", "-f", pipe.to_str().unwrap()]);
+    assert_eq!(run.code, 2);
+    assert!(run.err.contains("pods.json: a named pipe, not a file"), "{}", run.err);
+    assert!(run.err.contains("pass - and redirect the standard input"), "{}", run.err);
+    // The pipe of a shell's <(...) has its writer.
+    let script = format!("{} diagnose -f <(echo '{{}}')", env!("CARGO_BIN_EXE_kubehealer"));
+    let run = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();
+    let err = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(err.contains("no Kubernetes objects"), "{err}");
+}
+
+#[test]
+fn a_large_binary_file_is_refused_without_being_read_into_memory() {
+    let folder = folder(&[("zeros.json", b"{\"kind\": \"List\", \"items\": ["), ("nul", b"")]);
+    for name in ["zeros.json", "nul"] {
+        let path = folder.path().join(name);
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        // A sparse file, which takes no room on the disk.
+        file.set_len(2 << 30).unwrap();
+        let binary = env!("CARGO_BIN_EXE_kubehealer");
+        let script = format!("ulimit -v 1000000; exec {binary} diagnose -f {}", path.display());
+        let run = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        let err = String::from_utf8_lossy(&run.stderr).into_owned();
+        assert_eq!(run.status.code(), Some(2), "{name}: {err}");
+        assert!(err.contains("neither JSON nor YAML, but binary"), "{name}: {err}");
+    }
+}

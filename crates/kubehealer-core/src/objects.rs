@@ -7,6 +7,7 @@
 //!
 //! Must not know kube, tokio, or how the objects come in; reads no clock.
 
+mod bounds;
 pub mod decode;
 pub mod event;
 pub mod lenient;

@@ -11,6 +11,7 @@
 //! One look for words of all tables decides which of them are tried at all; most texts have none. Patterns are compiled when
 //! they are first tried, match in linear time, and see no more than [`MAX_TEXT`].
 
+mod blocks;
 mod commands;
 mod keys;
 mod pairs;
@@ -294,6 +295,7 @@ fn hide_once(text: &str) -> Option<String> {
         apply(1 << at, &|text| passes::hide(at, text));
     }
     apply(TOOLS, &commands::hide);
+    apply(PAIRS, &blocks::hide);
     apply(PAIRS, &pairs::hide);
     apply(KEYS, &keys::hide_bodies);
     is_changed.then(|| shown.replace(HOLE, MARK))
@@ -433,6 +435,6 @@ mod tests {
         let words = "ERR AUTH <password> called without any password configured for the default user";
         assert_eq!(redact(words), words);
         assert_eq!(redact("<password>hunter2 and more"), "<password>[redacted]");
-        assert_eq!(redact("<password> hunter2 </password>"), "<password>[redacted]</password>");
+        assert_eq!(redact("<password> hunter2 </password>"), "<password> [redacted] </password>");
     }
 }

@@ -155,17 +155,29 @@ impl TailReader {
     }
 }
 
-/// Each line without its secrets. Lines of YAML that follow each other are looked at together: a name may stand in one, and its
-/// value in the next.
+/// Which lines belong to what is written over several: YAML, of which a name may stand in one line and its value in the next, text in
+/// three quotes, an element of XML.
+fn of_several(lines: &[String]) -> Vec<bool> {
+    static PAIR: LazyLock<Regex> =
+        LazyLock::new(|| pattern(r#"^\s*(?:- )?["']?[\w.-]+["']?:(?:\s|$)|^\s*- ["']?--?\w"#));
+    let mut is_part = false;
+    let mut is_open = false;
+    let parts = lines.iter().map(|line| {
+        let opens = line.trim_end().ends_with(['|', '>', '-'])
+            || line.ends_with("\"\"\"")
+            || line.ends_with("\'\'\'");
+        let follows = is_open || is_part && line.starts_with([' ', '\t']);
+        is_open = opens || line.trim_start().starts_with("- -");
+        is_part = opens || follows || PAIR.is_match(line);
+        is_part
+    });
+    parts.collect()
+}
+
+/// Each line without its secrets. Lines that belong together are looked at together.
 fn redacted(lines: &[String]) -> Vec<String> {
-    static PAIR: LazyLock<Regex> = LazyLock::new(|| pattern(r#"^\s*(?:- )?["']?[\w.-]+["']?:(?:\s|$)"#));
-    let is_yaml = |at: usize| {
-        let continued = at
-            .checked_sub(1)
-            .and_then(|before| lines.get(before))
-            .is_some_and(|l| l.ends_with(['|', '>', '-']));
-        continued || lines.get(at).is_some_and(|line| PAIR.is_match(line))
-    };
+    let parts = of_several(lines);
+    let is_part = |at: usize| parts.get(at).copied().unwrap_or_default();
     let alone = |line: &str| redact::redact(line).trim_end().to_owned();
     let mut shown: Vec<String> = Vec::with_capacity(lines.len());
     while let Some(line) = lines.get(shown.len()) {
@@ -174,7 +186,7 @@ fn redacted(lines: &[String]) -> Vec<String> {
         let run = lines.iter().enumerate().skip(from).take_while(|(at, line)| {
             bytes += line.len() + 1;
             // The marks may make it longer.
-            bytes < redact::MAX_TEXT / 2 && is_yaml(*at)
+            bytes < redact::MAX_TEXT / 2 && is_part(*at)
         });
         let run: Vec<&str> = run.map(|(_, line)| line.as_str()).collect();
         if run.len() < 2 {

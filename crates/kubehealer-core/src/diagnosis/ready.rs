@@ -343,7 +343,8 @@ pub fn gates(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Findin
     let is_set = |gate: &str| pod.status.conditions.iter().any(|c| c.kind.as_str() == gate && c.is_true());
     let open = pod.spec.readiness_gates.iter().map(|g| g.condition_type.as_str());
     let mut open: Vec<&str> = open.filter(|gate| !is_set(gate)).collect();
-    open.sort_unstable();
+    // Those whose names were dropped come last, where they are only counted.
+    open.sort_unstable_by_key(|gate| (gate.is_empty(), *gate));
     let gates = text::list(&open);
     let finding = Finding::of_pod(pod, Reason::ReadinessGatesNotReady);
     let describe = finding.kubectl_pod("describe pod");

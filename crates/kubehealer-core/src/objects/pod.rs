@@ -40,8 +40,11 @@ impl Object for Pod {
     fn compact(&mut self) {
         self.trim();
         self.metadata.compact();
+        self.metadata.finalizers.shrink_to_fit();
         let spec = &mut self.spec;
         spec.volumes.shrink_to_fit();
+        spec.readiness_gates.shrink_to_fit();
+        spec.scheduling_gates.shrink_to_fit();
         spec.node_selector.shrink_to_fit();
         spec.image_pull_secrets.shrink_to_fit();
         for container in spec.containers.iter_mut().chain(&mut spec.init_containers) {
@@ -74,6 +77,8 @@ impl Object for Pod {
         let ready = status.condition(&ConditionType::Ready).is_some_and(Condition::is_true);
         let staged = !spec.init_containers.is_empty();
         status.conditions.retain(|c| c.is_wanted(ready, staged));
+        self.bound();
+        let (spec, status) = (&self.spec, &mut self.status);
         for container in &mut status.container_statuses {
             container.trim(spec.containers.iter().find(|c| c.name == container.name));
         }
@@ -209,7 +214,7 @@ pub struct Named {
 }
 
 /// `core/v1.PodReadinessGate`.
-#[derive(Clone, PartialEq, Eq, prost::Message, Deserialize, Serialize)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, prost::Message, Deserialize, Serialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct ReadinessGate {
     /// Type of the pod condition that must be True.

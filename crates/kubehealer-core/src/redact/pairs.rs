@@ -13,7 +13,7 @@ use super::{HOLE, harmless, mixed, pattern};
 /// `--key `.
 static KEY: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?P<key>[A-Za-z_\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}][A-Za-z0-9_.\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}-]*)(?P<quote>\\*[\x22'`])?\]?(?P<sep>[^\S\n]{0,3}(?:=>|:=|=|:|%3[dD]|->)[^\S\n]{0,8}(?:[|>][+-]?(?:\n|\\+n)\s*)?)|(?P<flag>--?[A-Za-z][A-Za-z0-9_.-]*)(?P<gap>\\*[\x22'`]?(?:,\s*|\s+))",
+        r"(?P<key>[A-Za-z_\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}][A-Za-z0-9_.\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}-]*)(?P<quote>\\*[\x22'`])?\]?(?P<sep>[^\S\n]{0,3}(?:=>|:=|=|:|%3[dD]|->)[^\S\n]{0,8}(?:[|>][+-]?(?:\n|\\+n)\s*)?)|(?P<flag>--?[A-Za-z][A-Za-z0-9_.-]*)(?P<gap>\\*[\x22'`]?(?:[ \t]*(?:\n|\\+n)[^\n]{0,64}?-[ \t]+|,\s*|\s+))",
     )
 });
 
@@ -58,6 +58,14 @@ pub(super) fn hide(text: &str) -> Option<String> {
         // `"no flag --token", ...`: the quote closes a sentence; `"--token", "X"` are two items of a list.
         let gap = found.name("gap").map_or("", |gap| gap.as_str());
         if gap.starts_with(['"', '\'', '`', '\\']) && !before.ends_with(['"', '\'', '`']) {
+            continue;
+        }
+        // Two items of a YAML list, one below the other.
+        let quotes = ['"', '\'', '\\'];
+        if gap.trim_end().ends_with('-')
+            && (!before.trim_end_matches(quotes).trim_end().ends_with('-')
+                || rest.trim_start_matches(quotes).starts_with('-'))
+        {
             continue;
         }
         let before = before.trim_end();
@@ -198,7 +206,16 @@ fn value(rest: &str, kind: Kind, key: &str, prose: bool) -> Option<(usize, usize
     {
         return None;
     }
-    let end = if let Some(quote) = quote {
+    let three = quote.map(|quote| format!("{}{quote}", "\\".repeat(slashes)).repeat(3));
+    let end = if let Some(three) = three.filter(|three| body.starts_with(three.as_str())) {
+        start += three.len();
+        body = rest.get(start..)?;
+        body.find(three.as_str()).unwrap_or(body.len())
+    } else if let Some(length) = braced(body, key).filter(|_| !prose) {
+        start += 1;
+        body = rest.get(start..)?;
+        length
+    } else if let Some(quote) = quote {
         start += slashes + 1;
         body = rest.get(start..)?;
         quoted_end(body, quote, slashes)
@@ -349,6 +366,15 @@ fn is_scheme(word: &str) -> bool {
     ]
     .iter()
     .any(|scheme| word.eq_ignore_ascii_case(scheme))
+}
+
+/// The length of a value in braces, as ODBC writes it: `Pwd={X}`. What names a secret is a placeholder, as in `?token={token}`.
+fn braced(body: &str, key: &str) -> Option<usize> {
+    let value = body.strip_prefix('{')?;
+    let value = value.get(..value.find('}')?)?;
+    let is_placeholder = secret_key(value).is_some() || value.eq_ignore_ascii_case(key);
+    let is_text = value.chars().all(|c| !c.is_whitespace() && !"{\"'`:=$<>\\".contains(c));
+    (is_text && !value.is_empty() && !is_placeholder && !value.starts_with('.')).then_some(value.len())
 }
 
 /// Where a quoted value ends: at the same quote behind as many backslashes as the opening one had.

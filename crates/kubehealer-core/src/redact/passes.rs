@@ -97,22 +97,22 @@ fn without_escapes(value: &str) -> String {
     parts.fold(first, |out, part| out + part.get(2..).unwrap_or_default())
 }
 
-/// How the tags of elements end that hold a secret.
+/// How the names of elements end that hold a secret.
 const ELEMENTS: &[&str] = &[
-    "password>",
-    "passwd>",
-    "passphrase>",
-    "secret>",
-    "token>",
-    "apikey>",
-    "api-key>",
-    "accesskey>",
-    "privatekey>",
-    "pwd>",
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "token",
+    "apikey",
+    "api-key",
+    "accesskey",
+    "privatekey",
+    "pwd",
 ];
 
 /// In the order in which they are tried.
-pub(super) static PASSES: [Pass; 35] = [
+pub(super) static PASSES: [Pass; 38] = [
     // JSON Web Tokens, signed, encrypted or cut off, any other base64 of a JSON object, and either encoded once more.
     pass(&["eyJ", "ZXlK"], r"\b(?:eyJ|ZXlK)[A-Za-z0-9_/+-]{10,}(?:\.[A-Za-z0-9_-]*){0,4}={0,2}", all),
     // The secret half of a webhook's address.
@@ -225,6 +225,17 @@ pub(super) static PASSES: [Pass; 35] = [
             if mixed(group(found, 2)) { second(found) } else { same(found) }
         },
     ),
+    // The same beside the id of a key, which is hidden already.
+    pass(
+        &["akia", "asia"],
+        r"(?s)(\x{FDD0}.{0,100}?(?:^|[\s:=\x22',/|;]))([A-Za-z0-9/+]{40})($|[\s\x22',;)\]}.:|])",
+        |found| if mixed(group(found, 2)) { second(found) } else { same(found) },
+    ),
+    pass(
+        &["akia", "asia"],
+        r"(?s)((?:^|[\s:=\x22',/|;]))([A-Za-z0-9/+]{40})([\s\x22',;)\]}.:|].{0,100}?\x{FDD0})",
+        |found| if mixed(group(found, 2)) { second(found) } else { same(found) },
+    ),
     // Hashes of passwords.
     pass(
         &["$"],
@@ -241,7 +252,11 @@ pub(super) static PASSES: [Pass; 35] = [
         r"\b(?:pbkdf2_sha\d+\$|scrypt:\d+:|SCRAM-SHA-(?:1|256)\$)[^\s\x22']{8,}|\bmd5[0-9a-f]{32}\b",
         all,
     ),
-    pass(&["key="], r"(?i)(<\w+\s+key=\\*\x22([\w.-]+)\\*\x22\s*>)([^<]+)(</)", named),
+    pass(
+        &["key=", "name="],
+        r"(?i)(<\w+\s[^<>]{0,100}?\b(?:key|name)=\\*[\x22']([\w.-]+)\\*[\x22'][^<>]{0,100}>\s*)([^<\s][^<]*?)(\s*<\\?/)",
+        named,
+    ),
     // A variable as Kubernetes writes it, in JSON or in YAML, the name first or the value first.
     pass(
         &["val", "content"],
@@ -312,16 +327,23 @@ pub(super) static PASSES: [Pass; 35] = [
             }
         },
     ),
+    // An element, with attributes or without, as text or escaped once more.
     pass(
         ELEMENTS,
-        r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<]+)(</)",
+        r"(?i)((?:<|&lt;|\\+u003c)(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))(?:\s[^<>\n]{0,200}?)?\s*(?:>|&gt;|\\+u003e)\s*(?:<!\[CDATA\[)?)([^<\s][^<]*?)(\s*(?:\]\]>\s*)?(?:<\\?/|&lt;\\?/|\\+u003c\\?/))",
         second,
     ),
     // Cut within the element; behind a placeholder such as `AUTH <password>` stands a blank.
     pass(
         ELEMENTS,
-        r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>)([^<\s][^<]*)($)",
+        r"(?i)(<(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))\s*>(?:<!\[CDATA\[)?)([^<\s][^<]*)($)",
         second,
+    ),
+    // `ENV NAME X` and `ARG NAME X` of a Dockerfile, at the end of a line: a sentence goes on.
+    pass(
+        &["env ", "env\t", "arg "],
+        r"(\b(?:ENV|ARG)[ \t]+([\w.-]+)[ \t]+)(\\*[\x22'][^\x22'\\\n]+|[^\s=\\\x22'][^\s\\\x22']*?)(\\*[\x22']?(?:[:;,)]\s|[ \t]*(?:\\|\n|[\x22']|$)))",
+        |found| if sentence(group(found, 3)) { same(found) } else { named(found) },
     ),
     pass(&["private-mac"], r"(?i)(\bPrivate-MAC:\s*)([0-9a-f]{8,})()", second),
     // Telegram's bots, Rancher's and k3s' tokens, bootstrap tokens, Facebook's app tokens.
@@ -333,8 +355,21 @@ pub(super) static PASSES: [Pass; 35] = [
     pass(&["|"], r"\b\d{15,16}\|[0-9A-Za-z_-]{27,40}\b", all),
     // What has its mark in the middle: Azure's client secrets, Terraform's tokens, MaxMind's, Mailchimp's keys, OpenAI's.
     pass(
-        &["q~", ".atlasv1.", "_mmk", "-us", "t3blbkfj", "_acc", ".acc", "-x@", "aaaaaaaaaa", "access_token$"],
-        r"\baccess_token\$(?:production|sandbox)\$[a-z0-9]+\$[a-f0-9]+|[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{25,}|\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{30,}|\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk|\b[0-9a-f]{32}-us\d{1,2}\b|\b[\w-]{20,}T3BlbkFJ[\w-]*|\b(?:sc|ext|scauth|authress)_[A-Za-z0-9]{5,30}\.[A-Za-z0-9]{4,6}\.acc[_-][a-z0-9-]{10,32}\.[A-Za-z0-9+/_=-]{20,}|\b[a-z0-9]{11}AAAAAAAAAA[A-Za-z0-9_=-]{30,}",
+        &[
+            "q~",
+            ".atlasv1.",
+            "_mmk",
+            "-us",
+            "t3blbkfj",
+            "_acc",
+            ".acc",
+            "-x@",
+            "aaaaaaaaaa",
+            "access_token$",
+            "oy2",
+            "pat",
+        ],
+        r"\baccess_token\$(?:production|sandbox)\$[a-z0-9]+\$[a-f0-9]+|[A-Za-z0-9_~.]{3}\dQ~[A-Za-z0-9_~.-]{25,}|\b[A-Za-z0-9]{14}\.atlasv1\.[A-Za-z0-9_=-]{30,}|\b[A-Za-z0-9]{6}_[A-Za-z0-9]{29}_mmk|\b[0-9a-f]{32}-us\d{1,2}\b|\b[\w-]{20,}T3BlbkFJ[\w-]*|\boy2[a-z0-9]{43}\b|\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}\b|\b(?:sc|ext|scauth|authress)_[A-Za-z0-9]{5,30}\.[A-Za-z0-9]{4,6}\.acc[_-][A-Za-z0-9-]{10,32}\.[A-Za-z0-9+/_=-]{20,}|\b[a-z0-9]{11}AAAAAAAAAA[A-Za-z0-9_=-]{30,}",
         all,
     ),
 ];

@@ -134,6 +134,7 @@ pub(super) const SURE: &[(&str, usize, Of)] = &[
     ("dt0s01.", 16, Of::Any),
     ("dt0s16.", 16, Of::Any),
     ("hpat_", 20, Of::Alnum),
+    ("mdb_sa_sk_", 20, Of::Word),
     // Messaging and mail.
     ("xoxa-", 8, Of::Word),
     ("xoxb-", 8, Of::Word),
@@ -280,6 +281,7 @@ pub(super) const SURE: &[(&str, usize, Of)] = &[
     ("sk.eyJ", 30, Of::Any),
     ("fio-u-", 30, Of::Any),
     ("EAAC", 60, Of::Alnum),
+    ("EAACEdEose0cBA", 8, Of::Alnum),
     ("EAAM", 60, Of::Alnum),
     ("EAAG", 60, Of::Alnum),
     ("EAAB", 60, Of::Alnum),
@@ -311,6 +313,7 @@ pub(super) const SURE: &[(&str, usize, Of)] = &[
 /// Prefixes that words, names of objects and ids may have, too: the rest must look random.
 pub(super) const UNSURE: &[(&str, usize, Of)] = &[
     ("sk-", 20, Of::Word),
+    ("sk-", 32, Of::Hex),
     ("sk_", 24, Of::Word),
     ("pk_", 24, Of::Word),
     ("SK", 32, Of::Hex),
