@@ -262,7 +262,7 @@ fn alert(wanted: &str) -> Option<String> {
         true => look(&["kubehealer diagnose -n NAMESPACE KIND/NAME, with the labels of the alert"]),
         false => format!("{section}\n\n"),
     };
-    Some(format!("# {name}: an alert ({severity})\n\nFires when: {when}.\n\n{look}{}", more(&reasons)))
+    Some(format!("# {name}: an alert ({severity})\n\nFires when {when}.\n\n{look}{}", more(&reasons)))
 }
 
 /// Name, severity, and when it fires.
