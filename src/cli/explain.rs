@@ -336,7 +336,7 @@ fn unknown(wanted: &str) -> Trouble {
             names.push(name);
         }
     }
-    let what = format!("explain: {wanted:?} is not a known word");
+    let what = format!("explain: {wanted:?} is not a known reason, cause, alert or status");
     match names.as_slice() {
         [] => Trouble::new(what, "kubehealer explain lists all reasons"),
         names => Trouble::new(what, crate::select::did_you_mean(names)),

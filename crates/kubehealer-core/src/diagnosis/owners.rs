@@ -310,8 +310,13 @@ impl Owners {
             "no pod of an older revision is ready".to_owned()
         };
         let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
-            .summary(format!("rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready"))
-            .cause(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
+            .summary(format!(
+                "rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready"
+            ))
+            .cause(
+                CauseCode::BadRevision,
+                format!("revision {new} does not become ready within its progress deadline"),
+            )
             .scope("revision", format!("{namespace}/{new}"));
         let pods = pods_of(namespace, &of);
         finding.workload = Some(of);
