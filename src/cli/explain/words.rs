@@ -232,7 +232,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["confirmed", "probable", "possible"],
         "how sure KubeHealer is of a cause",
-        "confirmed: the API says so. probable: the most likely explanation. possible: one of several explanations. It is about the cause, not \
+        "confirmed: the API says so. probable: the most likely explanation. possible: one of several explanations. The confidence is about the cause, not \
          about the failure: that something fails is certain. Events and logs that could not be read make a cause less sure.",
         &["kubehealer diagnose -n NAMESPACE POD -o wide, which shows all evidence"],
         &[],
