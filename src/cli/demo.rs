@@ -23,8 +23,8 @@ use crate::simulator::{self, Cluster};
 
 const EXAMPLES: &str = "\
 Examples:
-  kubehealer demo                                  failures of all kinds, ten times faster than real time
-  kubehealer demo --speed 1                        in real time: the first incidents take two minutes
+  kubehealer demo                                  failures of all kinds, at ten times real speed
+  kubehealer demo --speed 1                        at real speed: the first incidents take two minutes
   kubehealer demo --replay pods.jsonl --speed 20   a recorded watch of your own cluster";
 
 /// Watch a simulated cluster with real failures: no cluster needed.
@@ -51,7 +51,7 @@ pub(super) struct Args {
 
 fn speed(text: &str) -> Result<f64, String> {
     let speed = text.parse::<f64>().ok().filter(|s| (0.1..=1000.0).contains(s));
-    speed.ok_or_else(|| "a number from 0.1 to 1000".to_owned())
+    speed.ok_or_else(|| "write a number from 0.1 to 1000".to_owned())
 }
 
 pub(super) fn run(args: Args) -> Result<ExitCode, Trouble> {
@@ -64,7 +64,10 @@ fn recording(paths: &[PathBuf]) -> Result<Option<Recording>, Trouble> {
     let mut files = Vec::new();
     for path in paths {
         let file = File::open(path).map_err(|e| {
-            Trouble::new(format_args!("{}: {e}", path.display()), "pass a file with a recorded watch")
+            Trouble::new(
+                format_args!("cannot read {}: {e}", path.display()),
+                "pass a file with a recorded watch",
+            )
         })?;
         files.push(std::io::BufReader::new(file));
     }
@@ -97,7 +100,7 @@ async fn play(args: Args, recording: Option<Recording>) -> Result<(), Trouble> {
     };
     tokio::spawn(simulator::serve(listener, cluster.clone()));
     let page = PageSettings {
-        banner: format!("Demo: {}, {} times faster than real time.", what(&args), args.speed),
+        banner: format!("Demo: {}, at {}x speed.", what(&args), args.speed),
         flags: ClusterFlags::new(None, Some(&kubeconfig.0.display().to_string())),
         ..PageSettings::default()
     };
@@ -175,7 +178,7 @@ fn what_it_is(args: &Args) -> String {
         }
         false => "",
     };
-    format!("KubeHealer watches {what}, {} times faster than real time. Ctrl-C stops it.\n{soon}", args.speed)
+    format!("KubeHealer watches {what}, at {}x speed. Ctrl-C stops it.\n{soon}", args.speed)
 }
 
 /// The addresses. Which one is served on is not known beforehand where any other than the usual one will do.

@@ -112,7 +112,7 @@ pub(super) struct Args {
 /// How to print it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For people: one line each, worst first, then the details
+    /// For people: one line per problem, worst first, then the details
     #[default]
     Table,
     /// The table with one line for each pod, and all evidence

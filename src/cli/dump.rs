@@ -24,7 +24,7 @@ Messages and logs are redacted. Names, images and labels are kept.
 
 Exit code: 0 written; 2 error: no such pods, cluster unreadable, or file not written.";
 
-/// Write all that a diagnosis reads to a redacted file, for people without access to the cluster.
+/// Write everything that a diagnosis reads to a redacted file, for people without access to the cluster.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

@@ -262,7 +262,7 @@ fn alert(wanted: &str) -> Option<String> {
         true => look(&["kubehealer diagnose -n NAMESPACE KIND/NAME, with the labels of the alert"]),
         false => format!("{section}\n\n"),
     };
-    Some(format!("# {name}: an alert ({severity})\n\nFires when: {when}.\n\n{look}{}", more(&reasons)))
+    Some(format!("# {name}: an alert ({severity})\n\nFires when {when}.\n\n{look}{}", more(&reasons)))
 }
 
 /// Name, severity, and when it fires.
@@ -336,7 +336,7 @@ fn unknown(wanted: &str) -> Trouble {
             names.push(name);
         }
     }
-    let what = format!("explain: {wanted:?} is not a known word");
+    let what = format!("explain: {wanted:?} is not a known reason, cause, alert or status");
     match names.as_slice() {
         [] => Trouble::new(what, "kubehealer explain lists all reasons"),
         names => Trouble::new(what, crate::select::did_you_mean(names)),

@@ -47,7 +47,7 @@ Examples:
 Your assistant starts this command: docs/mcp.md shows how to set that up.
 It is read-only, and its output is redacted like that of diagnose.";
 
-/// Serve AI assistants: a read-only Model Context Protocol server on stdin and stdout.
+/// Run a Model Context Protocol (MCP) server for AI assistants: read-only, on stdin and stdout.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXAMPLES)]
 pub(super) struct Args {

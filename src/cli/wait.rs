@@ -72,7 +72,7 @@ enum For {
 /// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Format {
-    /// For a person
+    /// For people
     Text,
     /// For programs: kubehealer.dev/v1alpha1
     Json,
@@ -86,7 +86,7 @@ enum Format {
 
 fn timeout(text: &str) -> Result<Duration, String> {
     let time = text.parse::<SignedDuration>().ok().and_then(|time| Duration::try_from(time).ok());
-    time.ok_or_else(|| "a time such as 90s, 10m or 1h".to_owned())
+    time.ok_or_else(|| "write a time such as 90s, 10m or 1h".to_owned())
 }
 
 impl From<CouldNotLook> for Trouble {

@@ -107,14 +107,14 @@ pub async fn read(client: &Client, path: &str, most: usize) -> Result<Vec<u8>, F
     let answer = async {
         let unreachable = |error: &kube::Error| {
             let why =
-                format!("no connection to it: {}. Is it up, and is the address right?", innermost(error));
+                format!("no connection: {}. Is KubeHealer up, and is the address right?", innermost(error));
             Failure::new(Kind::Unreachable, why)
         };
         let response = client.send(request).await.map_err(|e| unreachable(&e))?;
         let status = response.status();
         let body = Limited::new(response.into_body(), most).collect().await;
         let body =
-            body.map_err(|e| Failure::new(Kind::Protocol, format!("its answer cannot be read: {e}")))?;
+            body.map_err(|e| Failure::new(Kind::Protocol, format!("the answer cannot be read: {e}")))?;
         Ok((status, body.to_bytes()))
     };
     let late = |_| Failure::new(Kind::Timeout, "no answer within 30 s");
@@ -346,7 +346,7 @@ impl Failure {
                         "Does the kubeconfig have this cluster's certificate authority, and is the server's name in its \
                              certificate?"
                     }
-                    false => "Is it up, and is the address right?",
+                    false => "Is the API server up, and is its address right?",
                 };
                 Self::new(Kind::Unreachable, format!("cannot connect to the API server: {why}. {hint}"))
             }
@@ -462,9 +462,14 @@ mod tests {
         let cut_off =
             text("peer closed connection without sending TLS close_notify: https://docs.rs/rustls/a#b");
         assert!(
-            cut_off.ends_with("without sending TLS close_notify. Is it up, and is the address right?"),
+            cut_off.ends_with(
+                "without sending TLS close_notify. Is the API server up, and is its address right?"
+            ),
             "{cut_off}"
         );
-        assert!(text("Connection refused (os error 111)").ends_with("Is it up, and is the address right?"));
+        assert!(
+            text("Connection refused (os error 111)")
+                .ends_with("Is the API server up, and is its address right?")
+        );
     }
 }

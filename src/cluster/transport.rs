@@ -360,7 +360,7 @@ impl Transport {
                 Err(_) => {
                     wire.health.troubled_since(asked);
                     let text = format!(
-                        "the API server gave no answer within {} s. Is it up, is it overloaded?",
+                        "the API server gave no answer within {} s. Is it down or overloaded?",
                         wire.answer.as_secs()
                     );
                     return Err(Failure::new(Kind::Timeout, text));

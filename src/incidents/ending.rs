@@ -57,8 +57,10 @@ pub(super) fn over(
     }
     if let Some(status) = status {
         let text = match status.state.waiting.as_deref().map(|w| redact(&w.reason)) {
-            Some(reason) if !reason.is_empty() => format!("the container waits for something else: {reason}"),
-            _ => "the container no longer waits for this".to_owned(),
+            Some(reason) if !reason.is_empty() => {
+                format!("the container now waits for another reason: {reason}")
+            }
+            _ => "the container no longer waits for this reason".to_owned(),
         };
         return (Ending::Recovered, text);
     }

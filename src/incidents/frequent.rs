@@ -82,7 +82,7 @@ pub fn find(
         (_, 0) => CauseCode::CommandCompleted,
         _ => CauseCode::ApplicationError,
     };
-    let why = "each run is too long for the kubelet to back off: look for a slow leak, a periodic task, or a dependency that comes and goes";
+    let why = "each run is too long for the kubelet to back off: look for a slow leak, a periodic task, or a dependency that fails from time to time";
     let meta = &pod.metadata;
     let log = format!("kubectl logs {} -n {} -c {name} --previous", meta.name, meta.namespace);
     let finding = Finding::of_container(&view, Reason::FrequentRestarts)

@@ -38,7 +38,7 @@ static VOLATILE: LazyLock<Regex> = LazyLock::new(|| {
         // 0/12 nodes: 3 Insufficient cpu, 4 node(s) had untolerated taint(s)
         r"\b\d+/\d+ nodes(?: are available)?: ",
         r"\b(?P<some>\d+) (?:of (?P<all>\d+) )?(?P<counted>node\(s\)|nodes?\b|pods?\b|Insufficient\b|times?\b|restarts?\b|attempts?\b|retries\b)",
-        r",? with \d+ of \d+\b",
+        r",? with \d+ of \d+ pods\b",
         r",? used:? [\d.]+(?:[KMGTP]i?|m)?\b",
         r",? ?\(attempt \d+[^)]*\)",
         // The port that a client happened to have.
@@ -319,8 +319,8 @@ mod tests {
             ("web-7d9 has 0 of 2 pods ready", "web-7d9 has no pods ready"),
             ("web-7d9 has 1 of 2 pods ready", "web-7d9 has some pods ready"),
             (
-                "the old revision is still serving with 10 of 10: Secret x is missing",
-                "the old revision is still serving: Secret x is missing",
+                "Secret x is missing; the old revision still serves with 10 of 10 pods",
+                "Secret x is missing; the old revision still serves",
             ),
             ("dial tcp 10.244.1.5:43210->10.96.0.10:53: i/o timeout", "dial tcp …:53: i/o timeout"),
             ("Get http://10.244.1.5:8080/healthz: timeout", "Get http://…:8080/healthz: timeout"),

@@ -697,6 +697,10 @@ def spoken(alert):
     if alert == "ContainerOOMKillLoop":
         make = all_of(oom_kill([5, 10, 15]), incident("OOMKilled", cause="MemoryLimitReached"), workload_pods(10))
         return make(between(5, 40), 40, A), 20
+    if alert == "NodeUnhealthy":
+        node = {"namespace": "", "workload_kind": "Node", "workload": "node-a", "container": "", "container_type": ""}
+        inputs = incident("NodeNotReady", pod="", **node)(between(BEGIN, 40), 40, A)
+        return [*inputs, info("NodeNotReady", "its kubelet has stopped posting status", between(BEGIN, 40), 40, **node)], BEGIN + 5
     if alert in OTHERS and alert not in ("ContainerOOMKilled", "WorkloadDown", "RuleMatched"):
         make, wait, _ = OTHERS[alert]
         return make(between(BEGIN, 40), 40, A), BEGIN + wait + 3
@@ -754,7 +758,7 @@ def test_a_shard_that_knows_a_part_of_the_workload_does_not_tell_its_size(tmp_pa
     named = {"namespace": "payments", "workload": "api", "container": "api"}
     pods = [incident("ImagePullBackOff", pod=f"api-{n}", **named) for n in range(10)]
     inputs = all_of(workload_pods(6, namespace="payments", workload="api"), *pods)(between(BEGIN, 40), 40, A)
-    wanted = "Deployment/api in payments: cannot get its image; 10 pods"
+    wanted = "Deployment/api in payments: container api: its image cannot be pulled; 10 pods"
     assert texts("ContainerImagePullFailing", inputs, 20, tmp_path)["summary"] == wanted
 
 
@@ -764,7 +768,7 @@ def test_two_replicas_that_say_different_things_do_not_make_the_text_flap(tmp_pa
 
 
 def test_a_page_without_a_sentence_says_what_kind_of_failure_it_is(tmp_path):
-    assert said_of_api(tmp_path) == "Deployment/api in payments: cannot get its image; 10 of 10 pods"
+    assert said_of_api(tmp_path) == "Deployment/api in payments: container api: its image cannot be pulled; 10 of 10 pods"
 
 
 def test_a_sentence_that_changes_does_not_change_the_alert(tmp_path):
@@ -791,7 +795,7 @@ def test_one_silent_cluster_among_three_is_told_by_its_name(tmp_path):
     tests = [firing("KubeHealerDown", minute, one if 15 <= minute < 40 else []) for minute in range(60)]
     assert run(tmp_path, [{"input_series": fleet(10, 40), "promql_expr_test": tests}]) == ""
     said = texts("KubeHealerDown", fleet(10, 40), 20, tmp_path)
-    assert said["summary"] == "KubeHealer is missing in cluster b: pod failures are not reported"
+    assert said["summary"] == "KubeHealer in cluster b is down or not scraped: pod failures are not reported"
 
 
 def test_targets_of_which_only_others_have_a_cluster_raise_nothing(tmp_path):

@@ -75,7 +75,7 @@ def test_every_tool_answers_good_and_bad_arguments(tmp_path):
                 ("diagnose", {"namespace": "../etc"}, "namespace"),
                 ("incidents", {"severity": "bad"}, "severity"),
                 ("incidents", {"id": "1"}, "only a running daemon has incident ids"),
-                ("explain", {"word": "nosuchword"}, "is not a known word"),
+                ("explain", {"word": "nosuchword"}, "is not a known reason, cause, alert or status"),
                 ("what_changed", {}, "missing field `workload`"),
             ]:
                 is_error, text, _ = await ask(session, name, **arguments)

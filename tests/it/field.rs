@@ -999,7 +999,7 @@ fn a_probe_that_fails_says_what_it_got_and_no_hint_is_for_another_kind_of_probe(
         (&http, format!("{get}net/http: HTTP/1.x transport connection broken: malformed HTTP response \"\\x00\\x00\\x12\""), "does not speak plain HTTP", "gRPC"),
         (&http, format!("{get}read tcp 10.1.1.2:45->10.1.1.1:8080: read: connection reset by peer"), "the connection is reset", "port and scheme"),
         (&http, "Readiness probe errored: strconv.Atoi: parsing \"http\": invalid syntax".to_owned(), "not one of the container's", "names in ports"),
-        (&grpc, "service unhealthy (responded with \"NOT_SERVING\")".to_owned(), "gRPC :5000: it answers NOT_SERVING", "the program itself reports"),
+        (&grpc, "service unhealthy (responded with \"NOT_SERVING\")".to_owned(), "gRPC :5000: answers NOT_SERVING", "the program itself reports"),
         (&grpc, "timeout: failed to connect service \"10.1.1.1:5000\" within 1s: context deadline exceeded".to_owned(), "failed to connect within timeoutSeconds", "network policies"),
         (&command, "cat: /tmp/healthy: No such file or directory".to_owned(), "command check: cat: /tmp/healthy: No such file or directory", "by hand"),
         (&command, "Could not connect to Redis at localhost:6379: Connection refused".to_owned(), "command check: Could not connect to Redis at localhost:6379: Connection refused", "by hand"),

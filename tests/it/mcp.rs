@@ -435,6 +435,6 @@ fn a_running_daemon_gives_its_incidents_with_what_happened_to_them() {
     assert!(told.contains("HTTP 400"), "{told}");
     runtime.block_on(running.stop());
     let told = client.refused("incidents", json!({}));
-    assert!(told.contains("no connection to it") && told.contains(&url), "{told}");
+    assert!(told.contains("no connection: ") && told.contains(&url), "{told}");
     assert_eq!(client.end().0, 0);
 }

@@ -829,9 +829,9 @@ fn field(kind: Kind, name: &str, at: usize) -> Result<&'static Field, Wrong> {
         return Ok(field);
     }
     let unread = match (kind, name) {
-        (Kind::Meta, "annotations") => "annotations are not read from the cluster",
+        (Kind::Meta, "annotations") => "rules cannot read annotations",
         (Kind::Container, "env" | "envFrom" | "command" | "args" | "lifecycle") => {
-            "it may hold secrets and is not read from the cluster"
+            "it may hold secrets, so KubeHealer does not keep it"
         }
         (Kind::Status, "containerStatuses" | "initContainerStatuses" | "ephemeralContainerStatuses") => {
             "a container's status is part of the container here: write pod.spec.containers"

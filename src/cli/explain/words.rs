@@ -56,7 +56,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["Init:Error"],
         STATUS,
-        "An init container has terminated with an error; the containers of the pod wait for it. It depends on the pod's restartPolicy: with \
+        "An init container has terminated with an error; the containers of the pod wait for it. What happens next depends on the pod's restartPolicy: with \
          Always or OnFailure the kubelet starts it again (then Init:CrashLoopBackOff), with Never the pod has failed.",
         &["kubectl -n NAMESPACE logs POD -c INIT_CONTAINER --previous", DIAGNOSE],
         &["CrashLoopBackOff", "Error"],
@@ -153,7 +153,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["0"],
         EXIT,
-        "Success. With restartPolicy Always the kubelet starts the container again.",
+        "The program succeeded. With restartPolicy Always the kubelet starts the container again.",
         &[PREVIOUS],
         &["CompletedLoop"],
     ),
@@ -181,7 +181,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["128"],
         EXIT,
-        "It depends on the reason beside it. With StartError or ContainerCannotRun, the container runtime could not start the program. \
+        "Its meaning depends on the reason next to it. With StartError or ContainerCannotRun, the container runtime could not start the program. \
          With Error, the program itself exited with 128, as git does after a fatal error: the log says why.",
         &["kubectl -n NAMESPACE describe pod POD: Last State, Reason", PREVIOUS],
         &["RunContainerError", "CrashLoopBackOff"],
@@ -232,7 +232,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["confirmed", "probable", "possible"],
         "how sure KubeHealer is of a cause",
-        "confirmed: the API says so. probable: the most likely explanation. possible: one of several explanations. It is about the cause, not \
+        "confirmed: the API says so. probable: the most likely explanation. possible: one of several explanations. The confidence is about the cause, not \
          about the failure: that something fails is certain. Events and logs that could not be read make a cause less sure.",
         &["kubehealer diagnose -n NAMESPACE POD -o wide, which shows all evidence"],
         &[],
@@ -252,7 +252,7 @@ pub(super) const WORDS: &[Word] = &[
     word(
         &["137", "SIGKILL"],
         EXIT,
-        "128 + 9: SIGKILL. With the reason OOMKilled: the memory limit. Otherwise the container did not stop within its grace period after SIGTERM (a failed liveness probe, a deletion), or the node's kernel had no memory left.",
+        "128 + 9: SIGKILL. With the reason OOMKilled, the container reached its memory limit. Otherwise the container did not stop within its grace period after SIGTERM (a failed liveness probe, a deletion), or the node's kernel had no memory left.",
         &[DIAGNOSE, "kubectl -n NAMESPACE describe pod POD: Last State, Reason"],
         &["OOMKilled", "LivenessProbeFailed"],
     ),

@@ -40,7 +40,7 @@ pub(super) async fn answer(
             }
             _ => failed(&e.text, usual),
         })?;
-        serde_json::from_slice(&body).map_err(|_| failed("its answer is not JSON", usual))
+        serde_json::from_slice(&body).map_err(|_| failed("the answer is not JSON", usual))
     };
     if let Some(id) = &asked.id {
         let id: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();

@@ -328,7 +328,7 @@ fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Tim
                 h2 { "Last 6 hours, all watched pods" }
                 @match history {
                     Some(picture) => (picture),
-                    None => p.quiet { "Nothing opened, resolved or terminated since KubeHealer started. What was open at its start is not counted." },
+                    None => p.quiet { "Nothing opened, resolved or terminated since KubeHealer started. Incidents that were already open then are not counted." },
                 }
             }
             section.card {

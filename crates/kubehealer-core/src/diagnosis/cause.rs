@@ -53,7 +53,7 @@ causes! {
     RegistryTlsError;
     /// The kubelet itself limits the rate of pulls.
     KubeletPullThrottled;
-    /// The image does not exist for this architecture.
+    /// The image does not exist for the node's architecture or operating system.
     ImagePlatformMismatch;
     /// The node's disk is full.
     NodeDiskFull;
@@ -176,7 +176,7 @@ causes! {
     DependencyError;
     /// Another process holds the lock.
     LockHeld;
-    /// The program could not renew the lease that makes it the leader, and gave up.
+    /// The program could not renew its leader election lease, so it exited.
     LeaseLost;
     /// The data on disk is damaged, or belongs to another version or cluster.
     DataIncompatible;
@@ -186,7 +186,7 @@ causes! {
     DatabaseSchema;
     /// Disk space, file descriptors or another resource is used up.
     ResourceExhausted;
-    /// Another error in the log.
+    /// The log shows another error.
     LoggedError;
     // Scheduling
     /// No node has enough CPU, memory or another resource left.
@@ -244,7 +244,7 @@ causes! {
     Preemption;
     /// The node was shut down.
     NodeShutDown;
-    /// A planned disruption.
+    /// A planned disruption removes the pod.
     Disruption;
     /// A finalizer has not been removed.
     Finalizer;
@@ -265,7 +265,7 @@ causes! {
     WebhookDenied;
     /// Pods cannot be created for another reason.
     CreateRefused;
-    /// The new revision does not come up.
+    /// The new revision does not become ready.
     BadRevision;
     /// Too many pods of a Job failed.
     TooManyFailures;
@@ -281,7 +281,7 @@ causes! {
     /// A node agent reports a problem of the node.
     NodeProblem;
     // Rules
-    /// One of your own rules.
+    /// One of your own rules raised this finding.
     UserRule;
 }
 

@@ -305,13 +305,18 @@ impl Owners {
             new_set.map_or((0, deployment.wanted()), |rs| (rs.ready(), rs.wanted()));
         let new = text::name(new);
         let serving = if old_ready > 0 {
-            format!("the old revision is still serving with {old_ready} of {}", deployment.wanted())
+            format!("the old revision still serves with {old_ready} of {} pods", deployment.wanted())
         } else {
             "no pod of an older revision is ready".to_owned()
         };
         let mut finding = Finding::of_object(meta, Reason::ProgressDeadlineExceeded)
-            .summary(format!("rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready, {serving}"))
-            .cause(CauseCode::BadRevision, format!("revision {new} does not become ready within its progress deadline"))
+            .summary(format!(
+                "rollout of Deployment {name} is stuck: {new} has {new_ready} of {new_wanted} pods ready"
+            ))
+            .cause(
+                CauseCode::BadRevision,
+                format!("revision {new} does not become ready within its progress deadline"),
+            )
             .scope("revision", format!("{namespace}/{new}"));
         let pods = pods_of(namespace, &of);
         finding.workload = Some(of);
@@ -329,6 +334,7 @@ impl Owners {
             finding.cause.text = format!("{}: {}", finding.cause.text, first.cause.text);
             finding.summary = format!("{}: {}", finding.summary, text::head(first.brief(), 240));
         }
+        finding.summary = format!("{}; {serving}", finding.summary);
         // What is to be done about its pods is what is to be done about it.
         let mut steps: Vec<String> = of_new
             .first()

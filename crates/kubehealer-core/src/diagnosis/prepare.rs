@@ -346,7 +346,7 @@ fn slow_pull(pod: &Pod, context: &Context<'_>, look: &mut Look) -> Option<Option
                 .summary(format!("the pull of image {image} takes unusually long"))
                 .cause(CauseCode::ImagePullSlow, format!("the pull of image {image} has neither finished nor failed"))
                 .confidence(Confidence::Probable)
-                .next_step("the kubelet pulls one image after the other by default: another large one may be ahead of it");
+                .next_step("the kubelet pulls one image after the other by default: another large image may be ahead of it");
             finding.image = image;
             (finding, Some(SLOW_PULL))
         }

@@ -130,7 +130,7 @@ const RULES: &[Rule] = &[
     Rule {
         any: &["not_serving"],
         with: &[],
-        short: "it answers NOT_SERVING",
+        short: "answers NOT_SERVING",
         hint: "the program itself reports that it is not serving: read its log",
         may_be_slow: true,
         of_program: true,
@@ -340,7 +340,7 @@ fn with_target(mut complaint: Complaint, said: &str, probe: Option<&Probe>) -> C
     let asked = match (url, probe) {
         (Some(url), _) => format!("GET {}", text::quote(url)),
         (None, Some(probe)) => match target(probe) {
-            asked if asked == "a command" => "its command".to_owned(),
+            asked if asked == "a command" => "probe command".to_owned(),
             asked => asked,
         },
         (None, None) => return complaint,
@@ -387,7 +387,7 @@ fn of_command(said: &str, probe: Option<&Probe>, slow: bool) -> Complaint {
     if said.trim().is_empty() {
         let timeout = probe.map_or(1, Probe::timeout);
         let hint = "run the probe's command by hand in the container: kubectl exec; a command that is killed after timeoutSeconds prints nothing either";
-        let short = format!("it failed without output (timeoutSeconds {timeout})");
+        let short = format!("failed without output (timeoutSeconds {timeout})");
         return Complaint { short, hint: Some(hint.to_owned()), may_be_slow: true, of_program: true };
     }
     let by_kubelet = said.trim_start().to_lowercase();
@@ -396,7 +396,7 @@ fn of_command(said: &str, probe: Option<&Probe>, slow: bool) -> Complaint {
             || by_kubelet.contains("rpc error") && by_kubelet.lines().count() == 1)
     {
         let timeout = probe.map_or(1, Probe::timeout);
-        let short = format!("it did not finish within timeoutSeconds {timeout} (timed out)");
+        let short = format!("did not finish within timeoutSeconds {timeout} (timed out)");
         return Complaint { short, hint: Some(late(probe)), may_be_slow: true, of_program: true };
     }
     let short = conclusion(said);

@@ -282,7 +282,8 @@ fn unhealthy(
             let said = probes::words_of(event);
             let complaint = probes::read(said, probe);
             let of_program = complaint.of_program;
-            let said = if said.trim().is_empty() { "its command failed and printed nothing" } else { said };
+            let said =
+                if said.trim().is_empty() { "the probe command failed and printed nothing" } else { said };
             finding.cause.text = format!("{}: {}", finding.cause.text, text::quote(said));
             complaint.tell(finding);
             if probes::is_refused(said)

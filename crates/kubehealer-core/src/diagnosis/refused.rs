@@ -135,7 +135,7 @@ static RULES: &[Rule] = &[
         words: |a| {
             let fields = a.message.split_once("must specify ").map_or("", |(_, f)| f);
             format!(
-                "quota {} requires fields that they do not set: must specify {}",
+                "quota {} requires fields that the pods do not set: must specify {}",
                 a.named("failed quota: ", ":"),
                 Answer::shown(fields, SHOWN)
             )
@@ -539,7 +539,7 @@ mod tests {
         ),
         (
             "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app; limits.memory for: app",
-            "quota compute requires fields that they do not set: must specify limits.cpu for: app; limits.memory for: app",
+            "quota compute requires fields that the pods do not set: must specify limits.cpu for: app; limits.memory for: app",
         ),
         (
             "pods \"cart-1\" is forbidden: insufficient quota to match these scopes: [{PriorityClass In [system-node-critical]}]",

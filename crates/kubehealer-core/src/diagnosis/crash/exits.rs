@@ -181,7 +181,7 @@ fn cannot_start(view: &View<'_>, message: &str, at: Option<Timestamp>, looping: 
         finding.add(Source::Spec, format!("memory limit {}", text::name(limit)), None);
     }
     let step = finding.kubectl(&format!("get pod {} -o yaml", text::arg(&finding.pod)));
-    let failing = if looping { "fails to start in a loop" } else { "cannot be started" };
+    let failing = if looping { "keeps failing to start" } else { "cannot be started" };
     let why = if why.is_empty() { "the runtime gave no reason".to_owned() } else { why };
     let finding = finding.summary(format!("{kind} {container} {failing}: {why}")).cause(code, why).with(
         Source::Status,

@@ -40,7 +40,7 @@ pub(super) fn read_log(finding: &mut Finding, view: &View<'_>, context: &Context
         return;
     }
     let (why, fact) = if gone {
-        ("its log is gone", "the log of the run that terminated is gone")
+        ("its log is no longer available", "the log of the run that terminated is no longer available")
     } else if empty {
         ("its log is empty", "the log of the run that terminated is empty")
     } else if !context.sources.logs {

@@ -118,7 +118,7 @@ fn advice(end: &Terminated, has_limit: bool, of_node: bool) -> &'static str {
             "the pods of the node use more than it has: raise memory requests to what they use, so that fewer share a node"
         }
         _ if !has_limit => {
-            "give the container a memory request near what it uses, and a limit: without them it is among the first that the kernel kills when the node is short; or make it use less"
+            "give the container a memory request near what it uses, and a limit: without them it is among the first that the kernel kills when the node is short of memory; or make it use less"
         }
         Some(0..60) => {
             "it was killed within a minute of its start: the limit is probably too low for it to run at all; raise the limit, or reduce the program's heap size"

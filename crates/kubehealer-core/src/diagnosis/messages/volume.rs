@@ -18,7 +18,7 @@ pub const RULES: &[Rule] = &[
     rule("in use", C::VolumeMountFailed)
         .any(&["is still being used", "volumeinuse", "resource 'volume' is in use"])
         .only(&[HOLDER]),
-    rule("detaching", C::VolumeMountFailed).any(&["volume attachment is being deleted"]).note("its last attachment has not been removed yet").only(&["kubectl get volumeattachments"]),
+    rule("detaching", C::VolumeMountFailed).any(&["volume attachment is being deleted"]).note("its previous attachment has not been removed yet").only(&["kubectl get volumeattachments"]),
     rule("ownership", C::VolumeMountFailed)
         .any(&["setting volume ownership", "is taking longer than expected"])
         .note("changing the owner of every file is slow")
