@@ -52,7 +52,7 @@ enum Command {
     Watch(Box<watch::Args>),
     /// Show what is wrong with pods now, in a cluster or in files
     Diagnose(Box<diagnose::Args>),
-    /// Write all that a diagnosis reads to a redacted file, for people without access to the cluster
+    /// Write everything that a diagnosis reads to a redacted file, for people without access to the cluster
     Dump(Box<dump::Args>),
     /// Wait until workloads are ready or cannot become ready: a gate for deployment jobs
     Wait(Box<wait::Args>),
@@ -62,7 +62,7 @@ enum Command {
     Rules(rules::Args),
     /// Watch a simulated cluster with real failures: no cluster needed
     Demo(demo::Args),
-    /// Serve AI assistants: a read-only Model Context Protocol server on stdin and stdout
+    /// Run a Model Context Protocol (MCP) server for AI assistants: read-only, on stdin and stdout
     Mcp(mcp::Args),
     /// Print a completion script for a shell: commands, reasons, namespaces, pods
     Completions(completions::Args),

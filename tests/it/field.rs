@@ -111,7 +111,7 @@ fn a_volume_that_is_not_there_says_why_in_the_first_line() {
             "FailedAttachVolume",
             "AttachVolume.Attach failed for volume \"pvc-7e9588ad-19d1-4099-bd49-30fd2b9f0d42\" : volume attachment is being deleted",
             C::VolumeAttachFailed,
-            "last attachment has not been removed",
+            "previous attachment has not been removed",
         ),
         (
             "FailedAttachVolume",

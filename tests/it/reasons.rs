@@ -1902,7 +1902,7 @@ fn a_workload_whose_pods_are_refused_says_by_whom() {
         (
             "pods \"cart-1\" is forbidden: failed quota: compute: must specify limits.cpu for: app",
             C::QuotaExceeded,
-            "quota compute requires fields that they do not set: must specify limits.cpu for: app",
+            "quota compute requires fields that the pods do not set: must specify limits.cpu for: app",
         ),
         (
             "pods \"cart-1\" is forbidden: error looking up service account shop/cart: serviceaccount \"cart\" not found",

@@ -281,11 +281,27 @@ fn the_cause_stands_before_the_stuck_rollout() {
         "status": {"conditions": [{"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
             "message": "ReplicaSet \"cart-2\" has timed out progressing.", "lastTransitionTime": "2026-11-22T11:30:00Z"}]}}),
     );
-    let found =
-        look(vec![of_new], vec![], vec![], Snapshot { deployments: vec![deployment], ..Snapshot::default() });
+    let old: Workload = decode(json!({"metadata": {"name": "cart-1", "namespace": "shop", "uid": "rs1",
+            "ownerReferences": [{"kind": "Deployment", "name": "cart", "uid": "d", "controller": true}]},
+        "spec": {"replicas": 1}, "status": {"replicas": 1, "readyReplicas": 1}}));
+    let of = |replica_sets: Vec<Workload>| {
+        let deployments = vec![deployment.clone()];
+        look(
+            vec![of_new.clone()],
+            vec![],
+            vec![],
+            Snapshot { deployments, replica_sets, ..Snapshot::default() },
+        )
+    };
+    let found = of(vec![]);
     let reasons: Vec<&str> = found.findings.iter().map(|f| f.reason.as_str()).collect();
     assert_eq!(reasons, ["Unschedulable", "ProgressDeadlineExceeded"]);
     assert_eq!(found.findings[1].severity, Severity::Critical);
+    // The cause is that of the new revision: it stands beside it.
+    assert_eq!(
+        of(vec![old]).findings[1].summary,
+        "rollout of Deployment cart is stuck: cart-2 has 0 of 1 pods ready: 0/3 nodes: 3 Insufficient cpu; the old revision still serves with 1 of 1 pods"
+    );
 }
 
 #[test]

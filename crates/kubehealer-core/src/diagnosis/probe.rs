@@ -509,7 +509,7 @@ fn conclusion(said: &str) -> String {
 
 /// Whether a first line tells of a program that answered its probe, and that it is not well.
 pub fn says_unhealthy(summary: &str) -> bool {
-    summary.contains(": HTTP status 5") || summary.contains(": it answers NOT_SERVING")
+    summary.contains(": HTTP status 5") || summary.contains(": answers NOT_SERVING")
 }
 
 /// What a status code comes to. `rest` begins with it.
