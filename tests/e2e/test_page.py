@@ -9,6 +9,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import threading
 import time
 import urllib.parse
@@ -553,6 +554,15 @@ def test_a_page_says_that_it_is_stale_when_the_daemon_is_gone(tmp_path, tab):
     demo = Process(tmp_path, "demo", [BIN / "kubehealer", "demo", "--listen", url.removeprefix("http://")], url + "/readyz")
     tab.goto(url)
     expect(tab.locator("#fresh")).to_have_text("Live")
+    title = tab.title()
+    # It hangs, as behind a network that swallows everything: no request fails by itself.
+    os.kill(demo.process.pid, signal.SIGSTOP)
+    tab.get_by_label("Search").fill("cart")
+    expect(tab.locator("#fresh")).to_contain_text(re.compile("Stale since .* UTC: KubeHealer does not answer"), timeout=20_000)
+    assert tab.title() == "(stale) " + title
+    os.kill(demo.process.pid, signal.SIGCONT)
+    expect(tab.locator("#fresh")).to_have_text("Live", timeout=30_000)
+    assert not tab.title().startswith("(stale)")
     demo.stop()
     expect(tab.locator("#fresh")).to_contain_text(re.compile("Stale since .* UTC: "), timeout=30_000)
     demo.start()

@@ -3,7 +3,8 @@
 (() => {
   const SOONEST = 2000; // ms between two looks, unless the server asks for more
   const WITHOUT_EVENTS = 15000;
-  const WITH_EVENTS = 60000;
+  const WITH_EVENTS = 30000;
+  const PATIENCE = 10000; // ms: a network that swallows everything reports no error
   const TYPING = 50;
   const CHATTER = 15000; // ms between two announcements
   const byId = (id) => document.getElementById(id);
@@ -65,13 +66,20 @@
     byId("say").textContent = text;
   }
 
+  const STALE = "(stale) ";
+  let live = "Live";
   let answered = new Date();
   function fresh() {
     answered = new Date();
     const state = byId("fresh");
     if (state.classList.contains("stale")) say("up to date again");
     state.classList.remove("stale");
-    state.textContent = "Live";
+    // What KubeHealer shows may itself be old: its note says since when.
+    const late = byId("notes").querySelector(".bad");
+    state.classList.toggle("late", Boolean(late));
+    live = late ? "Not up to date" : "Live";
+    state.textContent = live;
+    document.title = document.title.replace(STALE, "");
   }
   // Paper is not live.
   function label(text) {
@@ -79,13 +87,14 @@
     if (!state.classList.contains("stale")) state.textContent = text;
   }
   addEventListener("beforeprint", () => label("As of " + answered.toISOString().slice(0, 19).replace("T", " ") + " UTC"));
-  addEventListener("afterprint", () => label("Live"));
+  addEventListener("afterprint", () => label(live));
   function stale(why) {
     const state = byId("fresh");
     const text = "Stale since " + answered.toISOString().slice(11, 19) + " UTC: " + why;
     if (!state.classList.contains("stale")) say(text);
     state.classList.add("stale");
     state.textContent = text;
+    if (!document.title.startsWith(STALE)) document.title = STALE + document.title;
   }
 
   let tag = null;
@@ -95,7 +104,8 @@
   async function load(url) {
     const mine = ++turn;
     try {
-      const response = await fetch(url, tag && url === shown ? { headers: { "If-None-Match": tag } } : {});
+      const headers = tag && url === shown ? { "If-None-Match": tag } : {};
+      const response = await fetch(url, { headers, signal: AbortSignal.timeout(PATIENCE) });
       if (mine !== turn) return;
       period = 1000 * response.headers.get("x-refresh-after") || SOONEST;
       if (response.status !== 304) {
@@ -121,7 +131,8 @@
       fresh();
     } catch (error) {
       if (mine !== turn) return;
-      stale(error instanceof TypeError ? "KubeHealer does not answer" : error.message);
+      const silent = error instanceof TypeError || error.name === "TimeoutError";
+      stale(silent ? "KubeHealer does not answer" : error.message);
       look();
     }
   }
