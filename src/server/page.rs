@@ -32,15 +32,17 @@ pub struct Wanted {
     pub order: &'static str,
 }
 
-/// The `limit` of a query, where an empty one is as good as none. What is out of bounds is refused rather than changed: nobody would
-/// learn that a page is not the whole.
+/// The `limit` of a query, where an empty one is as good as none. A page may always have fewer items than asked for, and says by its
+/// token that there are more: a larger number is as good as the largest.
 pub fn limit<'de, D: Deserializer<'de>>(from: D) -> Result<Option<usize>, D::Error> {
     let text = String::deserialize(from)?;
     if text.is_empty() {
         return Ok(None);
     }
-    let number = text.parse().ok().filter(|number| (1..=MAX_ITEMS).contains(number));
-    number.map(Some).ok_or_else(|| D::Error::custom(format_args!("must be a number from 1 to {MAX_ITEMS}")))
+    let number =
+        text.parse::<u64>().ok().and_then(|number| usize::try_from(number).ok()).filter(|&number| number > 0);
+    let number = number.map(|number| number.min(MAX_ITEMS));
+    number.map(Some).ok_or_else(|| D::Error::custom("must be a whole number from 1"))
 }
 
 /// The `continue` of a query, where an empty one is as good as none.

@@ -184,9 +184,9 @@ async fn errors_say_what_is_wrong_in_words() {
             "valid parameters: namespace, severity, reason, owner, node, q, group, sort, limit and continue",
         ),
         ("groups?nonsense=1", 400, "not valid: unknown parameter `nonsense`; valid"),
-        ("incidents?limit=x", 400, "not valid: limit: must be a number from 1 to 5000; valid"),
-        ("groups?limit=0", 400, "limit: must be a number from 1 to 5000"),
-        ("history?limit=5000000", 400, "limit: must be a number from 1 to 5000"),
+        ("incidents?limit=x", 400, "not valid: limit: must be a whole number from 1; valid"),
+        ("groups?limit=0", 400, "limit: must be a whole number from 1"),
+        ("history?limit=-1", 400, "limit: must be a whole number from 1"),
         ("incidents?reason=OOM", 400, "no incident has the reason \"OOM\"; did you mean OOMKilled"),
         ("groups?continue=x", 400, "invalid continue token"),
         ("incidents?group=x", 400, "not a group id"),
@@ -208,6 +208,8 @@ async fn errors_say_what_is_wrong_in_words() {
         assert_eq!(problem["status"], status);
         assert!(problem["detail"].as_str().unwrap().contains(words), "{path}: {problem}");
     }
+    // More than there may be on a page is no error: a page may always be shorter, and says so.
+    assert!(ask(to, "incidents?limit=10000").await["total"].is_u64());
     running.stop().await;
 }
 
