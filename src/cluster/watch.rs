@@ -332,10 +332,10 @@ impl Watch {
                     Some(Err(_)) if wire.take_otherwise() => break,
                     Some(Err(error)) => {
                         let failure = Failure::of_watch(&error);
-                        let is_listed = matches!(list, List::Complete);
-                        if supervisor.failed(&self.health, &failure, is_listed).await {
+                        if supervisor.failed(&self.health, &failure, &list).await {
                             break;
                         }
+                        list = List::Complete;
                     }
                     None => break,
                 }
@@ -364,8 +364,9 @@ impl Watch {
             // kube-runtime says so before it has asked. Nothing is known to be gone before an answer has come.
             Event::Init => return *list = List::NotBegun,
             Event::InitDone => {
+                let is_empty = matches!(list, List::NotBegun);
                 self.begin(list, sink);
-                *list = List::Complete;
+                *list = if is_empty { List::Empty } else { List::Complete };
                 sink(Event::InitDone);
                 return self.health.listed();
             }
@@ -397,6 +398,8 @@ impl Watch {
 enum List {
     NotBegun,
     Begun,
+    /// Complete, without one object.
+    Empty,
     Complete,
 }
 
@@ -412,7 +415,7 @@ struct Supervisor {
 impl Supervisor {
     /// Logs and waits. Says whether everything is to be listed again: where kube-runtime would resume for ever from what the
     /// server refuses.
-    async fn failed(&mut self, health: &WatchHealth, failure: &Failure, is_listed: bool) -> bool {
+    async fn failed(&mut self, health: &WatchHealth, failure: &Failure, list: &List) -> bool {
         let is_expired = failure.kind == Kind::Expired;
         let has_worked = health.take_progress();
         // An event between two expiries is no progress if everything has to be listed again right after it.
@@ -451,6 +454,12 @@ impl Supervisor {
         if is_refused {
             self.refused = 0;
         }
+        // That there is nothing is not relied on where the watch broke before it delivered anything.
+        let is_listed = match list {
+            List::NotBegun | List::Begun => false,
+            List::Empty => has_worked || failure.kind != Kind::Protocol,
+            List::Complete => true,
+        };
         is_refused || is_expired || !is_listed
     }
 }

@@ -405,6 +405,25 @@ async fn what_a_bookmark_of_a_broken_watch_has_skipped_is_listed() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_empty_list_whose_watch_has_never_worked_is_not_relied_on() {
+    let cluster = with_pods(7);
+    let running = run(client(&cluster), WatchScope::default(), Settings::default());
+    running.synced().await;
+    // Each list is said to be complete without one pod, and each watch closes at once.
+    cluster.fault("watch pods", Fault::EmptyThenClose);
+    cluster.cut_watches("pods", Cut::End);
+    sleep(Duration::from_secs(300)).await;
+    let before = requests(&cluster);
+    sleep(Duration::from_secs(120)).await;
+    let asked = requests(&cluster) - before;
+    assert!(asked <= 60, "{asked} requests in two minutes");
+    cluster.heal_all();
+    let healed = Instant::now();
+    running.equal(&cluster).await;
+    assert!(healed.elapsed() <= Duration::from_secs(40), "{:?}", healed.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_version_that_expired_while_the_server_refused_is_listed_as_soon_as_it_answers() {
     let cluster = with_pods(7);
     let running = run(client(&cluster), WatchScope::default(), Settings::default());

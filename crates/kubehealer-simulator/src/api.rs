@@ -272,8 +272,11 @@ fn hostile_body(
         });
         StreamBody::new(frames).boxed_unsync()
     };
-    let bookmark = || {
-        let metadata = json!({"resourceVersion": cluster.version().to_string()});
+    let bookmark = |ends_list: bool| {
+        let mut metadata = json!({"resourceVersion": cluster.version().to_string()});
+        if ends_list {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
         let mut out = Vec::new();
         let object = json!({"kind": "Pod", "apiVersion": "v1", "metadata": metadata});
         encoding.write_value_event("BOOKMARK", &object, &mut out);
@@ -281,9 +284,13 @@ fn hostile_body(
     };
     Some(match fault {
         Fault::CloseWatch { after } if watching => frames(vec![(*after, Vec::new())]),
-        Fault::BookmarkThenClose if watching => frames(vec![(Duration::ZERO, bookmark())]),
+        Fault::BookmarkThenClose if watching => frames(vec![(Duration::ZERO, bookmark(false))]),
+        Fault::EmptyThenClose if watching => {
+            let streams = !query.get("sendInitialEvents").is_empty();
+            frames(vec![(Duration::ZERO, bookmark(streams))])
+        }
         Fault::BookmarkThenGone if watching && query.get("sendInitialEvents").is_empty() => {
-            let mut out = bookmark();
+            let mut out = bookmark(false);
             let gone = status(410, "Expired", "too old resource version", Value::Null);
             encoding.write_value_event("ERROR", &gone, &mut out);
             frames(vec![(Duration::ZERO, out)])

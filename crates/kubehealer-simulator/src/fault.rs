@@ -73,6 +73,8 @@ pub enum Fault {
     },
     /// A watch says one bookmark, which does not end its first list, and ends in order.
     BookmarkThenClose,
+    /// The same, but its first list is said to be complete, without one object.
+    EmptyThenClose,
     /// A watch that resumes says one bookmark, then 410 as an ERROR event.
     BookmarkThenGone,
     /// A watch says something that is no event in any encoding, again and again, and ends in order.
