@@ -151,8 +151,7 @@ pub fn read(paths: &[PathBuf], stdin: impl Read) -> Dump {
             }
             // A device may have no end.
             Ok(meta) if is_device(&meta) => reader.broke(&place, "a device, not a file", HOW_TO_DUMP),
-            // Opening a pipe that nobody writes to would wait for ever. That of a shell's `<(...)` is open.
-            Ok(meta) if is_pipe(&meta) && !is_inherited(path) => reader.broke(
+            Ok(meta) if is_named_pipe(path, &meta) => reader.broke(
                 &place,
                 "a named pipe, not a file",
                 "to read from a pipe, pass - and redirect the standard input",
@@ -248,6 +247,11 @@ fn is_pipe(meta: &fs::Metadata) -> bool {
 #[cfg(not(unix))]
 fn is_pipe(_: &fs::Metadata) -> bool {
     false
+}
+
+/// Whether opening it may wait for ever for somebody who writes to it. The pipe of a shell's `<(...)` is open.
+fn is_named_pipe(path: &Path, meta: &fs::Metadata) -> bool {
+    is_pipe(meta) && !is_inherited(path)
 }
 
 /// Whether the path is a file that was open when this program began.

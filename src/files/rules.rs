@@ -47,6 +47,9 @@ pub fn expand(paths: &[PathBuf], wanted: impl Fn(&Path) -> bool) -> Result<Vec<P
 }
 
 pub fn read_text(path: &Path) -> Result<String, String> {
+    if fs::metadata(path).is_ok_and(|meta| super::is_named_pipe(path, &meta)) {
+        return Err(format!("{}: a named pipe, not a file", path.display()));
+    }
     let mut bytes = Vec::new();
     File::open(path)
         .and_then(|file| file.take(MAX_FILE + 1).read_to_end(&mut bytes))

@@ -300,6 +300,8 @@ fn a_named_pipe_is_refused_and_waited_for_by_nobody() {
     assert_eq!(run.code, 2);
     assert!(run.err.contains("pods.json: a named pipe, not a file"), "{}", run.err);
     assert!(run.err.contains("pass - and redirect the standard input"), "{}", run.err);
+    let rules = kubehealer(&["rules", "check", pipe.to_str().unwrap()]);
+    assert!(rules.code == 2 && rules.err.contains("a named pipe, not a file"), "{}", rules.err);
     // The pipe of a shell's <(...) has its writer.
     let script = format!("{} diagnose -f <(echo '{{}}')", env!("CARGO_BIN_EXE_kubehealer"));
     let run = std::process::Command::new("bash").args(["-c", &script]).output().unwrap();

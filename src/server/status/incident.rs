@@ -128,7 +128,7 @@ fn head(detail: &Detail, now: Timestamp) -> Markup {
             @if let Some(mute) = &f.muted {
                 p { "Muted until " (mute.until.strftime("%Y-%m-%d %H:%M UTC")) @if !mute.reason.is_empty() { ": " (clean(&mute.reason)) } }
             }
-            @if let Some(id) = detail.caused_by { p { "Caused by " a href=(id) { "this incident" } "." } }
+            @if let Some(id) = detail.caused_by { p { "Caused by " a href=(id) { "incident " (id) } "." } }
         }
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn list(shown: &Shown, asked: &Asked) -> Result<String, Failure> {
                     @if groups.items.is_empty() { (nothing(shown, &overview, &filter, asked)) }
                     (pages_links(asked, next.as_deref()))
                 }
-                (beside(&overview, &filter, &history.buckets, now))
+                (beside(&overview, &filter, asked, &history.buckets, now))
             }
         }
     };
@@ -238,7 +238,7 @@ fn tags(group: &Group) -> Markup {
                 muted if muted == group.incidents => { span { "muted" } },
                 muted => { span { (thousands(muted)) " muted" } },
             }
-            @if let Some(id) = group.caused_by { span { "caused by " a href={ "incidents/" (id) } { "this incident" } } }
+            @if let Some(id) = group.caused_by { span { "caused by " a href={ "incidents/" (id) } { "incident " (id) } } }
         }
     }
 }
@@ -285,9 +285,14 @@ fn object(finding: &Finding) -> String {
     }
 }
 
+/// Whether fewer than all incidents are asked for.
+fn is_filtered(asked: &Asked) -> bool {
+    address("./", asked, |a| a.sort.clear()) != "./"
+}
+
 fn nothing(shown: &Shown, overview: &Overview<'_>, filter: &Filter, asked: &Asked) -> Markup {
     let is = |clear: fn(&mut Asked)| address("./", asked, clear) == "./";
-    let is_plain = is(|a| a.sort.clear());
+    let is_plain = !is_filtered(asked);
     let is_group = is(|a| (a.sort, a.group) = (String::new(), String::new()));
     html! {
         @if is_group && !is_plain {
@@ -319,7 +324,13 @@ fn pages_links(asked: &Asked, next: Option<&str>) -> Markup {
 }
 
 /// What is no list of what is open: the last hours, and what is over.
-fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Timestamp) -> Markup {
+fn beside(
+    overview: &Overview<'_>,
+    filter: &Filter,
+    asked: &Asked,
+    buckets: &[Bucket],
+    now: Timestamp,
+) -> Markup {
     let history = strip(buckets, now);
     let resolved = query::resolved(overview, filter);
     html! {
@@ -333,7 +344,7 @@ fn beside(overview: &Overview<'_>, filter: &Filter, buckets: &[Bucket], now: Tim
             }
             section.card {
                 h2 { "Recently resolved" }
-                @if resolved.is_empty() { p.quiet { "Nothing." } }
+                @if resolved.is_empty() { p.quiet { "Nothing" @if is_filtered(asked) { " that matches the filter" } "." } }
                 ul.lines #resolved { @for (over, alike) in alike(&resolved).into_iter().take(RESOLVED) { (line(over, alike, now)) } }
             }
         }

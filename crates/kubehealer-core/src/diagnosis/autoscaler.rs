@@ -50,7 +50,7 @@ pub fn scaling(event: &Event) -> Option<Scaling> {
         SCALING.iter().find(|(who, reason, _)| (who.is_empty() || *who == by) && *reason == event.reason);
     let of_claim = event.involved_object.kind == "NodeClaim" && event.kind == "Warning";
     // What is said of a node that is removed again is no failure to launch it.
-    let removed = event.reason.contains("Disrupt") || event.reason.contains("Terminat");
+    let removed = ["Disrupt", "Terminating", "Terminated"].iter().any(|word| event.reason.contains(word));
     known.map(|rule| rule.2).or((of_claim && !removed).then_some(Scaling::Failed))
 }
 

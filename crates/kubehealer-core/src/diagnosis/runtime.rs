@@ -27,7 +27,7 @@ pub fn error(message: &str) -> (CauseCode, String) {
 
 /// A message's decisive words, and in parentheses what its rule adds.
 pub fn explained(message: &Message, rule: Option<&Rule>, names: &Names) -> String {
-    with_note(message.cause(), rule, names)
+    with_note(text::paths_once(&message.cause()), rule, names)
 }
 
 /// The same with more of the message, for the text of a cause.

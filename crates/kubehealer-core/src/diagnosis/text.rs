@@ -29,6 +29,25 @@ pub fn head(text: &str, shown: usize) -> String {
     }
 }
 
+/// The same words, with what is left of a long path that was there before: a kubelet repeats those of volumes, in front of the error.
+pub fn paths_once(text: &str) -> String {
+    /// Shorter ones do not push the rest out of sight.
+    const LONG: usize = 40;
+    let mut seen: Vec<&str> = Vec::new();
+    let mut words: Vec<String> = Vec::new();
+    for word in text.split(' ') {
+        let path = word
+            .trim_matches(|c: char| matches!(c, '"' | '\'' | '(' | ')' | '[' | ']' | ',' | ';' | ':' | '.'));
+        let again = path.starts_with('/') && path.len() >= LONG && seen.contains(&path);
+        match path.rsplit_once('/').filter(|_| again) {
+            Some((_, last)) => words.push(word.replacen(path, &format!("…/{last}"), 1)),
+            None => words.push(word.to_owned()),
+        }
+        seen.push(path);
+    }
+    words.join(" ")
+}
+
 /// A name from the cluster: clean, and no longer than Kubernetes lets names be. What is more than a name, such as an image
 /// with credentials in it, has its secrets hidden.
 pub fn name(text: &str) -> String {
@@ -179,5 +198,15 @@ mod tests {
         ] {
             assert_eq!(duration(SignedDuration::from_secs(seconds)), text);
         }
+    }
+
+    #[test]
+    fn a_long_path_is_written_out_once() {
+        let path = "/var/lib/kubelet/pods/*/volumes/kubernetes.io~csi/pvc-1/mount";
+        let said = format!("cannot check {path}; stat {path}: input/output error, \"/tmp/a\" \"/tmp/a\"");
+        assert_eq!(
+            paths_once(&said),
+            format!("cannot check {path}; stat …/mount: input/output error, \"/tmp/a\" \"/tmp/a\"")
+        );
     }
 }

@@ -13,7 +13,7 @@ use super::{HOLE, harmless, mixed, pattern};
 /// `--key `.
 static KEY: LazyLock<Regex> = LazyLock::new(|| {
     pattern(
-        r"(?P<key>[A-Za-z_\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}][A-Za-z0-9_.\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}-]*)(?P<quote>\\*[\x22'`])?\]?(?P<sep>[^\S\n]{0,3}(?:=>|:=|=|:|%3[dD]|->)[^\S\n]{0,8}(?:[|>][+-]?(?:\n|\\+n)\s*)?)|(?P<flag>--?[A-Za-z][A-Za-z0-9_.-]*)(?P<gap>\\*[\x22'`]?(?:[ \t]*(?:\n|\\+n)[^\n]{0,64}?-[ \t]+|,\s*|\s+))",
+        r"(?P<key>[A-Za-z_\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}][A-Za-z0-9_.\x{80}-\x{FDCF}\x{FDF0}-\x{10FFFF}-]*)(?P<quote>\\*[\x22'`])?\]?(?P<sep>[^\S\n]{0,3}(?:=>|:=|=|:|%3[dD]|->)[^\S\n]{0,8}(?:[|>][+-]?(?:\n|\\+n)\s*)?)|(?P<flag>--?[A-Za-z][A-Za-z0-9_.-]*)(?P<gap>\\*[\x22'`]?(?:[ \t]*(?:\n|\\+n)[\t -~]{0,64}?-[ \t]+|,\s*|\s+))",
     )
 });
 

@@ -228,12 +228,12 @@ pub(super) static PASSES: [Pass; 38] = [
     // The same beside the id of a key, which is hidden already.
     pass(
         &["akia", "asia"],
-        r"(?s)(\x{FDD0}.{0,100}?(?:^|[\s:=\x22',/|;]))([A-Za-z0-9/+]{40})($|[\s\x22',;)\]}.:|])",
+        r"(\x{FDD0}[\t\n\r -~]{0,100}?(?:^|[\s:=\x22',/|;]))([A-Za-z0-9/+]{40})($|[\s\x22',;)\]}.:|])",
         |found| if mixed(group(found, 2)) { second(found) } else { same(found) },
     ),
     pass(
         &["akia", "asia"],
-        r"(?s)((?:^|[\s:=\x22',/|;]))([A-Za-z0-9/+]{40})([\s\x22',;)\]}.:|].{0,100}?\x{FDD0})",
+        r"((?:^|[\s:=\x22',/|;]))([A-Za-z0-9/+]{40})([\s\x22',;)\]}.:|][\t\n\r -~]{0,100}?\x{FDD0})",
         |found| if mixed(group(found, 2)) { second(found) } else { same(found) },
     ),
     // Hashes of passwords.
@@ -254,7 +254,7 @@ pub(super) static PASSES: [Pass; 38] = [
     ),
     pass(
         &["key=", "name="],
-        r"(?i)(<\w+\s[^<>]{0,100}?\b(?:key|name)=\\*[\x22']([\w.-]+)\\*[\x22'][^<>]{0,100}>\s*)([^<\s][^<]*?)(\s*<\\?/)",
+        r"(?i)(<\w+\s[^<>]*?\b(?:key|name)=\\*[\x22']([\w.-]+)\\*[\x22'][^<>]*>\s*)([^<\s][^<]*?)(\s*<\\?/)",
         named,
     ),
     // A variable as Kubernetes writes it, in JSON or in YAML, the name first or the value first.
@@ -330,7 +330,7 @@ pub(super) static PASSES: [Pass; 38] = [
     // An element, with attributes or without, as text or escaped once more.
     pass(
         ELEMENTS,
-        r"(?i)((?:<|&lt;|\\+u003c)(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))(?:\s[^<>\n]{0,200}?)?\s*(?:>|&gt;|\\+u003e)\s*(?:<!\[CDATA\[)?)([^<\s][^<]*?)(\s*(?:\]\]>\s*)?(?:<\\?/|&lt;\\?/|\\+u003c\\?/))",
+        r"(?i)((?:<|&lt;|\\+u003c)(?:[\w.:-]*(?:password|passwd|pwd|passphrase|secret|token|apikey|api-key|accesskey|privatekey))(?:\s[^<>\n]*?)?\s*(?:>|&gt;|\\+u003e)\s*(?:<!\[CDATA\[)?)([^<\s][^<]*?)(\s*(?:\]\]>\s*)?(?:<\\?/|&lt;\\?/|\\+u003c\\?/))",
         second,
     ),
     // Cut within the element; behind a placeholder such as `AUTH <password>` stands a blank.
